@@ -1,0 +1,122 @@
+"""What a backend offers: ``compile(program) -> executable``. A backend is an argument, never a global."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from glassgrad.common.errors import InputError
+from glassgrad.program import Program
+
+Array = np.ndarray
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Everything that a compiled program takes at run time. Changing any of it never recompiles.
+
+    data: arrays with one entry per row of the data set, by the names of the program's data inputs.
+    order: int32, the rows to visit; cut into batches, the last one padded (its padding is not valid).
+    first_step: the number of the first step, for the random streams.
+    hyper: for each hyperparameter one number, or one per step.
+    """
+
+    data: Arrays
+    order: Array
+    params: Arrays
+    state: Arrays
+    hyper: Mapping[str, float | Array]
+    seed: int = 0
+    first_step: int = 0
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one call gives back: new parameters and state, and outputs, stacked by step or joined by row."""
+
+    params: dict[str, Array]
+    state: dict[str, Array]
+    outputs: dict[str, Array]
+
+
+class Executable(Protocol):
+    """A compiled program. Re-entrant: it holds no weights and no state."""
+
+    program: Program
+    seconds_compiling: float
+
+    def run(self, feed: Feed) -> Result:
+        """Run a chunk of steps; the arrays of ``feed`` are left as they are."""
+
+
+class Backend(Protocol):
+    """One way to run programs."""
+
+    name: str
+
+    def compile(self, program: Program) -> Executable:
+        """Compile ``program``; raises GraphError naming an op that this backend does not have."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A checked feed, in the program's dtypes, with everything per step laid out."""
+
+    steps: int
+    rows: Array  # int32 (steps, batch): the row of each place; 0 where padded
+    valid: Array  # bool (steps, batch)
+    hyper: dict[str, Array]  # (steps,)
+    seed: Array  # uint32 (2,)
+    step: Array  # uint32 (steps,)
+
+
+def lay_out(program: Program, feed: Feed) -> Chunk:
+    """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what does not fit."""
+    batch = program.batch
+    order = np.ascontiguousarray(feed.order, dtype=np.int32)
+    if order.ndim != 1 or order.size == 0:
+        raise InputError("a program needs at least one row to run on")
+    total = None
+    for item in program.data:
+        array = feed.data.get(item.name)
+        if array is None or array.shape[1:] != item.type.shape[1:] or array.dtype != item.type.dtype:
+            got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+            raise InputError(f"data {item.name!r}: the program takes {item.type} per batch, got {got}")
+        if total is not None and array.shape[0] != total:
+            raise InputError(f"data {item.name!r} has {array.shape[0]} rows where another has {total}")
+        total = array.shape[0]
+    if total is not None and (order.min() < 0 or order.max() >= total):
+        raise InputError(f"the order names rows outside of 0 to {total - 1}")
+    for kind, items, arrays in (("parameter", program.params, feed.params), ("state", program.state, feed.state)):
+        for item in items:
+            array = arrays.get(item.name)
+            if array is None or array.shape != item.type.shape or array.dtype != item.type.dtype:
+                got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
+    steps = -(-order.size // batch)
+    rows = np.zeros(steps * batch, np.int32)
+    rows[: order.size] = order
+    valid = np.arange(steps * batch) < order.size
+    hyper = {}
+    for item in program.hyper:
+        if item.name not in feed.hyper:
+            raise InputError(f"the hyperparameter {item.name!r} is missing")
+        hyper[item.name] = np.ascontiguousarray(np.broadcast_to(np.asarray(feed.hyper[item.name], item.type.dtype), (steps,)))
+    seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
+    step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
+    return Chunk(steps, rows.reshape(steps, batch), valid.reshape(steps, batch), hyper, seed, step)
+
+
+def collect(program: Program, rows: int, stacked: Arrays) -> dict[str, Array]:
+    """Outputs as the caller sees them: (steps, ...) by step, or (rows, ...) with the padding cut off."""
+    outputs = {}
+    for item in program.outputs:
+        array = np.asarray(stacked[item.name])
+        if item.per_row:
+            array = array.reshape(-1, *array.shape[2:])[:rows]
+        outputs[item.name] = array
+    return outputs

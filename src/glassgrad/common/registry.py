@@ -1,0 +1,97 @@
+"""Named, parametrised parts (initializers, losses, schedules ...) as text, as configuration, and as objects.
+
+A part is a frozen dataclass whose fields are plain numbers, strings, booleans, lists of these, or other parts.
+The same part is written ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope": 0.2}`` in a
+file, and ``LeakyRelu(slope=0.2)`` in Python.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
+
+from glassgrad.common.errors import InputError, unknown_name
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The parts of one kind, by name."""
+
+    def __init__(self, kind: str, base: type[T]) -> None:
+        """``kind`` is what error messages call a part; every registered class derives from ``base``."""
+        self.kind = kind
+        self._base = base
+        self._classes: dict[str, type[T]] = {}
+
+    def add(self, name: str, cls: type[T]) -> None:
+        """Register ``cls`` under ``name``; a name can be taken once."""
+        if name in self._classes:
+            raise InputError(f"{self.kind} {name!r} is registered already")
+        self._classes[name] = cls
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._classes)
+
+    def __getitem__(self, name: str) -> type[T]:
+        if name not in self._classes:
+            raise unknown_name(self.kind, name, self._classes)
+        return self._classes[name]
+
+    def make(self, spec: str | Mapping[str, Any] | T) -> T:
+        """The part that ``spec`` describes: an object (returned as it is), text, or configuration.
+
+        Raises InputError for an unknown name and for arguments that the part does not take.
+        """
+        if isinstance(spec, self._base):
+            return spec
+        if isinstance(spec, str):
+            name, positional, named = _parse(self.kind, spec)
+        elif isinstance(spec, Mapping):
+            named = dict(spec)
+            name, positional = named.pop("name", None), ()
+            if not isinstance(name, str):
+                raise InputError(f"a {self.kind} needs a text entry 'name', not {dict(spec)!r}")
+        else:
+            raise InputError(f"a {self.kind} is a name or a table, not {spec!r}")
+        cls = self[name]
+        fields = [field.name for field in dataclasses.fields(cast(Any, cls)) if field.init]
+        for key in named:
+            if key not in fields:
+                raise InputError(f"{self.kind} {name!r}: {unknown_name('option', key, fields)}")
+        try:
+            return cls(*positional, **named)
+        except TypeError:
+            takes = ", ".join(fields) or "nothing"
+            raise InputError(f"{self.kind} {name!r} takes {takes}; got {spec!r}") from None
+
+    def config(self, part: T) -> dict[str, Any]:
+        """``part`` as plain configuration that ``make`` turns back into an equal part."""
+        for name, cls in self._classes.items():
+            if type(part) is cls:
+                values = {f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init}
+                return {"name": name} | {key: _plain(self, value) for key, value in values.items()}
+        raise InputError(f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it")
+
+
+def _plain(registry: Registry[Any], value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return registry.config(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """``name`` or ``name(1, key=2)``, read without evaluating anything."""
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        if isinstance(tree, ast.Name):
+            return tree.id, (), {}
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name):
+            positional = tuple(ast.literal_eval(argument) for argument in tree.args)
+            named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
+            return tree.func.id, positional, named
+    except (SyntaxError, ValueError):
+        pass
+    raise InputError(f"{kind} {text!r} is not of the form name or name(value, option=value)")

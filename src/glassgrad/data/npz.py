@@ -1,0 +1,83 @@
+"""Data from a NumPy ``.npz`` archive with the arrays X (rows first) and y."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from glassgrad.common.errors import InputError
+from glassgrad.data.checks import some
+from glassgrad.data.dataset import Dataset, from_arrays
+from glassgrad.data.reading import unreadable
+
+# What zipfile, zlib and numpy.lib.format raise on an archive with flipped, missing or invented bytes.
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    ValueError,
+    KeyError,
+    TypeError,
+    SyntaxError,
+    RuntimeError,
+    MemoryError,
+    OverflowError,
+)
+
+
+def load_npz(path: Path) -> Dataset:
+    """The data set in the archive ``path``: arrays ``X`` ``[rows, ...]`` and ``y`` ``[rows]`` or ``[rows,
+    n]``.
+
+    Nothing is unpickled. Raises InputError for a file that is missing, empty, foreign or damaged, that lacks
+    X or y, or whose arrays ``glassgrad.data.dataset.validate`` refuses.
+    """
+    try:
+        with path.open("rb") as file:
+            arrays = _read(path, file)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return from_arrays(arrays["X"], arrays["y"], name=path.stem, place=str(path))
+
+
+def _read(path: Path, file: IO[bytes]) -> dict[str, Any]:
+    start = file.read(4)
+    if not start:
+        raise InputError(f"{path}: is empty; write it again with numpy.savez")
+    if start not in (b"PK\x03\x04", b"PK\x05\x06"):
+        raise InputError(f"{path}: is not an .npz archive; write one with numpy.savez(path, X=..., y=...)")
+    file.seek(0)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            there = list(archive.files)
+            missing = [name for name in ("X", "y") if name not in there]
+            if missing:
+                raise InputError(
+                    f"{path}: has no array {' and no array '.join(missing)} "
+                    f"(it holds: {some(there) or 'nothing'}); write it with numpy.savez(path, X=..., y=...)"
+                )
+            return {name: _array(path, archive, name) for name in ("X", "y")}
+    except InputError:
+        raise
+    except _DAMAGE:
+        raise InputError(f"{path}: is damaged or cut short; write or download it again") from None
+
+
+def _array(path: Path, archive: Any, name: str) -> Any:
+    try:
+        array = archive[name]
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{path}: array {name} holds Python objects, which are never unpickled; save numbers or text"
+            ) from None
+        raise
+    if not isinstance(array, np.ndarray):
+        raise InputError(
+            f"{path}: entry {name} is not an array; write it with numpy.savez(path, X=..., y=...)"
+        )
+    return array

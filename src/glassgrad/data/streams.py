@@ -1,0 +1,28 @@
+"""Counter-based random numbers for the host side of the data: one stream per purpose, none shared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from glassgrad.common.errors import InputError
+
+SPLIT = 1
+"""The stream that deals rows out to training, validation and test."""
+
+SHUFFLE = 2
+"""The stream that orders the training rows of each epoch."""
+
+
+def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
+    """The generator for ``(seed, stream, step)``, independent of every other such triple.
+
+    Philox4x64-10 (J. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011) with the key
+    ``(seed, stream)``; ``step`` is the highest word of its counter, so steps never overlap. Raises InputError
+    for a seed or step outside 0 to 2**64 - 1.
+    """
+    for label, value in (("seed", seed), ("epoch", step)):
+        if not 0 <= value < 2**64:
+            raise InputError(f"{label} {value} is out of range; give a whole number from 0 to 2**64 - 1")
+    key = np.array([seed, stream], dtype=np.uint64)
+    counter = np.array([0, 0, 0, step], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))

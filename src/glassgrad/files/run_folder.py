@@ -1,0 +1,223 @@
+"""The folder of one run. It appears whole, in one step, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from glassgrad.common.errors import InputError
+from glassgrad.data.reading import read_bytes
+from glassgrad.files.atomic import sync_folder, unwritable, write_new
+
+MODEL = "model.safetensors"
+HISTORY = "history.csv"
+CONFIG = "config.json"
+RUNS = "runs"
+
+
+class RunFolder:
+    """A run folder in the making: ``create`` it before training, ``commit`` its files after.
+
+    Used as a context manager it removes its hidden temporary folder if no commit was reached::
+
+        with RunFolder.create(path, "digits") as folder:
+            ...
+            folder.commit({"model.safetensors": ..., "history.csv": ...})
+    """
+
+    def __init__(self, path: Path, temporary: Path) -> None:
+        """Use ``create``, which makes ``temporary``, a sibling of the real path of ``path``."""
+        self.path = path
+        self._temporary = temporary
+        self._committed = False
+
+    @classmethod
+    def create(cls, path: Path | None, name: str) -> RunFolder:
+        """Make sure, before any work is done, that the run folder ``path`` can be written.
+
+        ``path`` may be missing (so may its parents, which are then created) or an empty folder. If it is
+        None, the run goes to a fresh ``runs/<name>-<UTC time>[-n]`` under the current folder, which no other
+        process gets. Raises InputError where ``path`` is a file or holds something, or cannot be written.
+        """
+        return cls._reserve(name) if path is None else cls._at(path)
+
+    @classmethod
+    def _at(cls, path: Path) -> RunFolder:
+        # The temporary folder is made beside the real target: a rename must stay on one file system.
+        target = Path(os.path.realpath(path))
+        try:
+            if target.exists() and not target.is_dir():
+                raise InputError(f"{path}: is a file where the run folder should go; give another path")
+            if target.exists() and any(target.iterdir()):
+                raise InputError(f"{path}: is a folder that holds something already; give a new or empty one")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.partial")
+            temporary.mkdir()
+        except OSError as error:
+            raise unwritable(path, error) from None
+        return cls(path, temporary)
+
+    @classmethod
+    def _reserve(cls, name: str) -> RunFolder:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip("-.") or "run"
+        stem = f"{plain}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        runs = Path(RUNS)
+        number = 1
+        try:
+            runs.mkdir(exist_ok=True)
+            while True:
+                path = runs / (stem if number == 1 else f"{stem}-{number}")
+                temporary = path.with_name(f".{path.name}.partial")
+                number += 1
+                # Making the hidden folder is what claims the name. Only then is it certain that nobody else is
+                # about to rename one into place, so only then does it help to look.
+                with contextlib.suppress(FileExistsError):
+                    temporary.mkdir()
+                    if not os.path.lexists(path):
+                        return cls(path, temporary)
+                    temporary.rmdir()
+        except OSError as error:
+            raise unwritable(runs, error) from None
+
+    def commit(self, files: Mapping[str, bytes]) -> None:
+        """Write ``files`` (name to content) and put the whole folder in its place in one step.
+
+        Raises InputError where the disk refuses, or the place was taken meanwhile; nothing is then to be seen
+        at ``path``. Raises ValueError for names that are not plain file names, and for a second commit.
+        """
+        if self._committed:
+            raise ValueError(f"{self.path} is committed already")
+        for name in files:
+            if name in ("", ".", "..") or Path(name).name != name:
+                raise ValueError(f"{name!r} is not a plain file name")
+        target = Path(os.path.realpath(self.path))
+        try:
+            for name, content in files.items():
+                write_new(self._temporary / name, content)
+            sync_folder(self._temporary)
+            if os.name == "nt" and target.is_dir():
+                target.rmdir()  # elsewhere, renaming onto an empty folder replaces it
+            os.rename(self._temporary, target)
+            self._committed = True
+            sync_folder(target.parent)
+        except OSError as error:
+            self.discard()
+            if (
+                not self._committed
+                and os.path.lexists(target)
+                and (target.is_file() or any(target.iterdir()))
+            ):
+                raise InputError(
+                    f"{self.path}: was taken by something else meanwhile; give a new path"
+                ) from None
+            raise unwritable(self.path, error) from None
+
+    def discard(self) -> None:
+        """Remove what has been written, unless it is committed."""
+        if not self._committed:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
+def resolve_model(path: Path) -> Path:
+    """The model file that ``path`` means: itself, or the one in the run folder ``path``.
+
+    Raises InputError where there is none.
+    """
+    if path.is_dir():
+        if (path / MODEL).is_file():
+            return path / MODEL
+        raise InputError(f"{path}: is a folder without {MODEL}; give a run folder or a .safetensors file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; give a run folder or a .safetensors file")
+    if path.suffix != ".safetensors":
+        raise InputError(f"{path}: is not a .safetensors file; give a run folder or a .safetensors file")
+    return path
+
+
+def history_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
+    """``rows`` as CSV with a header line; the columns are all keys, in the order in which they first appear.
+
+    Numbers are written so that ``read_history`` gives back the same ones; a missing number is an empty cell.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([_number(row[key]) if key in row else "" for key in columns])
+    return text.getvalue().encode()
+
+
+def read_history(run: Path) -> list[dict[str, float | int]]:
+    """The rows of ``history.csv`` in the run folder ``run``, without the empty cells.
+
+    Raises InputError for a file that is missing or not such a table.
+    """
+    path = run / HISTORY
+    try:
+        header, *lines = csv.reader(io.StringIO(read_bytes(path).decode()), strict=True)
+    except (ValueError, csv.Error):
+        raise InputError(f"{path}: is damaged; it is not a table of numbers with a header line") from None
+    rows = []
+    for count, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise InputError(f"{path}: line {count} has {len(line)} cells but the header has {len(header)}")
+        row = {}
+        for column, cell in zip(header, line, strict=True):
+            try:
+                if cell:
+                    row[column] = int(cell) if re.fullmatch(r"-?\d+", cell) else float(cell)
+            except ValueError:
+                raise InputError(f"{path}: line {count}, column {column!r}: {cell!r} is no number") from None
+        rows.append(row)
+    return rows
+
+
+def config_json(config: Mapping[str, Any]) -> bytes:
+    """``config``, plain JSON values with finite numbers, as indented JSON. Raises ValueError for anything else."""
+    return (json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The configuration in ``config.json`` of the run folder ``run``.
+
+    Raises InputError for a file that is missing or not a JSON object.
+    """
+    path = run / CONFIG
+    try:
+        config = json.loads(read_bytes(path))
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{path}: is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); correct it"
+        ) from None
+    except (UnicodeDecodeError, RecursionError):
+        raise InputError(f"{path}: is damaged; it is not JSON text") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: holds no JSON object; write {{...}} with the settings by name")
+    return config
+
+
+def _number(value: float | int) -> str:
+    # Through Python's own types: NumPy's would be written with their names.
+    return str(int(value)) if isinstance(value, int | np.integer) else repr(float(value))

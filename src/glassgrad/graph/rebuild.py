@@ -1,0 +1,44 @@
+"""Copying nodes into a new graph: substitution, and inlining a region at the place of a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import Graph, Node, Value
+
+Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
+
+
+def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+    """``node`` applied to other inputs; itself where they are the same."""
+    if inputs == node.inputs:
+        return node.outputs
+    return Node(node.op, inputs, node.attributes, node.regions, place=node.place).outputs
+
+
+def rebuild(
+    graph: Graph, visit: Visit = copy_node, known: Mapping[Value, Value] | None = None
+) -> tuple[Value, ...]:
+    """The outputs of ``graph`` after every node went through ``visit``, which gets the new inputs.
+
+    ``known`` maps values to what stands for them; nodes of which every output is known are not visited.
+    """
+    new: dict[Value, Value] = dict(known or {})
+    for value in graph.inputs:
+        new.setdefault(value, value)
+    for node in graph.nodes():
+        if all(value in new for value in node.outputs):
+            continue
+        replaced = visit(node, tuple(new[value] for value in node.inputs))
+        for old, fresh in zip(node.outputs, replaced, strict=True):
+            new.setdefault(old, fresh)
+    return tuple(new[value] for value in graph.outputs)
+
+
+def inline(graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
+    """The outputs of ``graph`` called with ``arguments``, as nodes of the caller's own graph."""
+    for given, wanted in zip(arguments, graph.inputs, strict=True):
+        if given.type != wanted.type:
+            raise GraphError(f"a region takes {wanted.type} here, not {given.type}")
+    return rebuild(graph, known=dict(zip(graph.inputs, arguments, strict=True)))

@@ -1,0 +1,348 @@
+"""Initial weights, made once by NumPy on the host from named random streams.
+
+Layout of weights: dense ``(inputs, units)``, convolution ``(height, width, channels_in, channels_out)``; the
+last axis is always the output. A deep network can be trained only if at its start the variance of the signal
+neither dies nor explodes from layer to layer, so most initializers here are one formula,
+``variance = scale / fan``, with three choices (Glorot and Bengio 2010; He et al. 2015).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glassgrad.common.errors import InputError
+from glassgrad.common.registry import Registry
+
+Array: TypeAlias = NDArray[np.float64]
+
+
+def stream(seed: int, *names: str | int) -> np.random.Generator:
+    """The random stream called ``names`` of a run with this seed: ``stream(0, "dense_2", "weight")``.
+
+    Counter-based (Philox; Salmon et al. 2011) and keyed by seed and names alone, so that adding a layer does
+    not change the weights of another. ``1`` and ``"1"`` are different names.
+    """
+    # JSON is unambiguous and the same on every machine; Python's hash() is salted per process.
+    label = json.dumps([int(seed), *(name if isinstance(name, str) else int(name) for name in names)])
+    key = hashlib.blake2b(label.encode("ascii"), digest_size=16).digest()
+    return np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """``(fan_in, fan_out)`` of a weight: how many inputs feed one output, how many outputs one input feeds.
+
+    A convolution counts every tap of its window, at stride 1. A vector of n counts as n by n, a scalar as
+    1 by 1. Raises InputError for an empty axis.
+    """
+    if 0 in shape:
+        raise InputError(f"a weight of shape {shape} is empty: every axis needs a size of at least 1")
+    if len(shape) < 2:
+        return math.prod(shape), math.prod(shape)
+    taps = math.prod(shape[:-2])
+    return taps * shape[-2], taps * shape[-1]
+
+
+@dataclass(frozen=True)
+class Initializer(ABC):
+    """How the first values of one weight are drawn."""
+
+    data_dependent: ClassVar[bool] = False
+    """Whether training rescales the drawn weights by what they do to a first batch (see ``LSUV``)."""
+
+    @abstractmethod
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw a weight of ``shape``; the caller casts it. Fans are at least 1, see ``fans``."""
+
+
+INITIALIZERS: Registry[Initializer] = Registry("initializer", Initializer)  # type: ignore[type-abstract]
+
+
+def initializer(spec: str | Mapping[str, Any] | Initializer) -> Initializer:
+    """The initializer described, e.g. ``"he_normal"`` or ``"normal(0.02)"``; see ``Registry.make``."""
+    return INITIALIZERS.make(spec)
+
+
+@final
+class Zeros(Initializer):
+    """All zeros: for biases. In a hidden layer's weight it keeps all units equal for ever."""
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Zeros of ``shape``."""
+        return np.zeros(shape)
+
+
+@final
+@dataclass(frozen=True)
+class Constant(Initializer):
+    """Every entry is ``value``."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _finite("constant", "value", self.value)
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """``value`` everywhere in ``shape``."""
+        return np.full(shape, self.value, dtype=np.float64)
+
+
+@final
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Uniform between ``low`` and ``high``."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        _finite("uniform", "low", self.low)
+        _finite("uniform", "high", self.high)
+        if self.low > self.high:
+            raise InputError(f"initializer 'uniform': low={self.low} is above high={self.high}; swap them")
+        _finite("uniform", "high - low", self.high - self.low)
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw from U(low, high)."""
+        return generator.uniform(self.low, self.high, shape)
+
+
+@final
+@dataclass(frozen=True)
+class Normal(Initializer):
+    """Normal with standard deviation ``std`` around ``mean``."""
+
+    std: float
+    mean: float = 0.0
+
+    def __post_init__(self) -> None:
+        _finite("normal", "std", self.std, at_least=0)
+        _finite("normal", "mean", self.mean)
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw from N(mean, std²)."""
+        return generator.normal(self.mean, self.std, shape)
+
+
+@final
+@dataclass(frozen=True)
+class TruncatedNormal(Initializer):
+    """Normal around 0, cut at two standard deviations: no entry lies beyond ``2 * std``.
+
+    ``std`` is that of the normal *before* it is cut; the entries themselves have 0.8796 times as much.
+    """
+
+    std: float
+
+    def __post_init__(self) -> None:
+        _finite("truncated_normal", "std", self.std, at_least=0)
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw from N(0, std²); an entry beyond the cut is drawn again."""
+        values = generator.standard_normal(shape)
+        while (outside := np.abs(values) > 2).any():
+            values[outside] = generator.standard_normal(np.count_nonzero(outside))
+        return self.std * values
+
+
+class VarianceScaling(Initializer):
+    """Mean 0 and ``variance = scale / fan``; subclasses make the three choices. Normals are not truncated."""
+
+    scale: ClassVar[float]
+    fan: ClassVar[Literal["in", "average"]]
+    shape_of_density: ClassVar[Literal["normal", "uniform"]]
+
+    @final
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw with variance ``scale / fan_in``, or ``scale / ((fan_in + fan_out) / 2)``."""
+        std = math.sqrt(self.scale / (fan_in if self.fan == "in" else (fan_in + fan_out) / 2))
+        if self.shape_of_density == "normal":
+            return generator.normal(0.0, std, shape)
+        limit = math.sqrt(3) * std
+        return generator.uniform(-limit, limit, shape)
+
+
+@final
+class FanInUniform(VarianceScaling):
+    """Uniform within ±sqrt(1 / fan_in): the classical default (that of Torch and PyTorch).
+
+    Its variance is a third of LeCun's, so a deep network's signal shrinks by 3 a layer.
+    """
+
+    scale, fan, shape_of_density = 1 / 3, "in", "uniform"
+
+
+@final
+class LecunNormal(VarianceScaling):
+    """Variance 1 / fan_in: keeps the signal of linear layers (LeCun et al. 1998; for SELU)."""
+
+    scale, fan, shape_of_density = 1.0, "in", "normal"
+
+
+@final
+class LecunUniform(VarianceScaling):
+    """As ``lecun_normal``, uniform."""
+
+    scale, fan, shape_of_density = 1.0, "in", "uniform"
+
+
+@final
+class XavierNormal(VarianceScaling):
+    """Variance 2 / (fan_in + fan_out): signal and gradient alike (Glorot and Bengio 2010; for tanh)."""
+
+    scale, fan, shape_of_density = 1.0, "average", "normal"
+
+
+@final
+class XavierUniform(VarianceScaling):
+    """As ``xavier_normal``, uniform within ±sqrt(6 / (fan_in + fan_out))."""
+
+    scale, fan, shape_of_density = 1.0, "average", "uniform"
+
+
+@final
+class HeNormal(VarianceScaling):
+    """Variance 2 / fan_in: makes up for the half of the signal that ReLU drops (He et al. 2015)."""
+
+    scale, fan, shape_of_density = 2.0, "in", "normal"
+
+
+@final
+class HeUniform(VarianceScaling):
+    """As ``he_normal``, uniform."""
+
+    scale, fan, shape_of_density = 2.0, "in", "uniform"
+
+
+@final
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """A random orthogonal matrix times ``gain`` (Saxe et al. 2014): every singular value is ``gain``.
+
+    A weight of more than two axes is taken as the matrix ``(prod(shape[:-1]), shape[-1])``: its columns
+    are orthonormal, or its rows where there are fewer of them.
+    """
+
+    gain: float = 1.0
+
+    def __post_init__(self) -> None:
+        _finite("orthogonal", "gain", self.gain, at_least=0)
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """Draw from the uniform (Haar) distribution; InputError for a vector or a scalar."""
+        return self.gain * _orthogonal("orthogonal", generator, shape)
+
+
+@final
+@dataclass(frozen=True)
+class LSUV(Initializer):
+    """Layer-sequential unit variance (Mishkin and Matas 2016): orthogonal, then rescaled on a first batch.
+
+    Calling it gives the orthogonal start. Training then goes through the layers from the first to the last
+    and multiplies each weight by ``lsuv_scale`` of the layer's outputs until their variance is within
+    ``tolerance`` of ``variance``, at most ``iterations`` times.
+    """
+
+    variance: float = 1.0
+    tolerance: float = 0.02
+    iterations: int = 10
+
+    data_dependent: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name, value in (("variance", self.variance), ("tolerance", self.tolerance)):
+            _finite("lsuv", name, value, at_least=0)
+            if value == 0:
+                raise InputError(f"initializer 'lsuv': {name} must be above 0")
+        if type(self.iterations) is not int or self.iterations < 1:
+            raise InputError(
+                f"initializer 'lsuv': iterations must be a whole number from 1, not {self.iterations!r}"
+            )
+
+    def __call__(
+        self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
+    ) -> Array:
+        """The orthogonal start; InputError for a vector or a scalar."""
+        return _orthogonal("lsuv", generator, shape)
+
+
+def lsuv_scale(outputs: NDArray[np.floating], variance: float) -> float:
+    """The factor for a layer's weight that gives its ``outputs`` (any shape, valid rows only) this variance.
+
+    Exact for a layer linear in its weight. Raises InputError where the outputs do not vary or are not finite.
+    """
+    spread = float(np.var(outputs, dtype=np.float64))
+    if not (math.isfinite(spread) and spread > 0):
+        raise InputError(
+            f"initializer 'lsuv': the layer's outputs have variance {spread} on the first batch, which no"
+            f" factor brings to {variance}; check the input data, or choose another initializer"
+        )
+    return math.sqrt(variance / spread)
+
+
+def _orthogonal(name: str, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    if len(shape) < 2:
+        raise InputError(
+            f"initializer {name!r} needs rows and columns, not a weight of shape {shape};"
+            " use 'zeros' or 'constant' there"
+        )
+    rows, columns = math.prod(shape[:-1]), shape[-1]
+    q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
+    # The signs on r's diagonal are the algorithm's; only with all positive is q uniform (Mezzadri 2007).
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)
+
+
+def _finite(part: str, option: str, value: object, at_least: float = -sys.float_info.max) -> None:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and at_least <= value <= sys.float_info.max):  # type: ignore[operator]
+        bound = f" of at least {at_least}" if at_least == 0 else ""
+        raise InputError(f"initializer {part!r}: {option} must be a finite number{bound}, not {value!r}")
+
+
+_CLASSES: dict[str, type[Initializer]] = {
+    "zeros": Zeros,
+    "constant": Constant,
+    "uniform": Uniform,
+    "normal": Normal,
+    "truncated_normal": TruncatedNormal,
+    "fan_in_uniform": FanInUniform,
+    "lecun_normal": LecunNormal,
+    "lecun_uniform": LecunUniform,
+    "xavier_normal": XavierNormal,
+    "xavier_uniform": XavierUniform,
+    "he_normal": HeNormal,
+    "he_uniform": HeUniform,
+    "orthogonal": Orthogonal,
+    "lsuv": LSUV,
+    # Aliases come last: a part's configuration takes the first name of its class.
+    "glorot_normal": XavierNormal,
+    "glorot_uniform": XavierUniform,
+}
+for _name, _class in _CLASSES.items():
+    INITIALIZERS.add(_name, _class)

@@ -1,0 +1,60 @@
+"""Custom ops: a user's own function of values, with or without the user's own derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from glassgrad.graph.node import Graph, Type, Value
+from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, record
+from glassgrad.ops.scan import trace
+from glassgrad.graph.rebuild import inline
+
+
+def _infer_call(types: Sequence[Type], _: Mapping[str, Any], regions: Sequence[Graph]) -> tuple[Type, ...]:
+    return tuple(value.type for value in regions[0].outputs)
+
+
+def _call_reference(*arrays: Any, regions: Sequence[Callable[..., Any]], label: str) -> Any:
+    return tuple(regions[0](*arrays))
+
+
+def _inline_reverse(
+    ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+) -> Sequence[Maybe]:
+    """Without a rule of the user's: the chain rule through the body."""
+    return ctx.vjp(inline(ctx.node.regions[0], inputs), cotangents, inputs)
+
+
+CALL = record(Op("call", _infer_call, _call_reference, Rule(_inline_reverse), outputs=None))
+
+
+def custom_op(
+    function: Callable[..., Value | Sequence[Value]], *, derivative: Reverse | None = None, name: str | None = None
+) -> Callable[..., Any]:
+    """``function`` (values in, one value or several out) as an op of its own.
+
+    It runs on every backend, since it is made of ops that each backend has. With ``derivative``, a rule
+    ``(ctx, cotangents, outputs, inputs) -> one cotangent (or None) per input``, that rule replaces the chain
+    rule through the body: for a better-conditioned formula, a straight-through estimator, a clipped gradient.
+    ``glassgrad.check_derivative`` compares the rule with central differences.
+    """
+    label = name or getattr(function, "__name__", "custom")
+    op = CALL if derivative is None else Op("call", _infer_call, _call_reference, Rule(derivative), outputs=None)
+
+    def build(*inputs: Value) -> Any:
+        several = False
+
+        def body(*values: Value) -> Sequence[Value]:
+            nonlocal several
+            given = function(*values)
+            several = not isinstance(given, Value)
+            return [given] if isinstance(given, Value) else given
+
+        region = trace(body, [value.type for value in inputs])
+        outputs = op.apply(inputs, {"label": label}, [region])
+        return outputs if several else outputs[0]
+
+    build.__name__ = build.__qualname__ = label
+    build.__doc__ = function.__doc__
+    return build

@@ -1,0 +1,120 @@
+"""Means, maxima, running sums, and what is composed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import Type, Value
+from glassgrad.ops.elementwise import equal, exp, log
+from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, record
+from glassgrad.ops.structure import (
+    Linear,
+    convert,
+    infer_reduction,
+    normal_axes,
+    reduce_sum,
+    reshape,
+    reverse,
+    spread,
+    stop_gradient,
+)
+
+
+def _max_reverse(
+    ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+) -> Sequence[Maybe]:
+    """The gradient goes to the maximum; equal maxima share it evenly."""
+    (ct,), (y,), (x,) = cotangents, outputs, inputs
+    assert ct is not None
+    axes = ctx.attributes["axes"]
+    winners = convert(equal(x, spread(y, x, axes)), x.dtype)
+    return [winners * spread(ct / reduce_sum(winners, axes), x, axes)]
+
+
+MAX = record(Op("max", infer_reduction, lambda x, axes: np.max(x, axis=axes), Rule(_max_reverse)))
+
+
+def reduce_max(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+    """The maximum over ``axes`` (all if None)."""
+    axes = normal_axes(len(x.shape), axes)
+    result = MAX(x, axes=axes) if axes else x
+    return reshape(result, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else result
+
+
+def reduce_min(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+    """The minimum over ``axes`` (all if None)."""
+    return -reduce_max(-x, axes, keepdims=keepdims)
+
+
+def reduce_mean(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+    """The mean over ``axes`` (all if None)."""
+    axes = normal_axes(len(x.shape), axes)
+    count = 1
+    for axis in axes:
+        count *= x.shape[axis]
+    return reduce_sum(x, axes, keepdims=keepdims) * (1.0 / count)
+
+
+ARGMAX = record(
+    Op(
+        "argmax",
+        lambda t, a, r: (Type(infer_reduction(t, {"axes": (a["axis"],)}, r)[0].shape, "int32"),),
+        lambda x, axis: np.argmax(x, axis=axis).astype(np.int32),
+        NO_GRADIENT,
+    )
+)
+
+
+def argmax(x: Value, axis: int = -1) -> Value:
+    """The index (int32) of the first maximum along ``axis``."""
+    (axis,) = normal_axes(len(x.shape), axis)
+    return ARGMAX(x, axis=axis)
+
+
+CUMSUM = record(
+    Op(
+        "cumsum",
+        lambda t, a, r: (t[0],),
+        lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
+        Linear(
+            lambda ctx, ct, inputs: [
+                reverse(cumsum(reverse(ct, ctx.attributes["axis"]), ctx.attributes["axis"]), ctx.attributes["axis"])
+            ]
+        ),
+    )
+)
+
+
+def cumsum(x: Value, axis: int) -> Value:
+    """The running sum along ``axis``."""
+    if x.dtype == "bool":
+        raise GraphError("cumsum: convert bool first")
+    (axis,) = normal_axes(len(x.shape), axis)
+    return CUMSUM(x, axis=axis)
+
+
+def logsumexp(x: Value, axis: int = -1, *, keepdims: bool = False) -> Value:
+    """log(sum(exp(x))) along ``axis``, without overflow: the maximum is taken out first."""
+    top = stop_gradient(reduce_max(x, axis, keepdims=True))
+    result = log(reduce_sum(exp(x - top), axis, keepdims=True)) + top
+    return result if keepdims else reshape(result, _without(x, axis))
+
+
+def log_softmax(x: Value, axis: int = -1) -> Value:
+    """Log-probabilities along ``axis``: x - logsumexp(x)."""
+    shifted = x - stop_gradient(reduce_max(x, axis, keepdims=True))
+    return shifted - log(reduce_sum(exp(shifted), axis, keepdims=True))
+
+
+def softmax(x: Value, axis: int = -1) -> Value:
+    """Probabilities along ``axis``: exp(x) / sum(exp(x))."""
+    powers = exp(x - stop_gradient(reduce_max(x, axis, keepdims=True)))
+    return powers / reduce_sum(powers, axis, keepdims=True)
+
+
+def _without(x: Value, axis: int) -> list[int]:
+    (gone,) = normal_axes(len(x.shape), axis)
+    return [n for a, n in enumerate(x.shape) if a != gone]

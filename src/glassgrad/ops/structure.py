@@ -1,0 +1,405 @@
+"""Ops that move numbers about, and sums: each is linear, and each is the transpose of another one here.
+
+Broadcasting exists only as an explicit node, so no other op and neither sweep has a special case for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import DTYPES, DType, Graph, Operand, Shape, Type, Value
+from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, as_value, constant, expect, record
+
+Attributes = Mapping[str, Any]
+Types = Sequence[Type]
+Regions = Sequence[Graph]
+
+
+@dataclass(frozen=True)
+class Linear:
+    """An op that is linear, jointly, in its inputs ``arguments`` (None: in all of them).
+
+    ``transpose(ctx, cotangent, inputs)`` gives the cotangent of every input. The forward rule is the op
+    itself, applied to the tangents.
+    """
+
+    transpose: Callable[[Context, Value, Sequence[Value]], Sequence[Maybe]]
+    arguments: tuple[int, ...] | None = None
+
+    def reverse(
+        self, ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        """Apply the transpose."""
+        assert cotangents[0] is not None
+        return self.transpose(ctx, cotangents[0], inputs)
+
+    def forward(
+        self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        """Apply the op to the tangents."""
+        linear = range(len(inputs)) if self.arguments is None else self.arguments
+        if all(tangents[i] is None for i in linear):
+            return [None]
+        moved = [
+            value if i not in linear else zeros_like(value) if tangent is None else tangent
+            for i, (value, tangent) in enumerate(zip(inputs, tangents, strict=True))
+        ]
+        node = ctx.node
+        assert isinstance(node.op, Op)
+        return node.op.apply(moved, node.attributes, node.regions)
+
+
+def full(shape: Shape, value: float, dtype: DType) -> Value:
+    """An array with every element equal to ``value``."""
+    return broadcast_to(constant(value, dtype), shape)
+
+
+def zeros_like(value: Value) -> Value:
+    """Zeros of the shape and dtype of ``value``."""
+    return full(value.shape, 0, value.dtype)
+
+
+# --- broadcast and its transpose, the sum -----------------------------------------------------------------
+
+
+def _infer_broadcast(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    (given,), shape, axes = types, attributes["shape"], attributes["axes"]
+    expect(len(axes) == len(given.shape) and list(axes) == sorted(set(axes)), "axes must rise, one per input axis")
+    for extent, axis in zip(given.shape, axes, strict=True):
+        expect(axis < len(shape) and extent == shape[axis], f"axis of {extent} does not become axis {axis} of {shape}")
+    return (Type(shape, given.dtype),)
+
+
+def _broadcast(x: np.ndarray, shape: Shape, axes: tuple[int, ...]) -> np.ndarray:
+    extents = [1] * len(shape)
+    for axis, extent in zip(axes, x.shape, strict=True):
+        extents[axis] = extent
+    return np.broadcast_to(x.reshape(extents), shape)
+
+
+BROADCAST = record(
+    Op(
+        "broadcast",
+        _infer_broadcast,
+        _broadcast,
+        Linear(
+            lambda ctx, ct, inputs: [
+                reduce_sum(ct, [a for a in range(len(ct.shape)) if a not in ctx.attributes["axes"]])
+            ]
+        ),
+    )
+)
+
+
+def broadcast(x: Value, shape: Sequence[int], axes: Sequence[int]) -> Value:
+    """Repeat ``x`` along new axes: axis i of ``x`` becomes axis ``axes[i]`` of ``shape``."""
+    shape, axes = tuple(shape), tuple(axes)
+    if x.shape == shape:
+        return x
+    return BROADCAST(x, shape=shape, axes=axes)
+
+
+def broadcast_to(x: Value, shape: Sequence[int]) -> Value:
+    """Broadcast by NumPy's rule: shapes align at the right, and an axis of extent 1 is repeated."""
+    shape = tuple(shape)
+    if x.shape == shape:
+        return x
+    offset = len(shape) - len(x.shape)
+    kept = [a for a, extent in enumerate(x.shape) if offset >= 0 and extent == shape[a + offset]]
+    if offset < 0 or any(extent != 1 for a, extent in enumerate(x.shape) if a not in kept):
+        raise GraphError(f"a shape of {x.shape} cannot be broadcast to {shape}")
+    return broadcast(reshape(x, [x.shape[a] for a in kept]), shape, [a + offset for a in kept])
+
+
+def broadcast_together(op: str, *operands: Operand) -> list[Value]:
+    """The operands with one shape; Python numbers become constants; dtypes are never promoted."""
+    values = [item for item in operands if isinstance(item, Value)]
+    if not values:
+        raise GraphError(f"{op} needs at least one value of the graph, not only Python numbers")
+    given = [as_value(item, values[0]) for item in operands]
+    try:
+        shape = tuple(int(n) for n in np.broadcast_shapes(*(item.shape for item in given)))
+    except ValueError:
+        shapes = " and ".join(str(item.type) for item in given)
+        raise GraphError(f"{op}: the shapes of {shapes} cannot be broadcast together") from None
+    return [broadcast_to(item, shape) for item in given]
+
+
+def normal_axes(rank: int, axes: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Axes as a rising tuple of indices from 0; None means all."""
+    if axes is None:
+        return tuple(range(rank))
+    listed = (axes,) if isinstance(axes, int) else tuple(axes)
+    if any(not -rank <= axis < rank for axis in listed):
+        raise GraphError(f"axes {listed} do not exist in an array of {rank} axes")
+    return tuple(sorted({axis % rank for axis in listed}))
+
+
+def infer_reduction(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    """The shape rule of every reduction: the axes disappear."""
+    (given,), axes = types, attributes["axes"]
+    expect(given.dtype != "bool", "convert bool first")
+    expect(all(0 <= axis < len(given.shape) for axis in axes), f"axes {axes} do not exist")
+    return (Type(tuple(n for a, n in enumerate(given.shape) if a not in axes), given.dtype),)
+
+
+def spread(x: Value, like: Value, axes: Sequence[int]) -> Value:
+    """Undo the shape of a reduction over ``axes``: repeat ``x`` along them, to the shape of ``like``."""
+    return broadcast(x, like.shape, [a for a in range(len(like.shape)) if a not in axes])
+
+
+SUM = record(
+    Op(
+        "sum",
+        infer_reduction,
+        lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype),
+        Linear(lambda ctx, ct, inputs: [spread(ct, inputs[0], ctx.attributes["axes"])]),
+    )
+)
+
+
+def reduce_sum(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
+    """The sum over ``axes`` (all if None)."""
+    axes = normal_axes(len(x.shape), axes)
+    result = SUM(x, axes=axes) if axes else x
+    return reshape(result, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else result
+
+
+# --- the same numbers in another shape or order --------------------------------------------------------------
+
+
+def _infer_reshape(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    shape = attributes["shape"]
+    expect(math.prod(shape) == types[0].size, f"{types[0].size} elements do not fill {shape}")
+    return (Type(shape, types[0].dtype),)
+
+
+RESHAPE = record(
+    Op(
+        "reshape",
+        _infer_reshape,
+        lambda x, shape: np.reshape(x, shape),
+        Linear(lambda ctx, ct, inputs: [reshape(ct, inputs[0].shape)]),
+    )
+)
+
+
+def reshape(x: Value, shape: Sequence[int]) -> Value:
+    """The elements in row-major order in another shape; one extent may be -1."""
+    shape = tuple(shape)
+    if shape.count(-1) == 1:
+        rest = math.prod(n for n in shape if n != -1)
+        shape = tuple(x.type.size // max(rest, 1) if n == -1 else n for n in shape)
+    return x if shape == x.shape else RESHAPE(x, shape=shape)
+
+
+def _infer_transpose(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    order = attributes["order"]
+    expect(sorted(order) == list(range(len(types[0].shape))), f"{order} is not an order of the axes")
+    return (Type(tuple(types[0].shape[a] for a in order), types[0].dtype),)
+
+
+TRANSPOSE = record(
+    Op(
+        "transpose",
+        _infer_transpose,
+        lambda x, order: np.transpose(x, order),
+        Linear(lambda ctx, ct, inputs: [transpose(ct, [int(a) for a in np.argsort(ctx.attributes["order"])])]),
+    )
+)
+
+
+def transpose(x: Value, order: Sequence[int] | None = None) -> Value:
+    """The axes in another order (None: reversed)."""
+    order = tuple(range(len(x.shape)))[::-1] if order is None else tuple(order)
+    return x if order == tuple(range(len(x.shape))) else TRANSPOSE(x, order=order)
+
+
+REVERSE = record(
+    Op(
+        "reverse",
+        lambda t, a, r: (Type(t[0].shape, t[0].dtype),),
+        lambda x, axis: np.flip(x, axis),
+        Linear(lambda ctx, ct, inputs: [reverse(ct, ctx.attributes["axis"])]),
+    )
+)
+
+
+def reverse(x: Value, axis: int) -> Value:
+    """The elements along ``axis`` in the opposite order."""
+    (axis,) = normal_axes(len(x.shape), axis)
+    return REVERSE(x, axis=axis)
+
+
+# --- parts of arrays -------------------------------------------------------------------------------------
+
+
+def _infer_slice(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    starts, stops, steps = attributes["starts"], attributes["stops"], attributes["steps"]
+    shape = types[0].shape
+    expect(len(starts) == len(stops) == len(steps) == len(shape), "one start, stop and step per axis")
+    for extent, start, stop, step in zip(shape, starts, stops, steps, strict=True):
+        expect(0 <= start < stop <= extent and step >= 1, f"{start}:{stop}:{step} does not lie in 0:{extent}")
+    ranges = zip(starts, stops, steps, strict=True)
+    return (Type(tuple(len(range(*item)) for item in ranges), types[0].dtype),)
+
+
+def _unslice(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[Maybe]:
+    a = ctx.attributes
+    before, inner = a["starts"], [step - 1 for step in a["steps"]]
+    after = [
+        extent - start - (n - 1) * step - 1
+        for extent, start, n, step in zip(inputs[0].shape, a["starts"], ct.shape, a["steps"], strict=True)
+    ]
+    return [pad(ct, before, after, inner)]
+
+
+SLICE = record(
+    Op(
+        "slice",
+        _infer_slice,
+        lambda x, starts, stops, steps: x[tuple(slice(*item) for item in zip(starts, stops, steps, strict=True))],
+        Linear(_unslice),
+    )
+)
+
+
+def slice_of(
+    x: Value, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int] | None = None
+) -> Value:
+    """``x[starts[0]:stops[0]:steps[0], ...]``, one entry per axis."""
+    steps = tuple(steps) if steps is not None else (1,) * len(x.shape)
+    if x.shape == tuple(stops) and not any(starts) and set(steps) <= {1}:
+        return x
+    return SLICE(x, starts=tuple(starts), stops=tuple(stops), steps=steps)
+
+
+def slice_axis(x: Value, axis: int, start: int, stop: int) -> Value:
+    """``x[..., start:stop, ...]`` along one axis."""
+    (axis,) = normal_axes(len(x.shape), axis)
+    starts = [start if a == axis else 0 for a in range(len(x.shape))]
+    return slice_of(x, starts, [stop if a == axis else n for a, n in enumerate(x.shape)])
+
+
+def _padded(before: int, extent: int, after: int, inner: int) -> int:
+    return before + extent + (extent - 1) * inner + after
+
+
+def _infer_pad(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    before, after, inner = attributes["before"], attributes["after"], attributes["inner"]
+    shape = types[0].shape
+    expect(len(before) == len(after) == len(inner) == len(shape), "one entry per axis")
+    expect(min((*before, *after, *inner, 0)) >= 0, "padding cannot be negative")
+    return (Type(tuple(map(_padded, before, shape, after, inner)), types[0].dtype),)
+
+
+def _pad(x: np.ndarray, before: Shape, after: Shape, inner: Shape) -> np.ndarray:
+    result = np.zeros(tuple(map(_padded, before, x.shape, after, inner)), x.dtype)
+    spots = [slice(b, b + (n - 1) * (i + 1) + 1, i + 1) for b, n, i in zip(before, x.shape, inner, strict=True)]
+    result[tuple(spots)] = x
+    return result
+
+
+PAD = record(
+    Op(
+        "pad",
+        _infer_pad,
+        _pad,
+        Linear(
+            lambda ctx, ct, inputs: [
+                slice_of(
+                    ct,
+                    ctx.attributes["before"],
+                    [n - after for n, after in zip(ct.shape, ctx.attributes["after"], strict=True)],
+                    [inner + 1 for inner in ctx.attributes["inner"]],
+                )
+            ]
+        ),
+    )
+)
+
+
+def pad(x: Value, before: Sequence[int], after: Sequence[int], inner: Sequence[int] | None = None) -> Value:
+    """Zeros before and after each axis, and ``inner`` zeros between neighbouring elements."""
+    inner = tuple(inner) if inner is not None else (0,) * len(x.shape)
+    if not any((*before, *after, *inner)):
+        return x
+    return PAD(x, before=tuple(before), after=tuple(after), inner=inner)
+
+
+def _infer_concatenate(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    axis, first = attributes["axis"], types[0]
+    expect(0 <= axis < len(first.shape), f"axis {axis} does not exist")
+    for other in types:
+        same = [a for a in range(len(first.shape)) if a != axis]
+        expect(
+            other.dtype == first.dtype
+            and len(other.shape) == len(first.shape)
+            and all(other.shape[a] == first.shape[a] for a in same),
+            "dtypes and all other axes must be equal",
+        )
+    total = sum(other.shape[axis] for other in types)
+    return (Type((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
+
+
+def _unconcatenate(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[Maybe]:
+    axis, start, parts = ctx.attributes["axis"], 0, []
+    for value in inputs:
+        stop = start + value.shape[axis]
+        parts.append(slice_axis(ct, axis, start, stop))
+        start = stop
+    return parts
+
+
+CONCATENATE = record(
+    Op(
+        "concatenate",
+        _infer_concatenate,
+        lambda *arrays, axis: np.concatenate(arrays, axis),
+        Linear(_unconcatenate),
+    )
+)
+
+
+def concatenate(values: Sequence[Value], axis: int) -> Value:
+    """The values one after the other along ``axis``."""
+    if not values:
+        raise GraphError("concatenate needs at least one value")
+    (axis,) = normal_axes(len(values[0].shape), axis)
+    return values[0] if len(values) == 1 else CONCATENATE(*values, axis=axis)
+
+
+# --- dtype and gradient ------------------------------------------------------------------------------------
+
+
+def _infer_convert(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    expect(attributes["dtype"] in DTYPES, f"unknown dtype {attributes['dtype']!r}")
+    return (Type(types[0].shape, attributes["dtype"]),)
+
+
+def _unconvert(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[Maybe]:
+    return [convert(ct, inputs[0].dtype) if inputs[0].type.is_float else None]
+
+
+CONVERT = record(
+    Op("convert", _infer_convert, lambda x, dtype: x.astype(dtype), Linear(_unconvert), elementwise=True)
+)
+
+
+def convert(x: Value, dtype: DType) -> Value:
+    """``x`` with another dtype; floats become integers by dropping the fraction, bool becomes 0 or 1."""
+    return x if x.dtype == dtype else CONVERT(x, dtype=dtype)
+
+
+STOP_GRADIENT = record(Op("stop_gradient", lambda t, a, r: (t[0],), lambda x: x, NO_GRADIENT, elementwise=True))
+
+
+def stop_gradient(x: Value) -> Value:
+    """``x``, through which no gradient passes."""
+    return STOP_GRADIENT(x)
