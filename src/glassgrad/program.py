@@ -62,13 +62,15 @@ class Program:
     outputs: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check that every update has a target of its type, that names are unique, and that the graph is whole."""
+        """Check names, that every update has a target of its type, and that the graph is whole."""
         by_name = {item.name: item for item in self.inputs}
         if len(by_name) != len(self.inputs):
             raise GraphError(f"program {self.name!r} uses an input name twice")
         for name, value in self.updates.items():
             if name not in by_name or by_name[name].role not in ("param", "state"):
-                raise GraphError(f"program {self.name!r} updates {name!r}, which is neither a parameter nor state")
+                raise GraphError(
+                    f"program {self.name!r} updates {name!r}, which is neither a parameter nor state"
+                )
             if value.type != by_name[name].type:
                 raise GraphError(f"{name!r} is {by_name[name].type}, but its update is {value.type}")
         for item in self.inputs:

@@ -91,7 +91,10 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
         total = array.shape[0]
     if total is not None and (order.min() < 0 or order.max() >= total):
         raise InputError(f"the order names rows outside of 0 to {total - 1}")
-    for kind, items, arrays in (("parameter", program.params, feed.params), ("state", program.state, feed.state)):
+    for kind, items, arrays in (
+        ("parameter", program.params, feed.params),
+        ("state", program.state, feed.state),
+    ):
         for item in items:
             array = arrays.get(item.name)
             if array is None or array.shape != item.type.shape or array.dtype != item.type.dtype:
@@ -105,7 +108,9 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
     for item in program.hyper:
         if item.name not in feed.hyper:
             raise InputError(f"the hyperparameter {item.name!r} is missing")
-        hyper[item.name] = np.ascontiguousarray(np.broadcast_to(np.asarray(feed.hyper[item.name], item.type.dtype), (steps,)))
+        hyper[item.name] = np.ascontiguousarray(
+            np.broadcast_to(np.asarray(feed.hyper[item.name], item.type.dtype), (steps,))
+        )
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
     return Chunk(steps, rows.reshape(steps, batch), valid.reshape(steps, batch), hyper, seed, step)

@@ -23,8 +23,9 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, base: type[T]) -> None:
         """``kind`` is what error messages call a part; every registered class derives from ``base``."""
         self.kind = kind
-        self._base = base
+        self.base = base
         self._classes: dict[str, type[T]] = {}
+        _registries.append(self)
 
     def add(self, name: str, cls: type[T]) -> None:
         """Register ``cls`` under ``name``; a name can be taken once."""
@@ -45,7 +46,7 @@ class Registry(Generic[T]):
 
         Raises InputError for an unknown name and for arguments that the part does not take.
         """
-        if isinstance(spec, self._base):
+        if isinstance(spec, self.base):
             return spec
         if isinstance(spec, str):
             name, positional, named = _parse(self.kind, spec)
@@ -71,14 +72,22 @@ class Registry(Generic[T]):
         """``part`` as plain configuration that ``make`` turns back into an equal part."""
         for name, cls in self._classes.items():
             if type(part) is cls:
-                values = {f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init}
-                return {"name": name} | {key: _plain(self, value) for key, value in values.items()}
-        raise InputError(f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it")
+                values = {
+                    f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init
+                }
+                return {"name": name} | {key: _plain(value) for key, value in values.items()}
+        raise InputError(
+            f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it"
+        )
 
 
-def _plain(registry: Registry[Any], value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return registry.config(value)
+_registries: list[Registry[Any]] = []
+
+
+def _plain(value: Any) -> Any:
+    for registry in _registries:  # a part inside a part, such as the activation of a layer
+        if isinstance(value, registry.base):
+            return registry.config(value)
     return list(value) if isinstance(value, tuple) else value
 
 

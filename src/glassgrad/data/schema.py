@@ -166,8 +166,9 @@ class Schema:
             raise InputError("a regression model has no class labels; use decode_outputs")
         # Left to itself, NumPy would make float64 of integers on both sides of 2**63.
         large = max((c for c in self.classes if isinstance(c, int)), default=0) >= 2**63
-        labels: Array = np.array(self.classes, dtype=np.uint64 if large else None)
-        return labels[np.asarray(indices)]
+        classes = np.array(self.classes, dtype=np.uint64 if large else None)
+        chosen: Array = classes[np.asarray(indices)]
+        return chosen
 
     def to_document(self) -> dict[str, Any]:
         """The schema as plain JSON values, from which ``from_document`` restores every float to the bit."""

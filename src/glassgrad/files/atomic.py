@@ -1,4 +1,4 @@
-"""Writing a file so that a crash, a full disk or a power cut leaves the old content or the new, never a mixture."""
+"""Writing a file so that a crash or a full disk leaves its old content or the new, never a mixture."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     # A link keeps pointing where it points; its target is what gets new content.
     target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        kind = "a folder" if target.is_dir() else "not an ordinary file"
-        raise InputError(f"{path}: is {kind}, so it cannot be written; give the name of a file")
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".glassgrad-{secrets.token_hex(8)}.tmp")
     try:
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "not an ordinary file"
+            raise InputError(f"{path}: is {kind}, so it cannot be written; give the name of a file")
         try:
             write_new(temporary, data)
             os.replace(temporary, target)
@@ -54,7 +54,7 @@ def write_new(path: Path, data: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Force the names in ``folder`` to disk, where the operating system can (not on Windows). Raises OSError."""
+    """Force the names in ``folder`` to disk, except on Windows, which cannot. Raises OSError."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -83,8 +83,8 @@ def unwritable(path: Path, error: OSError) -> InputError:
             reason = f"the folder {path.parent} does not exist; create it first"
         case errno.ENOTDIR:
             reason = f"{path.parent} is not a folder; choose another place"
-        case errno.EISDIR:
-            reason = "is a folder, so it cannot be written; give the name of a file"
+        case errno.EEXIST:
+            reason = "a file of that name is in the way; move it or choose another place"
         case errno.ENAMETOOLONG:
             reason = "the name is too long; choose a shorter one"
         case _:

@@ -38,7 +38,8 @@ DOCUMENT: Mapping[str, type] = {
 """The entries of the document, all required, and their types."""
 
 _KEY = "glassgrad"
-_DTYPES = frozenset("bool int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64".split())
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+_DTYPES = ("bool", *_INTEGERS, "float16", "float32", "float64")
 
 Array = npt.NDArray[Any]
 
@@ -87,7 +88,7 @@ def model_bytes(tensors: Mapping[str, Array], document: Mapping[str, Any], place
     """The content of a model file: the same bytes for the same input. ``place`` begins the messages.
 
     Raises InputError where the document does not follow ``DOCUMENT`` or is not plain JSON (text keys, finite
-    numbers), or a tensor has a dtype that NumPy readers of safetensors do not share.
+    numbers), or a tensor is not of bools, integers or floats.
     """
     _check_document(document, place)
     _check_plain(document, place, "document")
@@ -95,7 +96,7 @@ def model_bytes(tensors: Mapping[str, Array], document: Mapping[str, Any], place
     for name, tensor in sorted(tensors.items()):
         if tensor.dtype.name not in _DTYPES:
             raise InputError(
-                f"{place}: tensor {name!r} has dtype {tensor.dtype}, which a model file cannot hold"
+                f"{place}: tensor {name!r} has dtype {tensor.dtype}; give bools, integers or floats"
             )
         ready[name] = np.array(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
     plain = json.loads(_dump(document))
@@ -104,7 +105,7 @@ def model_bytes(tensors: Mapping[str, Array], document: Mapping[str, Any], place
 
 
 def _document_text(path: Path, content: bytes) -> str:
-    """The document's text from the safetensors header of ``content``; tells foreign, cut and damaged apart."""
+    """The document's text from the safetensors header; tells foreign, cut short and damaged apart."""
     foreign = InputError(f"{path}: is not a Glassgrad model file; give one that Glassgrad wrote")
     length = int.from_bytes(content[:8], "little")
     if len(content) < 9 or content[8:9] != b"{" or length > 100_000_000:
@@ -118,8 +119,8 @@ def _document_text(path: Path, content: bytes) -> str:
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise InputError(
-            f"{path}: is a safetensors file without the entry {_KEY!r} in its metadata, so another program made "
-            "it; give a model file that Glassgrad wrote"
+            f"{path}: is a safetensors file without {_KEY!r} in its metadata, so another program made it; "
+            "give a model file that Glassgrad wrote"
         )
     try:
         ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
@@ -142,9 +143,7 @@ def _damaged(path: Path) -> InputError:
 def _check_document(document: Mapping[str, Any], place: str) -> None:
     for key, kind in DOCUMENT.items():
         if key not in document:
-            raise InputError(
-                f"{place}: the model's document has no entry {key!r}; it needs {', '.join(DOCUMENT)}"
-            )
+            raise InputError(f"{place}: the model's document lacks {key!r}; it needs {', '.join(DOCUMENT)}")
         if type(document[key]) is not kind:
             raise InputError(f"{place}: entry {key!r} of the model's document is not of type {kind.__name__}")
     for key in document:
@@ -164,9 +163,7 @@ def _check_plain(value: Any, place: str, where: str) -> None:
     if isinstance(value, Mapping):
         for key, entry in value.items():
             if type(key) is not str:
-                raise InputError(
-                    f"{place}: {where} has the key {key!r}; the keys of a model's document are text"
-                )
+                raise InputError(f"{place}: {where} has the key {key!r}; its keys must be text")
             _check_plain(entry, place, f"{where}.{key}")
     elif isinstance(value, list | tuple):
         for number, entry in enumerate(value):
@@ -175,7 +172,7 @@ def _check_plain(value: Any, place: str, where: str) -> None:
         raise InputError(f"{place}: {where} is {value}; a model's document holds finite numbers only")
     elif value is not None and type(value) not in (str, bool, int, float):
         raise InputError(
-            f"{place}: {where} is of type {type(value).__name__}; a model's document holds plain JSON values only"
+            f"{place}: {where} is of type {type(value).__name__}; the document holds plain JSON values only"
         )
 
 
@@ -184,7 +181,7 @@ def _dump(document: Mapping[str, Any]) -> str:
 
 
 def _digest(tensors: Mapping[str, Array], text: str) -> str:
-    """SHA-256 over the document's text and every tensor (in the order of names): name, dtype, shape, bytes."""
+    """SHA-256 over the document's text and the name, dtype, shape and bytes of every tensor in turn."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(json.dumps([name, tensor.dtype.name, tensor.shape]).encode())

@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.data.reading import read_bytes
+from glassgrad.data.reading import read_bytes, unreadable
 from glassgrad.files.atomic import sync_folder, unwritable, write_new
 
 MODEL = "model.safetensors"
@@ -38,9 +38,10 @@ class RunFolder:
             folder.commit({"model.safetensors": ..., "history.csv": ...})
     """
 
-    def __init__(self, path: Path, temporary: Path) -> None:
-        """Use ``create``, which makes ``temporary``, a sibling of the real path of ``path``."""
+    def __init__(self, path: Path, target: Path, temporary: Path) -> None:
+        """Use ``create``; ``target`` is ``path`` made absolute, ``temporary`` a folder beside it."""
         self.path = path
+        self._target = target
         self._temporary = temporary
         self._committed = False
 
@@ -56,19 +57,19 @@ class RunFolder:
 
     @classmethod
     def _at(cls, path: Path) -> RunFolder:
-        # The temporary folder is made beside the real target: a rename must stay on one file system.
+        # Links are followed once, here: a rename must stay on one file system, and hit no link.
         target = Path(os.path.realpath(path))
         try:
             if target.exists() and not target.is_dir():
                 raise InputError(f"{path}: is a file where the run folder should go; give another path")
             if target.exists() and any(target.iterdir()):
-                raise InputError(f"{path}: is a folder that holds something already; give a new or empty one")
+                raise InputError(f"{path}: is a folder that is not empty; give a new or empty one")
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(8)}.partial")
+            temporary = target.with_name(f".glassgrad-{secrets.token_hex(8)}.partial")
             temporary.mkdir()
         except OSError as error:
             raise unwritable(path, error) from None
-        return cls(path, temporary)
+        return cls(path, target, temporary)
 
     @classmethod
     def _reserve(cls, name: str) -> RunFolder:
@@ -80,14 +81,15 @@ class RunFolder:
             runs.mkdir(exist_ok=True)
             while True:
                 path = runs / (stem if number == 1 else f"{stem}-{number}")
-                temporary = path.with_name(f".{path.name}.partial")
+                target = path.absolute()
+                temporary = target.with_name(f".{path.name}.partial")
                 number += 1
-                # Making the hidden folder is what claims the name. Only then is it certain that nobody else is
-                # about to rename one into place, so only then does it help to look.
+                # Making the hidden folder is what claims the name. Looking for the final one comes second,
+                # because until the name is claimed another process may still rename its own into place.
                 with contextlib.suppress(FileExistsError):
                     temporary.mkdir()
-                    if not os.path.lexists(path):
-                        return cls(path, temporary)
+                    if not os.path.lexists(target):
+                        return cls(path, target, temporary)
                     temporary.rmdir()
         except OSError as error:
             raise unwritable(runs, error) from None
@@ -103,7 +105,7 @@ class RunFolder:
         for name in files:
             if name in ("", ".", "..") or Path(name).name != name:
                 raise ValueError(f"{name!r} is not a plain file name")
-        target = Path(os.path.realpath(self.path))
+        target = self._target
         try:
             for name, content in files.items():
                 write_new(self._temporary / name, content)
@@ -144,15 +146,18 @@ def resolve_model(path: Path) -> Path:
 
     Raises InputError where there is none.
     """
-    if path.is_dir():
+    try:
+        if path.is_file() and path.suffix == ".safetensors":
+            return path
         if (path / MODEL).is_file():
             return path / MODEL
-        raise InputError(f"{path}: is a folder without {MODEL}; give a run folder or a .safetensors file")
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; give a run folder or a .safetensors file")
-    if path.suffix != ".safetensors":
-        raise InputError(f"{path}: is not a .safetensors file; give a run folder or a .safetensors file")
-    return path
+        if path.is_dir():
+            wrong = f"is a folder without {MODEL}"
+        else:
+            wrong = "is not a .safetensors file" if path.exists() else "no such file or folder"
+    except OSError as error:
+        raise unreadable(path, error) from None
+    raise InputError(f"{path}: {wrong}; give a run folder or a .safetensors file")
 
 
 def history_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
@@ -175,8 +180,9 @@ def read_history(run: Path) -> list[dict[str, float | int]]:
     Raises InputError for a file that is missing or not such a table.
     """
     path = run / HISTORY
+    content = read_bytes(path)
     try:
-        header, *lines = csv.reader(io.StringIO(read_bytes(path).decode()), strict=True)
+        header, *lines = csv.reader(io.StringIO(content.decode()), strict=True)
     except (ValueError, csv.Error):
         raise InputError(f"{path}: is damaged; it is not a table of numbers with a header line") from None
     rows = []
@@ -195,7 +201,7 @@ def read_history(run: Path) -> list[dict[str, float | int]]:
 
 
 def config_json(config: Mapping[str, Any]) -> bytes:
-    """``config``, plain JSON values with finite numbers, as indented JSON. Raises ValueError for anything else."""
+    """``config`` as indented JSON. Raises ValueError for anything but JSON values and finite numbers."""
     return (json.dumps(config, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 

@@ -72,7 +72,8 @@ class Place:
     layer: str = ""
 
 
-_place: ContextVar[Place] = ContextVar("glassgrad_place", default=Place())
+_NOWHERE = Place()
+_place: ContextVar[Place] = ContextVar("glassgrad_place", default=_NOWHERE)
 
 
 @contextmanager
@@ -107,7 +108,7 @@ class Node:
         *,
         place: Place | None = None,
     ) -> None:
-        """Apply ``op``; raises GraphError, naming the op and the input types, when its shape rule refuses."""
+        """Apply ``op``; raises GraphError, naming op and input types, when its shape rule refuses."""
         self.op = op
         self.inputs = tuple(inputs)
         self.attributes: Mapping[str, Any] = MappingProxyType(dict(attributes or {}))

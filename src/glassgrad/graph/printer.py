@@ -30,9 +30,7 @@ def format_graph(graph: Graph, *, names: Mapping[Value, str] | None = None) -> s
     return "\n".join([*lines, f"return {shown}"])
 
 
-def equations(
-    graph: Graph, names: dict[Value, str], prefix: str
-) -> tuple[list[str], Callable[[Value], str]]:
+def equations(graph: Graph, names: dict[Value, str], prefix: str) -> tuple[list[str], Callable[[Value], str]]:
     """One line per node, with a heading where section or layer changes; and the naming of its values."""
     counter = 0
 
@@ -41,7 +39,11 @@ def equations(
         if value not in names:
             if node.op.name == "constant" and node.types[0].size == 1:
                 return f"{np.asarray(node.attributes['value']).item():.6g}"
-            if node.op.name == "broadcast" and node.inputs[0].node.op.name == "constant" and value.type.is_float:
+            if (
+                node.op.name == "broadcast"
+                and node.inputs[0].node.op.name == "constant"
+                and value.type.is_float
+            ):
                 return name(node.inputs[0])
             return "?"
         return names[value]

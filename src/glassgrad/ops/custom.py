@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glassgrad.graph.node import Graph, Type, Value
+from glassgrad.graph.rebuild import inline
 from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, record
 from glassgrad.ops.scan import trace
-from glassgrad.graph.rebuild import inline
 
 
 def _infer_call(types: Sequence[Type], _: Mapping[str, Any], regions: Sequence[Graph]) -> tuple[Type, ...]:
@@ -30,7 +30,10 @@ CALL = record(Op("call", _infer_call, _call_reference, Rule(_inline_reverse), ou
 
 
 def custom_op(
-    function: Callable[..., Value | Sequence[Value]], *, derivative: Reverse | None = None, name: str | None = None
+    function: Callable[..., Value | Sequence[Value]],
+    *,
+    derivative: Reverse | None = None,
+    name: str | None = None,
 ) -> Callable[..., Any]:
     """``function`` (values in, one value or several out) as an op of its own.
 
@@ -39,8 +42,12 @@ def custom_op(
     rule through the body: for a better-conditioned formula, a straight-through estimator, a clipped gradient.
     ``glassgrad.check_derivative`` compares the rule with central differences.
     """
-    label = name or getattr(function, "__name__", "custom")
-    op = CALL if derivative is None else Op("call", _infer_call, _call_reference, Rule(derivative), outputs=None)
+    label = name or str(getattr(function, "__name__", "custom"))
+    op = (
+        CALL
+        if derivative is None
+        else Op("call", _infer_call, _call_reference, Rule(derivative), outputs=None)
+    )
 
     def build(*inputs: Value) -> Any:
         several = False

@@ -15,7 +15,7 @@ import numpy as np
 
 from glassgrad.graph.node import FLOATS, OPERATORS, DType, Graph, Operand, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Derivative, Maybe, Op, expect, record
-from glassgrad.ops.structure import Linear, broadcast_together, convert, zeros_like
+from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values, convert, zeros_like
 
 Partial = Callable[..., Value]
 
@@ -98,7 +98,7 @@ subtract = _arithmetic("subtract", np.subtract, Linear(lambda ctx, ct, inputs: [
 negate = _arithmetic("negate", np.negative, Linear(lambda ctx, ct, inputs: [-ct]))
 multiply = _arithmetic("multiply", np.multiply, Elementwise((lambda y, a, b: b, lambda y, a, b: a)))
 divide = _function("divide", np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
-power = _function(
+power: Wrapped = _function(
     "power",
     lambda a, b: _quiet(np.power, a, b),
     lambda y, a, b: b * power(a, b - 1),
@@ -152,11 +152,7 @@ SELECT = record(
 def select(condition: Value, a: Operand, b: Operand) -> Value:
     """``a`` where ``condition`` holds, else ``b``; elementwise."""
     a, b = broadcast_together("select", a, b)
-    shape = tuple(np.broadcast_shapes(condition.shape, a.shape))
-    condition, _ = broadcast_together("select", condition, zeros_like(a)) if condition.shape != shape else (condition, a)
-    a, _ = broadcast_together("select", a, condition)
-    b, _ = broadcast_together("select", b, condition)
-    return SELECT(condition, a, b)
+    return SELECT(*broadcast_values("select", [condition, a, b]))
 
 
 # --- functions of one variable ---------------------------------------------------------------------------------
@@ -170,7 +166,8 @@ def _quiet(function: Callable[..., Any], *arrays: Any) -> Any:
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
     small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+    result: np.ndarray = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+    return result
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
@@ -180,17 +177,17 @@ def _erf(x: np.ndarray) -> np.ndarray:
 
 
 exp = _function("exp", lambda x: _quiet(np.exp, x), lambda y, x: y)
-log = _function("log", lambda x: _quiet(np.log, x), lambda y, x: 1 / x)
+log: Wrapped = _function("log", lambda x: _quiet(np.log, x), lambda y, x: 1 / x)
 log1p = _function("log1p", lambda x: _quiet(np.log1p, x), lambda y, x: 1 / (1 + x))
 expm1 = _function("expm1", lambda x: _quiet(np.expm1, x), lambda y, x: 1 + y)
 tanh = _function("tanh", np.tanh, lambda y, x: 1 - y * y)
 sigmoid = _function("sigmoid", _sigmoid, lambda y, x: y * (1 - y))
 erf = _function("erf", _erf, lambda y, x: exp(-x * x) * (2 / math.sqrt(math.pi)))
 sqrt = _function("sqrt", lambda x: _quiet(np.sqrt, x), lambda y, x: 0.5 / y)
-sin = _function("sin", np.sin, lambda y, x: cos(x))
-cos = _function("cos", np.cos, lambda y, x: -sin(x))
+sin: Wrapped = _function("sin", np.sin, lambda y, x: cos(x))
+cos: Wrapped = _function("cos", np.cos, lambda y, x: -sin(x))
 absolute = _function("absolute", np.abs, lambda y, x: sign(x))
-sign = elementwise("sign", np.sign, NO_GRADIENT, FLOATS)
+sign: Wrapped = elementwise("sign", np.sign, NO_GRADIENT, FLOATS)
 floor = elementwise("floor", np.floor, NO_GRADIENT, FLOATS)
 is_finite = elementwise("is_finite", np.isfinite, NO_GRADIENT, FLOATS, result="bool")
 

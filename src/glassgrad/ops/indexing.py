@@ -9,7 +9,6 @@ import numpy as np
 
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph, Type, Value
-
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import Linear, broadcast, reduce_sum
 
@@ -21,7 +20,9 @@ def _infer_gather(types: Sequence[Type], _: Mapping[str, Any], __: Sequence[Grap
     return (Type((*index.shape, *table.shape[1:]), table.dtype),)
 
 
-def _infer_scatter(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]) -> tuple[Type, ...]:
+def _infer_scatter(
+    types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]
+) -> tuple[Type, ...]:
     index, values = types
     expect(index.dtype == "int32", "the index must be int32")
     expect(values.shape[: len(index.shape)] == index.shape, "one row of values per index")
@@ -40,7 +41,8 @@ GATHER_ROWS = record(
         _infer_gather,
         lambda table, index: table[np.clip(index, 0, table.shape[0] - 1)],
         Linear(
-            lambda ctx, ct, inputs: [scatter_add_rows(inputs[1], ct, inputs[0].shape[0]), None], arguments=(0,)
+            lambda ctx, ct, inputs: [scatter_add_rows(inputs[1], ct, inputs[0].shape[0]), None],
+            arguments=(0,),
         ),
     )
 )
@@ -68,7 +70,9 @@ ONE_HOT = record(
     Op(
         "one_hot",
         lambda t, a, r: (Type((*t[0].shape, a["classes"]), a["dtype"]),),
-        lambda index, classes, dtype: (index[..., None] == np.arange(classes, dtype=index.dtype)).astype(dtype),
+        lambda index, classes, dtype: (index[..., None] == np.arange(classes, dtype=index.dtype)).astype(
+            dtype
+        ),
         NO_GRADIENT,
     )
 )
@@ -81,7 +85,9 @@ def one_hot(index: Value, classes: int, dtype: DType = "float32") -> Value:
     return ONE_HOT(index, classes=classes, dtype=dtype)
 
 
-def _infer_top_k(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]) -> tuple[Type, ...]:
+def _infer_top_k(
+    types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]
+) -> tuple[Type, ...]:
     (x,), k = types, attributes["k"]
     expect(x.is_float and len(x.shape) >= 1, "takes floats with at least one axis")
     expect(1 <= k <= x.shape[-1], f"k = {k} is not between 1 and {x.shape[-1]}")

@@ -81,12 +81,17 @@ class Op:
     outputs: int | None = 1  # None: as many as the shape rule says
 
     def apply(
-        self, inputs: Sequence[Value], attributes: Mapping[str, Any] | None = None, regions: Sequence[Graph] = ()
+        self,
+        inputs: Sequence[Value],
+        attributes: Mapping[str, Any] | None = None,
+        regions: Sequence[Graph] = (),
     ) -> tuple[Value, ...]:
         """Build the node; all of its outputs."""
         for value in inputs:
             if not isinstance(value, Value):
-                raise GraphError(f"{self.name} takes values of the graph, not {type(value).__name__} {value!r}")
+                raise GraphError(
+                    f"{self.name} takes values of the graph, not {type(value).__name__} {value!r}"
+                )
         return Node(self, inputs, attributes, regions).outputs
 
     def __call__(self, *inputs: Value, **attributes: Any) -> Value:
@@ -129,7 +134,9 @@ def _no_reference(**_: Any) -> Any:
     raise GraphError("an input has no value of its own")
 
 
-def _infer_constant(_: Sequence[Type], attributes: Mapping[str, Any], __: Sequence[Graph]) -> tuple[Type, ...]:
+def _infer_constant(
+    _: Sequence[Type], attributes: Mapping[str, Any], __: Sequence[Graph]
+) -> tuple[Type, ...]:
     value = attributes["value"]
     return (Type(value.shape, value.dtype.name),)
 
@@ -180,6 +187,7 @@ class Rule:
         wrt = [probe for probe in probes if probe is not None]
         found = iter(ctx.vjp([back for back, _ in pairs], [tangent for _, tangent in pairs], wrt))
         return [next(found) if probe is not None else None for probe in probes]
+
 
 INPUT = record(Op("input", lambda t, a, r: (a["type"],), _no_reference, NO_GRADIENT))
 CONSTANT = record(Op("constant", _infer_constant, lambda value: value, NO_GRADIENT))

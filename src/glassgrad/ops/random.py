@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.graph.node import DType, Graph, Shape, Type, Value
-from glassgrad.ops.elementwise import elementwise, cos, less, log, sqrt
+from glassgrad.ops.elementwise import cos, elementwise, less, log, sqrt
 from glassgrad.ops.op import NO_GRADIENT, Op, constant, expect, record
 from glassgrad.ops.structure import convert, reshape, slice_axis
 
@@ -36,9 +36,7 @@ def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, A
     return a, b
 
 
-def random_words(
-    seed: Any, step: Any, rows: Any, stream: int, elements: int, xp: Any = np
-) -> Any:
+def random_words(seed: Any, step: Any, rows: Any, stream: int, elements: int, xp: Any = np) -> Any:
     """``elements`` words for each row, as (rows, elements) uint32; ``xp`` is NumPy or a namespace like it.
 
     A first call of Threefry makes the step's key from (seed, stream, step); a second one counts rows and

@@ -81,7 +81,10 @@ CUMSUM = record(
         lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
         Linear(
             lambda ctx, ct, inputs: [
-                reverse(cumsum(reverse(ct, ctx.attributes["axis"]), ctx.attributes["axis"]), ctx.attributes["axis"])
+                reverse(
+                    cumsum(reverse(ct, ctx.attributes["axis"]), ctx.attributes["axis"]),
+                    ctx.attributes["axis"],
+                )
             ]
         ),
     )

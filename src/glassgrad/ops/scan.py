@@ -18,7 +18,9 @@ from glassgrad.ops.structure import zeros_like
 # group costs memory only, and saves the derivative from running the forward pass once more.
 
 
-def _infer_scan(types: Sequence[Type], attributes: Mapping[str, Any], regions: Sequence[Graph]) -> tuple[Type, ...]:
+def _infer_scan(
+    types: Sequence[Type], attributes: Mapping[str, Any], regions: Sequence[Graph]
+) -> tuple[Type, ...]:
     (body,), length = regions, attributes["length"]
     carries, sequences = attributes["carries"], attributes["sequences"]
     stacked = types[carries : carries + sequences]
@@ -93,9 +95,7 @@ def _reverse(
         spots = [i for i in range(carries, len(calculated)) if calculated[i].type.is_float]
         for i, ct in zip(spots, result_ct, strict=True):
             wanted[i] = ct
-        found = dict(
-            zip(floats, ctx.vjp(calculated, wanted, [arguments[i] for i in floats]), strict=True)
-        )
+        found = dict(zip(floats, ctx.vjp(calculated, wanted, [arguments[i] for i in floats]), strict=True))
         back = {i: ct if ct is not None else zeros_like(arguments[i]) for i, ct in found.items()}
         return [
             *(back[i] + ct for i, ct in zip(moving, found_ct, strict=True)),
@@ -138,7 +138,12 @@ def scan(
     elements = [Type(item.shape[1:], item.dtype) for item in sequences]
     types = [*(v.type for v in carry), *elements, *(v.type for v in constants)]
     region = trace(body, types)
-    attributes = {"length": length, "carries": len(carry), "sequences": len(sequences), "backwards": backwards}
+    attributes = {
+        "length": length,
+        "carries": len(carry),
+        "sequences": len(sequences),
+        "backwards": backwards,
+    }
     outputs = SCAN.apply([*carry, *sequences, *constants], attributes, [region])
     return outputs[: len(carry)], outputs[len(carry) : len(region.outputs)]
 
@@ -151,5 +156,7 @@ def trace(function: Callable[..., Value | Sequence[Value]], types: Sequence[Type
     for node in graph.nodes():
         if node.op.name == "input" and node.outputs[0] not in inputs:
             name = node.attributes["name"]
-            raise GraphError(f"a body uses {name!r} from outside; pass it in as an argument (a constant of the scan)")
+            raise GraphError(
+                f"a body uses {name!r} from outside; pass it in as an argument (a constant of the scan)"
+            )
     return graph

@@ -70,9 +70,15 @@ def zeros_like(value: Value) -> Value:
 
 def _infer_broadcast(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
     (given,), shape, axes = types, attributes["shape"], attributes["axes"]
-    expect(len(axes) == len(given.shape) and list(axes) == sorted(set(axes)), "axes must rise, one per input axis")
+    expect(
+        len(axes) == len(given.shape) and list(axes) == sorted(set(axes)),
+        "axes must rise, one per input axis",
+    )
     for extent, axis in zip(given.shape, axes, strict=True):
-        expect(axis < len(shape) and extent == shape[axis], f"axis of {extent} does not become axis {axis} of {shape}")
+        expect(
+            axis < len(shape) and extent == shape[axis],
+            f"axis of {extent} does not become axis {axis} of {shape}",
+        )
     return (Type(shape, given.dtype),)
 
 
@@ -122,13 +128,17 @@ def broadcast_together(op: str, *operands: Operand) -> list[Value]:
     values = [item for item in operands if isinstance(item, Value)]
     if not values:
         raise GraphError(f"{op} needs at least one value of the graph, not only Python numbers")
-    given = [as_value(item, values[0]) for item in operands]
+    return broadcast_values(op, [as_value(item, values[0]) for item in operands])
+
+
+def broadcast_values(op: str, values: Sequence[Value]) -> list[Value]:
+    """The values, whatever their dtypes, with one shape."""
     try:
-        shape = tuple(int(n) for n in np.broadcast_shapes(*(item.shape for item in given)))
+        shape = tuple(int(n) for n in np.broadcast_shapes(*(item.shape for item in values)))
     except ValueError:
-        shapes = " and ".join(str(item.type) for item in given)
+        shapes = " and ".join(str(item.type) for item in values)
         raise GraphError(f"{op}: the shapes of {shapes} cannot be broadcast together") from None
-    return [broadcast_to(item, shape) for item in given]
+    return [broadcast_to(item, shape) for item in values]
 
 
 def normal_axes(rank: int, axes: int | Sequence[int] | None) -> tuple[int, ...]:
@@ -184,7 +194,7 @@ RESHAPE = record(
     Op(
         "reshape",
         _infer_reshape,
-        lambda x, shape: np.reshape(x, shape),
+        np.reshape,
         Linear(lambda ctx, ct, inputs: [reshape(ct, inputs[0].shape)]),
     )
 )
@@ -209,8 +219,10 @@ TRANSPOSE = record(
     Op(
         "transpose",
         _infer_transpose,
-        lambda x, order: np.transpose(x, order),
-        Linear(lambda ctx, ct, inputs: [transpose(ct, [int(a) for a in np.argsort(ctx.attributes["order"])])]),
+        lambda x, order: x.transpose(order),
+        Linear(
+            lambda ctx, ct, inputs: [transpose(ct, [int(a) for a in np.argsort(ctx.attributes["order"])])]
+        ),
     )
 )
 
@@ -225,7 +237,7 @@ REVERSE = record(
     Op(
         "reverse",
         lambda t, a, r: (Type(t[0].shape, t[0].dtype),),
-        lambda x, axis: np.flip(x, axis),
+        np.flip,
         Linear(lambda ctx, ct, inputs: [reverse(ct, ctx.attributes["axis"])]),
     )
 )
@@ -264,7 +276,9 @@ SLICE = record(
     Op(
         "slice",
         _infer_slice,
-        lambda x, starts, stops, steps: x[tuple(slice(*item) for item in zip(starts, stops, steps, strict=True))],
+        lambda x, starts, stops, steps: x[
+            tuple(slice(*item) for item in zip(starts, stops, steps, strict=True))
+        ],
         Linear(_unslice),
     )
 )
@@ -301,7 +315,9 @@ def _infer_pad(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, 
 
 def _pad(x: np.ndarray, before: Shape, after: Shape, inner: Shape) -> np.ndarray:
     result = np.zeros(tuple(map(_padded, before, x.shape, after, inner)), x.dtype)
-    spots = [slice(b, b + (n - 1) * (i + 1) + 1, i + 1) for b, n, i in zip(before, x.shape, inner, strict=True)]
+    spots = [
+        slice(b, b + (n - 1) * (i + 1) + 1, i + 1) for b, n, i in zip(before, x.shape, inner, strict=True)
+    ]
     result[tuple(spots)] = x
     return result
 
@@ -397,7 +413,9 @@ def convert(x: Value, dtype: DType) -> Value:
     return x if x.dtype == dtype else CONVERT(x, dtype=dtype)
 
 
-STOP_GRADIENT = record(Op("stop_gradient", lambda t, a, r: (t[0],), lambda x: x, NO_GRADIENT, elementwise=True))
+STOP_GRADIENT = record(
+    Op("stop_gradient", lambda t, a, r: (t[0],), lambda x: x, NO_GRADIENT, elementwise=True)
+)
 
 
 def stop_gradient(x: Value) -> Value:

@@ -48,7 +48,6 @@ from glassgrad.ops.reductions import (
     reduce_max,
     reduce_mean,
     reduce_min,
-    reduce_sum,
     softmax,
 )
 from glassgrad.ops.scan import scan
@@ -59,6 +58,7 @@ from glassgrad.ops.structure import (
     convert,
     full,
     pad,
+    reduce_sum,
     reshape,
     reverse,
     slice_axis,

@@ -23,14 +23,20 @@ from glassgrad.ops.structure import Linear, pad, reshape
 Pair = tuple[int, int]
 
 
-def _infer_windows(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]) -> tuple[Type, ...]:
+def _infer_windows(
+    types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]
+) -> tuple[Type, ...]:
     (image,), size, stride = types, attributes["size"], attributes["stride"]
     expect(image.is_float and len(image.shape) == 4, "takes float images (rows, height, width, channels)")
-    rows, *extents, channels = image.shape
+    rows, high, wide, channels = image.shape
+    extents = (high, wide)
     expect(min(*size, *stride) >= 1, "window and stride must be at least 1")
-    expect(all(s <= n for s, n in zip(size, extents, strict=True)), f"a window of {size} does not fit in {extents}")
-    steps = [(n - s) // d + 1 for n, s, d in zip(extents, size, stride, strict=True)]
-    return (Type((rows, *steps, *size, channels), image.dtype),)
+    expect(
+        all(s <= n for s, n in zip(size, extents, strict=True)),
+        f"a window of {size} does not fit in {extents}",
+    )
+    places = [(n - s) // d + 1 for n, s, d in zip(extents, size, stride, strict=True)]
+    return (Type((rows, *places, *size, channels), image.dtype),)
 
 
 def _infer_fold(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]) -> tuple[Type, ...]:
@@ -39,7 +45,9 @@ def _infer_fold(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequenc
     rows, *_, channels = parts.shape
     result = Type((rows, *image, channels), parts.dtype)
     sizes = {"size": parts.shape[3:5], "stride": attributes["stride"]}
-    expect(_infer_windows([result], sizes, ()) == (parts,), f"these are not the windows of an image of {image}")
+    expect(
+        _infer_windows([result], sizes, ()) == (parts,), f"these are not the windows of an image of {image}"
+    )
     return (result,)
 
 
@@ -95,7 +103,9 @@ def pad_image(image: Value, size: Pair, stride: Pair, padding: str) -> Value:
     need = [
         max((-(-n // d) - 1) * d + s - n, 0) for n, s, d in zip(image.shape[1:3], size, stride, strict=True)
     ]
-    return pad(image, (0, need[0] // 2, need[1] // 2, 0), (0, need[0] - need[0] // 2, need[1] - need[1] // 2, 0))
+    return pad(
+        image, (0, need[0] // 2, need[1] // 2, 0), (0, need[0] - need[0] // 2, need[1] - need[1] // 2, 0)
+    )
 
 
 def conv2d(image: Value, weights: Value, stride: Pair = (1, 1), padding: str = "valid") -> Value:

@@ -1,0 +1,144 @@
+"""What a layer is: shapes, weights and state that it wants, and the graph that it builds.
+
+A layer holds no numbers. It is a frozen dataclass of options; the network gives it a name, the training floor
+draws its weights, and ``build`` turns inputs into an output and its state updates, as graph.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from glassgrad.common.errors import InputError
+from glassgrad.common.registry import Registry
+from glassgrad.graph.node import Shape, Value
+from glassgrad.nn.initializers import Initializer
+from glassgrad.ops.random import random_mask
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight that a layer wants: its shape, how it starts, and the fans that its initializer scales by."""
+
+    shape: Shape
+    init: Initializer
+    fans: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A number per element that a layer keeps between steps, and that no gradient reaches."""
+
+    shape: Shape
+    fill: float
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """The random inputs of a program; each layer draws from a stream of its own."""
+
+    seed: Value
+    step: Value
+    rows: Value
+
+
+@dataclass(frozen=True)
+class Building:
+    """What a layer may use while it builds.
+
+    ``valid`` is bool[batch]: statistics over the batch count valid rows only. ``random`` is None in
+    prediction. ``inner`` collects values worth reading that are not the output (pre-activations), by name.
+    """
+
+    name: str
+    stream: int
+    training: bool
+    valid: Value
+    random: Randomness | None = None
+    inner: dict[str, Value] = field(default_factory=dict)
+
+    def mask(self, shape: Shape, probability: float) -> Value:
+        """bool[batch, *shape], True with ``probability``."""
+        if self.random is None:
+            raise InputError(f"layer {self.name!r} draws random numbers outside of training")
+        r = self.random
+        return random_mask(r.seed, r.step, r.rows, stream=self.stream, shape=shape, probability=probability)
+
+
+class Layer(ABC):
+    """Base of all layers. Shapes are those of one row: the batch axis is left out."""
+
+    @abstractmethod
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape of one output row; raises InputError where the inputs do not fit."""
+
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+        """The weights wanted for these inputs, by name."""
+        return {}
+
+    def statistics(self, inputs: Sequence[Shape]) -> dict[str, Statistic]:
+        """The state wanted for these inputs, by name."""
+        return {}
+
+    @abstractmethod
+    def build(
+        self,
+        building: Building,
+        inputs: Sequence[Value],
+        weights: Mapping[str, Value],
+        state: Mapping[str, Value],
+    ) -> tuple[Value, dict[str, Value]]:
+        """The output ([batch, *shape]) and the state after this step (only what changes)."""
+
+    def __call__(self, *inputs: Wire, name: str | None = None) -> Wire:
+        """Apply this layer in the functional form; ``name`` replaces the automatic one."""
+        for item in inputs:
+            if not isinstance(item, Wire):
+                raise InputError(f"{type(self).__name__} takes wires, such as Input(), not {item!r}")
+        return Wire(self, inputs, check_name(name) if name is not None else None)
+
+
+@dataclass(frozen=True, eq=False)
+class Wire:
+    """The output of a layer (or, with no layer, the network's input) in the functional form."""
+
+    layer: Layer | None
+    inputs: tuple[Wire, ...] = ()
+    name: str | None = None
+
+
+LAYERS: Registry[Layer] = Registry("layer", Layer)  # type: ignore[type-abstract]
+
+
+def check_name(name: str) -> str:
+    """``name``, if it can be the name of a layer."""
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "input":
+        raise InputError(f"{name!r} cannot name a layer; use letters, digits, '_' and '-', and not 'input'")
+    return name
+
+
+def one(layer: Layer, inputs: Sequence[Shape], rank: int | None = None) -> Shape:
+    """The single input of ``layer``, checked to have ``rank`` axes."""
+    if len(inputs) != 1:
+        raise InputError(f"takes one input, not {len(inputs)}")
+    if rank is not None and len(inputs[0]) != rank:
+        raise InputError(f"takes rows of {rank} axes, not of shape {inputs[0]}")
+    return inputs[0]
+
+
+def positive(layer: object, **numbers: int) -> None:
+    """Refuse options that are not whole numbers of at least 1."""
+    for key, number in numbers.items():
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise InputError(
+                f"{type(layer).__name__}: {key} must be a whole number of at least 1, not {number!r}"
+            )
+
+
+def fraction(layer: object, **numbers: float) -> None:
+    """Refuse options that are not in [0, 1)."""
+    for key, number in numbers.items():
+        if not isinstance(number, (int, float)) or not 0 <= number < 1:
+            raise InputError(f"{type(layer).__name__}: {key} must lie in [0, 1), not {number!r}")

@@ -1,0 +1,296 @@
+"""Optimizers: from gradients and old weights to new weights, as graph.
+
+Every number of an optimizer is a run-time input of the compiled step; the numbers given when it is made are
+their defaults. What the step looks like is decided when the optimizer is made: ``momentum=0`` or
+``weight_decay=0`` leaves out the term, and with it the state and the input that it would need.
+
+Weight decay is decoupled everywhere (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR
+2019): ``w`` shrinks by ``learning_rate * weight_decay * w`` beside the step, and the gradient does not see it.
+It applies to parameters of two or more axes only: biases, and the scales and shifts of normalization, stay.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, final
+
+from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.registry import Registry
+from glassgrad.graph.node import Value, place
+from glassgrad.ops.elementwise import sqrt
+from glassgrad.ops.structure import convert
+
+Values = Mapping[str, Value]
+
+OPTIONAL = ("momentum", "weight_decay")
+"""Hyperparameters whose term is not built at all where the default is 0."""
+
+BELOW_ONE = ("momentum", "beta1", "beta2", "decay")
+ABOVE_ZERO = ("epsilon",)
+
+
+@dataclass(frozen=True)
+class Optimizer(ABC):
+    """How weights follow their gradients. A subclass is final: its fields, and the three methods below.
+
+    Fields are hyperparameters (numbers, ``learning_rate`` first) or structural choices (booleans). Raises
+    InputError for numbers that cannot be meant: negative, not finite, a rate of averaging of 1 or more.
+    """
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            self._check(field.name, getattr(self, field.name), is_choice=isinstance(field.default, bool))
+
+    @abstractmethod
+    def slots(self) -> dict[str, float]:
+        """The arrays kept per parameter between steps, and what they are filled with at the start.
+
+        Each has the shape and dtype of its parameter; the program calls it ``f"{slot}/{parameter}"``.
+        """
+
+    @abstractmethod
+    def scalars(self, hyper: Values, t: Value) -> Values:
+        """What the step needs of the hyperparameters and its number ``t`` (from 1): computed once per step."""
+
+    @abstractmethod
+    def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
+        """For one parameter: what to subtract from it, and its new slots."""
+
+    @final
+    def hyperparameters(self) -> dict[str, float]:
+        """The run-time inputs of the step and their default values, the learning rate first."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: float(value)
+            for name, value in values.items()
+            if not isinstance(value, bool) and not (name in OPTIONAL and value == 0)
+        }
+
+    @final
+    def update(
+        self, gradients: Values, params: Values, state: Values, hyper: Values, step: Value
+    ) -> tuple[dict[str, Value], dict[str, Value]]:
+        """The new parameters and the new state by name, all computed from the old ones.
+
+        ``gradients`` and ``params`` have the same names, shapes and dtype. ``hyper`` holds scalars of that
+        dtype, at least those of ``hyperparameters()``. ``step`` is the program's uint32 scalar, from 0.
+        Raises GraphError naming what is missing.
+        """
+        slots = self.slots()
+        _need("a gradient for parameter", params, gradients)
+        _need("parameter", gradients, params)
+        _need("state", (f"{slot}/{name}" for slot in slots for name in params), state)
+        _need("hyperparameter", self.hyperparameters(), hyper)
+        rate = hyper["learning_rate"]
+        with place("update", ""):
+            # Converted first: a uint32 step would wrap around to t = 0 at its end.
+            scalars = self.scalars(hyper, convert(step, rate.dtype) + 1)
+            keep = 1 - rate * hyper["weight_decay"] if "weight_decay" in self.hyperparameters() else None
+        new_params, new_state = {}, {}
+        for name, old in params.items():
+            with place("update", layer_of(name)):
+                moved, fresh = self.move(
+                    gradients[name], {slot: state[f"{slot}/{name}"] for slot in slots}, scalars
+                )
+                kept = old * keep if keep is not None and len(old.shape) >= 2 else old
+                new_params[name] = kept - moved
+                new_state |= {f"{slot}/{name}": fresh[slot] for slot in slots}
+        return new_params, new_state
+
+    def _check(self, name: str, value: object, is_choice: bool) -> None:
+        if is_choice:
+            rule, allowed = "True or False", isinstance(value, bool)
+        elif isinstance(value, bool) or not isinstance(value, (int, float)):
+            rule, allowed = "a number", False
+        elif name in BELOW_ONE:
+            rule, allowed = "at least 0 and below 1", 0 <= value < 1
+        elif name in ABOVE_ZERO:
+            rule, allowed = "above 0 and finite", 0 < value <= sys.float_info.max
+        else:
+            rule, allowed = "at least 0 and finite", 0 <= value <= sys.float_info.max
+        if not allowed:
+            kind = type(self).__name__.lower()
+            raise InputError(f"optimizer {kind!r}: {name} must be {rule}, not {value!r}")
+
+
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer)  # type: ignore[type-abstract]
+
+
+def optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
+    """The optimizer described, e.g. ``"adam"`` or ``"sgd(0.1, momentum=0.9)"``; see ``Registry.make``."""
+    return OPTIMIZERS.make(spec)
+
+
+def layer_of(parameter: str) -> str:
+    """The layer that a parameter belongs to: ``"dense_1"`` for ``"dense_1.weight"``."""
+    return parameter.rpartition(".")[0]
+
+
+@final
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent, with heavy-ball or Nesterov momentum (I. Sutskever et al., ICML 2013).
+
+    ``v <- momentum v + g; w <- w - learning_rate v``, or with ``nesterov``
+    ``w <- w - learning_rate (g + momentum v)``: the velocity does not contain the learning rate, so that a
+    schedule acts at once. Without momentum there is no velocity: ``w <- w - learning_rate g``.
+    """
+
+    learning_rate: float = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and self.momentum == 0:
+            raise InputError("optimizer 'sgd': nesterov needs a momentum above 0, for example momentum=0.9")
+
+    def slots(self) -> dict[str, float]:
+        """The velocity, where there is momentum."""
+        return {"velocity": 0.0} if self.momentum > 0 else {}
+
+    def scalars(self, hyper: Values, t: Value) -> Values:
+        """The hyperparameters as they are."""
+        return hyper
+
+    def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
+        """``learning_rate`` times gradient, velocity, or the gradient and the velocity that it leads to."""
+        rate = scalars["learning_rate"]
+        if self.momentum == 0:
+            return rate * gradient, {}
+        momentum = scalars["momentum"]
+        velocity = momentum * slots["velocity"] + gradient
+        ahead = gradient + momentum * velocity if self.nesterov else velocity
+        return rate * ahead, {"velocity": velocity}
+
+
+@dataclass(frozen=True)
+class _Adam(Optimizer):
+    """What Adam and AdamW share; they differ in a default only."""
+
+    learning_rate: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    @final
+    def slots(self) -> dict[str, float]:
+        """The running means of the gradient and of its square."""
+        return {"first_moment": 0.0, "second_moment": 0.0}
+
+    @final
+    def scalars(self, hyper: Values, t: Value) -> Values:
+        """Both corrections of the bias towards the zeros that the moments start from."""
+        beta1, beta2 = hyper["beta1"], hyper["beta2"]
+        return {
+            **hyper,
+            "1 - beta1": 1 - beta1,
+            "1 - beta2": 1 - beta2,
+            "rate": hyper["learning_rate"] / (1 - beta1**t),
+            "correction": 1 / (1 - beta2**t),
+        }
+
+    @final
+    def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
+        """The corrected mean, divided by the root of the corrected mean square."""
+        first = scalars["beta1"] * slots["first_moment"] + scalars["1 - beta1"] * gradient
+        second = scalars["beta2"] * slots["second_moment"] + scalars["1 - beta2"] * (gradient * gradient)
+        spread = sqrt(second * scalars["correction"]) + scalars["epsilon"]
+        return scalars["rate"] * first / spread, {"first_moment": first, "second_moment": second}
+
+
+@final
+@dataclass(frozen=True)
+class Adam(_Adam):
+    """Adam (D. Kingma and J. Ba, ICLR 2015, algorithm 1; epsilon outside of the corrected root).
+
+    ``m <- beta1 m + (1 - beta1) g``, ``s <- beta2 s + (1 - beta2) g^2``, and with t counted from 1
+    ``w <- w - learning_rate (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)``. Its weight decay, if
+    any, is decoupled too, so ``adam(weight_decay=0.01)`` is ``adamw``.
+    """
+
+
+@final
+@dataclass(frozen=True)
+class AdamW(_Adam):
+    """Adam with decoupled weight decay, 0.01 by default (Loshchilov and Hutter, ICLR 2019, algorithm 2)."""
+
+    weight_decay: float = 0.01
+
+
+@final
+@dataclass(frozen=True)
+class RMSprop(Optimizer):
+    """Each weight's step divided by the running root mean square of its gradient, uncentred, without momentum.
+
+    ``s <- decay s + (1 - decay) g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (T. Tieleman and
+    G. Hinton, Neural networks for machine learning, lecture 6.5, 2012).
+    """
+
+    learning_rate: float = 0.001
+    decay: float = 0.9
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    def slots(self) -> dict[str, float]:
+        """The running mean of the squared gradient."""
+        return {"mean_square": 0.0}
+
+    def scalars(self, hyper: Values, t: Value) -> Values:
+        """The weight of the new square."""
+        return {**hyper, "1 - decay": 1 - hyper["decay"]}
+
+    def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
+        """The gradient divided by its root mean square."""
+        square = scalars["decay"] * slots["mean_square"] + scalars["1 - decay"] * (gradient * gradient)
+        return scalars["learning_rate"] * gradient / (sqrt(square) + scalars["epsilon"]), {"mean_square": square}
+
+
+@final
+@dataclass(frozen=True)
+class Adagrad(Optimizer):
+    """Each weight's step divided by the root of the sum of all its squared gradients so far.
+
+    ``s <- s + g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (J. Duchi, E. Hazan and Y. Singer, JMLR 12,
+    2011, diagonal form).
+    """
+
+    learning_rate: float = 0.01
+    epsilon: float = 1e-10
+    weight_decay: float = 0.0
+
+    def slots(self) -> dict[str, float]:
+        """The sum of the squared gradients."""
+        return {"sum_of_squares": 0.0}
+
+    def scalars(self, hyper: Values, t: Value) -> Values:
+        """The hyperparameters as they are."""
+        return hyper
+
+    def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
+        """The gradient divided by the root of its sum of squares."""
+        total = slots["sum_of_squares"] + gradient * gradient
+        return scalars["learning_rate"] * gradient / (sqrt(total) + scalars["epsilon"]), {"sum_of_squares": total}
+
+
+def _need(kind: str, wanted: Iterable[str], given: Iterable[str]) -> None:
+    known = set(given)
+    for name in wanted:
+        if name not in known:
+            raise GraphError(f"the optimizer's update lacks {kind} {name!r}")
+
+
+_CLASSES: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+    "rmsprop": RMSprop,
+    "adagrad": Adagrad,
+}
+for _name, _class in _CLASSES.items():
+    OPTIMIZERS.add(_name, _class)
