@@ -342,7 +342,9 @@ class Concatenate(Layer):
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The last axes added up."""
         if len(inputs) < 2 or any(shape[:-1] != inputs[0][:-1] or not shape for shape in inputs):
-            raise InputError(f"takes two or more inputs that agree in all but the last axis, not {list(inputs)}")
+            raise InputError(
+                f"takes two or more inputs that agree in all but the last axis, not {list(inputs)}"
+            )
         return (*inputs[0][:-1], sum(shape[-1] for shape in inputs))
 
     def build(

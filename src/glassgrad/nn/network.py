@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.graph.node import Shape, Value, place
+from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.images import Conv2D
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
 from glassgrad.nn.layers import Activate, Dense
@@ -89,7 +90,9 @@ class Network:
         """Every statistic wanted, as ``layer.statistic``."""
         return self._collect(input_shape, lambda layer, shapes: layer.statistics(shapes))
 
-    def _collect(self, input_shape: Shape, ask: Callable[[Layer, list[Shape]], dict[str, Any]]) -> dict[str, Any]:
+    def _collect(
+        self, input_shape: Shape, ask: Callable[[Layer, list[Shape]], dict[str, Any]]
+    ) -> dict[str, Any]:
         shapes = self.shapes(input_shape)
         return {
             f"{step.name}.{name}": item
@@ -105,12 +108,22 @@ class Network:
         *,
         valid: Value,
         random: Randomness | None = None,
+        frozen: Collection[str] = (),
     ) -> Built:
-        """The network applied to ``x`` ([batch, ...]); with ``random`` as in training, without as in use."""
+        """The network applied to ``x`` ([batch, ...]); with ``random`` as in training, without as in use.
+
+        Layers in ``frozen`` behave as in use: no dropout, and their running statistics stay.
+        """
         outputs, inner, updates = {INPUT: x}, {}, {}
         for step in self.steps:
             prefix = f"{step.name}."
-            building = Building(step.name, zlib.crc32(step.name.encode()), random is not None, valid, random)
+            building = Building(
+                step.name,
+                zlib.crc32(step.name.encode()),
+                random is not None and step.name not in frozen,
+                valid,
+                random,
+            )
             with place(layer=step.name):
                 outputs[step.name], changed = step.layer.build(
                     building,
@@ -122,10 +135,9 @@ class Network:
             updates |= {prefix + key: value for key, value in changed.items()}
         return Built(outputs[self.output], outputs, inner, updates)
 
-    def final_activation(self) -> Any:
+    def final_activation(self) -> Activation:
         """The activation of the last layer (identity where it has none)."""
-        layer = self.steps[-1].layer
-        return layer.activation if isinstance(layer, (Dense, Conv2D, Activate)) else "identity"
+        return activation_of(self.steps[-1].layer)
 
     def to_document(self) -> dict[str, Any]:
         """The network as plain configuration: the content of a ``--network`` file."""
@@ -172,7 +184,7 @@ def from_document(document: Mapping[str, Any]) -> Network:
     return Network(tuple(steps))
 
 
-def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:  # noqa: N802 - reads as the type that it is elsewhere
+def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:
     """A chain of layers; a layer may be given as ``(name, layer)``."""
     wire = Input()
     start = wire
@@ -186,7 +198,7 @@ def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:  # noqa: N802 - r
     return functional(start, wire)
 
 
-def Input() -> Wire:  # noqa: N802
+def Input() -> Wire:
     """The input of a network in the functional form."""
     return Wire(None)
 
@@ -223,6 +235,11 @@ def kind_of(layer: Layer) -> str:
     if not _KINDS:
         _KINDS.update({LAYERS[name]: name for name in LAYERS})
     return _KINDS.get(type(layer)) or type(layer).__name__.lower()
+
+
+def activation_of(layer: Layer) -> Activation:
+    """The activation that ``layer`` ends in (identity where it has none)."""
+    return activation(layer.activation if isinstance(layer, (Dense, Conv2D, Activate)) else "identity")
 
 
 class _Names:

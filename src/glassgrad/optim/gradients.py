@@ -10,7 +10,7 @@ from typing import final
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Value, place
 from glassgrad.ops.elementwise import is_finite, maximum, minimum, select, sqrt
-from glassgrad.ops.reductions import reduce_sum
+from glassgrad.ops.structure import reduce_sum
 
 Values = Mapping[str, Value]
 
@@ -34,9 +34,11 @@ def clip_by_global_norm(gradients: Values, limit: Value) -> tuple[dict[str, Valu
     """``gradients`` scaled by one factor so that their global norm is at most ``limit``; and the norm before.
 
     R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013,
-    algorithm 1. ``limit`` is a scalar of the gradients' dtype. Below it, they pass unchanged to the bit. Where the
-    norm is infinite or NaN no factor is right: limit / infinity would turn an overflow into gradients of zero,
-    and training would stand still without a sign. Such a norm goes into every gradient, so that the step shows it.
+    algorithm 1. ``limit`` is a scalar of the gradients' dtype. Up to it, they pass unchanged to the bit.
+
+    Where the norm is infinite or NaN no factor is right: limit / infinity would turn an overflow into
+    gradients of zero, and training would stand still without a sign. Such a norm goes into every gradient,
+    where it shows.
     """
     with place("update", "clip by global norm"):
         norm = global_norm(gradients)

@@ -4,9 +4,10 @@ Every number of an optimizer is a run-time input of the compiled step; the numbe
 their defaults. What the step looks like is decided when the optimizer is made: ``momentum=0`` or
 ``weight_decay=0`` leaves out the term, and with it the state and the input that it would need.
 
-Weight decay is decoupled everywhere (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR
-2019): ``w`` shrinks by ``learning_rate * weight_decay * w`` beside the step, and the gradient does not see it.
-It applies to parameters of two or more axes only: biases, and the scales and shifts of normalization, stay.
+Weight decay is decoupled everywhere (I. Loshchilov and F. Hutter, Decoupled weight decay regularization,
+ICLR 2019): ``w`` shrinks by ``learning_rate * weight_decay * w`` beside the step, and the gradient does not
+see it. It applies to parameters of two or more axes only: biases, and the scales and shifts of normalization,
+are left alone.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """What the step needs of the hyperparameters and its number ``t`` (from 1): computed once per step."""
+        """What every parameter's move needs, from the hyperparameters and the step's number ``t``, from 1."""
 
     @abstractmethod
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
@@ -85,11 +86,12 @@ class Optimizer(ABC):
         _need("state", (f"{slot}/{name}" for slot in slots for name in params), state)
         _need("hyperparameter", self.hyperparameters(), hyper)
         rate = hyper["learning_rate"]
-        with place("update", ""):
+        with place("update", type(self).__name__):
             # Converted first: a uint32 step would wrap around to t = 0 at its end.
             scalars = self.scalars(hyper, convert(step, rate.dtype) + 1)
             keep = 1 - rate * hyper["weight_decay"] if "weight_decay" in self.hyperparameters() else None
-        new_params, new_state = {}, {}
+        new_params: dict[str, Value] = {}
+        new_state: dict[str, Value] = {}
         for name, old in params.items():
             with place("update", layer_of(name)):
                 moved, fresh = self.move(
@@ -125,8 +127,8 @@ def optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
 
 
 def layer_of(parameter: str) -> str:
-    """The layer that a parameter belongs to: ``"dense_1"`` for ``"dense_1.weight"``."""
-    return parameter.rpartition(".")[0]
+    """The layer of a parameter: ``"dense_1"`` for ``"dense_1.weight"``; its own name where it has none."""
+    return parameter.rpartition(".")[0] or parameter
 
 
 @final
@@ -226,7 +228,7 @@ class AdamW(_Adam):
 @final
 @dataclass(frozen=True)
 class RMSprop(Optimizer):
-    """Each weight's step divided by the running root mean square of its gradient, uncentred, without momentum.
+    """Each weight's step divided by the running root mean square of its gradient; no momentum, not centred.
 
     ``s <- decay s + (1 - decay) g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (T. Tieleman and
     G. Hinton, Neural networks for machine learning, lecture 6.5, 2012).
@@ -248,7 +250,8 @@ class RMSprop(Optimizer):
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
         """The gradient divided by its root mean square."""
         square = scalars["decay"] * slots["mean_square"] + scalars["1 - decay"] * (gradient * gradient)
-        return scalars["learning_rate"] * gradient / (sqrt(square) + scalars["epsilon"]), {"mean_square": square}
+        spread = sqrt(square) + scalars["epsilon"]
+        return scalars["learning_rate"] * gradient / spread, {"mean_square": square}
 
 
 @final
@@ -256,8 +259,8 @@ class RMSprop(Optimizer):
 class Adagrad(Optimizer):
     """Each weight's step divided by the root of the sum of all its squared gradients so far.
 
-    ``s <- s + g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (J. Duchi, E. Hazan and Y. Singer, JMLR 12,
-    2011, diagonal form).
+    ``s <- s + g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (J. Duchi, E. Hazan and Y. Singer,
+    JMLR 12, 2011, diagonal form).
     """
 
     learning_rate: float = 0.01
@@ -275,7 +278,8 @@ class Adagrad(Optimizer):
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
         """The gradient divided by the root of its sum of squares."""
         total = slots["sum_of_squares"] + gradient * gradient
-        return scalars["learning_rate"] * gradient / (sqrt(total) + scalars["epsilon"]), {"sum_of_squares": total}
+        spread = sqrt(total) + scalars["epsilon"]
+        return scalars["learning_rate"] * gradient / spread, {"sum_of_squares": total}
 
 
 def _need(kind: str, wanted: Iterable[str], given: Iterable[str]) -> None:

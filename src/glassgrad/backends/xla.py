@@ -1,0 +1,331 @@
+"""The XLA backend: a whole chunk of steps as one XLA program, by way of JAX.
+
+JAX is optional. It is imported on first use, at one place, and none of its global settings is touched: 64-bit
+types are switched on around every call, for that call alone.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial, reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array, Chunk, Executable, Feed, Result, collect, lay_out
+from glassgrad.common.errors import GraphError, InputError
+from glassgrad.graph.node import Graph, Value
+from glassgrad.ops.random import random_words
+from glassgrad.program import Input, Program
+
+Lowering = Callable[..., Any]
+
+
+def load_jax() -> Any:
+    """JAX: nothing else imports it. Raises InputError where it is not installed."""
+    try:
+        import jax
+    except ImportError:
+        raise InputError("the xla backend needs JAX; install it with: pip install 'glassgrad[xla]'") from None
+    return jax
+
+
+# --- the lowerings ---------------------------------------------------------------------------------------
+
+
+@cache
+def lowerings() -> dict[str, Lowering]:
+    """Every op but ``input``, by name, as ``function(*arrays, **attributes)`` on JAX arrays.
+
+    An op with regions gets each as a callable on arrays, in the keyword ``regions``.
+    """
+    jax = load_jax()
+    jnp, lax = jax.numpy, jax.lax
+    elementwise: dict[str, Lowering] = {
+        "add": jnp.add,
+        "subtract": jnp.subtract,
+        "negate": jnp.negative,
+        "multiply": jnp.multiply,
+        "divide": jnp.divide,
+        "power": jnp.power,
+        "less": jnp.less,
+        "less_equal": jnp.less_equal,
+        "greater": jnp.greater,
+        "greater_equal": jnp.greater_equal,
+        "equal": jnp.equal,
+        "logical_and": jnp.logical_and,
+        "logical_or": jnp.logical_or,
+        "logical_not": jnp.logical_not,
+        "maximum": jnp.maximum,
+        "minimum": jnp.minimum,
+        "select": jnp.where,
+        "exp": jnp.exp,
+        "log": jnp.log,
+        "log1p": jnp.log1p,
+        "expm1": jnp.expm1,
+        "tanh": jnp.tanh,
+        "sigmoid": lax.logistic,
+        "erf": lax.erf,
+        "sqrt": jnp.sqrt,
+        "sin": jnp.sin,
+        "cos": jnp.cos,
+        "absolute": jnp.abs,
+        "sign": jnp.sign,
+        "floor": jnp.floor,
+        "is_finite": jnp.isfinite,
+        "shift_right": lax.shift_right_logical,
+        "convert": lambda x, dtype: x.astype(dtype),
+        "stop_gradient": lax.stop_gradient,
+    }
+    # An integer sum would become 64 bits wide without its dtype.
+    numbers: dict[str, Lowering] = {
+        "constant": lambda *, value: jnp.asarray(value),
+        "iota": lambda size, dtype: jnp.arange(size, dtype=dtype),
+        "sum": lambda x, axes: jnp.sum(x, axis=axes, dtype=x.dtype),
+        "max": lambda x, axes: jnp.max(x, axis=axes),
+        "argmax": lambda x, axis: jnp.argmax(x, axis=axis).astype("int32"),
+        "cumsum": lambda x, axis: jnp.cumsum(x, axis=axis, dtype=x.dtype),
+        "matmul": partial(jnp.matmul, precision=lax.Precision.HIGHEST),
+        "random_bits": lambda seed, step, rows, stream, shape: jnp.reshape(
+            random_words(seed, step, rows, stream, math.prod(shape), jnp), (rows.shape[0], *shape)
+        ),
+    }
+    structure: dict[str, Lowering] = {
+        "broadcast": lambda x, *, shape, axes: lax.broadcast_in_dim(x, shape, axes),
+        "reshape": jnp.reshape,
+        "transpose": lambda x, *, order: jnp.transpose(x, order),
+        "reverse": jnp.flip,
+        "slice": lambda x, *, starts, stops, steps: lax.slice(x, starts, stops, steps),
+        "pad": lambda x, before, after, inner: lax.pad(
+            x, jnp.zeros((), x.dtype), list(zip(before, after, inner, strict=True))
+        ),
+        "concatenate": lambda *arrays, axis: jnp.concatenate(arrays, axis),
+        "gather_rows": lambda table, index: jnp.take(table, index, axis=0, mode="clip"),
+        "scatter_add_rows": lambda index, values, rows: (
+            jnp.zeros((rows, *values.shape[index.ndim :]), values.dtype)
+            .at[jnp.clip(index, 0, rows - 1)]
+            .add(values)
+        ),
+        "one_hot": lambda index, classes, dtype: (
+            index[..., None] == jnp.arange(classes, dtype=index.dtype)
+        ).astype(dtype),
+        "top_k": lambda x, k: tuple(lax.top_k(x, k)),
+        "windows": _windows,
+        "fold_windows": _fold_windows,
+    }
+    regions: dict[str, Lowering] = {
+        "call": lambda *arrays, regions, label: tuple(regions[0](*arrays)),
+        "scan": _scan,
+    }
+    return elementwise | numbers | structure | regions
+
+
+def _windows(image: Any, size: tuple[int, int], stride: tuple[int, int]) -> Any:
+    """One strided slice for every place within the window, stacked."""
+    jnp = load_jax().numpy
+    rows, *extents, channels = image.shape
+    high, wide = ((n - s) // d + 1 for n, s, d in zip(extents, size, stride, strict=True))
+    parts = [
+        image[:, i : i + high * stride[0] : stride[0], j : j + wide * stride[1] : stride[1]]
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    return jnp.reshape(jnp.stack(parts, axis=3), (rows, high, wide, *size, channels))
+
+
+def _fold_windows(parts: Any, image: tuple[int, int], stride: tuple[int, int]) -> Any:
+    """The transpose: every slice spread to its places in the image, and added in the reference's order."""
+    jax = load_jax()
+    _, high, wide, *size, _ = parts.shape
+
+    def spread(i: int, j: int) -> Any:
+        spots = [
+            (start, extent - start - (count - 1) * step - 1, step - 1)
+            for start, extent, count, step in zip((i, j), image, (high, wide), stride, strict=True)
+        ]
+        zero = jax.numpy.zeros((), parts.dtype)
+        return jax.lax.pad(parts[:, :, :, i, j], zero, [(0, 0, 0), *spots, (0, 0, 0)])
+
+    return reduce(add, (spread(i, j) for i in range(size[0]) for j in range(size[1])))
+
+
+def _scan(
+    *arrays: Any,
+    length: int,
+    carries: int,
+    sequences: int,
+    backwards: bool,
+    regions: Sequence[Callable[..., Sequence[Any]]],
+) -> tuple[Any, ...]:
+    lax = load_jax().lax
+    (body,) = regions
+    constants = arrays[carries + sequences :]
+
+    def step(carry: tuple[Any, ...], elements: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        outputs = tuple(body(*carry, *elements, *constants))
+        return outputs[:carries], outputs[carries:] + carry
+
+    stacked = arrays[carries : carries + sequences]
+    last, columns = lax.scan(step, arrays[:carries], stacked, length=length, reverse=backwards)
+    return (*last, *columns)
+
+
+# --- graphs ----------------------------------------------------------------------------------------------
+
+
+def interpret(graph: Graph, arrays: Iterable[Any]) -> list[Any]:
+    """The outputs of ``graph`` on JAX arrays, or on tracers: so JAX sees the graph as a function of its own.
+
+    Call it where 64-bit types are on; raises GraphError naming an op that has no lowering.
+    """
+    known: dict[Value, Any] = dict(zip(graph.inputs, arrays, strict=True))
+    for node in graph.nodes():
+        if node.op.name == "input":
+            continue
+        attributes = dict(node.attributes)
+        if node.regions:
+            attributes["regions"] = [partial(_call, region) for region in node.regions]
+        given = _lowering(node.op.name)(*(known[value] for value in node.inputs), **attributes)
+        known.update(zip(node.outputs, given if isinstance(given, tuple) else (given,), strict=True))
+    return [known[value] for value in graph.outputs]
+
+
+def _call(region: Graph, *arrays: Any) -> list[Any]:
+    return interpret(region, arrays)
+
+
+def _lowering(name: str) -> Lowering:
+    if name not in lowerings():
+        raise GraphError(f"the xla backend has no lowering for op {name!r}")
+    return lowerings()[name]
+
+
+def _check(graph: Graph) -> None:
+    for node in graph.nodes():
+        if node.op.name != "input":
+            _lowering(node.op.name)
+        for region in node.regions:
+            _check(region)
+
+
+def run_graph(graph: Graph, arrays: Iterable[Any]) -> list[Array]:
+    """The outputs of ``graph`` on ``arrays``, compiled for this one call."""
+    _check(graph)
+    jax = load_jax()
+    given = [np.asarray(array, value.dtype) for value, array in zip(graph.inputs, arrays, strict=True)]
+    with jax.enable_x64(True):
+        return [np.array(item) for item in jax.jit(partial(interpret, graph))(given)]
+
+
+# --- programs --------------------------------------------------------------------------------------------
+
+
+@dataclass
+class XlaExecutable:
+    """A program, compiled for each number of steps and of rows on its first run with them."""
+
+    program: Program
+    seconds_compiling: float = 0.0
+    _compiled: dict[tuple[int, ...], Any] = field(default_factory=dict, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def run(self, feed: Feed) -> Result:
+        """Run the steps of ``feed`` in one call of the compiled program."""
+        program, chunk = self.program, lay_out(self.program, feed)
+        jax = load_jax()
+        with jax.enable_x64(True):
+            arguments = (
+                {item.name: _on_device(feed.data[item.name]) for item in program.data},
+                {item.name: feed.params[item.name] for item in program.params},
+                {item.name: feed.state[item.name] for item in program.state},
+                {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper},
+                chunk.seed,
+                np.int32(chunk.steps),
+            )
+            params, state, stacked = jax.tree.map(np.array, self._compile(chunk, arguments)(*arguments))
+        return Result(params, state, collect(program, feed.order.size, stacked))
+
+    def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
+        key = (chunk.steps, *(array.shape[0] for array in arguments[0].values()))
+        with self._lock:
+            if key not in self._compiled:
+                start = time.perf_counter()
+                self._compiled[key] = load_jax().jit(self._chunk).lower(*arguments).compile()
+                self.seconds_compiling += time.perf_counter() - start
+            return self._compiled[key]
+
+    def _chunk(
+        self,
+        data: dict[str, Any],
+        params: dict[str, Any],
+        state: dict[str, Any],
+        per_step: dict[str, Any],
+        seed: Any,
+        steps: Any,
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The function that JAX compiles: a loop over the steps, the gathering of rows included."""
+        jax, program, graph = load_jax(), self.program, self.program.graph
+        capacity = per_step["rows"].shape[0]
+
+        def step(index: Any, kept: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> Any:
+            params, state, stacked = kept
+            now = jax.tree.map(lambda array: array[index], per_step)
+            rows = now["rows"]
+            by_role = {"param": params, "state": state, "hyper": now["hyper"]}
+            shared = {"valid": now["valid"], "row": rows.astype("uint32"), "seed": seed, "step": now["step"]}
+
+            def value_of(item: Input) -> Any:
+                if item.role == "data":
+                    return jax.numpy.take(data[item.name], rows, axis=0, mode="clip")
+                return by_role[item.role][item.name] if item.role in by_role else shared[item.role]
+
+            found = interpret(graph, [value_of(item) for item in program.inputs])
+            updates = dict(zip(program.updates, found, strict=False))
+            stacked = {
+                item.name: stacked[item.name].at[index].set(array)
+                for item, array in zip(program.outputs, found[len(updates) :], strict=True)
+            }
+            return (
+                {name: updates.get(name, array) for name, array in params.items()},
+                {name: updates.get(name, array) for name, array in state.items()},
+                stacked,
+            )
+
+        empty = {
+            item.name: jax.numpy.zeros((capacity, *item.value.shape), item.value.dtype)
+            for item in program.outputs
+        }
+        # The number of steps is an argument, so that the loop is never unrolled: with a constant count of one
+        # XLA would merge the step with what is around it, and a run in chunks would differ in its last bits.
+        return jax.lax.fori_loop(0, steps, step, (params, state, empty))  # type: ignore[no-any-return]
+
+
+_resident: dict[int, tuple[weakref.ref[Array], Any]] = {}
+
+
+def _on_device(array: Array) -> Any:
+    """``array`` for JAX; one that is read-only is moved to the device once, and stays while it lives."""
+    if array.flags.writeable or array.base is not None:
+        return array
+    key = id(array)
+    if key not in _resident:
+        gone = weakref.ref(array, lambda _: _resident.pop(key, None))
+        _resident[key] = (gone, load_jax().device_put(array))
+    return _resident[key][1]
+
+
+class XlaBackend:
+    """``compile`` checks that every op can be lowered; XLA compiles when the number of steps is known."""
+
+    name = "xla"
+
+    def compile(self, program: Program) -> Executable:
+        """Raises GraphError naming an op without a lowering, and InputError where JAX is missing."""
+        _check(program.graph)
+        return XlaExecutable(program)

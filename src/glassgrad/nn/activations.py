@@ -1,0 +1,324 @@
+"""Activations: the nonlinearities between layers, each built of ops, so that the chain rule needs no more.
+
+Every one keeps its value and its gradient finite at any finite input. The rule for that: where a branch of a
+``select`` could overflow, its *input* is cut first, since a zero gradient times an overflow is not a number.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import glassgrad.ops.table as ops
+from glassgrad.common.errors import InputError
+from glassgrad.common.registry import Registry
+from glassgrad.graph.node import Value
+
+INF = math.inf
+
+
+@dataclass(frozen=True)
+class Activation(ABC):
+    """A function of a float value of any shape, to a value of the same shape and dtype.
+
+    A subclass without options inherits all it needs from this dataclass and is not decorated again.
+    """
+
+    name: ClassVar[str]
+    """The name in the registry."""
+
+    @abstractmethod
+    def __call__(self, x: Value) -> Value:
+        """Build the graph of the activation of ``x``."""
+
+    @abstractmethod
+    def output_range(self) -> tuple[float, float]:
+        """The infimum and the supremum of what it can give: a target beyond them cannot be learned."""
+
+
+ACTIVATIONS: Registry[Activation] = Registry("activation", Activation)  # type: ignore[type-abstract]
+
+
+def activation(spec: str | Mapping[str, Any] | Activation | None) -> Activation:
+    """The activation described, e.g. ``"relu"`` or ``"elu(0.5)"``; None: identity. See ``Registry.make``."""
+    return Identity() if spec is None else ACTIVATIONS.make(spec)
+
+
+def require_number(part: str, option: str, value: object, rule: str, fits: Callable[[float], bool]) -> None:
+    """Refuse an option of ``part`` (``"loss 'huber'"``) that is not ``rule``; raises InputError."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (is_number and math.isfinite(value) and fits(value)):  # type: ignore[arg-type]
+        raise InputError(f"{part}: {option} must be {rule}, not {value!r}")
+
+
+@final
+class Identity(Activation):
+    """x: a linear unit."""
+
+    name = "identity"
+
+    def __call__(self, x: Value) -> Value:
+        """x."""
+        return x
+
+    def output_range(self) -> tuple[float, float]:
+        """Every number."""
+        return (-INF, INF)
+
+
+@final
+class Step(Activation):
+    """1 where x >= 0, else 0: the threshold unit of the classical perceptron (McCulloch and Pitts 1943).
+
+    Its derivative is declared to be zero everywhere, so no gradient reaches the layers before it. To train a
+    perceptron by Rosenblatt's rule, take the loss ``perceptron`` on outputs without an activation.
+    """
+
+    name = "step"
+
+    def __call__(self, x: Value) -> Value:
+        """[x >= 0]."""
+        return ops.convert(x >= 0, x.dtype)
+
+    def output_range(self) -> tuple[float, float]:
+        """0 or 1."""
+        return (0.0, 1.0)
+
+
+@final
+class Sigmoid(Activation):
+    """1 / (1 + exp(-x)): the logistic function (Verhulst 1845; Rumelhart, Hinton, Williams 1986)."""
+
+    name = "sigmoid"
+
+    def __call__(self, x: Value) -> Value:
+        """1 / (1 + exp(-x))."""
+        return ops.sigmoid(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """0 to 1."""
+        return (0.0, 1.0)
+
+
+@final
+class Tanh(Activation):
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)): the sigmoid around 0 (LeCun et al. 1998)."""
+
+    name = "tanh"
+
+    def __call__(self, x: Value) -> Value:
+        """tanh(x)."""
+        return ops.tanh(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """-1 to 1."""
+        return (-1.0, 1.0)
+
+
+@final
+class Relu(Activation):
+    """max(0, x), with the derivative 0 at 0 (Nair and Hinton 2010; Glorot, Bordes, Bengio 2011)."""
+
+    name = "relu"
+
+    def __call__(self, x: Value) -> Value:
+        """x where x > 0, else 0."""
+        return ops.select(x > 0, x, 0.0)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below 0."""
+        return (0.0, INF)
+
+
+@final
+@dataclass(frozen=True)
+class LeakyRelu(Activation):
+    """x where x > 0, else slope * x (Maas, Hannun, Ng 2013)."""
+
+    name = "leaky_relu"
+    slope: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_number("activation 'leaky_relu'", "slope", self.slope, "a finite number", lambda _: True)
+
+    def __call__(self, x: Value) -> Value:
+        """x where x > 0, else slope * x."""
+        return ops.select(x > 0, x, self.slope * x)
+
+    def output_range(self) -> tuple[float, float]:
+        """Every number, unless the slope is 0 or falls."""
+        return (-INF if self.slope > 0 else 0.0, INF)
+
+
+@final
+@dataclass(frozen=True)
+class Elu(Activation):
+    """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner, Hochreiter 2016)."""
+
+    name = "elu"
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_number("activation 'elu'", "alpha", self.alpha, "a finite number above 0", lambda a: a > 0)
+
+    def __call__(self, x: Value) -> Value:
+        """x where x > 0, else alpha * expm1(x)."""
+        return _elu(x, self.alpha)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below -alpha."""
+        return (-float(self.alpha), INF)
+
+
+# The fixed point of Klambauer et al. 2017 (appendix 1): a unit keeps mean 0 and variance 1.
+SELU_ALPHA = 1.6732632423543772
+SELU_SCALE = 1.0507009873554805
+
+
+@final
+class Selu(Activation):
+    """scale * elu(x, alpha), made to keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
+
+    It does so from weights of variance 1 / fan_in: the initializer ``lecun_normal``.
+    """
+
+    name = "selu"
+
+    def __call__(self, x: Value) -> Value:
+        """1.0507 * elu(x, 1.6733)."""
+        return SELU_SCALE * _elu(x, SELU_ALPHA)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below -1.7581."""
+        return (-SELU_SCALE * SELU_ALPHA, INF)
+
+
+@final
+class Gelu(Activation):
+    """x * Phi(x), Phi the normal distribution function, exact by erf (Hendrycks and Gimpel 2016)."""
+
+    name = "gelu"
+
+    def __call__(self, x: Value) -> Value:
+        """x * (1 + erf(x / sqrt(2))) / 2."""
+        return x * (0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below its minimum, at x = -0.7518."""
+        return (-0.16997120747990369, INF)
+
+
+@final
+class Silu(Activation):
+    """x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya 2018; Ramachandran, Zoph, Le 2017)."""
+
+    name = "silu"
+
+    def __call__(self, x: Value) -> Value:
+        """x * sigmoid(x)."""
+        return x * ops.sigmoid(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below its minimum, at x = -1.2785."""
+        return (-0.27846454276107379, INF)
+
+
+@final
+class Mish(Activation):
+    """x * tanh(softplus(x)) (Misra 2019)."""
+
+    name = "mish"
+
+    def __call__(self, x: Value) -> Value:
+        """x * tanh(log(1 + exp(x)))."""
+        return x * ops.tanh(softplus(x))
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below its minimum, at x = -1.1924."""
+        return (-0.30884341301725043, INF)
+
+
+@final
+class Softplus(Activation):
+    """log(1 + exp(x)): a smooth relu (Dugas et al. 2001)."""
+
+    name = "softplus"
+
+    def __call__(self, x: Value) -> Value:
+        """log(1 + exp(x))."""
+        return softplus(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing below 0."""
+        return (0.0, INF)
+
+
+@final
+class Softmax(Activation):
+    """exp(x) / sum(exp(x)) along the last axis: probabilities of K classes (Bridle 1990).
+
+    Not for the last layer under ``categorical_cross_entropy``, which takes the logits themselves.
+    """
+
+    name = "softmax"
+
+    def __call__(self, x: Value) -> Value:
+        """exp(x) / sum(exp(x)) along the last axis."""
+        return ops.softmax(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """0 to 1."""
+        return (0.0, 1.0)
+
+
+@final
+class LogSoftmax(Activation):
+    """x - log(sum(exp(x))) along the last axis: log-probabilities, for ``negative_log_likelihood``."""
+
+    name = "log_softmax"
+
+    def __call__(self, x: Value) -> Value:
+        """x - logsumexp(x) along the last axis."""
+        return ops.log_softmax(x)
+
+    def output_range(self) -> tuple[float, float]:
+        """Nothing above 0."""
+        return (-INF, 0.0)
+
+
+def softplus(x: Value) -> Value:
+    """log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which nothing overflows.
+
+    Made of ``select`` rather than ``maximum`` and ``absolute``: at x = 0 both derivatives (1/2 and 1/4) come
+    out right, since the two branches of -|x| have slopes of plus and minus one and no flat point between.
+    """
+    positive = x > 0
+    return ops.select(positive, x, 0.0) + ops.log1p(ops.exp(ops.select(positive, -x, x)))
+
+
+def _elu(x: Value, alpha: float) -> Value:
+    positive = x > 0
+    return ops.select(positive, x, alpha * ops.expm1(ops.select(positive, 0.0, x)))
+
+
+_CLASSES: tuple[type[Activation], ...] = (
+    Identity,
+    Step,
+    Sigmoid,
+    Tanh,
+    Relu,
+    LeakyRelu,
+    Elu,
+    Selu,
+    Gelu,
+    Silu,
+    Mish,
+    Softplus,
+    Softmax,
+    LogSoftmax,
+)
+for _class in _CLASSES:
+    ACTIVATIONS.add(_class.name, _class)

@@ -1,0 +1,228 @@
+"""Losses for classes: how much a row's outputs speak against its class.
+
+Those of probabilities take logits: log and exp then cancel on paper, where they would overflow in floats.
+Targets are class indices, int32 [B]; an index outside of the outputs belongs to no class and is not checked.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+import glassgrad.ops.table as ops
+from glassgrad.graph.node import Value
+from glassgrad.nn.activations import require_number, softplus
+from glassgrad.nn.loss import Loss, require_classes
+
+
+@final
+@dataclass(frozen=True)
+class CategoricalCrossEntropy(Loss):
+    """-log p of the row's class, p = softmax(outputs): maximum likelihood (Bridle 1990).
+
+    With label smoothing e the target is 1 - e on the class plus e / K on each of the K classes (Szegedy et
+    al. 2016).
+    """
+
+    name = "categorical_cross_entropy"
+    task = "classification"
+    target_kind = "class"
+    expects = "logits"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.name, self.label_smoothing)
+
+    def units(self, classes: int | None, targets: int) -> int:
+        """A logit per class."""
+        return require_classes(self, classes)
+
+    def row_losses(self, outputs: Value, targets: Value) -> Value:
+        """[B, K] and int32 [B] to [B]."""
+        logs = ops.log_softmax(outputs)
+        losses = -_of_class(logs, targets)
+        if not self.label_smoothing:
+            return losses
+        share = self.label_smoothing
+        return (1 - share) * losses - share * ops.reduce_mean(logs, 1)
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """softmax(outputs), [B, K]."""
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+        return shares
+
+
+@final
+@dataclass(frozen=True)
+class BinaryCrossEntropy(Loss):
+    """-log p of the row's class, of two, p(1) = sigmoid(output): logistic regression (Cox 1958).
+
+    With label smoothing e the target is 1 - e / 2 on the class and e / 2 on the other.
+    """
+
+    name = "binary_cross_entropy"
+    task = "classification"
+    target_kind = "binary"
+    expects = "logits"
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_smoothing(self.name, self.label_smoothing)
+
+    def units(self, classes: int | None, targets: int) -> int:
+        """The one logit of class 1."""
+        require_classes(self, classes)
+        return 1
+
+    def row_losses(self, outputs: Value, targets: Value) -> Value:
+        """[B, 1] and int32 [B] to [B]."""
+        margins = _signed(outputs, targets)
+        losses = softplus(-margins)
+        # softplus(m) = softplus(-m) + m, so the share of the other class adds only its multiple of m.
+        return losses + 0.5 * self.label_smoothing * margins if self.label_smoothing else losses
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """[1 - p, p] of p = sigmoid(outputs), [B, 2]; both are accurate, however small."""
+        logit = outputs[:, 0]
+        shares: np.ndarray = np.exp(-np.logaddexp(0, np.stack([logit, -logit], axis=1)))
+        return shares
+
+
+@dataclass(frozen=True)
+class _LogProbabilityLoss(Loss):
+    """A loss of outputs that are log-probabilities, [B, K]."""
+
+    expects = "log_probabilities"
+
+    def probabilities(self, outputs: np.ndarray) -> np.ndarray:
+        """exp(outputs), [B, K]."""
+        powers: np.ndarray = np.exp(outputs)
+        return powers
+
+
+@final
+class NegativeLogLikelihood(_LogProbabilityLoss):
+    """Minus the row's log-probability of its class, as given by a last layer with ``log_softmax``."""
+
+    name = "negative_log_likelihood"
+    task = "classification"
+    target_kind = "class"
+
+    def units(self, classes: int | None, targets: int) -> int:
+        """A log-probability per class."""
+        return require_classes(self, classes)
+
+    def row_losses(self, outputs: Value, targets: Value) -> Value:
+        """[B, K] and int32 [B] to [B]."""
+        return -_of_class(outputs, targets)
+
+
+@final
+class KLDivergence(_LogProbabilityLoss):
+    """sum_k t_k (log t_k - o_k): how far a target distribution t is from exp(o) (Kullback and Leibler 1951).
+
+    A target probability of 0 adds 0. For a class, the distribution has all its mass there.
+    """
+
+    name = "kl_divergence"
+    task = "both"
+    target_kind = "distribution"
+
+    def units(self, classes: int | None, targets: int) -> int:
+        """A log-probability per class, or per number of the target distribution."""
+        return targets if classes is None else classes
+
+    def row_losses(self, outputs: Value, targets: Value) -> Value:
+        """[B, K] and float [B, K], or int32 [B], to [B]."""
+        if targets.dtype == "int32":
+            return -_of_class(outputs, targets)
+        present = targets > 0
+        logs = ops.log(ops.select(present, targets, 1.0))
+        return ops.reduce_sum(ops.select(present, targets * (logs - outputs), 0.0), 1)
+
+
+@dataclass(frozen=True)
+class _MarginLoss(Loss):
+    """A loss of scores: one output for two classes (its sign decides), or one for each of K classes."""
+
+    task = "classification"
+    target_kind = "sign"
+    expects = "margins"
+
+    @abstractmethod
+    def of_margins(self, margins: Value) -> Value:
+        """Two classes: the loss at the margins s * y, [B] to [B]; s is -1 for class 0 and 1 for class 1."""
+
+    @abstractmethod
+    def of_scores(self, scores: Value, targets: Value) -> Value:
+        """K classes: [B, K] and int32 [B] to [B]."""
+
+    def units(self, classes: int | None, targets: int) -> int:
+        """One score for two classes, else one per class."""
+        count = require_classes(self, classes)
+        return 1 if count == 2 else count
+
+    def row_losses(self, outputs: Value, targets: Value) -> Value:
+        """[B, 1] or [B, K], and int32 [B], to [B]."""
+        if outputs.shape[1] == 1:
+            return self.of_margins(_signed(outputs, targets))
+        return self.of_scores(outputs, targets)
+
+
+@final
+class Hinge(_MarginLoss):
+    """max(0, 1 - s * y): the support vector machine's loss (Cortes and Vapnik 1995).
+
+    For K classes max(0, 1 + the largest other score - the class's score) (Crammer and Singer 2001).
+    """
+
+    name = "hinge"
+
+    def of_margins(self, margins: Value) -> Value:
+        """max(0, 1 - s * y)."""
+        return ops.maximum(1 - margins, 0.0)
+
+    def of_scores(self, scores: Value, targets: Value) -> Value:
+        """The largest score, each but the class's own raised by 1, minus the class's own."""
+        raised = scores + (1 - ops.one_hot(targets, scores.shape[1], scores.dtype))
+        return ops.reduce_max(raised, 1) - _of_class(scores, targets)
+
+
+@final
+class Perceptron(_MarginLoss):
+    """max(0, -s * y): zero for a row on its right side (Rosenblatt 1958). Gradient descent is his rule.
+
+    For K classes the largest score minus the class's own (Collins 2002). A row right on the boundary counts
+    as wrong: its gradient is not 0, so that training can leave weights of zero.
+    """
+
+    name = "perceptron"
+
+    def of_margins(self, margins: Value) -> Value:
+        """0 where s * y > 0, else -s * y."""
+        return ops.select(margins > 0, 0.0, -margins)
+
+    def of_scores(self, scores: Value, targets: Value) -> Value:
+        """max_j o_j - o_target."""
+        return ops.reduce_max(scores, 1) - _of_class(scores, targets)
+
+
+def _of_class(values: Value, targets: Value) -> Value:
+    """Each row's value of its own class: [B, K] and int32 [B] to [B]. Other columns may be infinite."""
+    chosen = ops.one_hot(targets, values.shape[1], "bool")
+    return ops.reduce_sum(ops.select(chosen, values, 0.0), 1)
+
+
+def _signed(outputs: Value, targets: Value) -> Value:
+    """The margins s * y, [B], of one output [B, 1]: y for class 1, -y for class 0."""
+    output = ops.reshape(outputs, targets.shape)
+    return ops.select(targets > 0, output, -output)
+
+
+def _check_smoothing(name: str, value: object) -> None:
+    rule = "a number of at least 0 and below 1"
+    require_number(f"loss {name!r}", "label_smoothing", value, rule, lambda share: 0 <= share < 1)

@@ -1,0 +1,144 @@
+"""What ``auto`` means, and which combinations of network, loss and data cannot be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array
+from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.data.dataset import Dataset
+from glassgrad.data.schema import Schema
+from glassgrad.nn.activations import Step as StepActivation
+from glassgrad.nn.layer import Layer
+from glassgrad.nn.layers import Dense, Flatten
+from glassgrad.nn.loss import Loss
+from glassgrad.nn.losses import loss
+from glassgrad.nn.network import Network, Sequential, activation_of, from_document
+from glassgrad.train.settings import Settings
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The network and the loss of a run."""
+
+    network: Network
+    loss: Loss
+    units: int
+
+    def check(self, schema: Schema, targets: Array, settings: Settings) -> None:
+        """Refuse what cannot be meant; raises InputError that says what to use. ``force`` lets it pass."""
+        names = [step.name for step in self.network.steps]
+        for name in settings.freeze:
+            if name not in names:
+                raise unknown_name("layer", name, names)
+        weights = self.network.weights(schema.feature_shape)
+        if all(name.rsplit(".", 1)[0] in settings.freeze for name in weights):
+            raise InputError(
+                "there is nothing to train: every layer with weights is frozen (or there is none)"
+            )
+        shape = self.network.shapes(schema.feature_shape)[self.network.output]
+        if shape != (self.units,):
+            raise InputError(
+                f"the network gives rows of shape {list(shape)}, but loss {self.loss.name!r} on this data "
+                f"needs [{self.units}]; end the network in a dense layer of {self.units} units"
+            )
+        if settings.force:
+            return
+        for step in self.network.steps:
+            if isinstance(activation_of(step.layer), StepActivation):
+                raise InputError(
+                    f"layer {step.name!r}: no gradient passes through the activation 'step', so nothing before it "
+                    "would learn; use sigmoid or relu (or Perceptron, which has its own rule); --force trains it"
+                )
+        known = None
+        if schema.classes is None:
+            known = (float(targets.min()), float(targets.max()))
+        reason = self.loss.refusal(
+            self.network.final_activation(),
+            classification=schema.classes is not None,
+            classes=len(schema.classes) if schema.classes is not None else None,
+            target_range=known,
+        )
+        if reason is not None:
+            raise InputError(f"{reason}; --force trains it all the same")
+
+
+def choose(dataset: Dataset, settings: Settings, network: Network | None) -> Choice:
+    """The network and the loss for ``dataset``."""
+    classes = len(np.unique(dataset.targets)) if dataset.classification else None
+    if settings.loss != "auto":
+        part = loss(settings.loss)
+    elif classes is None:
+        part = loss("squared_error")
+    else:
+        part = loss("binary_cross_entropy" if classes == 2 else "categorical_cross_entropy")
+    targets = 1 if dataset.targets.ndim == 1 else dataset.targets.shape[1]
+    try:
+        units = part.units(classes, targets)
+    except InputError as error:
+        if not settings.force:
+            raise InputError(f"{error}; --force trains it all the same") from None
+        raise
+    if network is None and settings.network is not None:
+        network = from_document(settings.network)
+    if network is None:
+        network = _default(dataset.features.shape[1:], settings, part, units)
+    return Choice(network, part, units)
+
+
+def _default(shape: tuple[int, ...], settings: Settings, part: Loss, units: int) -> Network:
+    output = settings.output_activation
+    if output == "auto":
+        output = "log_softmax" if part.expects == "log_probabilities" else "identity"
+    layers: list[Layer] = [Flatten()] if len(shape) > 1 else []
+    layers += [Dense(n, settings.activation, settings.init) for n in settings.layers]
+    layers.append(Dense(units, output, settings.init))
+    return Sequential(*layers)
+
+
+def class_weights(
+    schema: Schema,
+    targets: Array,
+    sample_weight: Any,
+    rows: int,
+    chosen: Array,
+    class_weight: Mapping[Any, float] | str | None,
+    dtype: str,
+) -> Array | None:
+    """One weight per training row, or None where all count the same.
+
+    ``balanced`` gives every class the same total weight: rows / (classes * rows of the class).
+    """
+    if sample_weight is None and class_weight is None:
+        return None
+    weights = np.ones(len(targets))
+    if sample_weight is not None:
+        given = np.asarray(sample_weight, dtype=np.float64)
+        if given.shape != (rows,) or not np.isfinite(given).all() or (given < 0).any():
+            raise InputError(f"sample_weight needs {rows} finite numbers >= 0, one per row of the data")
+        weights = given[chosen]
+    if class_weight is not None:
+        weights = weights * _per_class(schema, targets, class_weight)[targets]
+    if not weights.sum() > 0:
+        raise InputError("all rows to train on have weight 0; give some row a weight above 0")
+    return np.ascontiguousarray(weights, dtype=dtype)
+
+
+def _per_class(schema: Schema, targets: Array, class_weight: Mapping[Any, float] | str) -> Array:
+    if schema.classes is None:
+        raise InputError("class_weight is for classification; use sample_weight for a regression")
+    counts = np.bincount(targets, minlength=len(schema.classes))
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise InputError(f"class_weight is a mapping or 'balanced', not {class_weight!r}")
+        return len(targets) / (len(counts) * np.maximum(counts, 1))
+    for label, weight in class_weight.items():
+        if label not in schema.classes:
+            raise unknown_name("class", str(label), map(str, schema.classes))
+        if not np.isfinite(weight) or weight < 0:
+            raise InputError(f"class_weight: {label!r} needs a finite number >= 0, not {weight!r}")
+    return np.array([float(class_weight.get(label, 1.0)) for label in schema.classes])

@@ -1,0 +1,115 @@
+"""Where NaN or Inf began: the epoch is run again (the bits are the same) up to the step, and that step is read.
+
+The replay starts from the weights before the epoch, so nothing has to be watched while all is well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from glassgrad.backends.base import Array, Executable, Feed, Result, lay_out
+from glassgrad.backends.reference import evaluate, step_values
+from glassgrad.graph.node import Node
+from glassgrad.program import Program
+
+SECTIONS = {"forward": "the forward pass", "backward": "the gradient", "update": "the update"}
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first step (counted from the start of the training) that met NaN or Inf, and what to keep."""
+
+    step: int
+    where: str
+    params: dict[str, Array]
+    state: dict[str, Array]
+
+    def __str__(self) -> str:
+        return (
+            f"the loss became NaN or Inf at step {self.step}: it began in {self.where}; "
+            "the last good weights are kept (try a lower learning rate, clipping, or another initialization)"
+        )
+
+
+def is_finite(arrays: Mapping[str, Array]) -> bool:
+    """Whether every float of every array is finite."""
+    return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in arrays.values())
+
+
+def locate(executable: Executable, feed: Feed, losses: Array) -> Divergence:
+    """Find the step of ``feed`` that went wrong; ``losses`` are those of its steps.
+
+    A step is bad when its loss is not finite, or a weight or state after it is not.
+    """
+    batch = executable.program.batch
+    bad = np.flatnonzero(~np.isfinite(losses))
+    last = int(bad[0]) if bad.size else len(losses) - 1
+    # Weights may have gone bad in the update just before the first bad loss; what comes earlier is good.
+    before = max(last - 2, 0)
+    good = feed
+    if before > 0:
+        good = _after(executable, feed, before)
+    position = before
+    previous: Feed | None = None
+    while position < last:
+        result = executable.run(_step(good, batch))
+        if not (is_finite(result.params) and is_finite(result.state)):
+            break
+        previous, good = good, _advance(good, result, batch)
+        position += 1
+    where = _first_bad(executable.program, _step(good, batch), _step(previous, batch) if previous else None)
+    # With a bad loss, the weights before this step made it bad: the ones before those were the last good.
+    keep = previous if bad.size and position == int(bad[0]) and previous is not None else good
+    return Divergence(feed.first_step + position, where, dict(keep.params), dict(keep.state))
+
+
+def _after(executable: Executable, feed: Feed, steps: int) -> Feed:
+    batch = executable.program.batch
+    head = replace(feed, order=feed.order[: steps * batch], hyper=_cut(feed, slice(0, steps)))
+    result = executable.run(head)
+    rest = replace(feed, order=feed.order[steps * batch :], hyper=_cut(feed, slice(steps, None)))
+    return replace(rest, params=result.params, state=result.state, first_step=feed.first_step + steps)
+
+
+def _step(feed: Feed, batch: int) -> Feed:
+    return replace(feed, order=feed.order[:batch], hyper=_cut(feed, slice(0, 1)))
+
+
+def _advance(feed: Feed, result: Result, batch: int) -> Feed:
+    return replace(
+        feed,
+        order=feed.order[batch:],
+        hyper=_cut(feed, slice(1, None)),
+        params=result.params,
+        state=result.state,
+        first_step=feed.first_step + 1,
+    )
+
+
+def _cut(feed: Feed, part: slice) -> dict[str, float | Array]:
+    return {key: item[part] if isinstance(item, np.ndarray) else item for key, item in feed.hyper.items()}
+
+
+def _first_bad(program: Program, feed: Feed, before: Feed | None) -> str:
+    """Section and layer of the first node that is not finite, leaving out nodes that were so in a good step."""
+    usual = set(_bad_nodes(program, before)) if before is not None else set()
+    for node in _bad_nodes(program, feed):
+        if node not in usual:
+            layer = f" of layer {node.place.layer}" if node.place.layer else ""
+            return f"{SECTIONS[node.place.section]}{layer} ({node.op.name})"
+    return "the update (rounding differs from the reference backend)"
+
+
+def _bad_nodes(program: Program, feed: Feed) -> list[Node]:
+    found: list[Node] = []
+
+    def watch(node: Node, arrays: tuple[Array, ...]) -> None:
+        if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays):
+            found.append(node)
+
+    chunk = lay_out(program, feed)
+    evaluate(program.graph, step_values(program, feed, chunk, 0, dict(feed.params), dict(feed.state)), watch)
+    return found

@@ -1,0 +1,220 @@
+"""A trained model: network, weights, preprocessing; it predicts, is evaluated, looked into, and saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from glassgrad.backends.base import Array, Backend, Executable, Feed
+from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.data.schema import Schema
+from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
+from glassgrad.files.run_folder import resolve_model
+from glassgrad.graph.node import DType
+from glassgrad.nn.loss import Loss
+from glassgrad.nn.losses import LOSSES
+from glassgrad.nn.network import INPUT, Network, from_document, kind_of
+from glassgrad.program import Program
+from glassgrad.train.backends import DEFAULT, backend
+from glassgrad.train.metrics import metrics_of, quantities
+from glassgrad.train.programs import FEATURES, TARGETS, evaluation_program
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(eq=False)
+class Model:
+    """A network with its weights and its preprocessing. Features and targets are given as in the source."""
+
+    network: Network
+    schema: Schema
+    loss: Loss
+    weights: dict[str, Array]
+    statistics: dict[str, Array]
+    dtype: DType = "float32"
+    backend: Backend | str = DEFAULT
+    training: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    _compiled: dict[Any, Executable] = field(default_factory=dict, repr=False)
+
+    @property
+    def parameters(self) -> int:
+        """The number of trained weights."""
+        return sum(array.size for array in self.weights.values())
+
+    # --- use -------------------------------------------------------------------------------------------------
+
+    def predict(self, features: Any) -> Array:
+        """Labels [rows] for a classification, quantities in their own units for a regression."""
+        outputs = self.outputs(features)
+        if self.schema.classes is None:
+            return self.schema.decode_outputs(quantities(self.loss, outputs))
+        return self.schema.labels(self.loss.scores(outputs))
+
+    def predict_probabilities(self, features: Any) -> Array:
+        """The probability of every class, float64 [rows, classes]; raises InputError where the loss has none."""
+        found = None
+        if self.schema.classes is not None:
+            found = self.loss.probabilities(self.outputs(features))
+        if found is None:
+            name = LOSSES.config(self.loss)["name"]
+            raise InputError(f"a model trained with {name} has no probabilities; train with a cross-entropy")
+        return found
+
+    def outputs(self, features: Any) -> Array:
+        """The raw outputs of the last layer [rows, units]."""
+        return self._run(self.prepare(features))["output"]
+
+    def prepare(self, features: Any) -> Array:
+        """Features as the network takes them."""
+        return self.schema.transform_features(features, self.dtype)
+
+    def evaluate(self, features: Any, targets: Any) -> dict[str, float]:
+        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows."""
+        return self.evaluate_prepared(self.prepare(features), self.schema.encode_targets(targets, self.dtype))
+
+    def evaluate_prepared(self, features: Array, targets: Array) -> dict[str, float]:
+        """The same on arrays that went through the preprocessing."""
+        found = self._run(features, targets)
+        return metrics_of(self.loss, self.schema, found["output"], found["row_loss"], targets)
+
+    # --- looking inside --------------------------------------------------------------------------------------
+
+    def inside(self, features: Any, *names: str) -> dict[str, Array]:
+        """Values inside the network for every row: layers (``dense_1``) or ``dense_1.preactivation``."""
+        return self._run(self.prepare(features), None, names)
+
+    def neuron(self, name: str, features: Any) -> Array:
+        """The value of one neuron, [rows]: ``dense_1[7]``, ``conv2d_1[3, 0, 5]``, ``dense_1.preactivation[7]``."""
+        match = re.fullmatch(r"([\w.-]+)\[([\d,\s]+)\]", name)
+        if match is None:
+            raise InputError(f"{name!r} does not name a neuron; write layer[number], such as dense_1[7]")
+        layer, numbers = match[1], [int(item) for item in match[2].split(",") if item.strip()]
+        values = self.inside(features, layer)[layer]
+        shape = values.shape[1:]
+        if len(numbers) != len(shape) or any(i >= n for i, n in zip(numbers, shape, strict=True)):
+            last = ", ".join(str(n - 1) for n in shape)
+            raise InputError(
+                f"{name!r}: the neurons of {layer} go from {layer}[{', '.join('0' for _ in shape)}] to {layer}[{last}]"
+            )
+        return cast(Array, values[(slice(None), *numbers)])
+
+    def _run(
+        self, features: Array, targets: Array | None = None, inside: Sequence[str] = ()
+    ) -> dict[str, Array]:
+        if len(features) == 0:
+            raise InputError("there are no rows to predict")
+        batch = min(EVALUATION_BATCH, 1 << (len(features) - 1).bit_length())
+        key = (batch, targets is not None, tuple(inside))
+        if key not in self._compiled:
+            self._compiled[key] = backend(self.backend).compile(
+                self.program(batch, targets is not None, inside)
+            )
+        data = {FEATURES: features} | ({} if targets is None else {TARGETS: targets})
+        order = np.arange(len(features), dtype=np.int32)
+        feed = Feed(data, order, self.weights, self.statistics, {})
+        return self._compiled[key].run(feed).outputs
+
+    def program(self, batch: int = 1, with_loss: bool = False, inside: Sequence[str] = ()) -> Program:
+        """The program of the network in use; ``print`` shows it as numbered equations."""
+        shape = self.schema.feature_shape
+        for name in inside:
+            known = [
+                item for step in self.network.steps for item in (step.name, f"{step.name}.preactivation")
+            ]
+            if name not in known or (name.endswith(".preactivation") and not self._has_inner(name)):
+                raise unknown_name("layer", name, [step.name for step in self.network.steps])
+        return evaluation_program(
+            self.network,
+            shape,
+            self.loss if with_loss else None,
+            batch=batch,
+            targets=None if self.schema.classes is not None else self.schema.outputs,
+            inside=inside,
+            dtype=self.dtype,
+        )
+
+    def _has_inner(self, name: str) -> bool:
+        return hasattr(self.network[name.rsplit(".", 1)[0]].layer, "activation")
+
+    def seconds_compiling(self) -> float:
+        """What compiling for prediction and evaluation took so far."""
+        return sum(executable.seconds_compiling for executable in self._compiled.values())
+
+    def summary(self) -> list[dict[str, Any]]:
+        """One entry per layer: name, type, inputs, output shape, number of parameters."""
+        shapes = self.network.shapes(self.schema.feature_shape)
+        rows = []
+        for step in self.network.steps:
+            count = sum(a.size for name, a in self.weights.items() if name.startswith(f"{step.name}."))
+            rows.append(
+                {
+                    "name": step.name,
+                    "type": kind_of(step.layer),
+                    "inputs": [item if item != INPUT else "input" for item in step.inputs],
+                    "shape": list(shapes[step.name]),
+                    "parameters": count,
+                }
+            )
+        return rows
+
+    # --- files -----------------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """The content of the model file."""
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "network": self.network.to_document(),
+            "preprocessing": self.schema.to_document(),
+            "training": self.training | {"loss": LOSSES.config(self.loss), "dtype": self.dtype},
+            "metrics": self.metrics,
+            "provenance": self.provenance,
+        }
+        return model_bytes(self.weights | self.statistics, document)
+
+
+def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
+    """The model of a run folder or of a ``.safetensors`` file. Runs no code from the file.
+
+    Raises InputError for a file that is missing, foreign, damaged or newer than this version.
+    """
+    file = resolve_model(Path(path))
+    tensors, document = read_model(file)
+    try:
+        network = from_document(document["network"])
+        schema = Schema.from_document(document["preprocessing"])
+        training = dict(document["training"])
+        loss = LOSSES.make(training.pop("loss"))
+        dtype: DType = training.pop("dtype")
+        weights = _take(tensors, {n: w.shape for n, w in network.weights(schema.feature_shape).items()})
+        statistics = _take(tensors, {n: s.shape for n, s in network.statistics(schema.feature_shape).items()})
+    except (InputError, KeyError) as error:
+        raise InputError(f"{file}: {error}") from None
+    return Model(
+        network,
+        schema,
+        loss,
+        weights,
+        statistics,
+        dtype,
+        backend,
+        training,
+        document["metrics"],
+        document["provenance"],
+    )
+
+
+def _take(tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    for name, shape in shapes.items():
+        if name not in tensors or tensors[name].shape != shape:
+            raise InputError(
+                f"the weights {name!r} are missing or not of shape {list(shape)}; train it again"
+            )
+    return {name: tensors[name] for name in shapes}

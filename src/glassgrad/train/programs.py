@@ -1,0 +1,143 @@
+"""The programs of a network: one step of training, evaluation, and a look inside.
+
+This is where the forward pass, the chain rule and the optimizer become one graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from glassgrad.autodiff.sweeps import gradient
+from glassgrad.graph.node import DType, Shape, Value, place
+from glassgrad.nn.loss import Loss, weighted_mean
+from glassgrad.nn.network import INPUT, Network, Randomness
+from glassgrad.ops.elementwise import select
+from glassgrad.ops.op import make_input
+from glassgrad.ops.structure import convert
+from glassgrad.optim.gradients import Seam
+from glassgrad.optim.optimizers import Optimizer
+from glassgrad.program import Input, Output, Program, Role
+
+FEATURES, TARGETS, WEIGHTS = "features", "targets", "sample_weights"
+
+
+class _Inputs:
+    """The inputs of a program in the making."""
+
+    def __init__(self, dtype: DType) -> None:
+        self.dtype = dtype
+        self.listed: list[Input] = []
+
+    def add(self, name: str, role: Role, shape: Shape, dtype: DType | None = None) -> Value:
+        value = make_input(name, shape, dtype or self.dtype)
+        self.listed.append(Input(name, role, value))
+        return value
+
+    def network(self, network: Network, input_shape: Shape) -> tuple[dict[str, Value], dict[str, Value]]:
+        """Weights and statistics of a network."""
+        weights = {
+            name: self.add(name, "param", item.shape) for name, item in network.weights(input_shape).items()
+        }
+        statistics = {
+            name: self.add(name, "state", item.shape)
+            for name, item in network.statistics(input_shape).items()
+        }
+        return weights, statistics
+
+
+def target_type(batch: int, targets: int | None, dtype: DType) -> tuple[Shape, DType]:
+    """Shape and dtype of a batch of targets: class numbers (None), or ``targets`` numbers a row."""
+    return ((batch,), "int32") if targets is None else ((batch, targets), dtype)
+
+
+def training_program(
+    network: Network,
+    input_shape: Shape,
+    loss: Loss,
+    optimizer: Optimizer,
+    *,
+    batch: int,
+    targets: int | None,
+    seam: Seam | None = None,
+    weighted: bool = False,
+    frozen: Collection[str] = (),
+    dtype: DType = "float32",
+) -> Program:
+    """One step of training: forward, loss, backward, update.
+
+    Takes ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` ``sample_weights`` [batch];
+    gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update.
+    """
+    seam = seam or Seam()
+    inputs = _Inputs(dtype)
+    x = inputs.add(FEATURES, "data", (batch, *input_shape))
+    shape, kind = target_type(batch, targets, dtype)
+    t = inputs.add(TARGETS, "data", shape, kind)
+    valid = inputs.add("valid", "valid", (batch,), "bool")
+    count = convert(valid, dtype)
+    if weighted:
+        count = select(valid, inputs.add(WEIGHTS, "data", (batch,)), 0.0)
+    random = Randomness(
+        inputs.add("seed", "seed", (2,), "uint32"),
+        inputs.add("step", "step", (), "uint32"),
+        inputs.add("row", "row", (batch,), "uint32"),
+    )
+    weights, statistics = inputs.network(network, input_shape)
+    trained = {name: value for name, value in weights.items() if name.rsplit(".", 1)[0] not in frozen}
+    fills = optimizer.slots()
+    slots = {
+        f"{slot}/{name}": inputs.add(f"{slot}/{name}", "state", value.shape)
+        for slot in fills
+        for name, value in trained.items()
+    }
+    hyper = {
+        name: inputs.add(name, "hyper", ())
+        for name in (*optimizer.hyperparameters(), *seam.hyperparameters())
+    }
+
+    built = network.build(x, weights, statistics, valid=valid, random=random, frozen=frozen)
+    with place("forward", "loss"):
+        total = loss.finish(weighted_mean(loss.row_losses(built.output, t), count))
+    gradients = dict(zip(trained, gradient(total, list(trained.values())), strict=True))
+    with place("update", "gradients"):
+        gradients = seam.apply(gradients, hyper)
+    with place("update", "optimizer"):
+        new_weights, new_slots = optimizer.update(gradients, trained, slots, hyper, random.step)
+    updates = new_weights | new_slots | built.state
+    program = Program("train", batch, tuple(inputs.listed), updates, (Output("loss", total),))
+    return program.cleaned()
+
+
+def evaluation_program(
+    network: Network,
+    input_shape: Shape,
+    loss: Loss | None,
+    *,
+    batch: int,
+    targets: int | None = None,
+    inside: Sequence[str] = (),
+    dtype: DType = "float32",
+) -> Program:
+    """The network in use, row by row: ``output``, with ``loss`` also ``row_loss``, and any values ``inside``.
+
+    ``inside`` names layers, or inner values such as ``dense_1.preactivation``.
+    """
+    inputs = _Inputs(dtype)
+    x = inputs.add(FEATURES, "data", (batch, *input_shape))
+    valid = inputs.add("valid", "valid", (batch,), "bool")
+    weights, statistics = inputs.network(network, input_shape)
+    built = network.build(x, weights, statistics, valid=valid)
+    outputs = [Output("output", built.output, per_row=True)]
+    if loss is not None:
+        shape, kind = target_type(batch, targets, dtype)
+        t = inputs.add(TARGETS, "data", shape, kind)
+        with place("forward", "loss"):
+            outputs.append(Output("row_loss", loss.row_losses(built.output, t), per_row=True))
+    known = readable(built.outputs, built.inner)
+    outputs += [Output(name, known[name], per_row=True) for name in inside]
+    return Program("evaluate", batch, tuple(inputs.listed), {}, tuple(outputs)).cleaned()
+
+
+def readable(outputs: Mapping[str, Value], inner: Mapping[str, Value]) -> dict[str, Value]:
+    """The values inside a network that can be read, by name."""
+    return {name: value for name, value in outputs.items() if name != INPUT} | dict(inner)

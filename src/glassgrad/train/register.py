@@ -1,0 +1,32 @@
+"""Registering a user's own part by name, so that configurations, files and the command line can use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.nn.activations import ACTIVATIONS
+from glassgrad.nn.initializers import INITIALIZERS
+from glassgrad.nn.layer import LAYERS
+from glassgrad.nn.losses import LOSSES
+from glassgrad.optim.optimizers import OPTIMIZERS
+from glassgrad.optim.schedules import SCHEDULES
+
+REGISTRIES: dict[str, Any] = {
+    registry.kind: registry for registry in (ACTIVATIONS, INITIALIZERS, LAYERS, LOSSES, OPTIMIZERS, SCHEDULES)
+}
+
+
+def register(kind: str, name: str, cls: type[Any]) -> None:
+    """Register ``cls`` (a frozen dataclass derived from the base of its kind) under ``name``.
+
+    ``kind`` is "activation", "initializer", "layer", "loss", "optimizer" or "schedule". A model file that uses
+    the part can be loaded wherever the same registration was made; the file itself never names a class.
+    Raises InputError for an unknown kind, a class of another kind, or a name that is taken.
+    """
+    if kind not in REGISTRIES:
+        raise unknown_name("kind", kind, REGISTRIES)
+    registry = REGISTRIES[kind]
+    if not (isinstance(cls, type) and issubclass(cls, registry.base)):
+        raise InputError(f"a {kind} derives from {registry.base.__name__}; {cls!r} does not")
+    registry.add(name, cls)

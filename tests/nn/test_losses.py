@@ -1,0 +1,612 @@
+"""Losses: closed forms, gradients, huge logits, weights, and which combinations are refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import special
+from sklearn import metrics
+
+from glassgrad.autodiff.sweeps import gradient, hessian_vector_product
+from glassgrad.backends.reference import evaluate
+from glassgrad.common.errors import GraphError, InputError
+from glassgrad.graph.node import Graph
+from glassgrad.nn.activations import ACTIVATIONS, activation
+from glassgrad.nn.losses import ALIASES, LOSSES, Loss, batch_loss, loss, weighted_mean
+from glassgrad.ops.table import make_input, reduce_sum
+
+ROWS, K, N = 6, 4, 3
+RNG = np.random.default_rng(5)
+VALUES = RNG.normal(size=(ROWS, N)) * 2
+COUNTS = RNG.poisson(2.0, size=(ROWS, N)).astype(float)
+CLASSES = np.array([0, 3, 1, 2, 2, 0], np.int32)
+BINARY = np.array([0, 1, 1, 0, 1, 0], np.int32)
+SHARES = special.softmax(RNG.normal(size=(ROWS, K)) * 2, axis=1)
+SHARES[2] = [0, 1, 0, 0]
+SCORES = RNG.normal(size=(ROWS, K)) * 2
+NUMBERS = RNG.normal(size=(ROWS, N)) * 2
+SINGLE = RNG.normal(size=(ROWS, 1)) * 2
+LOGS = special.log_softmax(SCORES, axis=1)
+
+
+def smooth_codes(t, share):
+    return (1 - share) * np.eye(K)[t] + share / K
+
+
+def signs(t):
+    return np.where(t[:, None] == 1, 1, -1)
+
+
+def others(o, t):
+    """The largest score of another class."""
+    return np.where(np.eye(K)[t] > 0, -np.inf, o).max(axis=1)
+
+
+def own(o, t):
+    return o[np.arange(ROWS), t]
+
+
+def soft_targets(o, t, share):
+    """Binary cross-entropy of the smoothed target."""
+    p, t = special.expit(o[:, 0]), (1 - share) * t + share / 2
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
+# spec, outputs, targets, and the loss of each row by its textbook formula.
+CASES = [
+    ("squared_error", NUMBERS, VALUES, lambda o, t: np.mean((o - t) ** 2, axis=1)),
+    ("squared_error", SCORES, CLASSES, lambda o, t: np.mean((o - np.eye(K)[t]) ** 2, axis=1)),
+    ("root_mean_squared_error", NUMBERS, VALUES, lambda o, t: np.mean((o - t) ** 2, axis=1)),
+    ("absolute_error", NUMBERS, VALUES, lambda o, t: np.mean(np.abs(o - t), axis=1)),
+    ("huber", NUMBERS, VALUES, lambda o, t: special.huber(1, o - t).mean(axis=1)),
+    ("huber(delta=2.5)", NUMBERS, VALUES, lambda o, t: special.huber(2.5, o - t).mean(axis=1)),
+    ("log_cosh", NUMBERS, VALUES, lambda o, t: np.log(np.cosh(o - t)).mean(axis=1)),
+    ("quantile", NUMBERS, VALUES, lambda o, t: np.abs(o - t).mean(axis=1) / 2),
+    ("quantile(0.9)", NUMBERS, VALUES, lambda o, t: np.where(t > o, 0.9 * (t - o), 0.1 * (o - t)).mean(axis=1)),
+    ("categorical_cross_entropy", SCORES, CLASSES, lambda o, t: special.logsumexp(o, axis=1) - own(o, t)),
+    (
+        "categorical_cross_entropy(0.2)",
+        SCORES,
+        CLASSES,
+        lambda o, t: -(smooth_codes(t, 0.2) * special.log_softmax(o, axis=1)).sum(axis=1),
+    ),
+    ("binary_cross_entropy", SINGLE, BINARY, lambda o, t: soft_targets(o, t, 0)),
+    ("binary_cross_entropy(0.2)", SINGLE, BINARY, lambda o, t: soft_targets(o, t, 0.2)),
+    ("negative_log_likelihood", LOGS, CLASSES, lambda o, t: -own(o, t)),
+    ("hinge", SINGLE, BINARY, lambda o, t: np.maximum(0, 1 - signs(t) * o)[:, 0]),
+    ("hinge", SCORES, CLASSES, lambda o, t: np.maximum(0, 1 + others(o, t) - own(o, t))),
+    ("perceptron", SINGLE, BINARY, lambda o, t: np.maximum(0, -signs(t) * o)[:, 0]),
+    ("perceptron", SCORES, CLASSES, lambda o, t: o.max(axis=1) - own(o, t)),
+    ("kl_divergence", LOGS, SHARES, lambda o, t: special.rel_entr(t, np.exp(o)).sum(axis=1)),
+    ("kl_divergence", LOGS, CLASSES, lambda o, t: special.rel_entr(np.eye(K)[t], np.exp(o)).sum(axis=1)),
+    ("poisson", NUMBERS, COUNTS, lambda o, t: np.mean(np.exp(o) - t * o, axis=1)),
+]
+IDS = [f"{spec}-{'x'.join(map(str, outputs.shape))}-{targets.dtype}" for spec, outputs, targets, _ in CASES]
+cases = pytest.mark.parametrize(("spec", "outputs", "targets", "formula"), CASES, ids=IDS)
+
+
+def inputs_like(*arrays):
+    return [make_input(f"x{i}", array.shape, array.dtype.name) for i, array in enumerate(arrays)]
+
+
+def rows_of(spec, outputs, targets):
+    o, t = inputs_like(outputs, targets)
+    return evaluate(Graph((o, t), (loss(spec).row_losses(o, t),)), [outputs, targets])[0]
+
+
+def batch_of(spec, outputs, targets, weights=None):
+    """The loss of a batch and its gradient by the outputs."""
+    weights = np.ones(len(outputs), outputs.dtype) if weights is None else weights
+    o, t, w = inputs_like(outputs, targets, weights)
+    total = batch_loss(loss(spec), o, t, w)
+    graph = Graph((o, t, w), (total, gradient(total, [o])[0]))
+    return evaluate(graph, [outputs, targets, weights])
+
+
+def row_gradients(spec, outputs, targets):
+    """The gradient of the sum of the rows' losses by the outputs."""
+    o, t = inputs_like(outputs, targets)
+    slope = gradient(reduce_sum(loss(spec).row_losses(o, t)), [o])[0]
+    return evaluate(Graph((o, t), (slope,)), [outputs, targets])[0]
+
+
+def float32(array):
+    return array.astype("float32") if array.dtype == "float64" else array
+
+
+# --- closed forms and gradients ------------------------------------------------------------------------------
+
+
+def test_every_registered_name_is_covered():
+    named = {spec.partition("(")[0] for spec, *_ in CASES}
+    assert named | set(ALIASES) == set(LOSSES)
+    assert len(named) == 13
+
+
+@cases
+@pytest.mark.parametrize("precision", [np.asarray, float32])
+def test_closed_form(spec, outputs, targets, formula, precision):
+    found = rows_of(spec, precision(outputs), precision(targets))
+    assert found.dtype == precision(outputs).dtype
+    tolerance = 1e-12 if found.dtype == "float64" else 1e-5
+    np.testing.assert_allclose(found, formula(outputs, targets), rtol=tolerance, atol=tolerance)
+
+
+@cases
+def test_gradient_is_the_central_difference(spec, outputs, targets, formula):
+    weights = np.array([1.0, 0.5, 2, 1, 0, 3])
+    h, expected = 1e-5, np.zeros_like(outputs)
+    for spot in np.ndindex(*outputs.shape):
+        bump = np.zeros_like(outputs)
+        bump[spot] = h
+        above, below = (batch_of(spec, outputs + b, targets, weights)[0] for b in (bump, -bump))
+        expected[spot] = (above - below) / (2 * h)
+    found = batch_of(spec, outputs, targets, weights)[1]
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    assert np.abs(found[:4]).max() > 1e-3
+    assert not found[4].any()
+
+
+def test_against_scikit_learn():
+    value = {spec: batch_of(spec, outputs, targets)[0] for spec, outputs, targets, _ in CASES[9:16]}
+    probabilities = loss("cross_entropy").probabilities(SCORES)
+    assert value["categorical_cross_entropy"] == pytest.approx(metrics.log_loss(CLASSES, probabilities))
+    assert value["binary_cross_entropy"] == pytest.approx(metrics.log_loss(BINARY, special.expit(SINGLE[:, 0])))
+    assert value["hinge"] == pytest.approx(metrics.hinge_loss(CLASSES, SCORES))
+    rmse, _ = batch_of("rmse", NUMBERS[:, :1], VALUES[:, :1])
+    assert rmse == pytest.approx(metrics.root_mean_squared_error(VALUES[:, 0], NUMBERS[:, 0]))
+    pinball, _ = batch_of("quantile(0.3)", NUMBERS, VALUES)
+    assert pinball == pytest.approx(metrics.mean_pinball_loss(VALUES, NUMBERS, alpha=0.3))
+    counts, _ = batch_of("poisson", NUMBERS, COUNTS)
+    saturated = np.mean(COUNTS - special.xlogy(COUNTS, COUNTS))
+    deviance = metrics.mean_poisson_deviance(COUNTS.ravel(), np.exp(NUMBERS).ravel())
+    assert 2 * (counts - saturated) == pytest.approx(deviance)
+
+
+# --- numbers of any size -------------------------------------------------------------------------------------
+
+FAR = 1e4
+# spec, outputs of one row, target, loss, gradient by the outputs
+EXTREMES = [
+    ("categorical_cross_entropy", [FAR, -FAR, 0], 0, 0, [0, 0, 0]),
+    ("categorical_cross_entropy", [FAR, -FAR, 0], 1, 2 * FAR, [1, -1, 0]),
+    ("categorical_cross_entropy(0.3)", [FAR, -FAR, FAR], 1, (0.7 + 0.1) * 2 * FAR, [0.4, -0.8, 0.4]),
+    ("binary_cross_entropy", [FAR], 1, 0, [0]),
+    ("binary_cross_entropy", [FAR], 0, FAR, [1]),
+    ("binary_cross_entropy", [-FAR], 1, FAR, [-1]),
+    ("binary_cross_entropy", [-FAR], 0, 0, [0]),
+    ("binary_cross_entropy(0.2)", [FAR], 1, 0.1 * FAR, [0.1]),
+    ("binary_cross_entropy(0.2)", [FAR], 0, 0.9 * FAR, [0.9]),
+    ("negative_log_likelihood", [-FAR, 0], 0, FAR, [-1, 0]),
+    ("negative_log_likelihood", [-math.inf, 0], 1, 0, [0, -1]),
+    ("kl_divergence", [-FAR, 0], 0, FAR, [-1, 0]),
+    ("kl_divergence", [-math.inf, 0], [0.0, 1], 0, [0, -1]),
+    ("kl_divergence", [-FAR, -FAR], [0.5, 0.5], FAR, [-0.5, -0.5]),
+    ("hinge", [FAR], 0, FAR + 1, [1]),
+    ("hinge", [FAR], 1, 0, [0]),
+    ("hinge", [FAR, -FAR, 0], 1, 2 * FAR + 1, [1, -1, 0]),
+    ("hinge", [FAR, -FAR, 0], 0, 0, [0, 0, 0]),
+    ("perceptron", [-FAR], 1, FAR, [-1]),
+    ("perceptron", [FAR, -FAR, 0], 1, 2 * FAR, [1, -1, 0]),
+    ("squared_error", [FAR], [-FAR], 4 * FAR**2, [4 * FAR]),
+    ("squared_error", [FAR, 0], 0, (FAR - 1) ** 2 / 2, [FAR - 1, 0]),
+    ("root_mean_squared_error", [FAR], [-FAR], 2 * FAR, [1]),
+    ("absolute_error", [FAR], [-FAR], 2 * FAR, [1]),
+    ("huber", [FAR], [-FAR], 2 * FAR - 0.5, [1]),
+    ("huber", [1e25], [0.0], 1e25, [1]),
+    ("log_cosh", [FAR], [-FAR], 2 * FAR - math.log(2), [1]),
+    ("log_cosh", [-FAR], [FAR], 2 * FAR - math.log(2), [-1]),
+    ("quantile(0.9)", [-FAR], [FAR], 0.9 * 2 * FAR, [-0.9]),
+    ("poisson", [-FAR], [3.0], 3 * FAR, [-3]),
+    ("poisson", [80.0], [3.0], math.exp(80), [math.exp(80)]),
+]
+
+
+def test_the_extremes_cover_every_loss():
+    assert {spec.partition("(")[0] for spec, *_ in EXTREMES} == set(LOSSES) - set(ALIASES)
+
+
+@pytest.mark.parametrize(("spec", "outputs", "target", "value", "slope"), EXTREMES)
+def test_extreme_outputs(spec, outputs, target, value, slope):
+    targets = np.array([target], np.int32 if isinstance(target, int) else np.float32)
+    found = batch_of(spec, np.array([outputs], np.float32), targets)
+    np.testing.assert_allclose(found[0], value, rtol=1e-6)
+    np.testing.assert_allclose(found[1], [slope], rtol=1e-5)
+
+
+def test_binary_cross_entropy_of_a_sure_row_is_small_but_not_zero():
+    outputs, targets = np.array([[30.0], [-30.0]], "float32"), np.array([1, 0], np.int32)
+    np.testing.assert_allclose(rows_of("bce", outputs, targets), math.exp(-30), rtol=1e-5)
+    np.testing.assert_allclose(
+        row_gradients("bce", outputs, targets), [[-math.exp(-30)], [math.exp(-30)]], rtol=1e-5
+    )
+
+
+def test_log_cosh_near_zero_is_half_the_square():
+    d = np.array([[1e-3], [-1e-3], [1e-4]], "float32")
+    np.testing.assert_allclose(rows_of("log_cosh", d, np.zeros_like(d)), d[:, 0] ** 2 / 2, rtol=1e-2)
+
+
+def test_root_mean_squared_error_of_a_perfect_fit_is_flat():
+    value, slope = batch_of("rmse", VALUES, VALUES)
+    assert value == 0
+    assert not slope.any()
+
+
+def test_root_mean_squared_error_does_not_hide_a_nan():
+    outputs = NUMBERS.copy()
+    outputs[1, 1] = np.nan
+    assert np.isnan(batch_of("rmse", outputs, VALUES)[0])
+
+
+@pytest.mark.parametrize(("spec", "curvature"), [("log_cosh", 1), ("bce", 0.25), ("squared_error", 2)])
+def test_second_derivative_at_zero(spec, curvature):
+    targets = np.array([0], np.int32) if spec == "bce" else np.zeros((1, 1))
+    o, t = inputs_like(np.zeros((1, 1)), targets)
+    (moved,) = hessian_vector_product(reduce_sum(loss(spec).row_losses(o, t)), [o], [o + 1.0])
+    assert evaluate(Graph((o, t), (moved,)), [np.zeros((1, 1)), targets])[0] == pytest.approx(curvature)
+
+
+@pytest.mark.parametrize(
+    ("spec", "outputs", "target", "slope"),
+    [
+        ("perceptron", [0.0], 1, [-1]),
+        ("perceptron", [0.0, 0.0], 1, [0.5, -0.5]),
+        ("hinge", [0.0], 0, [1]),
+        ("hinge", [0.0, 0.0, 0.0], 1, [0.5, -1, 0.5]),
+        ("absolute_error", [2.0], [2.0], [0]),
+        ("quantile(0.75)", [2.0], [2.0], [-0.25]),
+        ("huber", [3.0], [2.0], [1]),
+    ],
+)
+def test_the_gradient_at_a_kink(spec, outputs, target, slope):
+    targets = np.array([target], np.int32 if isinstance(target, int) else np.float64)
+    assert row_gradients(spec, np.array([outputs]), targets).tolist() == [slope]
+
+
+# --- smoothing and weights -----------------------------------------------------------------------------------
+
+
+def test_smoothing_of_zero_builds_the_plain_graph():
+    for name in ("categorical_cross_entropy", "binary_cross_entropy"):
+        assert loss(f"{name}(0)") == loss(name)
+
+
+def test_the_best_smoothed_logits_give_the_smoothed_target():
+    """The gradient vanishes where the probabilities are 1 - e + e / K and e / K."""
+    share, t = 0.1, np.array([2], np.int32)
+    logits = np.log(smooth_codes(t, share))
+    np.testing.assert_allclose(row_gradients(f"cross_entropy({share})", logits, t), 0, atol=1e-15)
+    logit = np.array([[special.logit(1 - share / 2)]])
+    np.testing.assert_allclose(row_gradients(f"bce({share})", logit, np.array([1], np.int32)), 0, atol=1e-15)
+
+
+@cases
+def test_a_weight_of_two_is_the_row_given_twice(spec, outputs, targets, formula):
+    twice = [0, 1, 1, 2, 3, 5]  # row 4 left out
+    weighted = batch_of(spec, outputs, targets, np.array([1.0, 2, 1, 1, 0, 1]))[0]
+    assert weighted == pytest.approx(batch_of(spec, outputs[twice], targets[twice])[0], rel=1e-12)
+
+
+def mean_of(losses, weights):
+    l, w = inputs_like(losses, weights)
+    mean = weighted_mean(l, w)
+    return evaluate(Graph((l, w), (mean, gradient(mean, [l])[0])), [losses, weights])
+
+
+def test_weighted_mean():
+    value, slope = mean_of(np.array([1.0, 2, 6]), np.array([1.0, 0, 3]))
+    assert value == 4.75
+    assert slope.tolist() == [0.25, 0, 0.75]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_bad_row_counts_only_by_its_weight(bad):
+    losses = np.array([1.0, bad])
+    value, slope = mean_of(losses, np.array([2.0, 0]))
+    assert value == 1
+    assert slope.tolist() == [1, 0]
+    assert not np.isfinite(mean_of(losses, np.array([2.0, 1]))[0])
+
+
+def test_a_batch_without_weight_is_zero():
+    value, slope = mean_of(np.array([1.0, np.nan]), np.zeros(2))
+    assert value == 0
+    assert not slope.any()
+
+
+@cases
+def test_a_bad_row_of_weight_zero_leaves_the_gradient_clean(spec, outputs, targets, formula):
+    weights = np.array([1.0, 1, 0, 1, 1, 1])
+    spoiled = outputs.copy()
+    spoiled[2] = np.nan
+    missing = targets.copy()
+    if targets.dtype == "float64":
+        missing[2] = np.nan
+    expected, found = batch_of(spec, outputs, targets, weights), batch_of(spec, spoiled, missing, weights)
+    assert found[0] == expected[0]
+    np.testing.assert_array_equal(found[1], expected[1])
+
+
+@cases
+def test_a_batch_without_weight_is_zero_for_every_loss(spec, outputs, targets, formula):
+    value, slope = batch_of(spec, outputs, targets, np.zeros(ROWS))
+    assert value == 0
+    assert not slope.any()
+
+
+# --- units, decisions, probabilities ---------------------------------------------------------------------------
+
+UNITS = {  # for 2 classes, for 5 classes, for 3 numbers; None: InputError
+    "squared_error": (2, 5, 3),
+    "root_mean_squared_error": (3, 3, 3),
+    "absolute_error": (3, 3, 3),
+    "huber": (3, 3, 3),
+    "log_cosh": (3, 3, 3),
+    "quantile": (3, 3, 3),
+    "categorical_cross_entropy": (2, 5, None),
+    "binary_cross_entropy": (1, 1, None),
+    "negative_log_likelihood": (2, 5, None),
+    "hinge": (1, 5, None),
+    "perceptron": (1, 5, None),
+    "kl_divergence": (2, 5, 3),
+    "poisson": (3, 3, 3),
+}
+
+
+def test_units():
+    assert set(UNITS) == set(LOSSES) - set(ALIASES)
+    for name, (two, five, numbers) in UNITS.items():
+        part = loss(name)
+        assert (part.units(2, 3), part.units(5, 3)) == (two, five), name
+        if numbers is None:
+            with pytest.raises(InputError, match="is for classes"):
+                part.units(None, 3)
+        else:
+            assert part.units(None, 3) == numbers, name
+
+
+def test_scores():
+    decided = loss("cross_entropy").scores(np.array([[1, 3, 2], [5.0, 0, 1]]))
+    assert decided.tolist() == [1, 0]
+    assert decided.dtype == np.int32
+    assert loss("hinge").scores(np.array([[-1.0], [2], [0]])).tolist() == [0, 1, 0]
+
+
+def test_probabilities():
+    np.testing.assert_allclose(loss("cross_entropy").probabilities(SCORES), special.softmax(SCORES, axis=1))
+    p = special.expit(SINGLE[:, 0])
+    np.testing.assert_allclose(loss("bce").probabilities(SINGLE), np.stack([1 - p, p], axis=1))
+    for name in ("nll", "kl"):
+        np.testing.assert_allclose(loss(name).probabilities(LOGS), special.softmax(SCORES, axis=1))
+    for name in set(UNITS) - {"categorical_cross_entropy", "binary_cross_entropy"} - {
+        "negative_log_likelihood",
+        "kl_divergence",
+    }:
+        assert loss(name).probabilities(SCORES) is None
+
+
+def test_probabilities_of_huge_logits():
+    found = loss("cross_entropy").probabilities(np.array([[FAR, -FAR, 0]], "float32"))
+    assert found.tolist() == [[1, 0, 0]]
+    found = loss("bce").probabilities(np.array([[FAR], [-FAR], [-50]], "float32"))
+    assert found[:2].tolist() == [[0, 1], [1, 0]]
+    assert found[2, 1] == pytest.approx(math.exp(-50))
+    assert found.dtype == "float32"
+
+
+# --- refusals --------------------------------------------------------------------------------------------------
+
+
+def refused(spec, final="identity", classes=None, target_range=None):
+    part = loss(spec)
+    return part.refusal(
+        activation(final), classification=classes is not None, classes=classes, target_range=target_range
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ("absolute_error", "identity", 3),
+            "loss 'absolute_error' is for numbers and the target is a class: use categorical_cross_entropy,"
+            " or squared_error for the distance to one-hot codes",
+        ),
+        (
+            ("poisson", "identity", 2),
+            "loss 'poisson' is for numbers and the target is a class: use binary_cross_entropy,"
+            " or squared_error for the distance to one-hot codes",
+        ),
+        (
+            ("categorical_cross_entropy", "identity", None),
+            "loss 'categorical_cross_entropy' is for classes and the target is a number: use squared_error",
+        ),
+        (
+            ("binary_cross_entropy", "identity", 3),
+            "loss 'binary_cross_entropy' is for two classes, not 3: use categorical_cross_entropy",
+        ),
+        (
+            ("poisson", "identity", None, (-2.5, 9)),
+            "loss 'poisson' is for counts and there are targets of -2.5: use squared_error",
+        ),
+        (
+            ("kl_divergence", "log_softmax", None, (0, 7)),
+            "loss 'kl_divergence' is for target probabilities and the targets reach from 0 to 7: use squared_error",
+        ),
+        (
+            ("categorical_cross_entropy", "softmax", 3),
+            "loss 'categorical_cross_entropy' takes logits and activation 'softmax' gives probabilities:"
+            " use activation identity",
+        ),
+        (
+            ("categorical_cross_entropy", "log_softmax", 3),
+            "loss 'categorical_cross_entropy' takes logits and activation 'log_softmax' gives log-probabilities:"
+            " use activation identity, or loss negative_log_likelihood",
+        ),
+        (
+            ("binary_cross_entropy", "sigmoid", 2),
+            "loss 'binary_cross_entropy' takes logits and activation 'sigmoid' gives probabilities:"
+            " use activation identity",
+        ),
+        (
+            ("hinge", "softmax", 3),
+            "loss 'hinge' takes margins and activation 'softmax' gives probabilities: use activation identity",
+        ),
+        (
+            ("categorical_cross_entropy", "tanh", 3),
+            "loss 'categorical_cross_entropy' takes logits and activation 'tanh' gives only -1 to 1:"
+            " use activation identity",
+        ),
+        (
+            ("binary_cross_entropy", "relu", 2),
+            "loss 'binary_cross_entropy' takes logits and activation 'relu' gives only 0 to inf:"
+            " use activation identity",
+        ),
+        (
+            ("perceptron", "softplus", 2),
+            "loss 'perceptron' takes margins and activation 'softplus' gives only 0 to inf:"
+            " use activation identity",
+        ),
+        (
+            ("poisson", "relu", None, (0, 9)),
+            "loss 'poisson' takes log-rates and activation 'relu' gives only 0 to inf: use activation identity",
+        ),
+        (
+            ("negative_log_likelihood", "identity", 3),
+            "loss 'negative_log_likelihood' takes log-probabilities and activation 'identity' gives none:"
+            " use activation log_softmax, or loss categorical_cross_entropy on these logits",
+        ),
+        (
+            ("negative_log_likelihood", "softmax", 3),
+            "loss 'negative_log_likelihood' takes log-probabilities and activation 'softmax' gives none:"
+            " use activation log_softmax",
+        ),
+        (
+            ("kl_divergence", "identity", None, (0, 1)),
+            "loss 'kl_divergence' takes log-probabilities and activation 'identity' gives none:"
+            " use activation log_softmax",
+        ),
+        (
+            ("squared_error", "relu", None, (-1, 7)),
+            "the targets reach from -1 to 7 and activation 'relu' gives only 0 to inf: use activation identity",
+        ),
+        (
+            ("huber", "sigmoid", None, (0, 1.5)),
+            "the targets reach from 0 to 1.5 and activation 'sigmoid' gives only 0 to 1: use activation identity",
+        ),
+        (
+            ("absolute_error", "tanh", None, (-1.5, 0)),
+            "the targets reach from -1.5 to 0 and activation 'tanh' gives only -1 to 1: use activation identity",
+        ),
+        (
+            ("squared_error", "log_softmax", 3),
+            "one-hot codes reach from 0 to 1 and activation 'log_softmax' gives only -inf to 0:"
+            " use activation identity",
+        ),
+    ],
+)
+def test_refusal(given, line):
+    assert refused(*given) == line
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("squared_error", "identity", 3),
+        ("squared_error", "softmax", 3),
+        ("squared_error", "tanh", 2),
+        ("squared_error", "identity", None, (-5, 5)),
+        ("squared_error", "sigmoid", None, (0, 1 + 1e-7)),
+        ("squared_error", "relu", None, (0, 1e9)),
+        ("huber", "relu", None, None),
+        ("quantile(0.9)", "elu", None, (-1, 3)),
+        ("cross_entropy", "identity", 2),
+        ("cross_entropy", "relu", 5),
+        ("bce", "identity", 2),
+        ("bce", "leaky_relu", 2),
+        ("hinge", "tanh", 2),
+        ("hinge", "relu", 3),
+        ("perceptron", "identity", 2),
+        ("nll", "log_softmax", 3),
+        ("kl_divergence", "log_softmax", 3),
+        ("kl_divergence", "log_softmax", None, (0, 1)),
+        ("poisson", "identity", None, (0, 12)),
+    ],
+)
+def test_what_can_be_meant_is_not_refused(given):
+    assert refused(*given) is None
+
+
+def test_every_refusal_is_one_line_and_what_it_advises_is_accepted():
+    """Over all combinations: the activation that a refusal names must not be refused in its turn."""
+    count = 0
+    for name in UNITS:
+        for final in ACTIVATIONS:
+            for classes, span in ((2, None), (3, None), (None, (0.0, 1.0)), (None, (-5.0, 50.0))):
+                line = refused(name, final, classes, span)
+                if line is None:
+                    continue
+                count += 1
+                assert "\n" not in line
+                advice = line.partition(": use ")[2]
+                assert advice
+                if advice.startswith("activation "):
+                    better = advice.split()[1].strip(",")
+                    assert refused(name, better, classes, span) is None, line
+                else:
+                    assert refused(advice.split(",")[0], "identity", classes, span) is None, line
+    assert count > 200
+
+
+# --- names -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("spec", [spec for spec, *_ in CASES])
+def test_round_trip_through_configuration(spec):
+    part = loss(spec)
+    config = LOSSES.config(part)
+    assert config["name"] == part.name == spec.partition("(")[0]
+    assert loss(config) == part
+    assert loss(part) is part
+
+
+@pytest.mark.parametrize(("alias", "cls"), ALIASES.items())
+def test_an_alias_is_saved_under_its_canonical_name(alias, cls):
+    part = loss(alias)
+    assert type(part) is cls
+    assert LOSSES.config(part)["name"] == cls.name
+
+
+def test_an_alias_takes_options():
+    assert loss("cross_entropy(0.1)") == loss({"name": "categorical_cross_entropy", "label_smoothing": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("crossentropy", "unknown loss 'crossentropy'; did you mean 'cross_entropy'?"),
+        ("huber(0)", "loss 'huber': delta must be a finite number above 0, not 0"),
+        ("quantile(1)", "loss 'quantile': level must be a number between 0 and 1, not 1"),
+        ("cross_entropy(1)", "loss 'categorical_cross_entropy': label_smoothing must be a number of at least 0"),
+        ("bce(-0.1)", "loss 'binary_cross_entropy': label_smoothing must be a number of at least 0"),
+        ("hinge(2)", "loss 'hinge' takes nothing"),
+    ],
+)
+def test_bad_specifications(spec, message):
+    with pytest.raises(InputError) as caught:
+        loss(spec)
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("spec", ["squared_error", "huber", "poisson"])
+def test_shapes_are_never_broadcast(spec):
+    with pytest.raises(GraphError, match=f"loss {spec}: outputs of"):
+        rows_of(spec, NUMBERS, VALUES[:, :1])
+
+
+def test_loss_is_abstract():
+    with pytest.raises(TypeError, match="abstract"):
+        Loss()
