@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("estimators",),
     ("report",),
     ("diagnosis", "explain"),
-    ("train",),
+    ("training",),
     ("files",),
     ("data",),
     ("nn", "optim", "backends.reference", "backends.native", "backends.xla"),

@@ -18,7 +18,7 @@ from typing import Any
 
 _HOMES = {
     "glassgrad.autodiff.sweeps": ("gradient", "hessian_vector_product", "jvp", "vjp"),
-    "glassgrad.train.check": ("check_derivative",),
+    "glassgrad.training.check": ("check_derivative",),
     "glassgrad.common.errors": ("DivergedError", "GlassgradError", "GraphError", "InputError"),
     "glassgrad.data.dataset": ("Dataset", "from_arrays"),
     "glassgrad.data.sources": ("load_source",),
@@ -48,11 +48,11 @@ _HOMES = {
     "glassgrad.optim.optimizers": ("Optimizer",),
     "glassgrad.optim.schedules": ("Schedule",),
     "glassgrad.program": ("Program",),
-    "glassgrad.train.fit": ("Progress", "Run", "train"),
-    "glassgrad.train.model": ("Model", "load_model"),
-    "glassgrad.train.perceptron": ("Perceptron",),
-    "glassgrad.train.register": ("register",),
-    "glassgrad.train.settings": ("Settings",),
+    "glassgrad.training.fit": ("Progress", "Run", "train"),
+    "glassgrad.training.model": ("Model", "load_model"),
+    "glassgrad.training.perceptron": ("Perceptron",),
+    "glassgrad.training.register": ("register",),
+    "glassgrad.training.settings": ("Settings",),
     "glassgrad.ops.table": (
         "absolute",
         "add",

@@ -13,7 +13,6 @@ from glassgrad.autodiff.sweeps import gradient, hessian_vector_product
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph
-from glassgrad.nn.activations import ACTIVATIONS, activation
 from glassgrad.nn.losses import ALIASES, LOSSES, Loss, batch_loss, loss, weighted_mean
 from glassgrad.ops.table import make_input, reduce_sum
 
@@ -64,7 +63,12 @@ CASES = [
     ("huber(delta=2.5)", NUMBERS, VALUES, lambda o, t: special.huber(2.5, o - t).mean(axis=1)),
     ("log_cosh", NUMBERS, VALUES, lambda o, t: np.log(np.cosh(o - t)).mean(axis=1)),
     ("quantile", NUMBERS, VALUES, lambda o, t: np.abs(o - t).mean(axis=1) / 2),
-    ("quantile(0.9)", NUMBERS, VALUES, lambda o, t: np.where(t > o, 0.9 * (t - o), 0.1 * (o - t)).mean(axis=1)),
+    (
+        "quantile(0.9)",
+        NUMBERS,
+        VALUES,
+        lambda o, t: np.where(t > o, 0.9 * (t - o), 0.1 * (o - t)).mean(axis=1),
+    ),
     ("categorical_cross_entropy", SCORES, CLASSES, lambda o, t: special.logsumexp(o, axis=1) - own(o, t)),
     (
         "categorical_cross_entropy(0.2)",
@@ -116,7 +120,7 @@ def float32(array):
     return array.astype("float32") if array.dtype == "float64" else array
 
 
-# --- closed forms and gradients ------------------------------------------------------------------------------
+# --- closed forms and gradients ---------------------------------------------------------------------------
 
 
 def test_every_registered_name_is_covered():
@@ -153,7 +157,9 @@ def test_against_scikit_learn():
     value = {spec: batch_of(spec, outputs, targets)[0] for spec, outputs, targets, _ in CASES[9:16]}
     probabilities = loss("cross_entropy").probabilities(SCORES)
     assert value["categorical_cross_entropy"] == pytest.approx(metrics.log_loss(CLASSES, probabilities))
-    assert value["binary_cross_entropy"] == pytest.approx(metrics.log_loss(BINARY, special.expit(SINGLE[:, 0])))
+    assert value["binary_cross_entropy"] == pytest.approx(
+        metrics.log_loss(BINARY, special.expit(SINGLE[:, 0]))
+    )
     assert value["hinge"] == pytest.approx(metrics.hinge_loss(CLASSES, SCORES))
     rmse, _ = batch_of("rmse", NUMBERS[:, :1], VALUES[:, :1])
     assert rmse == pytest.approx(metrics.root_mean_squared_error(VALUES[:, 0], NUMBERS[:, 0]))
@@ -165,14 +171,14 @@ def test_against_scikit_learn():
     assert 2 * (counts - saturated) == pytest.approx(deviance)
 
 
-# --- numbers of any size -------------------------------------------------------------------------------------
+# --- numbers of any size ----------------------------------------------------------------------------------
 
 FAR = 1e4
 # spec, outputs of one row, target, loss, gradient by the outputs
 EXTREMES = [
     ("categorical_cross_entropy", [FAR, -FAR, 0], 0, 0, [0, 0, 0]),
     ("categorical_cross_entropy", [FAR, -FAR, 0], 1, 2 * FAR, [1, -1, 0]),
-    ("categorical_cross_entropy(0.3)", [FAR, -FAR, FAR], 1, (0.7 + 0.1) * 2 * FAR, [0.4, -0.8, 0.4]),
+    ("categorical_cross_entropy(0.3)", [FAR, -FAR, FAR], 1, 1.6 * FAR + math.log(2), [0.4, -0.8, 0.4]),
     ("binary_cross_entropy", [FAR], 1, 0, [0]),
     ("binary_cross_entropy", [FAR], 0, FAR, [1]),
     ("binary_cross_entropy", [-FAR], 1, FAR, [-1]),
@@ -183,7 +189,7 @@ EXTREMES = [
     ("negative_log_likelihood", [-math.inf, 0], 1, 0, [0, -1]),
     ("kl_divergence", [-FAR, 0], 0, FAR, [-1, 0]),
     ("kl_divergence", [-math.inf, 0], [0.0, 1], 0, [0, -1]),
-    ("kl_divergence", [-FAR, -FAR], [0.5, 0.5], FAR, [-0.5, -0.5]),
+    ("kl_divergence", [-FAR, -FAR], [0.5, 0.5], FAR - math.log(2), [-0.5, -0.5]),
     ("hinge", [FAR], 0, FAR + 1, [1]),
     ("hinge", [FAR], 1, 0, [0]),
     ("hinge", [FAR, -FAR, 0], 1, 2 * FAR + 1, [1, -1, 0]),
@@ -266,7 +272,7 @@ def test_the_gradient_at_a_kink(spec, outputs, target, slope):
     assert row_gradients(spec, np.array([outputs]), targets).tolist() == [slope]
 
 
-# --- smoothing and weights -----------------------------------------------------------------------------------
+# --- smoothing and weights --------------------------------------------------------------------------------
 
 
 def test_smoothing_of_zero_builds_the_plain_graph():
@@ -291,9 +297,9 @@ def test_a_weight_of_two_is_the_row_given_twice(spec, outputs, targets, formula)
 
 
 def mean_of(losses, weights):
-    l, w = inputs_like(losses, weights)
-    mean = weighted_mean(l, w)
-    return evaluate(Graph((l, w), (mean, gradient(mean, [l])[0])), [losses, weights])
+    rows, w = inputs_like(losses, weights)
+    mean = weighted_mean(rows, w)
+    return evaluate(Graph((rows, w), (mean, gradient(mean, [rows])[0])), [losses, weights])
 
 
 def test_weighted_mean():
@@ -337,7 +343,7 @@ def test_a_batch_without_weight_is_zero_for_every_loss(spec, outputs, targets, f
     assert not slope.any()
 
 
-# --- units, decisions, probabilities ---------------------------------------------------------------------------
+# --- units, decisions, probabilities ----------------------------------------------------------------------
 
 UNITS = {  # for 2 classes, for 5 classes, for 3 numbers; None: InputError
     "squared_error": (2, 5, 3),
@@ -381,10 +387,14 @@ def test_probabilities():
     np.testing.assert_allclose(loss("bce").probabilities(SINGLE), np.stack([1 - p, p], axis=1))
     for name in ("nll", "kl"):
         np.testing.assert_allclose(loss(name).probabilities(LOGS), special.softmax(SCORES, axis=1))
-    for name in set(UNITS) - {"categorical_cross_entropy", "binary_cross_entropy"} - {
-        "negative_log_likelihood",
-        "kl_divergence",
-    }:
+    for name in (
+        set(UNITS)
+        - {"categorical_cross_entropy", "binary_cross_entropy"}
+        - {
+            "negative_log_likelihood",
+            "kl_divergence",
+        }
+    ):
         assert loss(name).probabilities(SCORES) is None
 
 
@@ -397,171 +407,7 @@ def test_probabilities_of_huge_logits():
     assert found.dtype == "float32"
 
 
-# --- refusals --------------------------------------------------------------------------------------------------
-
-
-def refused(spec, final="identity", classes=None, target_range=None):
-    part = loss(spec)
-    return part.refusal(
-        activation(final), classification=classes is not None, classes=classes, target_range=target_range
-    )
-
-
-@pytest.mark.parametrize(
-    ("given", "line"),
-    [
-        (
-            ("absolute_error", "identity", 3),
-            "loss 'absolute_error' is for numbers and the target is a class: use categorical_cross_entropy,"
-            " or squared_error for the distance to one-hot codes",
-        ),
-        (
-            ("poisson", "identity", 2),
-            "loss 'poisson' is for numbers and the target is a class: use binary_cross_entropy,"
-            " or squared_error for the distance to one-hot codes",
-        ),
-        (
-            ("categorical_cross_entropy", "identity", None),
-            "loss 'categorical_cross_entropy' is for classes and the target is a number: use squared_error",
-        ),
-        (
-            ("binary_cross_entropy", "identity", 3),
-            "loss 'binary_cross_entropy' is for two classes, not 3: use categorical_cross_entropy",
-        ),
-        (
-            ("poisson", "identity", None, (-2.5, 9)),
-            "loss 'poisson' is for counts and there are targets of -2.5: use squared_error",
-        ),
-        (
-            ("kl_divergence", "log_softmax", None, (0, 7)),
-            "loss 'kl_divergence' is for target probabilities and the targets reach from 0 to 7: use squared_error",
-        ),
-        (
-            ("categorical_cross_entropy", "softmax", 3),
-            "loss 'categorical_cross_entropy' takes logits and activation 'softmax' gives probabilities:"
-            " use activation identity",
-        ),
-        (
-            ("categorical_cross_entropy", "log_softmax", 3),
-            "loss 'categorical_cross_entropy' takes logits and activation 'log_softmax' gives log-probabilities:"
-            " use activation identity, or loss negative_log_likelihood",
-        ),
-        (
-            ("binary_cross_entropy", "sigmoid", 2),
-            "loss 'binary_cross_entropy' takes logits and activation 'sigmoid' gives probabilities:"
-            " use activation identity",
-        ),
-        (
-            ("hinge", "softmax", 3),
-            "loss 'hinge' takes margins and activation 'softmax' gives probabilities: use activation identity",
-        ),
-        (
-            ("categorical_cross_entropy", "tanh", 3),
-            "loss 'categorical_cross_entropy' takes logits and activation 'tanh' gives only -1 to 1:"
-            " use activation identity",
-        ),
-        (
-            ("binary_cross_entropy", "relu", 2),
-            "loss 'binary_cross_entropy' takes logits and activation 'relu' gives only 0 to inf:"
-            " use activation identity",
-        ),
-        (
-            ("perceptron", "softplus", 2),
-            "loss 'perceptron' takes margins and activation 'softplus' gives only 0 to inf:"
-            " use activation identity",
-        ),
-        (
-            ("poisson", "relu", None, (0, 9)),
-            "loss 'poisson' takes log-rates and activation 'relu' gives only 0 to inf: use activation identity",
-        ),
-        (
-            ("negative_log_likelihood", "identity", 3),
-            "loss 'negative_log_likelihood' takes log-probabilities and activation 'identity' gives none:"
-            " use activation log_softmax, or loss categorical_cross_entropy on these logits",
-        ),
-        (
-            ("negative_log_likelihood", "softmax", 3),
-            "loss 'negative_log_likelihood' takes log-probabilities and activation 'softmax' gives none:"
-            " use activation log_softmax",
-        ),
-        (
-            ("kl_divergence", "identity", None, (0, 1)),
-            "loss 'kl_divergence' takes log-probabilities and activation 'identity' gives none:"
-            " use activation log_softmax",
-        ),
-        (
-            ("squared_error", "relu", None, (-1, 7)),
-            "the targets reach from -1 to 7 and activation 'relu' gives only 0 to inf: use activation identity",
-        ),
-        (
-            ("huber", "sigmoid", None, (0, 1.5)),
-            "the targets reach from 0 to 1.5 and activation 'sigmoid' gives only 0 to 1: use activation identity",
-        ),
-        (
-            ("absolute_error", "tanh", None, (-1.5, 0)),
-            "the targets reach from -1.5 to 0 and activation 'tanh' gives only -1 to 1: use activation identity",
-        ),
-        (
-            ("squared_error", "log_softmax", 3),
-            "one-hot codes reach from 0 to 1 and activation 'log_softmax' gives only -inf to 0:"
-            " use activation identity",
-        ),
-    ],
-)
-def test_refusal(given, line):
-    assert refused(*given) == line
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        ("squared_error", "identity", 3),
-        ("squared_error", "softmax", 3),
-        ("squared_error", "tanh", 2),
-        ("squared_error", "identity", None, (-5, 5)),
-        ("squared_error", "sigmoid", None, (0, 1 + 1e-7)),
-        ("squared_error", "relu", None, (0, 1e9)),
-        ("huber", "relu", None, None),
-        ("quantile(0.9)", "elu", None, (-1, 3)),
-        ("cross_entropy", "identity", 2),
-        ("cross_entropy", "relu", 5),
-        ("bce", "identity", 2),
-        ("bce", "leaky_relu", 2),
-        ("hinge", "tanh", 2),
-        ("hinge", "relu", 3),
-        ("perceptron", "identity", 2),
-        ("nll", "log_softmax", 3),
-        ("kl_divergence", "log_softmax", 3),
-        ("kl_divergence", "log_softmax", None, (0, 1)),
-        ("poisson", "identity", None, (0, 12)),
-    ],
-)
-def test_what_can_be_meant_is_not_refused(given):
-    assert refused(*given) is None
-
-
-def test_every_refusal_is_one_line_and_what_it_advises_is_accepted():
-    """Over all combinations: the activation that a refusal names must not be refused in its turn."""
-    count = 0
-    for name in UNITS:
-        for final in ACTIVATIONS:
-            for classes, span in ((2, None), (3, None), (None, (0.0, 1.0)), (None, (-5.0, 50.0))):
-                line = refused(name, final, classes, span)
-                if line is None:
-                    continue
-                count += 1
-                assert "\n" not in line
-                advice = line.partition(": use ")[2]
-                assert advice
-                if advice.startswith("activation "):
-                    better = advice.split()[1].strip(",")
-                    assert refused(name, better, classes, span) is None, line
-                else:
-                    assert refused(advice.split(",")[0], "identity", classes, span) is None, line
-    assert count > 200
-
-
-# --- names -----------------------------------------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("spec", [spec for spec, *_ in CASES])
@@ -590,7 +436,10 @@ def test_an_alias_takes_options():
         ("crossentropy", "unknown loss 'crossentropy'; did you mean 'cross_entropy'?"),
         ("huber(0)", "loss 'huber': delta must be a finite number above 0, not 0"),
         ("quantile(1)", "loss 'quantile': level must be a number between 0 and 1, not 1"),
-        ("cross_entropy(1)", "loss 'categorical_cross_entropy': label_smoothing must be a number of at least 0"),
+        (
+            "cross_entropy(1)",
+            "loss 'categorical_cross_entropy': label_smoothing must be a number of at least 0",
+        ),
         ("bce(-0.1)", "loss 'binary_cross_entropy': label_smoothing must be a number of at least 0"),
         ("hinge(2)", "loss 'hinge' takes nothing"),
     ],

@@ -67,9 +67,8 @@ def jvp(outputs: Sequence[Value], tangents: Sequence[Maybe], wrt: Sequence[Value
                 needs = tuple(tangent is not None for tangent in given)
                 rule = _derivative(node)
                 moved = rule.forward(Context(node, needs, vjp), given, node.outputs, node.inputs)
-            for value, tangent in zip(node.outputs, moved, strict=True):
-                if tangent is not None and value.type.is_float:
-                    dot[value] = tangent
+            pairs = zip(node.outputs, moved, strict=True)
+            dot |= {value: t for value, t in pairs if t is not None and value.type.is_float}
     return [dot.get(value) for value in outputs]
 
 

@@ -75,7 +75,7 @@ class Chunk:
 
 
 def lay_out(program: Program, feed: Feed) -> Chunk:
-    """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what does not fit."""
+    """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what is wrong."""
     batch = program.batch
     order = np.ascontiguousarray(feed.order, dtype=np.int32)
     if order.ndim != 1 or order.size == 0:

@@ -1,8 +1,8 @@
 """Named, parametrised parts (initializers, losses, schedules ...) as text, as configuration, and as objects.
 
-A part is a frozen dataclass whose fields are plain numbers, strings, booleans, lists of these, or other parts.
-The same part is written ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope": 0.2}`` in a
-file, and ``LeakyRelu(slope=0.2)`` in Python.
+A part is a frozen dataclass whose fields are plain numbers, strings, booleans, lists of these, or other
+parts. The same part is written ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope":
+0.2}`` in a file, and ``LeakyRelu(slope=0.2)`` in Python.
 """
 
 from __future__ import annotations

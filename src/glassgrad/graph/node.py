@@ -146,7 +146,7 @@ OPERATORS: dict[str, Callable[..., Value]] = {}
 
 
 class Value:
-    """One output of a node: what ops take and give. Supports ``+ - * / ** @``, unary ``-``, and comparison."""
+    """One output of a node: what ops take and give. Supports ``+ - * / ** @``, ``-x``, comparison."""
 
     __slots__ = ("index", "node")
     __array_ufunc__ = None  # so that `array * value` is refused instead of becoming an array of values

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, Node, Value
+from glassgrad.graph.node import Graph, Node, Value, place
 
 Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
 
 
 def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
-    """``node`` applied to other inputs; itself where they are the same."""
-    if inputs == node.inputs:
-        return node.outputs
+    """``node`` applied to other inputs; always a new node, so that serials keep the order of the visit."""
     return Node(node.op, inputs, node.attributes, node.regions, place=node.place).outputs
 
 
@@ -30,7 +28,8 @@ def rebuild(
     for node in graph.nodes():
         if all(value in new for value in node.outputs):
             continue
-        replaced = visit(node, tuple(new[value] for value in node.inputs))
+        with place(node.place.section, node.place.layer):
+            replaced = visit(node, tuple(new[value] for value in node.inputs))
         for old, fresh in zip(node.outputs, replaced, strict=True):
             new.setdefault(old, fresh)
     return tuple(new[value] for value in graph.outputs)

@@ -181,10 +181,11 @@ def _places(shape: Shape, size: Pair | int, stride: Pair | int, padding: str) ->
     return places
 
 
-for _name, _class in {
+_LAYERS: dict[str, type[Layer]] = {
     "conv2d": Conv2D,
     "max_pool2d": MaxPool2D,
     "average_pool2d": AveragePool2D,
     "global_average_pool2d": GlobalAveragePool2D,
-}.items():
+}
+for _name, _class in _LAYERS.items():
     LAYERS.add(_name, _class)

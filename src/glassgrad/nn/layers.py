@@ -463,7 +463,7 @@ def _fold(op: Any, inputs: Sequence[Value]) -> Value:
     return total
 
 
-for _name, _class in {
+_LAYERS: dict[str, type[Layer]] = {
     "dense": Dense,
     "activation": Activate,
     "dropout": Dropout,
@@ -476,5 +476,6 @@ for _name, _class in {
     "concatenate": Concatenate,
     "embedding": Embedding,
     "recurrent": Recurrent,
-}.items():
+}
+for _name, _class in _LAYERS.items():
     LAYERS.add(_name, _class)

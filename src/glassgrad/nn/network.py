@@ -1,4 +1,4 @@
-"""Networks: named layers in an acyclic graph, as a chain (``Sequential``) or wired freely (``functional``)."""
+"""Networks: named layers in an acyclic graph, as a chain (``Sequential``) or wired (``functional``)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Network:
         return self.steps[-1].name
 
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """The shape of one row of every layer's output; raises InputError naming the layer that does not fit."""
+        """The shape of one row of every layer's output; raises InputError naming a layer that does not fit."""
         shapes = {INPUT: tuple(input_shape)}
         for step in self.steps:
             try:
@@ -114,7 +114,9 @@ class Network:
 
         Layers in ``frozen`` behave as in use: no dropout, and their running statistics stay.
         """
-        outputs, inner, updates = {INPUT: x}, {}, {}
+        outputs = {INPUT: x}
+        inner: dict[str, Value] = {}
+        updates: dict[str, Value] = {}
         for step in self.steps:
             prefix = f"{step.name}."
             building = Building(

@@ -91,7 +91,7 @@ def _comparison(name: str, reference: Callable[..., Any]) -> Wrapped:
     return elementwise(name, reference, NO_GRADIENT, _NUMBERS, result="bool")
 
 
-# --- arithmetic ------------------------------------------------------------------------------------------
+# --- arithmetic -----------------------------------------------------------------------------------
 
 add = _arithmetic("add", np.add, Linear(lambda ctx, ct, inputs: [ct, ct]))
 subtract = _arithmetic("subtract", np.subtract, Linear(lambda ctx, ct, inputs: [ct, -ct]))
@@ -106,7 +106,7 @@ power: Wrapped = _function(
     lambda y, a, b: select(a > 0, y * log(select(a > 0, a, 1.0)), 0.0),
 )
 
-# --- comparison and choice ----------------------------------------------------------------------------------
+# --- comparison and choice ------------------------------------------------------------------------
 
 less = _comparison("less", np.less)
 less_equal = _comparison("less_equal", np.less_equal)
@@ -155,7 +155,7 @@ def select(condition: Value, a: Operand, b: Operand) -> Value:
     return SELECT(*broadcast_values("select", [condition, a, b]))
 
 
-# --- functions of one variable ---------------------------------------------------------------------------------
+# --- functions of one variable --------------------------------------------------------------------
 
 
 def _quiet(function: Callable[..., Any], *arrays: Any) -> Any:

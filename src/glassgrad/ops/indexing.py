@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import Linear, broadcast, reduce_sum
@@ -66,10 +65,17 @@ def scatter_add_rows(index: Value, values: Value, rows: int) -> Value:
     return SCATTER_ADD_ROWS(index, values, rows=rows)
 
 
+def _infer_one_hot(
+    types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]
+) -> tuple[Type, ...]:
+    expect(types[0].dtype == "int32", "the index must be int32")
+    return (Type((*types[0].shape, attributes["classes"]), attributes["dtype"]),)
+
+
 ONE_HOT = record(
     Op(
         "one_hot",
-        lambda t, a, r: (Type((*t[0].shape, a["classes"]), a["dtype"]),),
+        _infer_one_hot,
         lambda index, classes, dtype: (index[..., None] == np.arange(classes, dtype=index.dtype)).astype(
             dtype
         ),
@@ -80,8 +86,6 @@ ONE_HOT = record(
 
 def one_hot(index: Value, classes: int, dtype: DType = "float32") -> Value:
     """1 at the index along a new last axis of ``classes``, else 0; all 0 for an index outside."""
-    if index.dtype != "int32":
-        raise GraphError(f"one_hot: the index must be int32, not {index.type}")
     return ONE_HOT(index, classes=classes, dtype=dtype)
 
 

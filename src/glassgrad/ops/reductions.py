@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Type, Value
+from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.ops.elementwise import equal, exp, log
-from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, record
+from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import (
     Linear,
     convert,
+    infer_along_axis,
     infer_reduction,
     normal_axes,
     reduce_sum,
@@ -74,10 +75,17 @@ def argmax(x: Value, axis: int = -1) -> Value:
     return ARGMAX(x, axis=axis)
 
 
+def _infer_cumsum(
+    types: Sequence[Type], attributes: Mapping[str, Any], regions: Sequence[Graph]
+) -> tuple[Type, ...]:
+    expect(types[0].dtype != "bool", "convert bool first")
+    return infer_along_axis(types, attributes, regions)
+
+
 CUMSUM = record(
     Op(
         "cumsum",
-        lambda t, a, r: (t[0],),
+        _infer_cumsum,
         lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype),
         Linear(
             lambda ctx, ct, inputs: [
@@ -93,8 +101,6 @@ CUMSUM = record(
 
 def cumsum(x: Value, axis: int) -> Value:
     """The running sum along ``axis``."""
-    if x.dtype == "bool":
-        raise GraphError("cumsum: convert bool first")
     (axis,) = normal_axes(len(x.shape), axis)
     return CUMSUM(x, axis=axis)
 

@@ -65,7 +65,7 @@ def zeros_like(value: Value) -> Value:
     return full(value.shape, 0, value.dtype)
 
 
-# --- broadcast and its transpose, the sum -----------------------------------------------------------------
+# --- broadcast and its transpose, the sum ---------------------------------------------------------
 
 
 def _infer_broadcast(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
@@ -181,7 +181,7 @@ def reduce_sum(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: b
     return reshape(result, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else result
 
 
-# --- the same numbers in another shape or order --------------------------------------------------------------
+# --- the same numbers in another shape or order ---------------------------------------------------
 
 
 def _infer_reshape(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
@@ -233,10 +233,17 @@ def transpose(x: Value, order: Sequence[int] | None = None) -> Value:
     return x if order == tuple(range(len(x.shape))) else TRANSPOSE(x, order=order)
 
 
+def infer_along_axis(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
+    """The shape rule of what runs along one axis and keeps the shape."""
+    axis = attributes["axis"]
+    expect(0 <= axis < len(types[0].shape), f"axis {axis} does not exist")
+    return (types[0],)
+
+
 REVERSE = record(
     Op(
         "reverse",
-        lambda t, a, r: (Type(t[0].shape, t[0].dtype),),
+        infer_along_axis,
         np.flip,
         Linear(lambda ctx, ct, inputs: [reverse(ct, ctx.attributes["axis"])]),
     )
@@ -249,7 +256,7 @@ def reverse(x: Value, axis: int) -> Value:
     return REVERSE(x, axis=axis)
 
 
-# --- parts of arrays -------------------------------------------------------------------------------------
+# --- parts of arrays ------------------------------------------------------------------------------
 
 
 def _infer_slice(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
@@ -391,7 +398,7 @@ def concatenate(values: Sequence[Value], axis: int) -> Value:
     return values[0] if len(values) == 1 else CONCATENATE(*values, axis=axis)
 
 
-# --- dtype and gradient ------------------------------------------------------------------------------------
+# --- dtype and gradient ---------------------------------------------------------------------------
 
 
 def _infer_convert(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:

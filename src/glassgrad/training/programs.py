@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.graph.node import DType, Shape, Value, place
+from glassgrad.nn.layer import Randomness
 from glassgrad.nn.loss import Loss, weighted_mean
-from glassgrad.nn.network import INPUT, Network, Randomness
+from glassgrad.nn.network import INPUT, Network
 from glassgrad.ops.elementwise import select
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import convert

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import INPUT, Network, from_document, kind_of
 from glassgrad.program import Program
-from glassgrad.train.backends import DEFAULT, backend
-from glassgrad.train.metrics import metrics_of, quantities
-from glassgrad.train.programs import FEATURES, TARGETS, evaluation_program
+from glassgrad.training.backends import DEFAULT, backend
+from glassgrad.training.metrics import metrics_of, quantities
+from glassgrad.training.programs import FEATURES, TARGETS, evaluation_program
 
 EVALUATION_BATCH = 256
 
@@ -103,7 +103,7 @@ class Model:
             raise InputError(
                 f"{name!r}: the neurons of {layer} go from {layer}[{', '.join('0' for _ in shape)}] to {layer}[{last}]"
             )
-        return cast(Array, values[(slice(None), *numbers)])
+        return values.reshape(len(values), -1)[:, np.ravel_multi_index(numbers, shape)]
 
     def _run(
         self, features: Array, targets: Array | None = None, inside: Sequence[str] = ()

@@ -1,7 +1,7 @@
 """The perceptron with its own learning rule, as a program without any derivative.
 
-F. Rosenblatt, "The perceptron", 1958. A threshold has no useful gradient; the rule needs none: where the answer
-is wrong, the weights move by the input. It finds a line between two classes exactly if there is one
+F. Rosenblatt, "The perceptron", 1958. A threshold has no useful gradient; the rule needs none: where the
+answer is wrong, the weights move by the input. It finds a line between two classes exactly if there is one
 (A. Novikoff, 1962), and never settles if there is none, as for XOR.
 """
 
@@ -19,7 +19,7 @@ from glassgrad.nn.activations import activation
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import reduce_sum, reshape
 from glassgrad.program import Input, Output, Program
-from glassgrad.train.backends import DEFAULT, backend
+from glassgrad.training.backends import DEFAULT, backend
 
 
 @dataclass
@@ -88,4 +88,4 @@ class Perceptron:
     def predict(self, features: Any) -> Array:
         """0 or 1 for each row of features [rows, inputs]."""
         x = np.asarray(features, dtype=np.float64)
-        return (x @ self.weights_ + self.bias_ >= 0).astype(np.int64)
+        return np.where(x @ self.weights_ + self.bias_ >= 0, 1, 0)

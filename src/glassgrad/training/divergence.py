@@ -1,4 +1,4 @@
-"""Where NaN or Inf began: the epoch is run again (the bits are the same) up to the step, and that step is read.
+"""Where NaN or Inf began: the epoch is run again (to the same bits) up to the step, and that step is read.
 
 The replay starts from the weights before the epoch, so nothing has to be watched while all is well.
 """

@@ -1,4 +1,4 @@
-"""Training: from a data set and settings to a run, epoch by epoch, with progress, and a way out of trouble."""
+"""Training: from a data set and settings to a run, epoch by epoch, with a way out of trouble."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import Network
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.schedules import schedule
-from glassgrad.train.backends import backend
-from glassgrad.train.choices import Choice, choose, class_weights
-from glassgrad.train.divergence import Divergence, is_finite, locate
-from glassgrad.train.model import Model
-from glassgrad.train.programs import FEATURES, TARGETS, WEIGHTS, training_program
-from glassgrad.train.settings import Settings, make_settings
-from glassgrad.train.start import fit_to_data, initial_statistics, initial_weights, pretrained
+from glassgrad.training.backends import backend
+from glassgrad.training.choices import Choice, choose, class_weights
+from glassgrad.training.divergence import Divergence, is_finite, locate
+from glassgrad.training.model import Model
+from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS, training_program
+from glassgrad.training.settings import Settings, make_settings
+from glassgrad.training.start import fit_to_data, initial_statistics, initial_weights, pretrained
 
 Status = Literal["finished", "interrupted", "diverged"]
 Part = tuple[Array, Array]
@@ -242,7 +242,7 @@ class _Fit:
         calls = -(-steps // STEPS_PER_CALL)
         length = -(-steps // calls)
         first = (epoch - 1) * steps
-        rates = settings.made.learning_rate * self.schedule.factors(
+        rates = settings.made.hyperparameters()["learning_rate"] * self.schedule.factors(
             np.arange(first, first + steps, dtype=np.int64),
             total_steps=settings.epochs * steps,
             steps_per_epoch=steps,

@@ -18,7 +18,7 @@ from glassgrad.nn.layers import Dense, Flatten
 from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Network, Sequential, activation_of, from_document
-from glassgrad.train.settings import Settings
+from glassgrad.training.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,7 @@ class Choice:
                 raise unknown_name("layer", name, names)
         weights = self.network.weights(schema.feature_shape)
         if all(name.rsplit(".", 1)[0] in settings.freeze for name in weights):
-            raise InputError(
-                "there is nothing to train: every layer with weights is frozen (or there is none)"
-            )
+            raise InputError("there is nothing to train: all layers with weights are frozen")
         shape = self.network.shapes(schema.feature_shape)[self.network.output]
         if shape != (self.units,):
             raise InputError(

@@ -10,12 +10,13 @@ from typing import Any
 
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import SCALINGS
+from glassgrad.graph.node import DType
 from glassgrad.nn.activations import ACTIVATIONS, activation
 from glassgrad.nn.initializers import INITIALIZERS, initializer
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer, optimizer
 from glassgrad.optim.schedules import SCHEDULES, needs_validation, schedule
-from glassgrad.train.backends import BACKENDS, DEFAULT
+from glassgrad.training.backends import BACKENDS, DEFAULT
 
 KEEPS = ("best", "last")
 
@@ -56,7 +57,7 @@ class Settings:
     test: float = 0.2
     seed: int = 0
     backend: str = DEFAULT
-    dtype: str = "float32"
+    dtype: DType = "float32"
     made: Optimizer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -147,7 +148,7 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     for name in options:
         if name not in known:
             raise unknown_name("option", name, known)
-    ready = {
+    ready: dict[str, Any] = {
         name: tuple(value) if name in ("layers", "freeze", "init_layers") and value is not None else value
         for name, value in options.items()
     }

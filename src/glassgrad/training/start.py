@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from glassgrad.files.run_folder import resolve_model
 from glassgrad.graph.node import DType, Shape
 from glassgrad.nn.initializers import LSUV, lsuv_scale, stream
 from glassgrad.nn.network import Network
-from glassgrad.train.programs import FEATURES, evaluation_program
+from glassgrad.training.programs import FEATURES, evaluation_program
 
 LSUV_ROWS = 512
 
@@ -54,7 +54,7 @@ def fit_to_data(
             continue
         inner = name.rsplit(".", 1)[0] + ".preactivation"
         program = evaluation_program(
-            network, rows.shape[1:], None, batch=len(rows), inside=[inner], dtype=rows.dtype.name
+            network, rows.shape[1:], None, batch=len(rows), inside=[inner], dtype=cast(DType, rows.dtype.name)
         )
         for _ in range(item.init.iterations):
             known: dict[str, Any] = {

@@ -1,0 +1,471 @@
+"""At least one case for every op of the table; the conformance tests are generated from them.
+
+A case says how to build its values and how to draw its inputs: inside the op's domain, and away from kinks and
+ties, where finite differences would mean nothing (``test_kinks.py`` checks what happens there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassgrad.graph.node import FLOATS, DType, Graph, Shape, Type, Value
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import NO_GRADIENT, TABLE, constant, make_input
+
+Draw = Callable[[np.random.Generator, Shape], np.ndarray]
+
+# An input has no meaning of its own: it is what the others take.
+EXEMPT = ("input",)
+
+
+@dataclass(frozen=True)
+class Arg:
+    """One input; dtype None is the dtype under test."""
+
+    shape: Shape
+    draw: Draw
+    dtype: DType | None = None
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way to apply ``op``. ``terms``: how many numbers are added up in one result, at most."""
+
+    op: str
+    label: str
+    build: Callable[..., Value | Sequence[Value]]
+    args: tuple[Arg, ...]
+    dtypes: tuple[DType, ...] = FLOATS
+    terms: int = 1
+    smooth: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.op}-{self.label}"
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the derivative tests apply: floats in, floats out, and a derivative that is not zero."""
+        if not self.smooth or "float64" not in self.dtypes or TABLE[self.op].derivative is NO_GRADIENT:
+            return False
+        graph = self.graph("float64")
+        return any(v.type.is_float for v in graph.inputs) and any(v.type.is_float for v in graph.outputs)
+
+    def graph(self, dtype: DType) -> Graph:
+        """The case as a graph."""
+        inputs = [make_input(f"x{i}", arg.shape, arg.dtype or dtype) for i, arg in enumerate(self.args)]
+        given = self.build(*inputs)
+        return Graph(tuple(inputs), (given,) if isinstance(given, Value) else tuple(given))
+
+    def arrays(self, dtype: DType) -> list[np.ndarray]:
+        """The inputs of the case, the same ones every time."""
+        rng = np.random.default_rng([len(self.op), *str(self).encode()])
+        return [np.asarray(arg.draw(rng, arg.shape)).astype(arg.dtype or dtype) for arg in self.args]
+
+
+# --- how to draw inputs ----------------------------------------------------------------------------------
+
+
+def normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.normal(size=shape)
+
+
+def positive(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.uniform(0.4, 2.5, shape)
+
+
+def away_from_zero(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.choice([-1, 1], shape) * rng.uniform(0.4, 2.0, shape)
+
+
+def distinct(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    """No two alike, and none within 0.2 of another one."""
+    size = int(np.prod(shape))
+    return (rng.permutation(size).reshape(shape) - size / 2) * 0.21
+
+
+def grid(offset: float) -> Draw:
+    """Multiples of 1/2 plus ``offset``: draws with two offsets never meet."""
+    return lambda rng, shape: rng.integers(-4, 5, shape) * 0.5 + offset
+
+
+def fractional(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.integers(-5, 5, shape) + rng.uniform(0.2, 0.8, shape)
+
+
+def whole(low: int, high: int) -> Draw:
+    return lambda rng, shape: rng.integers(low, high, shape)
+
+
+def listed(*numbers: float) -> Draw:
+    return lambda rng, shape: np.resize(np.array(numbers), shape)
+
+
+def coins(rng: np.random.Generator, shape: Shape) -> np.ndarray:
+    return rng.integers(0, 2, shape).astype(bool)
+
+
+words = whole(0, 2**32)
+small = whole(-9, 10)
+natural = whole(0, 10)
+
+INTEGERS: tuple[DType, ...] = ("int32", "uint32")
+NUMBERS: tuple[DType, ...] = (*FLOATS, *INTEGERS)
+EVERY: tuple[DType, ...] = (*NUMBERS, "bool")
+
+
+# --- elementwise -----------------------------------------------------------------------------------------
+
+
+def elementwise_cases() -> list[Case]:
+    """Each op on a matrix, on a number, and with operands that are broadcast together."""
+    unary: dict[str, tuple[Draw, tuple[float, ...]]] = {
+        "exp": (normal, (-90, -5, 0, 1e-6, 60)),
+        "log": (positive, (1e-30, 1e-3, 1, 1.0001, 1e30)),
+        "log1p": (positive, (-0.999, -1e-5, 0, 1e-7, 1e20)),
+        "expm1": (normal, (-80, -1e-5, 0, 1e-7, 60)),
+        "tanh": (normal, (-30, -1e-4, 0, 1e-6, 20)),
+        "sigmoid": (normal, (-90, -5, 0, 5, 90)),
+        "erf": (normal, (-6, -1e-4, 0, 1e-6, 4)),
+        "sqrt": (positive, (0, 1e-30, 1e-3, 2, 1e30)),
+        "sin": (normal, (-20, -1e-4, 0, 3.14159, 30)),
+        "cos": (normal, (-20, -1e-4, 0, 1.570796, 30)),
+        "absolute": (away_from_zero, (-0.0, 0, -np.inf, 1e-30, np.nan)),
+        "sign": (away_from_zero, (-1e-30, 0, 1e-30, np.inf, -np.inf)),
+        "floor": (fractional, (-2, -0.5, 0, 0.999, 1e9)),
+        "is_finite": (normal, (np.nan, np.inf, -np.inf, 0, 1e30)),
+    }
+    binary: dict[str, tuple[Draw, Draw, tuple[DType, ...]]] = {
+        "add": (normal, normal, NUMBERS),
+        "subtract": (normal, normal, NUMBERS),
+        "multiply": (normal, normal, NUMBERS),
+        "divide": (normal, away_from_zero, FLOATS),
+        "power": (positive, normal, FLOATS),
+        "maximum": (grid(0), grid(0.25), NUMBERS),
+        "minimum": (grid(0), grid(0.25), NUMBERS),
+        "less": (grid(0), grid(0), NUMBERS),
+        "less_equal": (grid(0), grid(0), NUMBERS),
+        "greater": (grid(0), grid(0), NUMBERS),
+        "greater_equal": (grid(0), grid(0), NUMBERS),
+        "equal": (grid(0), grid(0), NUMBERS),
+    }
+    cases = []
+    for name, (draw, extremes) in unary.items():
+        build = getattr(ops, name)
+        cases.append(Case(name, "matrix", build, (Arg((3, 5), draw),)))
+        cases.append(Case(name, "number", build, (Arg((), draw),)))
+        cases.append(Case(name, "extremes", build, (Arg((5,), listed(*extremes)),), smooth=False))
+    for name, (left, right, dtypes) in binary.items():
+        build = getattr(ops, name)
+        cases.append(Case(name, "matrix", build, (Arg((3, 5), left), Arg((3, 5), right))))
+        cases.append(Case(name, "broadcast", build, (Arg((4, 1, 3), left), Arg((2, 1), right)), terms=8))
+        if "int32" in dtypes:
+            cases.append(Case(name, "signed", build, (Arg((3, 5), small), Arg((3, 5), small)), ("int32",)))
+            cases.append(Case(name, "words", build, (Arg((7,), words), Arg((7,), words)), ("uint32",)))
+    whole_power = Arg((3, 3), away_from_zero), Arg((3, 3), listed(2, 3, -1))
+    matrix, number = Arg((3, 5), normal), Arg((), normal)
+    choice = Arg((4, 1), coins, "bool")
+    truths = {"logical_and": 2, "logical_or": 2, "logical_not": 1}
+    return [
+        *cases,
+        Case("power", "square", lambda x: x**2, (Arg((3, 5), away_from_zero),)),
+        Case("power", "whole", ops.power, whole_power, smooth=False),
+        Case("negate", "matrix", ops.negate, (matrix,)),
+        Case("negate", "number", ops.negate, (number,)),
+        Case("negate", "signed", ops.negate, (Arg((7,), small),), ("int32",)),
+        *(
+            Case(name, "table", getattr(ops, name), (Arg((9,), coins),) * arity, ("bool",))
+            for name, arity in truths.items()
+        ),
+        Case("select", "broadcast", ops.select, (choice, Arg((4, 3), normal), Arg((3,), normal)), terms=4),
+        Case("select", "integers", ops.select, (choice, Arg((3,), natural), Arg((3,), natural)), INTEGERS),
+        Case("shift_right", "by 8", lambda x: ops.shift_right(x, 8), (Arg((3, 5), words),), ("uint32",)),
+    ]
+
+
+# --- structure, reductions, indexing, products --------------------------------------------------------------
+
+
+def structure_cases() -> list[Case]:
+    def one(op: str, label: str, build: Callable[..., Any], shape: Shape, **more: Any) -> Case:
+        return Case(op, label, build, (Arg(shape, more.pop("draw", normal)),), **more)
+
+    array = np.random.default_rng(1).normal(size=(3, 5))
+    cube = (3, 4, 5)
+    return [
+        *(
+            Case("constant", f"{dtype}", lambda dtype=dtype: constant(array * 4, dtype), (), (dtype,))
+            for dtype in ("float32", "float64", "int32", "bool")
+        ),
+        one("broadcast", "new axes", lambda x: ops.broadcast(x, (2, 3, 4, 5), (1, 3)), (3, 5), terms=8),
+        one("broadcast", "number", lambda x: ops.broadcast_to(x, (7,)), (), terms=7),
+        one("broadcast", "words", lambda x: ops.broadcast_to(x, (3, 5)), (5,), draw=words, dtypes=("uint32",)),
+        one("sum", "all", ops.reduce_sum, cube, terms=60),
+        one("sum", "middle", lambda x: ops.reduce_sum(x, 1), cube, terms=4),
+        one("sum", "keepdims", lambda x: ops.reduce_sum(x, (0, -1), keepdims=True), cube, terms=15),
+        one("sum", "integers", lambda x: ops.reduce_sum(x, 0), (7, 3), draw=natural, dtypes=INTEGERS),
+        one("reshape", "flat", lambda x: ops.reshape(x, (-1, 6)), (3, 4, 5, 1)[:3] + (1, 2)),
+        one("reshape", "to number", lambda x: ops.reshape(x, ()), (1, 1)),
+        one("reshape", "bools", lambda x: ops.reshape(x, (15,)), (3, 5), draw=coins, dtypes=("bool",)),
+        one("transpose", "cycle", lambda x: ops.transpose(x, (2, 0, 1)), cube),
+        one("transpose", "matrix", ops.transpose, (3, 5)),
+        one("transpose", "integers", ops.transpose, (3, 5), draw=natural, dtypes=INTEGERS),
+        one("reverse", "middle", lambda x: ops.reverse(x, 1), cube),
+        one("reverse", "last", lambda x: ops.reverse(x, -1), (7,)),
+        one("slice", "strided", lambda x: ops.slice_of(x, (1, 0, 1), (3, 4, 5), (1, 3, 2)), cube),
+        one("slice", "axis", lambda x: ops.slice_axis(x, -1, 2, 3), (3, 5)),
+        one("slice", "bools", lambda x: ops.slice_axis(x, 0, 2, 7), (9,), draw=coins, dtypes=("bool",)),
+        one("pad", "around", lambda x: ops.pad(x, (1, 0), (0, 2)), (3, 5)),
+        one("pad", "between", lambda x: ops.pad(x, (1, 0), (2, 1), (2, 1)), (3, 5)),
+        one("pad", "integers", lambda x: ops.pad(x, (1,), (2,)), (4,), draw=natural, dtypes=INTEGERS),
+        Case(
+            "concatenate",
+            "middle",
+            lambda *parts: ops.concatenate(parts, 1),
+            (Arg((2, 3, 2), normal), Arg((2, 1, 2), normal), Arg((2, 2, 2), normal)),
+        ),
+        Case("concatenate", "twice", lambda x: ops.concatenate([x, x], 0), (Arg((3, 5), normal),), EVERY),
+        *(
+            one("convert", f"{source} to {target}", lambda x, target=target: ops.convert(x, target), (3, 5), **more)
+            for source, target, more in (
+                ("float32", "float64", {"dtypes": ("float32",)}),
+                ("float64", "float32", {"dtypes": ("float64",), "smooth": False}),
+                ("floats", "int32", {"draw": fractional}),
+                ("floats", "bool", {"draw": listed(0, 0.3, -1, 2, 0)}),
+                ("int32", "float64", {"draw": small, "dtypes": ("int32",)}),
+                ("int32", "uint32", {"draw": small, "dtypes": ("int32",)}),
+                ("uint32", "float32", {"draw": words, "dtypes": ("uint32",)}),
+                ("bool", "float32", {"draw": coins, "dtypes": ("bool",)}),
+                ("bool", "int32", {"draw": coins, "dtypes": ("bool",)}),
+            )
+        ),
+        one("convert", "there and back", lambda x: ops.convert(ops.convert(ops.sin(x), "int32"), x.dtype) + x, (3,)),
+        one("stop_gradient", "matrix", ops.stop_gradient, (3, 5)),
+        one("max", "all", ops.reduce_max, cube, draw=distinct),
+        one("max", "axes", lambda x: ops.reduce_max(x, (0, 2)), cube, draw=distinct),
+        one("max", "integers", lambda x: ops.reduce_max(x, 0), (7, 3), draw=natural, dtypes=INTEGERS),
+        one("argmax", "first of ties", lambda x: ops.argmax(x, 1), (4, 6), draw=whole(0, 3), dtypes=NUMBERS),
+        one("argmax", "outer", lambda x: ops.argmax(x, 0), cube),
+        one("cumsum", "outer", lambda x: ops.cumsum(x, 0), (7, 3), terms=7),
+        one("cumsum", "last", lambda x: ops.cumsum(x, -1), (3, 5), terms=5),
+        one("cumsum", "integers", lambda x: ops.cumsum(x, 0), (7,), draw=natural, dtypes=INTEGERS),
+        one("top_k", "three", lambda x: ops.top_k(x, 3), (4, 7), draw=distinct),
+        one("top_k", "all", lambda x: ops.top_k(x, 5), (5,), draw=distinct),
+        one("top_k", "ties", lambda x: ops.top_k(x, 4), (3, 7), draw=whole(0, 3), smooth=False),
+    ]
+
+
+def indexing_cases() -> list[Case]:
+    outside = Arg((2, 3), whole(-2, 9), "int32")
+    index = Arg((4,), whole(0, 5), "int32")
+    table = Arg((5, 3), normal)
+    return [
+        Case("gather_rows", "clipped", ops.gather_rows, (table, outside), terms=6),
+        Case("gather_rows", "vector", ops.gather_rows, (Arg((5,), normal), index), terms=4),
+        Case("gather_rows", "bools", ops.gather_rows, (Arg((5, 3), coins), index), ("bool",)),
+        Case(
+            "scatter_add_rows",
+            "clipped",
+            lambda i, x: ops.scatter_add_rows(i, x, 5),
+            (outside, Arg((2, 3, 4), normal)),
+            terms=6,
+        ),
+        Case(
+            "scatter_add_rows",
+            "integers",
+            lambda i, x: ops.scatter_add_rows(i, x, 6),
+            (index, Arg((4,), natural)),
+            INTEGERS,
+        ),
+        *(
+            Case("one_hot", dtype, lambda i, dtype=dtype: ops.one_hot(i, 5, dtype), (outside,), ("int32",))
+            for dtype in ("float32", "float64", "bool")
+        ),
+        Case("iota", "integers", lambda: ops.iota(7), (), ("int32",)),
+        Case("iota", "floats", lambda: ops.iota(5, "float32"), (), ("float32",)),
+        Case("iota", "words", lambda: ops.iota(3, "uint32"), (), ("uint32",)),
+    ]
+
+
+def product_cases() -> list[Case]:
+    def product(label: str, a: Shape, b: Shape, terms: int) -> Case:
+        return Case("matmul", label, ops.matmul, (Arg(a, normal), Arg(b, normal)), terms=terms)
+
+    def images(op: str, label: str, build: Callable[..., Value], shape: Shape) -> Case:
+        return Case(op, label, build, (Arg(shape, normal),), terms=9)
+
+    return [
+        product("odd", (3, 5), (5, 7), 7),
+        product("row by column", (1, 9), (9, 1), 9),
+        product("long", (2, 301), (301, 3), 301),
+        product("batches", (2, 3, 5), (2, 5, 4), 5),
+        product("many rows", (2, 3, 5), (5, 4), 6),
+        product("broadcast batches", (2, 1, 3, 5), (3, 5, 2), 6),
+        images("windows", "overlapping", lambda x: ops.windows(x, (3, 2)), (2, 5, 4, 3)),
+        images("windows", "strided", lambda x: ops.windows(x, (2, 3), (2, 3)), (1, 7, 8, 2)),
+        images("windows", "gaps", lambda x: ops.windows(x, (1, 2), (3, 4)), (1, 6, 7, 1)),
+        images("fold_windows", "overlapping", lambda x: ops.fold_windows(x, (5, 4)), (2, 3, 3, 3, 2, 3)),
+        images("fold_windows", "strided", lambda x: ops.fold_windows(x, (7, 8), (2, 3)), (1, 3, 2, 2, 3, 2)),
+        images("fold_windows", "gaps", lambda x: ops.fold_windows(x, (6, 7), (3, 4)), (1, 2, 2, 1, 2, 1)),
+    ]
+
+
+# --- random, scan, call ----------------------------------------------------------------------------------
+
+
+def random_cases() -> list[Case]:
+    def bits(label: str, rows: int, shape: Shape, stream: int) -> Case:
+        args = Arg((2,), words, "uint32"), Arg((), words, "uint32"), Arg((rows,), words, "uint32")
+        return Case(
+            "random_bits",
+            label,
+            lambda seed, step, row: ops.random_bits(seed, step, row, stream=stream, shape=shape),
+            args,
+            ("uint32",),
+        )
+
+    return [bits("odd", 5, (3,), 1), bits("one each", 7, (), 2**32 - 1), bits("images", 2, (3, 4, 2), 0)]
+
+
+def region_cases() -> list[Case]:
+    def cell(h: Value, x: Value, w: Value, u: Value) -> list[Value]:
+        new = ops.tanh(h @ w + x @ u)
+        return [new, new * new + h]
+
+    def network(backwards: bool) -> Callable[..., list[Value]]:
+        def build(h: Value, x: Value, w: Value, u: Value) -> list[Value]:
+            last, results = ops.scan(cell, [h], [x], [w, u], backwards=backwards)
+            return [*last, *results]
+
+        return build
+
+    def counter(x: Value, index: Value) -> list[Value]:
+        def body(count: Value, total: Value, item: Value, i: Value) -> list[Value]:
+            here = total + item * ops.convert(count, item.dtype)
+            return [count + 2, here, here * item, count - i]
+
+        zero = constant(1, "int32")
+        last, results = ops.scan(body, [zero, ops.zeros_like(ops.reduce_sum(x))], [x, index])
+        return [*last, *results]
+
+    def powers(x: Value) -> list[Value]:
+        last, results = ops.scan(lambda y, x: [y * x, y], [x], [], [x], length=4)
+        return [*last, *results]
+
+    def soft(a: Value, b: Value) -> list[Value]:
+        return [ops.log(ops.exp(a) + ops.exp(b)), a * b]
+
+    recurrent = Arg((2, 3), normal), Arg((4, 2, 2), normal), Arg((3, 3), normal), Arg((2, 3), normal)
+    pair = Arg((3, 2), normal), Arg((3, 2), normal)
+    return [
+        Case("scan", "recurrent", network(False), recurrent, terms=20),
+        Case("scan", "backwards", network(True), recurrent, terms=20),
+        Case("scan", "whole carry", counter, (Arg((5,), normal), Arg((5,), small, "int32")), terms=20),
+        Case("scan", "no sequence", powers, (Arg((3,), positive),), terms=5),
+        Case("call", "two outputs", ops.custom_op(soft), pair),
+        Case("call", "nested", ops.custom_op(lambda a, b: ops.custom_op(soft)(a, b)[0] * a), pair),
+    ]
+
+
+CASES: tuple[Case, ...] = (
+    *elementwise_cases(),
+    *structure_cases(),
+    *indexing_cases(),
+    *product_cases(),
+    *random_cases(),
+    *region_cases(),
+)
+DIFFERENTIABLE: tuple[Case, ...] = tuple(case for case in CASES if case.differentiable)
+
+
+# --- what every shape rule refuses -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Inputs (and attributes) that ``op`` does not take."""
+
+    op: str
+    types: tuple[Type, ...]
+    attributes: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.op}({', '.join(map(str, self.types))})"
+
+
+def _type(text: str) -> Type:
+    """``f32 3 5`` as a type."""
+    name, *extents = text.split()
+    dtypes: dict[str, DType] = {"f32": "float32", "f64": "float64", "i32": "int32", "u32": "uint32", "bool": "bool"}
+    return Type(tuple(map(int, extents)), dtypes[name])
+
+
+def refusals() -> list[Refusal]:
+    def no(op: str, *types: str, **attributes: Any) -> Refusal:
+        return Refusal(op, tuple(map(_type, types)), attributes)
+
+    numbers = ["add", "subtract", "multiply", "divide", "power", "maximum", "minimum"]
+    numbers += ["less", "less_equal", "greater", "greater_equal", "equal"]
+    floats = ["exp", "log", "log1p", "expm1", "tanh", "sigmoid", "erf", "sqrt", "sin", "cos"]
+    floats += ["absolute", "sign", "floor", "is_finite"]
+    return [
+        *(no(op, "f32 3", "f32 4") for op in numbers),
+        *(no(op, "f32 3", "f64 3") for op in numbers),
+        *(no(op, "bool 3", "bool 3") for op in numbers),
+        *(no(op, "i32 3") for op in floats),
+        no("negate", "bool 3"),
+        no("logical_and", "f32 3", "f32 3"),
+        no("logical_or", "bool 3", "bool 2"),
+        no("logical_not", "i32 3"),
+        no("shift_right", "i32 3", "i32 3"),
+        no("select", "f32 3", "f32 3", "f32 3"),
+        no("select", "bool 3", "f32 3", "f64 3"),
+        no("select", "bool 3", "f32 4", "f32 4"),
+        no("broadcast", "f32 3", shape=(2, 4), axes=(1,)),
+        no("broadcast", "f32 3 4", shape=(4, 3), axes=(1, 0)),
+        no("sum", "f32 3", axes=(1,)),
+        no("sum", "bool 3", axes=(0,)),
+        no("max", "f32 3 4", axes=(0, 2)),
+        no("argmax", "bool 3", axis=0),
+        no("argmax", "f32 3", axis=1),
+        no("cumsum", "f32 3", axis=1),
+        no("cumsum", "bool 3", axis=0),
+        no("reshape", "f32 3 4", shape=(5, 2)),
+        no("transpose", "f32 3 4", order=(0, 0)),
+        no("reverse", "f32 3", axis=1),
+        no("slice", "f32 3", starts=(2,), stops=(4,), steps=(1,)),
+        no("slice", "f32 3", starts=(0, 0), stops=(1, 1), steps=(1, 1)),
+        no("pad", "f32 3", before=(-1,), after=(0,), inner=(0,)),
+        no("pad", "f32 3", before=(1, 1), after=(0, 0), inner=(0, 0)),
+        no("concatenate", "f32 3 4", "f32 2 5", axis=0),
+        no("concatenate", "f32 3", "f64 3", axis=0),
+        no("convert", "f32 3", dtype="float16"),
+        no("gather_rows", "f32 3 4", "f32 2"),
+        no("gather_rows", "f32", "i32 2"),
+        no("scatter_add_rows", "i32 3", "f32 4 2", rows=5),
+        no("one_hot", "f32 3", classes=4, dtype="float32"),
+        no("one_hot", "i32 3", classes=0, dtype="float32"),
+        no("top_k", "f32 3", k=4),
+        no("top_k", "i32 3", k=1),
+        no("iota", size=0, dtype="int32"),
+        no("constant", value=np.zeros(3, np.int8)),
+        no("matmul", "f32 3 4", "f32 5 3"),
+        no("matmul", "f32 3", "f32 3"),
+        no("matmul", "f32 2 3 4", "f32 3 4 2"),
+        no("matmul", "i32 3 4", "i32 4 3"),
+        no("random_bits", "u32", "u32", "u32 3", stream=0, shape=()),
+        no("random_bits", "u32 2", "u32", "i32 3", stream=0, shape=()),
+        no("windows", "f32 2 4 4 1", size=(5, 1), stride=(1, 1)),
+        no("windows", "f32 4 4", size=(1, 1), stride=(1, 1)),
+        no("fold_windows", "f32 2 3 3 2 2 1", image=(9, 9), stride=(1, 1)),
+        no("fold_windows", "f32 2 3 3", image=(9, 9), stride=(1, 1)),
+    ]
+
+
+REFUSALS = tuple(refusals())
+
+# Rules that take any type; scan's and call's are tested with their bodies.
+REFUSES_NOTHING = ("input", "stop_gradient", "scan", "call")

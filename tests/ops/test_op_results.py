@@ -1,0 +1,67 @@
+"""What every op gives: by its own shape rule, and on every backend."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from backends.runners import RUNNERS, assert_agree
+from ops.cases import CASES, DIFFERENTIABLE, REFUSALS, Case, Refusal
+from ops.differences import weighted_sum
+
+from glassgrad.autodiff.sweeps import gradient
+from glassgrad.backends.reference import evaluate
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import DType, Graph
+from glassgrad.graph.verify import verify
+from glassgrad.ops.op import TABLE, Op, make_input
+
+COMPARED = [name for name in RUNNERS if name != "reference"]
+every_dtype = pytest.mark.parametrize(
+    ("case", "dtype"), [(case, dtype) for case in CASES for dtype in case.dtypes], ids=str
+)
+
+
+@every_dtype
+def test_the_shape_rule_says_what_the_reference_gives(case: Case, dtype: DType) -> None:
+    graph, arrays = verify(case.graph(dtype)), case.arrays(dtype)
+    applied = [node for node in graph.nodes() if node.op.name == case.op]
+    assert applied, f"the case does not use {case.op}"
+    for node in applied:
+        if node.regions:  # the interpreter gives a region its body; its results are compared with their types
+            results = evaluate(Graph(graph.inputs, node.outputs), arrays)
+        else:
+            given = evaluate(Graph(graph.inputs, node.inputs), arrays) if node.inputs else []
+            assert isinstance(node.op, Op)
+            raw = node.op.reference(*given, **node.attributes)
+            results = list(raw) if isinstance(raw, tuple) else [raw]
+        assert [np.shape(item) for item in results] == [item.shape for item in node.types]
+        assert [np.asarray(item).dtype for item in results] == [item.dtype for item in node.types]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+def test_the_shape_rule_refuses_and_names_op_and_types(refusal: Refusal) -> None:
+    inputs = [make_input(f"x{i}", item.shape, item.dtype) for i, item in enumerate(refusal.types)]
+    with pytest.raises(GraphError) as caught:
+        TABLE[refusal.op].apply(inputs, refusal.attributes)
+    message = str(caught.value)
+    assert message.startswith(refusal.op)
+    assert "\n" not in message
+    if refusal.types:
+        assert message.split(": ")[0].count(str(refusal.types[0])) >= 1
+        assert all(str(item) in message for item in refusal.types)
+
+
+@every_dtype
+@pytest.mark.parametrize("backend", COMPARED)
+def test_every_backend_agrees_with_the_reference(case: Case, dtype: DType, backend: str) -> None:
+    graph, arrays = case.graph(dtype), case.arrays(dtype)
+    assert_agree(RUNNERS[backend](graph, arrays), evaluate(graph, arrays), case.terms)
+
+
+@pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
+@pytest.mark.parametrize("backend", COMPARED)
+def test_every_backend_agrees_on_the_gradient(case: Case, backend: str) -> None:
+    graph, arrays = case.graph("float64"), case.arrays("float64")
+    wrt = [value for value in graph.inputs if value.type.is_float]
+    derived = Graph(graph.inputs, tuple(gradient(weighted_sum(graph.outputs), wrt)))
+    assert_agree(RUNNERS[backend](derived, arrays), evaluate(derived, arrays), case.terms)
