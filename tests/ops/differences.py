@@ -1,8 +1,8 @@
 """Central differences, the judge of every derivative.
 
-With a step of h the formula errs by h^2/6 of the third derivative and by about eps/h of the function. For float64
-and h = eps^(1/3) = 6e-6 both are near 1e-11, so that 1e-7 of the size of the numbers is a wide and still a sharp
-limit: a wrong rule is wrong in the first digits.
+With a step of h the formula errs by h^2/6 of the third derivative and by about eps/h of the function. For
+float64 and h = eps^(1/3) = 6e-6 both are near 1e-11, so that 1e-7 of the size of the numbers is a wide and
+still a sharp limit: a wrong rule is wrong in the first digits.
 """
 
 from __future__ import annotations
@@ -59,7 +59,9 @@ def weighted_sum(outputs: Sequence[Value], seed: int = 0, *, curved: bool = Fals
     total: Value | None = None
     for value in outputs:
         if value.type.is_float:
-            weights = constant(rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1, 1], value.shape), value.dtype)
+            weights = constant(
+                rng.uniform(0.5, 1.5, value.shape) * rng.choice([-1, 1], value.shape), value.dtype
+            )
             term = reduce_sum(weights * (value + value * value * 0.5 if curved else value))
             total = term if total is None else total + term
     assert total is not None, "there is nothing to differentiate"

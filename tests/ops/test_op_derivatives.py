@@ -8,8 +8,6 @@ from functools import cached_property, lru_cache
 import jax
 import numpy as np
 import pytest
-from ops.cases import DIFFERENTIABLE, Case
-from ops.differences import assert_near, central_direction, central_gradient, weighted_sum
 
 from glassgrad.autodiff.sweeps import gradient, hessian_vector_product, jvp
 from glassgrad.backends.reference import evaluate
@@ -18,6 +16,8 @@ from glassgrad.graph.node import Graph, Value
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.reductions import reduce_sum
 from glassgrad.ops.structure import zeros_like
+from ops.cases import DIFFERENTIABLE, Case
+from ops.differences import assert_near, central_direction, central_gradient, weighted_sum
 
 each = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from backends.runners import RUNNERS, assert_agree
-from ops.cases import CASES, DIFFERENTIABLE, REFUSALS, Case, Refusal
-from ops.differences import weighted_sum
 
+from backends.runners import RUNNERS, assert_agree
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
 from glassgrad.graph.verify import verify
 from glassgrad.ops.op import TABLE, Op, make_input
+from ops.cases import CASES, DIFFERENTIABLE, REFUSALS, Case, Refusal
+from ops.differences import weighted_sum
 
 COMPARED = [name for name in RUNNERS if name != "reference"]
 every_dtype = pytest.mark.parametrize(
@@ -46,16 +46,15 @@ def test_the_shape_rule_refuses_and_names_op_and_types(refusal: Refusal) -> None
     message = str(caught.value)
     assert message.startswith(refusal.op)
     assert "\n" not in message
-    if refusal.types:
-        assert message.split(": ")[0].count(str(refusal.types[0])) >= 1
-        assert all(str(item) in message for item in refusal.types)
+    assert all(str(item) in message for item in refusal.types)
 
 
 @every_dtype
 @pytest.mark.parametrize("backend", COMPARED)
 def test_every_backend_agrees_with_the_reference(case: Case, dtype: DType, backend: str) -> None:
     graph, arrays = case.graph(dtype), case.arrays(dtype)
-    assert_agree(RUNNERS[backend](graph, arrays), evaluate(graph, arrays), case.terms)
+    alone = all(node.op.elementwise for node in graph.nodes() if node.inputs and node.op.name != "broadcast")
+    assert_agree(RUNNERS[backend](graph, arrays), evaluate(graph, arrays), case.terms, elementwise=alone)
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)

@@ -108,9 +108,13 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
     for item in program.hyper:
         if item.name not in feed.hyper:
             raise InputError(f"the hyperparameter {item.name!r} is missing")
-        hyper[item.name] = np.ascontiguousarray(
-            np.broadcast_to(np.asarray(feed.hyper[item.name], item.type.dtype), (steps,))
-        )
+        given = np.asarray(feed.hyper[item.name], item.type.dtype)
+        if given.shape not in ((), (steps,)):
+            raise InputError(
+                f"the hyperparameter {item.name!r} is one number or one per step ({steps}), "
+                f"not an array of {list(given.shape)}"
+            )
+        hyper[item.name] = np.ascontiguousarray(np.broadcast_to(given, (steps,)))
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
     return Chunk(steps, rows.reshape(steps, batch), valid.reshape(steps, batch), hyper, seed, step)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial, reduce
@@ -186,7 +185,7 @@ def interpret(graph: Graph, arrays: Iterable[Any]) -> list[Any]:
     """
     known: dict[Value, Any] = dict(zip(graph.inputs, arrays, strict=True))
     for node in graph.nodes():
-        if node.op.name == "input":
+        if all(value in known for value in node.outputs):
             continue
         attributes = dict(node.attributes)
         if node.regions:
@@ -233,6 +232,7 @@ class XlaExecutable:
     program: Program
     seconds_compiling: float = 0.0
     _compiled: dict[tuple[int, ...], Any] = field(default_factory=dict, init=False, repr=False)
+    _resident: dict[str, tuple[Array, Any]] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def run(self, feed: Feed) -> Result:
@@ -241,7 +241,7 @@ class XlaExecutable:
         jax = load_jax()
         with jax.enable_x64(True):
             arguments = (
-                {item.name: _on_device(feed.data[item.name]) for item in program.data},
+                {item.name: self._on_device(item.name, feed.data[item.name]) for item in program.data},
                 {item.name: feed.params[item.name] for item in program.params},
                 {item.name: feed.state[item.name] for item in program.state},
                 {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper},
@@ -250,6 +250,15 @@ class XlaExecutable:
             )
             params, state, stacked = jax.tree.map(np.array, self._compile(chunk, arguments)(*arguments))
         return Result(params, state, collect(program, feed.order.size, stacked))
+
+    def _on_device(self, name: str, array: Array) -> Any:
+        """``array`` for JAX; the last read-only one of each name stays on the device, others move anew."""
+        if array.flags.writeable or array.base is not None:
+            return array
+        known = self._resident.get(name)
+        if known is None or known[0] is not array:
+            known = self._resident[name] = (array, load_jax().device_put(array))
+        return known[1]
 
     def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
         key = (chunk.steps, *(array.shape[0] for array in arguments[0].values()))
@@ -304,20 +313,6 @@ class XlaExecutable:
         # The number of steps is an argument, so that the loop is never unrolled: with a constant count of one
         # XLA would merge the step with what is around it, and a run in chunks would differ in its last bits.
         return jax.lax.fori_loop(0, steps, step, (params, state, empty))  # type: ignore[no-any-return]
-
-
-_resident: dict[int, tuple[weakref.ref[Array], Any]] = {}
-
-
-def _on_device(array: Array) -> Any:
-    """``array`` for JAX; one that is read-only is moved to the device once, and stays while it lives."""
-    if array.flags.writeable or array.base is not None:
-        return array
-    key = id(array)
-    if key not in _resident:
-        gone = weakref.ref(array, lambda _: _resident.pop(key, None))
-        _resident[key] = (gone, load_jax().device_put(array))
-    return _resident[key][1]
 
 
 class XlaBackend:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.data.checks import some
+from glassgrad.data.checks import Array, some
 from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.reading import unreadable
 
@@ -36,15 +37,23 @@ def load_npz(path: Path) -> Dataset:
     Nothing is unpickled. Raises InputError for a file that is missing, empty, foreign or damaged, that lacks
     X or y, or whose arrays ``glassgrad.data.dataset.validate`` refuses.
     """
-    try:
-        with path.open("rb") as file:
-            arrays = _read(path, file)
-    except OSError as error:
-        raise unreadable(path, error) from None
+    arrays = read_npz(path, ("X", "y"))
     return from_arrays(arrays["X"], arrays["y"], name=path.stem, place=str(path))
 
 
-def _read(path: Path, file: IO[bytes]) -> dict[str, Any]:
+def read_npz(path: Path, names: Collection[str]) -> dict[str, Array]:
+    """The arrays ``names`` of the archive ``path``, as they are; nothing is unpickled, nothing else is read.
+
+    Raises InputError for a file that is missing, empty, foreign or damaged, or that lacks one of them.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read(path, file, names)
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
+def _read(path: Path, file: IO[bytes], names: Collection[str]) -> dict[str, Array]:
     start = file.read(4)
     if not start:
         raise InputError(f"{path}: is empty; write it again with numpy.savez")
@@ -54,20 +63,21 @@ def _read(path: Path, file: IO[bytes]) -> dict[str, Any]:
     try:
         with np.load(file, allow_pickle=False) as archive:
             there = list(archive.files)
-            missing = [name for name in ("X", "y") if name not in there]
+            missing = [name for name in names if name not in there]
             if missing:
+                call = ", ".join(f"{name}=..." for name in names)
                 raise InputError(
                     f"{path}: has no array {' and no array '.join(missing)} "
-                    f"(it holds: {some(there) or 'nothing'}); write it with numpy.savez(path, X=..., y=...)"
+                    f"(it holds: {some(there) or 'nothing'}); write it with numpy.savez(path, {call})"
                 )
-            return {name: _array(path, archive, name) for name in ("X", "y")}
+            return {name: _array(path, archive, name) for name in names}
     except InputError:
         raise
     except _DAMAGE:
         raise InputError(f"{path}: is damaged or cut short; write or download it again") from None
 
 
-def _array(path: Path, archive: Any, name: str) -> Any:
+def _array(path: Path, archive: Any, name: str) -> Array:
     try:
         array = archive[name]
     except ValueError as error:

@@ -126,7 +126,7 @@ class Relu(Activation):
 
     def __call__(self, x: Value) -> Value:
         """x where x > 0, else 0."""
-        return ops.select(x > 0, x, 0.0)
+        return ops.select(x <= 0, 0.0, x)  # this way round, NaN stays NaN and can be found
 
     def output_range(self) -> tuple[float, float]:
         """Nothing below 0."""

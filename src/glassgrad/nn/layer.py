@@ -114,7 +114,7 @@ LAYERS: Registry[Layer] = Registry("layer", Layer)  # type: ignore[type-abstract
 
 def check_name(name: str) -> str:
     """``name``, if it can be the name of a layer."""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "input":
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "input":
         raise InputError(f"{name!r} cannot name a layer; use letters, digits, '_' and '-', and not 'input'")
     return name
 
@@ -140,5 +140,5 @@ def positive(layer: object, **numbers: int) -> None:
 def fraction(layer: object, **numbers: float) -> None:
     """Refuse options that are not in [0, 1)."""
     for key, number in numbers.items():
-        if not isinstance(number, (int, float)) or not 0 <= number < 1:
+        if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 <= number < 1:
             raise InputError(f"{type(layer).__name__}: {key} must lie in [0, 1), not {number!r}")

@@ -56,10 +56,7 @@ class Dense(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The last axis becomes ``units``."""
-        shape = one(self, inputs)
-        if not shape:
-            raise InputError("takes rows of at least one axis")
-        return (*shape[:-1], self.units)
+        return (*_with_channels(self, inputs)[:-1], self.units)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
         """``weights`` (n, units) and ``bias`` (units,)."""
@@ -160,15 +157,11 @@ class BatchNorm(Layer):
     def __post_init__(self) -> None:
         """Check the options."""
         fraction(self, momentum=self.momentum)
-        if not isinstance(self.epsilon, (int, float)) or not self.epsilon > 0:
-            raise InputError(f"BatchNorm: epsilon must be above 0, not {self.epsilon!r}")
+        _check_epsilon(self, self.epsilon)
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        shape = one(self, inputs)
-        if not shape:
-            raise InputError("takes rows of at least one axis")
-        return shape
+        return _with_channels(self, inputs)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
         """``scale`` and ``shift``, both (channels,)."""
@@ -218,9 +211,13 @@ class LayerNorm(Layer):
 
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        """Check the options."""
+        _check_epsilon(self, self.epsilon)
+
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        return one(self, inputs)
+        return _with_channels(self, inputs)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
         """``scale`` and ``shift``, both (channels,)."""
@@ -270,9 +267,11 @@ class Reshape(Layer):
 
     def __post_init__(self) -> None:
         """Check the options."""
+        if not isinstance(self.shape, (tuple, list)):
+            raise InputError(f"Reshape: shape is a list of extents, not {self.shape!r}")
         object.__setattr__(self, "shape", tuple(self.shape))
-        if any(not isinstance(n, int) or n == 0 or n < -1 for n in self.shape) or self.shape.count(-1) > 1:
-            raise InputError(f"Reshape: {self.shape} is not a shape")
+        if any(type(n) is not int or n == 0 or n < -1 for n in self.shape) or self.shape.count(-1) > 1:
+            raise InputError(f"Reshape: {self.shape} is not a shape; give extents above 0, one may be -1")
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """``shape``, with -1 worked out."""
@@ -448,6 +447,18 @@ class Recurrent(Layer):
         start = reshape(zeros_like(slice_axis(driven, 0, 0, 1)), driven.shape[1:])
         (final_state,), (states,) = scan(step, [start], [driven], [weights["recurrent"]])
         return (final_state if self.last else transpose(states, (1, 0, 2))), {}
+
+
+def _with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
+    shape = one(layer, inputs)
+    if not shape:
+        raise InputError("takes rows of at least one axis; give a Reshape([1]) before it")
+    return shape
+
+
+def _check_epsilon(layer: Layer, epsilon: object) -> None:
+    if not isinstance(epsilon, (int, float)) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
+        raise InputError(f"{type(layer).__name__}: epsilon must be above 0 and finite, not {epsilon!r}")
 
 
 def _equal(inputs: Sequence[Shape]) -> Shape:

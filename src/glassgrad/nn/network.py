@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,12 +11,10 @@ from typing import Any
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.graph.node import Shape, Value, place
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.images import Conv2D
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
-from glassgrad.nn.layers import Activate, Dense
+from glassgrad.nn.layers import Dropout, Flatten, Reshape
 
 INPUT = "input"
-_KINDS: dict[type[Layer], str] = {}
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,8 @@ class Network:
             check_name(step.name)
             if step.name in known:
                 raise InputError(f"two layers are named {step.name!r}")
+            if not step.inputs:
+                raise InputError(f"layer {step.name!r} takes no input; name the layers that it takes")
             for source in step.inputs:
                 if source not in known:
                     raise InputError(f"layer {step.name!r}: {unknown_name('input', source, known)}")
@@ -73,13 +73,16 @@ class Network:
         return self.steps[-1].name
 
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """The shape of one row of every layer's output; raises InputError naming a layer that does not fit."""
+        """The shape of one row of every layer's output; InputError names a layer that does not fit."""
         shapes = {INPUT: tuple(input_shape)}
         for step in self.steps:
+            given = [shapes[name] for name in step.inputs]
             try:
-                shapes[step.name] = step.layer.output_shape([shapes[name] for name in step.inputs])
+                shapes[step.name] = step.layer.output_shape(given)
             except (InputError, GraphError) as error:
-                raise InputError(f"layer {step.name!r} ({kind_of(step.layer)}): {error}") from None
+                raise InputError(
+                    f"layer {step.name!r} ({kind_of(step.layer)}) on {' and '.join(map(str, given))}: {error}"
+                ) from None
         return shapes
 
     def weights(self, input_shape: Shape) -> dict[str, Weight]:
@@ -138,8 +141,11 @@ class Network:
         return Built(outputs[self.output], outputs, inner, updates)
 
     def final_activation(self) -> Activation:
-        """The activation of the last layer (identity where it has none)."""
-        return activation_of(self.steps[-1].layer)
+        """The activation of the last layer that computes anything (identity where it has none)."""
+        step = self.steps[-1]
+        while isinstance(step.layer, (Dropout, Flatten, Reshape)) and step.inputs[0] != INPUT:
+            step = self[step.inputs[0]]
+        return activation_of(step.layer)
 
     def to_document(self) -> dict[str, Any]:
         """The network as plain configuration: the content of a ``--network`` file."""
@@ -157,6 +163,8 @@ class Network:
 
 def from_document(document: Mapping[str, Any]) -> Network:
     """The network that a ``--network`` file describes; raises InputError naming the layer and the entry."""
+    if not isinstance(document, Mapping):
+        raise InputError(f"a network is a table with the entry 'layers', not {type(document).__name__}")
     for key in document:
         if key != "layers":
             raise unknown_name("entry", str(key), ["layers"])
@@ -164,7 +172,7 @@ def from_document(document: Mapping[str, Any]) -> Network:
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise InputError("a network needs a list 'layers' with at least one layer")
     steps: list[Step] = []
-    names = _Names()
+    names = _Names(entry.get("name") for entry in entries if isinstance(entry, Mapping))
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
             raise InputError(f"layer {number}: needs a text entry 'type' (one of {', '.join(LAYERS)})")
@@ -172,17 +180,19 @@ def from_document(document: Mapping[str, Any]) -> Network:
         kind, name, inputs = options.pop("type"), options.pop("name", None), options.pop("inputs", None)
         try:
             layer = LAYERS.make({"name": kind} | options)
-            if name is not None and not isinstance(name, str):
-                raise InputError(f"'name' is text, not {name!r}")
             if inputs is not None and (
-                not isinstance(inputs, Sequence) or not all(isinstance(item, str) for item in inputs)
+                not isinstance(inputs, Sequence)
+                or not inputs
+                or not all(isinstance(item, str) for item in inputs)
             ):
                 raise InputError(f"'inputs' is a list of layer names, not {inputs!r}")
-            name = names.take(layer, name)
+            name = names.take(layer, check_name(name) if name is not None else None)
         except (InputError, GraphError) as error:
             raise InputError(f"layer {number}: {error}") from None
         before = steps[-1].name if steps else INPUT
-        steps.append(Step(name, layer, tuple([inputs] if isinstance(inputs, str) else inputs or [before])))
+        if inputs is None or isinstance(inputs, str):
+            inputs = [inputs or before]
+        steps.append(Step(name, layer, tuple(inputs)))
     return Network(tuple(steps))
 
 
@@ -191,7 +201,7 @@ def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:
     wire = Input()
     start = wire
     for item in layers:
-        name, layer = item if isinstance(item, tuple) else (None, item)
+        name, layer = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         if not isinstance(layer, Layer):
             raise InputError(f"Sequential takes layers, or (name, layer), not {item!r}")
         wire = layer(wire, name=name)
@@ -222,7 +232,7 @@ def functional(start: Wire, output: Wire) -> Network:
             stack.extend((source, False) for source in reversed(wire.inputs))
     if start not in seen or output is start:
         raise InputError("the output does not depend on the input")
-    names = _Names()
+    names = _Names(wire.name for wire in order)
     called = {start: INPUT}
     steps = []
     for wire in order:
@@ -234,23 +244,27 @@ def functional(start: Wire, output: Wire) -> Network:
 
 def kind_of(layer: Layer) -> str:
     """The registered name of a layer's class, or the class's own name."""
-    if not _KINDS:
-        _KINDS.update({LAYERS[name]: name for name in LAYERS})
-    return _KINDS.get(type(layer)) or type(layer).__name__.lower()
+    own = type(layer).__name__.lower()
+    return next((name for name in LAYERS if LAYERS[name] is type(layer)), own)
 
 
 def activation_of(layer: Layer) -> Activation:
     """The activation that ``layer`` ends in (identity where it has none)."""
-    return activation(layer.activation if isinstance(layer, (Dense, Conv2D, Activate)) else "identity")
+    found = getattr(layer, "activation", None)
+    return found if isinstance(found, Activation) else activation("identity")
 
 
 class _Names:
-    """Automatic names: dense_1, dense_2, conv2d_1 ... counted by kind."""
+    """Automatic names: dense_1, dense_2, conv2d_1 ... counted by kind, past the names that are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, given: Iterable[object]) -> None:
+        self._given = set(map(str, given))
         self._counts: dict[str, int] = {}
 
     def take(self, layer: Layer, name: str | None) -> str:
         kind = kind_of(layer)
-        self._counts[kind] = self._counts.get(kind, 0) + 1
-        return name if name is not None else f"{kind}_{self._counts[kind]}"
+        number = self._counts.get(kind, 0) + 1
+        while name is None and f"{kind}_{number}" in self._given:
+            number += 1
+        self._counts[kind] = number
+        return name if name is not None else f"{kind}_{number}"

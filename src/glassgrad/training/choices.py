@@ -14,10 +14,10 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
 from glassgrad.nn.activations import Step as StepActivation
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Dense, Flatten
+from glassgrad.nn.layers import Dense, Embedding, Flatten
 from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses import loss
-from glassgrad.nn.network import Network, Sequential, activation_of, from_document
+from glassgrad.nn.network import INPUT, Network, Sequential, activation_of, from_document
 from glassgrad.training.settings import Settings
 
 
@@ -44,13 +44,19 @@ class Choice:
                 f"the network gives rows of shape {list(shape)}, but loss {self.loss.name!r} on this data "
                 f"needs [{self.units}]; end the network in a dense layer of {self.units} units"
             )
-        if settings.force:
+        if settings.force and self.loss.task in ("both", schema.task):
             return
         for step in self.network.steps:
             if isinstance(activation_of(step.layer), StepActivation):
                 raise InputError(
-                    f"layer {step.name!r}: no gradient passes through the activation 'step', so nothing before it "
-                    "would learn; use sigmoid or relu (or Perceptron, which has its own rule); --force trains it"
+                    f"layer {step.name!r}: no gradient passes through the activation 'step', so nothing "
+                    "before it would learn; use sigmoid or relu (or Perceptron, which has its own rule); "
+                    "--force trains it all the same"
+                )
+            if isinstance(step.layer, Embedding) and INPUT in step.inputs and schema.scaling != "none":
+                raise InputError(
+                    f"layer {step.name!r} looks up whole numbers, and scaling {schema.scaling!r} changes "
+                    "them: use scaling none; --force trains it all the same"
                 )
         known = None
         if schema.classes is None:
@@ -62,10 +68,12 @@ class Choice:
             target_range=known,
         )
         if reason is not None:
-            raise InputError(f"{reason}; --force trains it all the same")
+            # Classes and numbers do not fit each other's losses at all: there is nothing to force.
+            hint = "; --force trains it all the same" if self.loss.task in ("both", schema.task) else ""
+            raise InputError(reason + hint)
 
 
-def choose(dataset: Dataset, settings: Settings, network: Network | None) -> Choice:
+def choose(dataset: Dataset, settings: Settings) -> Choice:
     """The network and the loss for ``dataset``."""
     classes = len(np.unique(dataset.targets)) if dataset.classification else None
     if settings.loss != "auto":
@@ -75,16 +83,13 @@ def choose(dataset: Dataset, settings: Settings, network: Network | None) -> Cho
     else:
         part = loss("binary_cross_entropy" if classes == 2 else "categorical_cross_entropy")
     targets = 1 if dataset.targets.ndim == 1 else dataset.targets.shape[1]
-    try:
-        units = part.units(classes, targets)
-    except InputError as error:
-        if not settings.force:
-            raise InputError(f"{error}; --force trains it all the same") from None
-        raise
-    if network is None and settings.network is not None:
-        network = from_document(settings.network)
-    if network is None:
+    units = part.units(classes, targets)
+    if settings.network is None:
         network = _default(dataset.features.shape[1:], settings, part, units)
+    elif isinstance(settings.network, Network):
+        network = settings.network
+    else:
+        network = from_document(settings.network)
     return Choice(network, part, units)
 
 
@@ -115,7 +120,10 @@ def class_weights(
         return None
     weights = np.ones(len(targets))
     if sample_weight is not None:
-        given = np.asarray(sample_weight, dtype=np.float64)
+        try:
+            given = np.asarray(sample_weight, dtype=np.float64)
+        except (TypeError, ValueError):
+            given = np.full(rows, np.nan)
         if given.shape != (rows,) or not np.isfinite(given).all() or (given < 0).any():
             raise InputError(f"sample_weight needs {rows} finite numbers >= 0, one per row of the data")
         weights = given[chosen]
@@ -134,9 +142,11 @@ def _per_class(schema: Schema, targets: Array, class_weight: Mapping[Any, float]
         if class_weight != "balanced":
             raise InputError(f"class_weight is a mapping or 'balanced', not {class_weight!r}")
         return len(targets) / (len(counts) * np.maximum(counts, 1))
+    if not isinstance(class_weight, Mapping):
+        raise InputError(f"class_weight is a mapping or 'balanced', not {class_weight!r}")
     for label, weight in class_weight.items():
         if label not in schema.classes:
             raise unknown_name("class", str(label), map(str, schema.classes))
-        if not np.isfinite(weight) or weight < 0:
+        if not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight) or weight < 0:
             raise InputError(f"class_weight: {label!r} needs a finite number >= 0, not {weight!r}")
     return np.array([float(class_weight.get(label, 1.0)) for label in schema.classes])

@@ -20,7 +20,7 @@ SECTIONS = {"forward": "the forward pass", "backward": "the gradient", "update":
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first step (counted from the start of the training) that met NaN or Inf, and what to keep."""
+    """The first step (from 0, since the start of the training) that met NaN or Inf, and what to keep."""
 
     step: int
     where: str
@@ -29,7 +29,7 @@ class Divergence:
 
     def __str__(self) -> str:
         return (
-            f"the loss became NaN or Inf at step {self.step}: it began in {self.where}; "
+            f"training met NaN or Inf at step {self.step} (from 0): it began in {self.where}; "
             "the last good weights are kept (try a lower learning rate, clipping, or another initialization)"
         )
 
@@ -39,39 +39,45 @@ def is_finite(arrays: Mapping[str, Array]) -> bool:
     return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in arrays.values())
 
 
-def locate(executable: Executable, feed: Feed, losses: Array) -> Divergence:
-    """Find the step of ``feed`` that went wrong; ``losses`` are those of its steps.
+def locate(executable: Executable, feed: Feed, before: Feed | None = None) -> Divergence:
+    """Find the step of ``feed`` that went wrong, by running its steps again one at a time.
 
-    A step is bad when its loss is not finite, or a weight or state after it is not.
+    A step is bad when its loss is not finite, or a weight or state after it is not. A bad loss comes of
+    weights that were bad before, if finite: then those before them are kept. ``before`` is the feed of the
+    call before, and is asked for where that step lies in it.
     """
     batch = executable.program.batch
-    bad = np.flatnonzero(~np.isfinite(losses))
-    last = int(bad[0]) if bad.size else len(losses) - 1
-    # Weights may have gone bad in the update just before the first bad loss; what comes earlier is good.
-    before = max(last - 2, 0)
-    good = feed
-    if before > 0:
-        good = _after(executable, feed, before)
-    position = before
-    previous: Feed | None = None
-    while position < last:
+    good, previous = feed, None
+    steps = -(-len(feed.order) // batch)
+    for step in range(steps):
         result = executable.run(_step(good, batch))
-        if not (is_finite(result.params) and is_finite(result.state)):
+        bad_loss = not np.isfinite(result.outputs["loss"]).all()
+        if bad_loss or step == steps - 1 or not (is_finite(result.params) and is_finite(result.state)):
             break
         previous, good = good, _advance(good, result, batch)
-        position += 1
+    if previous is None and before is not None:
+        previous = _last(executable, before)
     where = _first_bad(executable.program, _step(good, batch), _step(previous, batch) if previous else None)
-    # With a bad loss, the weights before this step made it bad: the ones before those were the last good.
-    keep = previous if bad.size and position == int(bad[0]) and previous is not None else good
-    return Divergence(feed.first_step + position, where, dict(keep.params), dict(keep.state))
+    keep = previous if bad_loss and previous is not None else good
+    return Divergence(good.first_step, where, dict(keep.params), dict(keep.state))
 
 
-def _after(executable: Executable, feed: Feed, steps: int) -> Feed:
+def _last(executable: Executable, feed: Feed) -> Feed:
+    """``feed`` as its last step finds it."""
     batch = executable.program.batch
+    steps = -(-len(feed.order) // batch) - 1
+    if steps == 0:
+        return feed
     head = replace(feed, order=feed.order[: steps * batch], hyper=_cut(feed, slice(0, steps)))
     result = executable.run(head)
-    rest = replace(feed, order=feed.order[steps * batch :], hyper=_cut(feed, slice(steps, None)))
-    return replace(rest, params=result.params, state=result.state, first_step=feed.first_step + steps)
+    return replace(
+        feed,
+        order=feed.order[steps * batch :],
+        hyper=_cut(feed, slice(steps, None)),
+        params=result.params,
+        state=result.state,
+        first_step=feed.first_step + steps,
+    )
 
 
 def _step(feed: Feed, batch: int) -> Feed:
@@ -94,12 +100,12 @@ def _cut(feed: Feed, part: slice) -> dict[str, float | Array]:
 
 
 def _first_bad(program: Program, feed: Feed, before: Feed | None) -> str:
-    """Section and layer of the first node that is not finite, leaving out nodes that were so in a good step."""
+    """Section and layer of the first node that is not finite, but for those that were so in a good step."""
     usual = set(_bad_nodes(program, before)) if before is not None else set()
     for node in _bad_nodes(program, feed):
         if node not in usual:
-            layer = f" of layer {node.place.layer}" if node.place.layer else ""
-            return f"{SECTIONS[node.place.section]}{layer} ({node.op.name})"
+            part = f" of {node.place.layer}" if node.place.layer else ""
+            return f"{SECTIONS[node.place.section]}{part} ({node.op.name})"
     return "the update (rounding differs from the reference backend)"
 
 

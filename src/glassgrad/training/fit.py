@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -118,17 +119,21 @@ def train(
         settings = make_settings(options)
     elif options:
         raise InputError("give either settings or options, not both")
+    if network is not None:
+        if not isinstance(network, Network):
+            raise InputError(f"network is what Sequential() or functional() gives, not {network!r}")
+        settings = replace(settings, network=network)
+    if not isinstance(data, (str, Path, Dataset)):
+        raise InputError(f"data is a source or a Dataset, not {type(data).__name__}; use from_arrays(X, y)")
     dataset = data if isinstance(data, Dataset) else load_source(data)
-    task = _prepare(dataset, settings, network, sample_weight, class_weight)
+    task = _prepare(dataset, settings, sample_weight, class_weight)
     return _Fit(task, settings, progress).run(start)
 
 
-def _prepare(
-    dataset: Dataset, settings: Settings, network: Network | None, sample_weight: Any, class_weight: Any
-) -> _Task:
+def _prepare(dataset: Dataset, settings: Settings, sample_weight: Any, class_weight: Any) -> _Task:
     parts = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
     X, y = dataset.features, dataset.targets
-    choice = choose(dataset, settings, network)
+    choice = choose(dataset, settings)
     schema = Schema.fit(
         X[parts.train],
         y[parts.train],
@@ -170,6 +175,7 @@ class _Fit:
             self.data[WEIGHTS] = task.weights
         self.model = self._model()
         self.slots: dict[str, Array] = {}
+        self.last_feed: Feed | None = None
         self.history: list[dict[str, float | int]] = []
         self.validation_losses: list[float] = []
 
@@ -178,11 +184,14 @@ class _Fit:
         shape, network, dtype = task.schema.feature_shape, task.choice.network, settings.dtype
         weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
         statistics = initial_statistics(network, shape, dtype=dtype)
-        weights = fit_to_data(network, weights, statistics, task.train[0])
+        taken: Collection[str] = ()
         if settings.init_from is not None:
             weights, statistics = pretrained(
                 Path(settings.init_from), weights, statistics, settings.init_layers
             )
+            every = [step.name for step in network.steps]
+            taken = every if settings.init_layers is None else settings.init_layers
+        weights = fit_to_data(network, weights, statistics, task.train[0], taken)
         return Model(
             network, task.schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend)
         )
@@ -202,16 +211,27 @@ class _Fit:
                 if trouble is not None:
                     status, message = "diverged", str(trouble)
                     break
-                watched = self._validate(epoch)
-                if settings.keep == "best" and watched is not None and (best is None or watched < best[0]):
+                watched = self._validate()
+                if settings.keep == "best" and np.isfinite(watched) and (best is None or watched < best[0]):
                     best = (watched, epoch, model.weights, model.statistics)
+                record = self.history[-1]
+                self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
         except KeyboardInterrupt:
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
         training = time.perf_counter() - clock - (executable.seconds_compiling - spent)
         training -= model.seconds_compiling()
         if best is not None:
             model.weights, model.statistics = best[2], best[3]
-        return self._finish(start, status, message, best[1] if best else None, executable, max(training, 0.0))
+        best_epoch = best[1] if best else None
+        try:
+            return self._finish(start, status, message, best_epoch, executable, max(training, 0.0))
+        except KeyboardInterrupt:  # while measuring: what is trained is kept all the same
+            if status == "finished":
+                status, message = (
+                    "interrupted",
+                    f"stopped after epoch {epoch}; the last good weights are kept",
+                )
+            return self._finish(start, status, message, best_epoch, executable, max(training, 0.0))
 
     def _compile(self) -> Executable:
         task, settings = self.task, self.settings
@@ -263,10 +283,11 @@ class _Fit:
             result = executable.run(feed)
             losses = result.outputs["loss"]
             if not (np.isfinite(losses).all() and is_finite(result.params) and is_finite(result.state)):
-                trouble = locate(executable, feed, losses)
+                trouble = locate(executable, feed, self.last_feed)
                 model.weights = trouble.params
                 model.statistics = {key: trouble.state[key] for key in statistics}
                 return trouble
+            self.last_feed = feed
             weights = result.params
             statistics = {key: result.state[key] for key in statistics}
             slots = {key: result.state[key] for key in slots}
@@ -285,17 +306,14 @@ class _Fit:
         weights = np.ones(len(part)) if self.task.weights is None else self.task.weights[part]
         return np.add.reduceat(weights.astype(np.float64), np.arange(0, len(part), self.batch))
 
-    def _validate(self, epoch: int) -> float | None:
-        """The validation loss, written into the history with the other metrics."""
-        record = self.history[-1]
-        watched = None
-        if self.task.validation is not None:
-            found = self.model.evaluate_prepared(*self.task.validation)
-            record.update({f"validation_{key}": value for key, value in found.items()})
-            watched = found["loss"]
-            self.validation_losses.append(watched)
-        self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
-        return watched
+    def _validate(self) -> float:
+        """The validation loss, written into the history with the other metrics; NaN where there is none."""
+        if self.task.validation is None:
+            return math.nan
+        found = self.model.evaluate_prepared(*self.task.validation)
+        self.history[-1].update({f"validation_{key}": value for key, value in found.items()})
+        self.validation_losses.append(found["loss"])
+        return found["loss"]
 
     def _tell(
         self, epoch: int, steps: int, loss: float, record: Mapping[str, float | int] | None = None
@@ -323,7 +341,7 @@ class _Fit:
         rows["test"] = len(task.test[0]) if task.test else 0
         name = backend(settings.backend).name
         model.metrics = {part: _finite_only(found) for part, found in metrics.items()}
-        model.training = {"settings": settings.to_document(), "epochs": len(self.history), "status": status}
+        model.training = {"settings": _saved(settings), "epochs": len(self.history), "status": status}
         model.provenance = {
             "program": f"glassgrad {version('glassgrad')}",
             "numpy": np.__version__,
@@ -348,6 +366,14 @@ class _Fit:
             backend=name,
             rows=rows,
         )
+
+
+def _saved(settings: Settings) -> dict[str, Any] | None:
+    """The settings for the model file; a part that is not registered may be trained, but not saved."""
+    try:
+        return settings.to_document()
+    except InputError:
+        return None
 
 
 def _finite_only(metrics: Mapping[str, float]) -> dict[str, float | None]:

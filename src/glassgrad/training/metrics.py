@@ -47,4 +47,4 @@ def finished(loss: Loss, mean: float) -> float:
 def quantities(loss: Loss, outputs: Array) -> Array:
     """What the outputs of a regression predict, before any scaling is undone."""
     with np.errstate(over="ignore"):
-        return np.exp(outputs) if loss.expects == "log_rates" else outputs
+        return np.exp(outputs) if loss.expects in ("log_rates", "log_probabilities") else outputs

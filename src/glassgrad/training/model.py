@@ -15,14 +15,14 @@ from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
 from glassgrad.files.run_folder import resolve_model
-from glassgrad.graph.node import DType
+from glassgrad.graph.node import FLOATS, DType
 from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses import LOSSES
-from glassgrad.nn.network import INPUT, Network, from_document, kind_of
+from glassgrad.nn.network import Network, from_document, kind_of
 from glassgrad.program import Program
 from glassgrad.training.backends import DEFAULT, backend
 from glassgrad.training.metrics import metrics_of, quantities
-from glassgrad.training.programs import FEATURES, TARGETS, evaluation_program
+from glassgrad.training.programs import FEATURES, INSIDE, TARGETS, evaluation_program
 
 EVALUATION_BATCH = 256
 
@@ -48,7 +48,7 @@ class Model:
         """The number of trained weights."""
         return sum(array.size for array in self.weights.values())
 
-    # --- use -------------------------------------------------------------------------------------------------
+    # --- use ---------------------------------------------------------------------------------------------
 
     def predict(self, features: Any) -> Array:
         """Labels [rows] for a classification, quantities in their own units for a regression."""
@@ -58,7 +58,7 @@ class Model:
         return self.schema.labels(self.loss.scores(outputs))
 
     def predict_probabilities(self, features: Any) -> Array:
-        """The probability of every class, float64 [rows, classes]; raises InputError where the loss has none."""
+        """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""
         found = None
         if self.schema.classes is not None:
             found = self.loss.probabilities(self.outputs(features))
@@ -84,14 +84,18 @@ class Model:
         found = self._run(features, targets)
         return metrics_of(self.loss, self.schema, found["output"], found["row_loss"], targets)
 
-    # --- looking inside --------------------------------------------------------------------------------------
+    # --- looking inside ----------------------------------------------------------------------------------
 
     def inside(self, features: Any, *names: str) -> dict[str, Array]:
         """Values inside the network for every row: layers (``dense_1``) or ``dense_1.preactivation``."""
-        return self._run(self.prepare(features), None, names)
+        found = self._run(self.prepare(features), None, tuple(dict.fromkeys(names)))
+        return {name: found[INSIDE + name] for name in names}
 
     def neuron(self, name: str, features: Any) -> Array:
-        """The value of one neuron, [rows]: ``dense_1[7]``, ``conv2d_1[3, 0, 5]``, ``dense_1.preactivation[7]``."""
+        """The value of one neuron, [rows]: ``dense_1[7]``, or also ``dense_1.preactivation[7]``.
+
+        In a layer with several axes it takes all of them: ``conv2d_1[3, 0, 5]``.
+        """
         match = re.fullmatch(r"([\w.-]+)\[([\d,\s]+)\]", name)
         if match is None:
             raise InputError(f"{name!r} does not name a neuron; write layer[number], such as dense_1[7]")
@@ -99,11 +103,9 @@ class Model:
         values = self.inside(features, layer)[layer]
         shape = values.shape[1:]
         if len(numbers) != len(shape) or any(i >= n for i, n in zip(numbers, shape, strict=True)):
-            last = ", ".join(str(n - 1) for n in shape)
-            raise InputError(
-                f"{name!r}: the neurons of {layer} go from {layer}[{', '.join('0' for _ in shape)}] to {layer}[{last}]"
-            )
-        return values.reshape(len(values), -1)[:, np.ravel_multi_index(numbers, shape)]
+            first, last = (", ".join(map(str, ends)) for ends in ([0] * len(shape), [n - 1 for n in shape]))
+            raise InputError(f"{name!r}: the neurons of {layer} go from {layer}[{first}] to {layer}[{last}]")
+        return values.reshape(len(values), -1)[:, int(np.ravel_multi_index(tuple(numbers), shape))]
 
     def _run(
         self, features: Array, targets: Array | None = None, inside: Sequence[str] = ()
@@ -123,25 +125,15 @@ class Model:
 
     def program(self, batch: int = 1, with_loss: bool = False, inside: Sequence[str] = ()) -> Program:
         """The program of the network in use; ``print`` shows it as numbered equations."""
-        shape = self.schema.feature_shape
-        for name in inside:
-            known = [
-                item for step in self.network.steps for item in (step.name, f"{step.name}.preactivation")
-            ]
-            if name not in known or (name.endswith(".preactivation") and not self._has_inner(name)):
-                raise unknown_name("layer", name, [step.name for step in self.network.steps])
         return evaluation_program(
             self.network,
-            shape,
+            self.schema.feature_shape,
             self.loss if with_loss else None,
             batch=batch,
             targets=None if self.schema.classes is not None else self.schema.outputs,
             inside=inside,
             dtype=self.dtype,
         )
-
-    def _has_inner(self, name: str) -> bool:
-        return hasattr(self.network[name.rsplit(".", 1)[0]].layer, "activation")
 
     def seconds_compiling(self) -> float:
         """What compiling for prediction and evaluation took so far."""
@@ -157,14 +149,14 @@ class Model:
                 {
                     "name": step.name,
                     "type": kind_of(step.layer),
-                    "inputs": [item if item != INPUT else "input" for item in step.inputs],
+                    "inputs": list(step.inputs),
                     "shape": list(shapes[step.name]),
                     "parameters": count,
                 }
             )
         return rows
 
-    # --- files -----------------------------------------------------------------------------------------------
+    # --- files -------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
         """The content of the model file."""
@@ -193,6 +185,8 @@ def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
         training = dict(document["training"])
         loss = LOSSES.make(training.pop("loss"))
         dtype: DType = training.pop("dtype")
+        if dtype not in FLOATS:
+            raise unknown_name("dtype", str(dtype), FLOATS)
         weights = _take(tensors, {n: w.shape for n, w in network.weights(schema.feature_shape).items()})
         statistics = _take(tensors, {n: s.shape for n, s in network.statistics(schema.feature_shape).items()})
     except (InputError, KeyError) as error:

@@ -26,7 +26,8 @@ from glassgrad.training.backends import DEFAULT, backend
 class Perceptron:
     """One neuron with a threshold: 1 where x @ weights + bias >= 0, else 0.
 
-    ``fit`` sets ``weights_`` [inputs], ``bias_``, ``errors_`` (wrong answers in each epoch) and ``converged_``.
+    ``fit`` sets ``weights_`` [inputs], ``bias_``, ``errors_`` (wrong answers in each epoch) and
+    ``converged_``.
     """
 
     learning_rate: float = 1.0

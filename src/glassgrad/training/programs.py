@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from glassgrad.autodiff.sweeps import gradient
+from glassgrad.common.errors import unknown_name
 from glassgrad.graph.node import DType, Shape, Value, place
 from glassgrad.nn.layer import Randomness
-from glassgrad.nn.loss import Loss, weighted_mean
+from glassgrad.nn.loss import Loss, batch_loss, weighted_mean
 from glassgrad.nn.network import INPUT, Network
 from glassgrad.ops.elementwise import select
 from glassgrad.ops.op import make_input
@@ -20,6 +21,7 @@ from glassgrad.optim.optimizers import Optimizer
 from glassgrad.program import Input, Output, Program, Role
 
 FEATURES, TARGETS, WEIGHTS = "features", "targets", "sample_weights"
+INSIDE = "inside/"  # begins the names of outputs from inside a network: a layer may be called "output"
 
 
 class _Inputs:
@@ -98,7 +100,10 @@ def training_program(
 
     built = network.build(x, weights, statistics, valid=valid, random=random, frozen=frozen)
     with place("forward", "loss"):
-        total = loss.finish(weighted_mean(loss.row_losses(built.output, t), count))
+        if weighted:  # a row of weight 0 may be one whose loss is infinite
+            total = batch_loss(loss, built.output, t, count)
+        else:
+            total = loss.finish(weighted_mean(loss.row_losses(built.output, t), count))
     gradients = dict(zip(trained, gradient(total, list(trained.values())), strict=True))
     with place("update", "gradients"):
         gradients = seam.apply(gradients, hyper)
@@ -121,7 +126,8 @@ def evaluation_program(
 ) -> Program:
     """The network in use, row by row: ``output``, with ``loss`` also ``row_loss``, and any values ``inside``.
 
-    ``inside`` names layers, or inner values such as ``dense_1.preactivation``.
+    ``inside`` names layers, or inner values such as ``dense_1.preactivation``; their outputs are called
+    ``inside/dense_1``. Raises InputError for a name that the network does not have.
     """
     inputs = _Inputs(dtype)
     x = inputs.add(FEATURES, "data", (batch, *input_shape))
@@ -135,7 +141,10 @@ def evaluation_program(
         with place("forward", "loss"):
             outputs.append(Output("row_loss", loss.row_losses(built.output, t), per_row=True))
     known = readable(built.outputs, built.inner)
-    outputs += [Output(name, known[name], per_row=True) for name in inside]
+    for name in inside:
+        if name not in known:
+            raise unknown_name("layer or value inside the network", name, known)
+        outputs.append(Output(INSIDE + name, known[name], per_row=True))
     return Program("evaluate", batch, tuple(inputs.listed), {}, tuple(outputs)).cleaned()
 
 

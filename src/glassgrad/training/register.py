@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from glassgrad.common.errors import InputError, unknown_name
@@ -20,13 +21,18 @@ REGISTRIES: dict[str, Any] = {
 def register(kind: str, name: str, cls: type[Any]) -> None:
     """Register ``cls`` (a frozen dataclass derived from the base of its kind) under ``name``.
 
-    ``kind`` is "activation", "initializer", "layer", "loss", "optimizer" or "schedule". A model file that uses
-    the part can be loaded wherever the same registration was made; the file itself never names a class.
-    Raises InputError for an unknown kind, a class of another kind, or a name that is taken.
+    ``kind`` is "activation", "initializer", "layer", "loss", "optimizer" or "schedule". A model file that
+    uses the part can be loaded wherever the same registration was made; the file itself never names a class.
+    Raises InputError for an unknown kind, a class of another kind, a class that is no dataclass, or a name
+    that cannot be written as one word or is taken.
     """
     if kind not in REGISTRIES:
         raise unknown_name("kind", kind, REGISTRIES)
     registry = REGISTRIES[kind]
     if not (isinstance(cls, type) and issubclass(cls, registry.base)):
         raise InputError(f"a {kind} derives from {registry.base.__name__}; {cls!r} does not")
+    if not dataclasses.is_dataclass(cls):
+        raise InputError(f"{cls.__name__} is not a dataclass; put @dataclass(frozen=True) before it")
+    if not name.isidentifier():
+        raise InputError(f"{name!r} cannot name a {kind}; use letters, digits and '_'")
     registry.add(name, cls)

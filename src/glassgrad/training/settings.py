@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import SCALINGS
@@ -14,6 +16,7 @@ from glassgrad.graph.node import DType
 from glassgrad.nn.activations import ACTIVATIONS, activation
 from glassgrad.nn.initializers import INITIALIZERS, initializer
 from glassgrad.nn.losses import LOSSES, loss
+from glassgrad.nn.network import Network
 from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer, optimizer
 from glassgrad.optim.schedules import SCHEDULES, needs_validation, schedule
 from glassgrad.training.backends import BACKENDS, DEFAULT
@@ -25,11 +28,12 @@ KEEPS = ("best", "last")
 class Settings:
     """The options of ``train``; raises InputError for one that cannot be meant.
 
-    ``layers`` are the units of the hidden layers, unless ``network`` (a document as in a ``--network`` file)
-    gives all layers. ``activation``, ``init``, ``loss``, ``optimizer`` and ``schedule`` are names, names with
-    arguments (``leaky_relu(0.2)``), or tables. ``clip_norm`` bounds the global norm of the gradients,
-    ``clip_value`` each element. ``validation`` and ``test`` are shares of the rows: the test part is taken
-    first, the validation part from what is left. ``force`` trains combinations that cannot be meant.
+    ``layers`` are the units of the hidden layers, unless ``network`` (an object, or a document as in a
+    ``--network`` file) gives all layers. ``activation``, ``init``, ``loss``, ``optimizer`` and ``schedule``
+    are names, names with arguments (``leaky_relu(0.2)``), or tables. ``clip_norm`` bounds the global norm of
+    the gradients, ``clip_value`` each element. ``validation`` and ``test`` are shares of the rows: the test
+    part is taken first, the validation part from what is left. ``force`` trains combinations that cannot be
+    meant.
     """
 
     layers: tuple[int, ...] = (64, 32)
@@ -45,7 +49,7 @@ class Settings:
     clip_value: float | None = None
     schedule: Any = "constant"
     scaling: str = "standard"
-    network: Mapping[str, Any] | None = None
+    network: Network | Mapping[str, Any] | None = None
     init_from: str | None = None
     init_layers: tuple[str, ...] | None = None
     freeze: tuple[str, ...] = ()
@@ -62,6 +66,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Check every option."""
+        for item in dataclasses.fields(self):
+            if item.init:
+                object.__setattr__(self, item.name, _plain(item.name, getattr(self, item.name)))
         for number, units in enumerate(self.layers, start=1):
             _whole(f"layers: entry {number}", units, 1, 1_000_000)
         for registry, value in (
@@ -82,8 +89,6 @@ class Settings:
                 _number(name, getattr(self, name), 0, open_start=True)
         _number("validation", self.validation, 0, below=1)
         _number("test", self.test, 0, below=1)
-        if self.validation + self.test >= 1 and self.validation > 0 and self.test > 0:
-            raise InputError(f"validation {self.validation} and test {self.test} leave no rows to train on")
         _whole("batch_size", self.batch_size, 1, 2**31 - 1)
         _whole("epochs", self.epochs, 0, 2**31 - 1)
         _whole("seed", self.seed, 0, 2**63 - 1)
@@ -118,7 +123,7 @@ class Settings:
         return dataclasses.replace(part, **changes) if changes else part
 
     def to_document(self) -> dict[str, Any]:
-        """The options as plain values."""
+        """The options as plain values; raises InputError for a part that is not registered."""
         document: dict[str, Any] = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
@@ -126,6 +131,8 @@ class Settings:
                 continue
             if item.name in _MAKERS and value != "auto":
                 value = _MAKERS[item.name](value)
+            if isinstance(value, Network):
+                value = value.to_document()
             document[item.name] = list(value) if isinstance(value, tuple) else value
         if not isinstance(document["backend"], str):
             document["backend"] = document["backend"].name
@@ -148,11 +155,20 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
     for name in options:
         if name not in known:
             raise unknown_name("option", name, known)
-    ready: dict[str, Any] = {
-        name: tuple(value) if name in ("layers", "freeze", "init_layers") and value is not None else value
-        for name, value in options.items()
-    }
-    return Settings(**ready)
+    return Settings(**options)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Numbers of NumPy as Python's own, and lists as tuples; one item may stand for a list of it."""
+    if name not in ("layers", "freeze", "init_layers"):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, (str, int, np.generic)):
+        value = (value,)
+    if value is None and name == "init_layers":
+        return None
+    if not isinstance(value, Iterable):
+        raise InputError(f"{name} is a list, not {value!r}")
+    return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
 
 
 def _takes(optimizer_name: str, option: str) -> bool:

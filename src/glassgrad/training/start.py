@@ -39,23 +39,40 @@ def initial_statistics(network: Network, input_shape: Shape, *, dtype: DType) ->
 
 
 def fit_to_data(
-    network: Network, weights: Mapping[str, Array], statistics: Mapping[str, Array], features: Array
+    network: Network,
+    weights: Mapping[str, Array],
+    statistics: Mapping[str, Array],
+    features: Array,
+    keep: Collection[str] = (),
 ) -> dict[str, Array]:
     """Layer-sequential unit variance for the weights that ask for it (D. Mishkin and J. Matas, 2016).
 
     Layer by layer, in order, the weights are scaled until the pre-activations on ``features`` (the first 512
-    rows, already prepared) have the variance asked for.
+    rows, already prepared) have the variance asked for. Layers in ``keep`` stay as they are. Raises
+    InputError where a layer has no pre-activation, or one that does not vary.
     """
     weights = dict(weights)
     rows = np.ascontiguousarray(features[:LSUV_ROWS])
     wanted = network.weights(rows.shape[1:])
     for name, item in wanted.items():
-        if not isinstance(item.init, LSUV):
+        layer, weight = name.rsplit(".", 1)
+        if not isinstance(item.init, LSUV) or layer in keep:
             continue
-        inner = name.rsplit(".", 1)[0] + ".preactivation"
-        program = evaluation_program(
-            network, rows.shape[1:], None, batch=len(rows), inside=[inner], dtype=cast(DType, rows.dtype.name)
-        )
+        inside = [f"{layer}.preactivation"]
+        try:
+            program = evaluation_program(
+                network,
+                rows.shape[1:],
+                None,
+                batch=len(rows),
+                inside=inside,
+                dtype=cast(DType, rows.dtype.name),
+            )
+        except InputError:
+            raise InputError(
+                f"layer {layer!r}: {weight!r} cannot start from lsuv, since the layer has no pre-activation "
+                "to bring to unit variance; choose another initializer"
+            ) from None
         for _ in range(item.init.iterations):
             known: dict[str, Any] = {
                 FEATURES: rows,
@@ -66,7 +83,11 @@ def fit_to_data(
             found = evaluate(program.graph, [known[entry.name] for entry in program.inputs])[-1]
             if abs(float(np.var(found, dtype=np.float64)) - item.init.variance) <= item.init.tolerance:
                 break
-            weights[name] = (weights[name] * lsuv_scale(found, item.init.variance)).astype(rows.dtype)
+            try:
+                scale = lsuv_scale(found, item.init.variance)
+            except InputError as error:
+                raise InputError(f"layer {layer!r}: {error}") from None
+            weights[name] = (weights[name] * scale).astype(rows.dtype)
     return weights
 
 
@@ -94,8 +115,8 @@ def pretrained(
             if saved is None or saved.shape != array.shape:
                 has = "no such weight" if saved is None else f"it with shape {list(saved.shape)}"
                 raise InputError(
-                    f"{file}: the network needs {name!r} with shape {list(array.shape)}, the model has {has}; "
-                    "name the layers to take (--init-layers)"
+                    f"{file}: the network needs {name!r} with shape {list(array.shape)}, the model has "
+                    f"{has}; name the layers to take (--init-layers)"
                 )
             result[name] = saved.astype(array.dtype)
         return result

@@ -1,0 +1,99 @@
+"""The machine that code is made for, and LLVM itself: text to object code to a callable function."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A processor: LLVM's triple, CPU name and features, and the width of a vector in bytes."""
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+
+
+@cache
+def _start() -> None:
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+
+
+@cache
+def host() -> Machine:
+    """The processor this runs on."""
+    _start()
+    features = llvm.get_host_cpu_features()
+    wide = features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq")
+    width = 64 if wide else 32 if features.get("avx2") else 16
+    return Machine("host", llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten(), width)
+
+
+def machine(name: str) -> Machine:
+    """``host``, or one of ``avx512``, ``avx2``, ``sse2`` (x86-64) and ``aarch64``, to make code for."""
+    if name == "host":
+        return host()
+    triple = "aarch64-unknown-linux-gnu" if name == "aarch64" else "x86_64-unknown-linux-gnu"
+    cpu, features, width = {
+        "avx512": ("skylake-avx512", "+prefer-256-bit,-prefer-256-bit", 64),
+        "avx2": ("haswell", "", 32),
+        "sse2": ("x86-64", "", 16),
+        "aarch64": ("generic", "", 16),
+    }[name]
+    return Machine(name, triple, cpu, features, width)
+
+
+def version() -> str:
+    """What made the code: part of every cache key."""
+    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+
+
+def compile_text(text: str, target: Machine, *, assembly: bool = False) -> bytes:
+    """LLVM IR to object code (or assembly text) for ``target``.
+
+    The vectors are in the IR already, so the passes only clean up: no auto-vectorizer runs.
+    """
+    _start()
+    if target.triple.startswith("aarch64"):
+        llvm.initialize_all_targets()
+        llvm.initialize_all_asmprinters()
+    module = llvm.parse_assembly(text)
+    module.triple = target.triple
+    made = llvm.Target.from_triple(target.triple).create_target_machine(
+        cpu=target.cpu, features=target.features, opt=2, reloc="default", codemodel="jitdefault"
+    )
+    module.data_layout = str(made.target_data)
+    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    tuning.loop_unrolling = False
+    builder = llvm.create_pass_builder(made, tuning)
+    builder.getModulePassManager().run(module, builder)
+    return str(made.emit_assembly(module)).encode() if assembly else bytes(made.emit_object(module))
+
+
+class Library:
+    """Loaded object code."""
+
+    def __init__(self, code: bytes) -> None:
+        """Link ``code`` into this process; raises RuntimeError where LLVM refuses it."""
+        _start()
+        empty = llvm.parse_assembly("")
+        empty.triple = llvm.get_process_triple()
+        made = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+        self._engine = llvm.create_mcjit_compiler(empty, made)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+
+    def function(self, name: str, arguments: int = 1) -> Any:
+        """The function ``name``, which takes pointers (or 64-bit integers). Calling it releases the GIL."""
+        address = self._engine.get_function_address(name)
+        return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)

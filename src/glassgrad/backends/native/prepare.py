@@ -1,0 +1,73 @@
+"""Stage 0: the verified graph, made ready for fusion. Three small rewrites, each of which keeps the meaning."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from glassgrad.backends.native.fusion import look_through, operand
+from glassgrad.graph.node import Graph, Node, Value
+from glassgrad.graph.rebuild import copy_node, rebuild
+from glassgrad.graph.verify import verify
+from glassgrad.ops.structure import STOP_GRADIENT
+from glassgrad.passes.clean import clean
+
+_FUSIBLE = ("sum", "max", "one_hot")
+
+
+def prepare(graph: Graph) -> Graph:
+    """Clean-ups; cheap nodes once per reader; and memory where a reader needs memory."""
+    return verify(_materialize(_split_cheap(clean(graph))))
+
+
+def _split_cheap(graph: Graph) -> Graph:
+    """Give every reader its own copy of a ``convert`` of an input.
+
+    A mask that becomes numbers is read all over a program. Shared, it would tie kernels together that have
+    nothing else in common.
+    """
+
+    def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        mine = tuple(
+            copy_node(value.node, value.node.inputs)[0] if _is_cheap(value.node) else value
+            for value in inputs
+        )
+        return node.outputs if node.op.name == "input" else copy_node(node, mine)
+
+    return Graph(graph.inputs, rebuild(graph, visit))
+
+
+def _is_cheap(node: Node) -> bool:
+    return node.op.name == "convert" and node.inputs[0].node.op.name == "input"
+
+
+def _materialize(graph: Graph) -> Graph:
+    """Write broadcasts and constants to memory where they are read by an op that needs memory, or given out."""
+
+    def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        if node.op.name == "input":
+            return node.outputs
+        reads_registers = getattr(node.op, "elementwise", False) or node.op.name in (
+            *_FUSIBLE,
+            "broadcast",
+            "reshape",
+            "transpose",
+        )
+        if reads_registers:
+            return copy_node(node, inputs)
+        return copy_node(node, tuple(_in_memory(value) for value in inputs))
+
+    outputs = rebuild(graph, visit)
+    counts = Counter(outputs)
+    return Graph(
+        graph.inputs,
+        tuple(_in_memory(v) if counts[v] == 1 else STOP_GRADIENT(v) for v in outputs),
+    )
+
+
+def _in_memory(value: Value) -> Value:
+    behind, _ = operand(value)
+    while behind.node.op.name == "reshape":
+        behind = behind.node.inputs[0]
+    source = look_through(behind)
+    virtual = source.number is not None or source.value is not behind
+    return STOP_GRADIENT(value) if virtual else value

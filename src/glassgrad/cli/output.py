@@ -1,0 +1,81 @@
+"""Text for people and JSON for programs."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+PARTS = ("train", "validation", "test")
+
+
+def complain(message: str) -> str:
+    """Write ``message`` to standard error as exactly one line, and return it as it was written."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    with contextlib.suppress(OSError):  # nobody listens: the exit code still tells
+        print(f"glassgrad: {line}", file=sys.stderr, flush=True)
+    return line.removeprefix("error: ")
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Write ``document`` as one line of JSON, NaN and Inf as null."""
+    print(json.dumps(_plain(document), allow_nan=False), flush=True)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """``rows`` under ``header``, columns aligned: text to the left, numbers to the right."""
+    cells = [[show(item) for item in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
+    right = [
+        all(isinstance(item, int | float | None) for item in column) for column in zip(*rows, strict=True)
+    ]
+    lines = [
+        "  ".join(
+            text.rjust(width) if numbers else text.ljust(width)
+            for text, width, numbers in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in (list(header), *cells)
+    ]
+    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
+
+
+def show(value: Any) -> str:
+    """One value as a cell: numbers to four digits, lists as 8 x 8, nothing as a dash."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.4g}"
+    if isinstance(value, list):
+        return " x ".join(map(str, value))
+    return str(value)
+
+
+def metrics_table(metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]) -> str:
+    """One line for each part that was measured, one column for each metric."""
+    parts = [part for part in PARTS if part in metrics]
+    names = list(dict.fromkeys(name for part in parts for name in metrics[part]))
+    return table(
+        ["part", "rows", *names],
+        [[part, rows.get(part), *(metrics[part].get(name) for name in names)] for part in parts],
+    )
+
+
+def spelled(config: Mapping[str, Any]) -> str:
+    """The configuration of a part as one writes it on the command line: ``huber(delta=0.5)``."""
+    options = ", ".join(f"{key}={value!r}" for key, value in config.items() if key != "name")
+    return f"{config['name']}({options})" if options else str(config["name"])

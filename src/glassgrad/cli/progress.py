@@ -1,0 +1,112 @@
+"""How a training run is watched: a live bar on a terminal, a line per epoch everywhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from glassgrad.cli import interrupts
+from glassgrad.cli.output import show
+from glassgrad.training.fit import Progress
+
+WATCHED = ("accuracy", "rmse")
+
+
+class Watcher(Protocol):
+    """Takes what ``train`` tells, between entering and leaving."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def __call__(self, progress: Progress) -> None:
+        """Show ``progress``."""
+
+
+def watcher() -> Watcher:
+    """The one that suits standard error."""
+    on_terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return Bar() if on_terminal else Lines()
+
+
+class Lines:
+    """A line per epoch on standard error."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def __call__(self, progress: Progress) -> None:
+        """Print a line if an epoch has ended."""
+        interrupts.check()
+        if progress.record is not None:
+            with contextlib.suppress(OSError):  # the reader went away: training goes on
+                line = f"epoch {progress.epoch}/{progress.epochs}  {described(progress)}"
+                print(line, file=sys.stderr, flush=True)
+
+
+class Bar:
+    """A live bar on standard error."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: Any = None
+        self._validated = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Move the bar; between epochs the last validation stays to be seen."""
+        interrupts.check()
+        if progress.record is not None:
+            self._validated = validated(progress.record)
+        fields: dict[str, Any] = {
+            "epoch": progress.epoch,
+            "epochs": progress.epochs,
+            "said": f"loss {show(progress.loss)}{self._validated}",
+        }
+        if self._task is None:
+            self._task = self._bar.add_task("", total=progress.total_steps, **fields)
+        self._bar.update(self._task, completed=progress.steps, **fields)
+
+
+def described(progress: Progress) -> str:
+    """Loss, and what validation found."""
+    return f"loss {show(progress.loss)}{validated(progress.record or {})}"
+
+
+def validated(record: Mapping[str, float | int]) -> str:
+    """The validation loss, and accuracy or root mean squared error, of an epoch; empty without validation."""
+    if "validation_loss" not in record:
+        return ""
+    found = [f"  validation loss {show(record['validation_loss'])}"]
+    found += [f"{name} {show(record[key])}" for name in WATCHED if (key := f"validation_{name}") in record]
+    return "  ".join(found)

@@ -1,0 +1,84 @@
+"""``glassgrad summary``."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from glassgrad.cli import output
+from glassgrad.cli.evaluate import MODEL
+from glassgrad.common.errors import InputError, unknown_name
+
+if TYPE_CHECKING:
+    from glassgrad.training.model import Model
+
+FORMATS = ("table", "toml", "json")
+
+
+def command(
+    model: Annotated[str, Argument(metavar="MODEL", help=MODEL)],
+    form: Annotated[
+        str, Option("--format", help="table; or toml or json, which train --network reads.")
+    ] = "table",
+    as_json: Annotated[bool, Option("--json", help="The whole summary as one line of JSON.")] = False,
+) -> None:
+    """Show what MODEL is made of: its layers, what it was trained on, and how well it did."""
+    if form not in FORMATS:
+        raise unknown_name("format", form, FORMATS)
+    if as_json and form != "table":
+        raise InputError(f"--json is the whole summary and --format {form} the network alone; leave one out")
+    from glassgrad.training.model import load_model
+
+    loaded = load_model(model)
+    if as_json:
+        output.print_json(document_of(loaded))
+    elif form == "table":
+        print(tables_of(loaded))
+    else:
+        from glassgrad.cli.networks import to_toml
+
+        document = loaded.network.to_document()
+        print(to_toml(document) if form == "toml" else json.dumps(document, indent=2), end="")
+        print("" if form == "toml" else "\n", end="")
+
+
+def document_of(model: Model) -> dict[str, Any]:
+    """What ``--json`` says of a model."""
+    from glassgrad.nn.losses import LOSSES
+
+    return {
+        "task": model.schema.task,
+        "classes": None if model.schema.classes is None else list(model.schema.classes),
+        "input": list(model.schema.feature_shape),
+        "layers": model.summary(),
+        "parameters": model.parameters,
+        "loss": LOSSES.config(model.loss),
+        "dtype": model.dtype,
+        "metrics": model.metrics,
+        "training": model.training,
+        "provenance": model.provenance,
+    }
+
+
+def tables_of(model: Model) -> str:
+    """The layers, the total, where the model comes from, and its metrics."""
+    from glassgrad.nn.losses import LOSSES
+
+    header = ("name", "type", "inputs", "shape", "parameters")
+    layers = [
+        [", ".join(row[key]) if key == "inputs" else row[key] for key in header] for row in model.summary()
+    ]
+    facts = {
+        "input": output.show(list(model.schema.feature_shape)),
+        "parameters": output.show(model.parameters),
+        "loss": output.spelled(LOSSES.config(model.loss)),
+        "source": model.provenance.get("source"),
+        "trained": f"{model.training.get('epochs')} epochs, {model.training.get('status')}",
+    }
+    lines = [f"{key + ':':<12}{output.show(value)}" for key, value in facts.items()]
+    metrics = output.metrics_table(model.metrics, model.provenance.get("rows", {}))
+    return "\n\n".join(
+        [output.table(["name", "type", "inputs", "output", "parameters"], layers), "\n".join(lines), metrics]
+    )

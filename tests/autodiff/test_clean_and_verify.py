@@ -1,0 +1,161 @@
+"""The clean-up passes change no result, and the verifier sees what is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from glassgrad.autodiff.sweeps import gradient
+from glassgrad.backends.reference import evaluate
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import Graph, Node, Type, Value
+from glassgrad.graph.verify import verify
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import constant, make_input
+from glassgrad.passes.clean import clean
+from ops.cases import CASES, Case
+from ops.differences import weighted_sum
+
+
+def names(graph: Graph) -> list[str]:
+    """The ops of ``graph``, those of its regions included; inputs and constants left out."""
+    found = []
+    for node in graph.nodes():
+        found += [node.op.name] if node.op.name not in ("input", "constant") else []
+        for region in node.regions:
+            found += names(region)
+    return found
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_cleaning_changes_no_result(case: Case) -> None:
+    """Array equality: NaN is equal to NaN, and the one licence is the sign of a zero (x + 0 becomes x)."""
+    dtype = "float64" if case.differentiable else case.dtypes[-1]
+    graph, arrays = case.graph(dtype), case.arrays(dtype)
+    wrt = [value for value in graph.inputs if value.type.is_float]
+    if case.differentiable:
+        scalar = weighted_sum(graph.outputs, curved=True)
+        graph = Graph(graph.inputs, (*graph.outputs, scalar, *gradient(scalar, wrt)))
+    cleaned = clean(graph)
+    assert [v.type for v in cleaned.outputs] == [v.type for v in graph.outputs]
+    assert "call" not in names(cleaned)
+    for got, want in zip(evaluate(cleaned, arrays), evaluate(graph, arrays), strict=True):
+        np.testing.assert_array_equal(got, want)
+    assert names(clean(cleaned)) == names(cleaned)
+
+
+X = make_input("x", (2, 3), "float32")
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (X * 1, []),
+        (1 * X, []),
+        (X + 0, []),
+        (0 + X, []),
+        (X - 0, []),
+        (X / 1, []),
+        (X**1, []),
+        (ops.negate(-X), []),
+        (ops.stop_gradient(X), []),
+        (ops.transpose(ops.transpose(X)), []),
+        (ops.reshape(ops.reshape(X, (6,)), (2, 3)), []),
+        (ops.reshape(ops.reshape(X, (6,)), (3, 2)), ["reshape"]),
+        (ops.broadcast(ops.broadcast(X, (4, 2, 3), (1, 2)), (4, 2, 5, 3), (0, 1, 3)), ["broadcast"]),
+        (ops.sin(X) + ops.sin(X), ["sin", "add"]),
+        (X * 0, ["broadcast", "multiply"]),
+        (0 - X, ["broadcast", "subtract"]),
+        (1 / X, ["broadcast", "divide"]),
+        (ops.reverse(ops.reverse(X, 0), 1), ["reverse", "reverse"]),
+        (ops.custom_op(lambda x: ops.sin(x) * 1)(X), ["sin"]),
+        (ops.iota(3, "int32") + ops.iota(3, "int32"), ["iota", "add"]),
+        (constant(1.0, "float32") + constant(1.0, "float32"), ["add"]),
+        (
+            ops.scan(lambda s, x: [s * 1 + ops.sin(x) + ops.sin(x)], [constant(np.zeros(3), "float32")], [X])[
+                0
+            ][0],
+            ["scan", "sin", "add", "add"],
+        ),
+    ],
+)
+def test_what_computes_nothing_is_taken_out_and_equal_nodes_are_shared(value: Value, left: list[str]) -> None:
+    cleaned = clean(Graph((X,), (value,)))
+    assert sorted(names(cleaned)) == sorted(left)
+    array = [[1.5, np.inf, -0.25], [np.nan, -np.inf, 3.0]]
+    (got,), (want,) = evaluate(cleaned, [array]), evaluate(Graph((X,), (value,)), [array])
+    np.testing.assert_array_equal(got, want)
+
+
+def test_random_bits_of_two_streams_are_not_shared() -> None:
+    seed, step, rows = (make_input(n, s, "uint32") for n, s in (("seed", (2,)), ("step", ()), ("rows", (4,))))
+    bits = [ops.random_bits(seed, step, rows, stream=stream, shape=(2,)) for stream in (1, 2, 1)]
+    first, second, third = clean(Graph((seed, step, rows), tuple(bits))).outputs
+    assert first is third
+    assert first is not second
+
+
+def test_an_input_that_falls_out_of_use_stays_an_input() -> None:
+    y = make_input("y", (), "float32")
+    cleaned = clean(Graph((X, y), (ops.sin(X),)))
+    assert cleaned.inputs == (X, y)
+
+
+# --- the verifier ------------------------------------------------------------------------------
+
+
+def broken_types() -> Graph:
+    y = ops.sin(X)
+    y.node.types = (Type((3, 2), "float32"),)
+    return Graph((X,), (y,))
+
+
+def broken_order() -> Graph:
+    early, late = ops.sin(X), ops.cos(X)
+    early.node.inputs = (late,)
+    return Graph((X,), (early,))
+
+
+def broken_operands() -> Graph:
+    z = make_input("z", (2, 4), "float32")
+    y = ops.sin(X) + ops.cos(X)
+    y.node.inputs = (y.node.inputs[0], z)
+    return Graph((X, z), (y,))
+
+
+def broken_region() -> Graph:
+    (y,), _ = ops.scan(lambda s, x: [ops.cos(ops.sin(s + x))], [constant(np.zeros(3), "float32")], [X])
+    (body,) = y.node.regions
+    body.outputs[0].node.inputs[0].node.types = (Type((3,), "int32"),)
+    return Graph((X,), (y,))
+
+
+@pytest.mark.parametrize(
+    ("build", "complaint"),
+    [
+        (lambda: Graph((), (ops.sin(X),)), "input 'x' is used but not listed"),
+        (lambda: Graph((X, X), (ops.sin(X),)), "lists the same input twice"),
+        (broken_types, "sin has types"),
+        (broken_order, "sin takes a value that is built after it"),
+        (broken_operands, "add"),
+        (broken_region, "sin has types"),
+    ],
+)
+def test_the_verifier_sees_a_graph_broken_by_hand(build: Callable[[], Graph], complaint: str) -> None:
+    with pytest.raises(GraphError, match=complaint):
+        verify(build())
+
+
+def test_the_verifier_lets_a_sound_graph_pass_and_one_cut_in_the_middle() -> None:
+    y = ops.sin(X)
+    z = ops.reduce_sum(y * y)
+    for graph in (Graph((X,), (z,)), Graph((y,), (z,))):
+        assert verify(graph) is graph
+    assert evaluate(Graph((y,), (z,)), [np.full((2, 3), 2.0)])[0] == 24
+
+
+def test_a_node_is_refused_when_it_is_built() -> None:
+    with pytest.raises(GraphError, match=r"add\(float32\[2, 3\], float32\[3\]\): the operands"):
+        Node(ops.TABLE["add"], (X, make_input("b", (3,), "float32")))

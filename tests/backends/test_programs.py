@@ -1,0 +1,219 @@
+"""Running a program: every backend against a loop written by hand, in one call and in chunks."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from backends.programs import BATCH, FEATURES, NOISE, ROWS, feed, regression, shortened
+from backends.runners import BACKENDS
+from glassgrad.backends.base import Executable, Feed, Result
+from glassgrad.common.errors import InputError
+from glassgrad.graph.node import DType
+from glassgrad.ops.op import make_input
+from glassgrad.ops.random import random_words
+from glassgrad.ops.structure import convert, reduce_sum
+from glassgrad.program import Input, Output, Program
+
+every_backend = pytest.mark.parametrize("backend", BACKENDS)
+
+
+@pytest.fixture(scope="module")
+def compiled() -> dict[str, Executable]:
+    return {name: backend.compile(regression()) for name, backend in BACKENDS.items()}
+
+
+def by_hand(given: Feed, dtype: DType) -> dict[str, np.ndarray]:
+    """The same training in plain NumPy, with batches of their true length."""
+    w, b = given.params["w"].astype(float), float(given.params["b"])
+    velocity = given.state["velocity"].astype(float)
+    seed = np.array([given.seed & 0xFFFFFFFF, given.seed >> 32], np.uint32)
+    found: dict[str, list[Any]] = {"loss": [], "prediction": [], "kept": [], "row": []}
+    for step, start in enumerate(range(0, given.order.size, BATCH)):
+        rows = given.order[start : start + BATCH]
+        number = np.uint32(given.first_step + step)
+        with np.errstate(over="ignore"):
+            words = random_words(seed, number, rows.astype(np.uint32), NOISE, FEATURES)
+        kept = words < np.uint32(round(0.75 * 2**32))
+        x, y = given.data["x"][rows] * kept, given.data["y"][rows]
+        prediction = x @ w + b
+        error = prediction - y
+        rate = np.asarray(given.hyper["rate"], dtype)[step]
+        velocity = 0.5 * velocity - rate * 2 * (error @ x) / len(rows)
+        w, b = w + velocity, b - rate * 2 * error.sum() / len(rows)
+        found["loss"].append([np.mean(error**2)])
+        for name, array in (("prediction", prediction), ("kept", kept), ("row", rows)):
+            found[name].append(array)
+    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+    return joined | {"w": w, "b": np.array(b), "velocity": velocity}
+
+
+@every_backend
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [20, 18, 3])
+def test_training_equals_a_loop_written_by_hand(backend: str, dtype: DType, rows: int) -> None:
+    given = shortened(feed(dtype), rows)
+    result = BACKENDS[backend].compile(regression(dtype)).run(given)
+    wanted = by_hand(given, dtype)
+    found = {"loss": result.outputs["loss"], "prediction": result.outputs["prediction"]}
+    found |= result.params | {"velocity": result.state["velocity"]}
+    for name, array in found.items():
+        assert (array.dtype, array.shape) == (dtype, wanted[name].shape)
+        # Fewer than a hundred operations, each right to eps, on numbers of order ten.
+        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=1000 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(result.outputs["kept"], wanted["kept"])
+    np.testing.assert_array_equal(result.outputs["row"], wanted["row"])
+    assert result.state["count"] == rows
+    assert result.outputs["step"].tolist() == [100 + i for i in range(-(-rows // BATCH))]
+
+
+def chunk(whole: Feed, start: int, stop: int, before: Result | None) -> Feed:
+    """Steps ``start`` to ``stop`` of ``whole``, going on from ``before``."""
+    part = replace(
+        whole,
+        order=whole.order[start * BATCH : stop * BATCH],
+        hyper={"rate": whole.hyper["rate"][start:stop], "momentum": 0.5},
+        first_step=whole.first_step + start,
+    )
+    return part if before is None else replace(part, params=before.params, state=before.state)
+
+
+def assert_same_bits(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, array in found.items():
+        assert (array.dtype, array.shape, array.tobytes()) == (
+            wanted[name].dtype,
+            wanted[name].shape,
+            wanted[name].tobytes(),
+        )
+
+
+@every_backend
+def test_a_run_in_chunks_gives_the_bits_of_the_whole(backend: str, compiled: dict[str, Executable]) -> None:
+    whole = shortened(feed(), 18)
+    wanted = compiled[backend].run(whole)
+    before, outputs = None, []
+    for start, stop in ((0, 1), (1, 3), (3, 4), (4, 5)):
+        before = compiled[backend].run(chunk(whole, start, stop, before))
+        outputs.append(before.outputs)
+    assert before is not None
+    assert_same_bits(before.params, wanted.params)
+    assert_same_bits(before.state, wanted.state)
+    assert_same_bits({k: np.concatenate([o[k] for o in outputs]) for k in wanted.outputs}, wanted.outputs)
+
+
+@every_backend
+def test_running_again_gives_the_same_bits_and_leaves_the_feed_alone(
+    backend: str, compiled: dict[str, Executable]
+) -> None:
+    given = feed()
+    groups = (given.data, given.params, given.state)
+    copies = [{name: array.copy() for name, array in group.items()} for group in groups]
+    first, second = compiled[backend].run(given), compiled[backend].run(given)
+    for a, b in ((first.params, second.params), (first.state, second.state), (first.outputs, second.outputs)):
+        assert_same_bits(a, b)
+    for group, copy in zip(groups, copies, strict=True):
+        assert_same_bits(dict(group), copy)
+    first.params["w"][:] = 0  # a result belongs to the caller
+    assert_same_bits(second.params, compiled[backend].run(given).params)
+
+
+@every_backend
+def test_threads_may_share_a_compiled_program(backend: str, compiled: dict[str, Executable]) -> None:
+    feeds = [replace(feed(), seed=seed) for seed in range(6)]
+    alone = [compiled[backend].run(item) for item in feeds]
+    with ThreadPoolExecutor(3) as pool:
+        for found, wanted in zip(pool.map(compiled[backend].run, feeds), alone, strict=True):
+            assert_same_bits(found.params, wanted.params)
+
+
+@every_backend
+def test_the_order_chooses_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
+    given = replace(feed(), order=np.array([9, 0, 9, 3], np.int32), hyper={"rate": 0.0, "momentum": 0.0})
+    result = compiled[backend].run(given)
+    assert result.outputs["row"].tolist() == [9, 0, 9, 3]
+    np.testing.assert_array_equal(result.outputs["kept"][0], result.outputs["kept"][2])
+    assert_same_bits(result.params, dict(given.params))
+
+
+@every_backend
+def test_padding_rows_change_nothing(backend: str, compiled: dict[str, Executable]) -> None:
+    """Padded places point at row 0: poisoning it must not be felt by a batch without it."""
+    given = replace(feed(), order=np.array([5, 2, 7], np.int32), hyper={"rate": 0.1, "momentum": 0.5})
+    wanted = compiled[backend].run(given)
+    data = {name: array.copy() for name, array in given.data.items()}
+    for array in data.values():
+        array[0] = 1e6
+    found = compiled[backend].run(replace(given, data=data))
+    assert_same_bits(found.params, wanted.params)
+    assert_same_bits(found.outputs, wanted.outputs)
+    assert wanted.outputs["prediction"].shape == (3,)
+
+
+@every_backend
+def test_the_seed_and_the_step_decide_the_random_numbers(
+    backend: str, compiled: dict[str, Executable]
+) -> None:
+    def masks(**changes: Any) -> np.ndarray:
+        return compiled[backend].run(replace(feed(), **changes)).outputs["kept"]
+
+    base = masks()
+    assert 0.5 < base.mean() < 0.95
+    assert (masks(seed=2**40 + 18) != base).any()
+    assert (masks(seed=17) != base).any()  # the upper half counts
+    assert (masks(first_step=0) != base).any()
+
+
+@every_backend
+def test_a_program_may_have_no_data(backend: str) -> None:
+    w, valid = make_input("w", (2,), "float32"), make_input("valid", (BATCH,), "bool")
+    inputs = (Input("w", "param", w), Input("valid", "valid", valid))
+    program = Program(
+        "count", BATCH, inputs, {"w": w + reduce_sum(convert(valid, "float32"))}, (Output("w", w),)
+    )
+    given = Feed({}, np.arange(6, dtype=np.int32), {"w": np.zeros(2, np.float32)}, {}, {})
+    result = BACKENDS[backend].compile(program).run(given)
+    assert result.params["w"].tolist() == [6, 6]
+    assert result.outputs["w"].tolist() == [[0, 0], [4, 4]]
+
+
+def bad(**changes: Any) -> Feed:
+    """The feed with parts of its tables replaced; None takes an entry out."""
+    given = feed()
+    for kind, change in changes.items():
+        if isinstance(change, dict):
+            table = {**getattr(given, kind), **change}
+            given = replace(given, **{kind: {k: v for k, v in table.items() if v is not None}})
+        else:
+            given = replace(given, **{kind: change})
+    return given
+
+
+@every_backend
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"data": {"x": None}}, r"data 'x': the program takes float32\[4, 3\] per batch, got nothing"),
+        ({"data": {"x": np.zeros((ROWS, FEATURES))}}, r"data 'x': .* got float64\[10, 3\]"),
+        ({"data": {"x": np.zeros((ROWS, 2), np.float32)}}, r"data 'x': .* got float32\[10, 2\]"),
+        ({"data": {"y": np.zeros(9, np.float32)}}, "data 'y' has 9 rows where another has 10"),
+        ({"order": np.array([3, 10])}, "rows outside of 0 to 9"),
+        ({"order": np.array([-1])}, "rows outside of 0 to 9"),
+        ({"order": np.array([], np.int32)}, "at least one row"),
+        ({"params": {"w": None}}, r"parameter 'w': the program takes float32\[3\], got nothing"),
+        ({"params": {"b": np.zeros(1, np.float32)}}, r"parameter 'b': .* got float32\[1\]"),
+        ({"state": {"count": np.array(0)}}, r"state 'count': the program takes int32, got int64\[\]"),
+        ({"hyper": {"momentum": None}}, "hyperparameter 'momentum' is missing"),
+        ({"hyper": {"rate": np.ones(4)}}, r"hyperparameter 'rate' is one number or one per step \(5\)"),
+    ],
+)
+def test_a_bad_feed_is_refused_by_name(
+    backend: str, changes: dict[str, Any], complaint: str, compiled: dict[str, Executable]
+) -> None:
+    with pytest.raises(InputError, match=complaint) as caught:
+        compiled[backend].run(bad(**changes))
+    assert "\n" not in str(caught.value)

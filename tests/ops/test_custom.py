@@ -1,0 +1,102 @@
+"""Custom ops: a function of values as an op, with the chain rule through its body or a rule of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from backends.runners import RUNNERS
+from glassgrad.autodiff.sweeps import gradient, hessian_vector_product, jvp
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import Graph, Value
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import Context, Maybe, constant, make_input
+from glassgrad.passes.clean import clean
+
+X = np.array([-1.5, -0.2, 0.3, 2.0])
+
+
+def run(outputs: Sequence[Value], x: Value, backend: str = "reference") -> list[np.ndarray]:
+    graph = Graph((x,), tuple(outputs))
+    found = RUNNERS[backend](graph, [X])
+    for got, want in zip(RUNNERS[backend](clean(graph), [X]), found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-15)
+    return found
+
+
+def pass_through(
+    ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+) -> Sequence[Maybe]:
+    return cotangents
+
+
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_without_a_rule_the_derivative_is_that_of_the_body(backend: str) -> None:
+    def swish(x: Value) -> Value:
+        """x * sigmoid(x)."""
+        return x * ops.sigmoid(x)
+
+    op = ops.custom_op(swish)
+    assert (op.__name__, op.__doc__) == ("swish", "x * sigmoid(x).")
+    x, v = make_input("x", (4,), "float64"), constant(np.arange(4.0), "float64")
+    results = []
+    for build in (op, swish):
+        total = ops.reduce_sum(build(x))
+        results.append(
+            run([total, *gradient(total, [x]), *hessian_vector_product(total, [x], [v])], x, backend)
+        )
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-14)
+
+
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_a_rule_of_ones_own_replaces_that_of_the_body(backend: str) -> None:
+    rounded = ops.custom_op(ops.floor, derivative=pass_through, name="straight through")
+    x = make_input("x", (4,), "float64")
+    y = rounded(x)
+    one = constant(np.ones(4), "float64")
+    slopes = [*gradient(ops.reduce_sum(y), [x]), *(t for t in jvp([y], [one], [x]) if t is not None)]
+    found = run([y, *slopes], x, backend)
+    assert found[0].tolist() == [-2, -1, 0, 2]
+    assert [slope.tolist() for slope in found[1:]] == [[1] * 4] * 2
+    assert run(gradient(ops.reduce_sum(ops.floor(x)), [x]), x, backend)[0].tolist() == [0] * 4
+
+
+def test_the_rule_is_differentiated_for_the_second_order() -> None:
+    def rule(
+        ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        (ct,) = cotangents
+        assert ct is not None
+        return [ct * 3 * inputs[0] * inputs[0]]
+
+    cube = ops.custom_op(lambda x: x * x * x, derivative=rule)
+    x, v = make_input("x", (4,), "float64"), constant(np.ones(4), "float64")
+    total = ops.reduce_sum(cube(x))
+    first, second = run([*gradient(total, [x]), *hessian_vector_product(total, [x], [v])], x)
+    np.testing.assert_allclose(first, 3 * X**2)
+    np.testing.assert_allclose(second, 6 * X)
+
+
+def test_a_rule_sees_zeros_for_an_output_that_does_not_count() -> None:
+    def rule(
+        ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        first, second = cotangents
+        assert first is not None
+        assert second is not None
+        return [first * 10 + second * 100, None]
+
+    both = ops.custom_op(lambda a, b: [a + b, a * b], derivative=rule)
+    x = make_input("x", (4,), "float64")
+    y, _ = both(x, x * 2)
+    (slope,) = run(gradient(ops.reduce_sum(y), [x]), x)
+    assert slope.tolist() == [10] * 4
+
+
+def test_a_value_from_outside_is_refused() -> None:
+    x, y = make_input("x", (4,), "float64"), make_input("y", (4,), "float64")
+    with pytest.raises(GraphError, match="'y' from outside"):
+        ops.custom_op(lambda a: a + y)(x)

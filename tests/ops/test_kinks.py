@@ -1,0 +1,78 @@
+"""What the derivative is where there is none: the documented choice at each kink and tie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from glassgrad.autodiff.sweeps import gradient, jvp
+from glassgrad.backends.reference import evaluate
+from glassgrad.graph.node import Graph, Value
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import constant, make_input
+
+Build = Callable[..., Value]
+
+
+def slopes(build: Build, *numbers: float) -> list[float]:
+    """The derivatives of ``build`` by each of its scalar arguments, by both sweeps, which must agree."""
+    x = [make_input(f"x{i}", (), "float64") for i in range(len(numbers))]
+    y = build(*x)
+    one, zero = constant(1.0, "float64"), constant(0.0, "float64")
+    backward = evaluate(Graph(tuple(x), tuple(gradient(y, x))), numbers)
+    for i, slope in enumerate(backward):
+        (moved,) = jvp([y], [one if j == i else zero for j in range(len(x))], x)
+        (forward,) = evaluate(Graph(tuple(x), (zero if moved is None else moved,)), numbers)
+        np.testing.assert_array_equal(forward, slope)
+    return [float(slope) for slope in backward]
+
+
+@pytest.mark.parametrize(
+    ("build", "at", "wanted"),
+    [
+        (ops.maximum, (2.0, 2.0), [0.5, 0.5]),
+        (ops.maximum, (2.0, 1.0), [1, 0]),
+        (ops.minimum, (2.0, 2.0), [0.5, 0.5]),
+        (ops.minimum, (2.0, 1.0), [0, 1]),
+        (ops.absolute, (0.0,), [0]),
+        (ops.sign, (0.0,), [0]),
+        (ops.floor, (1.0,), [0]),
+        (lambda x: ops.select(x > 0, x, 0.0), (0.0,), [0]),
+        (ops.power, (0.0, 2.0), [0, 0]),
+        (ops.power, (0.0, 1.0), [1, 0]),
+        (ops.power, (-3.0, 2.0), [-6, 0]),
+        (ops.sqrt, (0.0,), [np.inf]),
+        (ops.log, (0.0,), [np.inf]),
+    ],
+)
+def test_the_slope_at_a_kink(build: Build, at: tuple[float, ...], wanted: list[float]) -> None:
+    assert slopes(build, *at) == wanted
+
+
+def of_array(build: Build, array: list[float]) -> list[float]:
+    x = make_input("x", (len(array),), "float64")
+    (found,) = evaluate(Graph((x,), tuple(gradient(build(x), [x]))), [array])
+    return [float(item) for item in found]
+
+
+def test_equal_maxima_share_the_gradient_evenly() -> None:
+    assert of_array(ops.reduce_max, [1, 3, 3, 0]) == [0, 0.5, 0.5, 0]
+    assert of_array(ops.reduce_min, [1, 0, 3, 0]) == [0, 0.5, 0, 0.5]
+
+
+def test_the_first_of_equal_numbers_is_among_the_largest() -> None:
+    assert of_array(lambda x: ops.reduce_sum(ops.top_k(x, 2)[0]), [1, 3, 3, 3]) == [0, 1, 1, 0]
+
+
+def test_equal_maxima_of_a_window_share_the_gradient() -> None:
+    image = make_input("image", (1, 2, 2, 1), "float64")
+    (slope,) = gradient(ops.reduce_sum(ops.max_pool2d(image, (2, 2))), [image])
+    (found,) = evaluate(Graph((image,), (slope,)), [np.array([5.0, 5.0, 1.0, 5.0]).reshape(1, 2, 2, 1)])
+    np.testing.assert_allclose(found.ravel(), [1 / 3, 1 / 3, 0, 1 / 3])
+
+
+def test_a_number_not_chosen_by_select_has_slope_zero_even_where_its_own_slope_is_infinite() -> None:
+    # The safe form: the bad operand is replaced before the function, not after it.
+    assert slopes(lambda x: ops.select(x > 0, ops.log(ops.select(x > 0, x, 1.0)), 0.0), 0.0) == [0]
