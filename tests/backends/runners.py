@@ -18,8 +18,8 @@ RUNNERS: dict[str, Run] = {"reference": reference.evaluate, "xla": xla.run_graph
 BACKENDS: dict[str, Backend] = {"reference": reference.ReferenceBackend(), "xla": xla.XlaBackend()}
 
 # An elementary function (exp, tanh, erf, a power ...) may be wrong by this many units in the last place on
-# either side. XLA and the native backend use polynomials of their own; the worst measured is about 4.
-FUNCTION_ULPS = 16
+# either side. XLA and the native backend use polynomials of their own; the worst measured is 2.
+FUNCTION_ULPS = 8
 
 
 def tolerance(dtype: Any, terms: int, magnitude: Any) -> Any:

@@ -14,7 +14,8 @@ from backends.runners import BACKENDS, RUNNERS
 from glassgrad.backends import xla
 from glassgrad.ops.op import NO_GRADIENT
 from glassgrad.ops.table import TABLE
-from ops.cases import CASES, DIFFERENTIABLE, EXEMPT, REFUSALS, REFUSES_NOTHING
+from ops.cases import CASES, DIFFERENTIABLE, EXEMPT
+from ops.refusals import REFUSALS, REFUSES_NOTHING
 
 # Pinned, so that a case cannot get lost: change a number only together with the cases.
 OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 178, 85, 95

@@ -12,8 +12,9 @@ from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
 from glassgrad.graph.verify import verify
 from glassgrad.ops.op import TABLE, Op, make_input
-from ops.cases import CASES, DIFFERENTIABLE, REFUSALS, Case, Refusal
+from ops.cases import CASES, DIFFERENTIABLE, Case
 from ops.differences import weighted_sum
+from ops.refusals import REFUSALS, Refusal
 
 COMPARED = [name for name in RUNNERS if name != "reference"]
 every_dtype = pytest.mark.parametrize(

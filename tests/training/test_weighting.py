@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from training.small import blobs, counts, same_bits, surface
 
 import glassgrad as gg
 from glassgrad.data.feed import epoch_order
+from training.small import blobs, counts, same_bits, surface
 
 WHOLE = {"validation": 0, "test": 0}
 EXACT = WHOLE | {"dtype": "float64", "optimizer": "sgd", "learning_rate": 0.5, "epochs": 1}
@@ -75,7 +75,7 @@ def test_a_padded_last_batch_averages_over_its_own_rows():
 
 
 @pytest.mark.parametrize("batch", [16, 20, 33, 64])
-def test_padding_changes_nothing_in_a_network_with_batch_statistics(batch):
+def test_a_last_batch_of_any_length_trains_with_batch_statistics(batch):
     """A batch larger than the data is cut to it; a last batch of any length gives finite statistics."""
     network = gg.Sequential(gg.Dense(4), gg.BatchNorm(), gg.Dense(3))
     run = gg.train(blobs(33), network=network, epochs=2, batch_size=batch, **WHOLE)

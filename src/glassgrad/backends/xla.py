@@ -310,8 +310,8 @@ class XlaExecutable:
             item.name: jax.numpy.zeros((capacity, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        # The number of steps is an argument, so that the loop is never unrolled: with a constant count of one
-        # XLA would merge the step with what is around it, and a run in chunks would differ in its last bits.
+        # The number of steps is an argument, so that the loop stays a loop: XLA takes apart one that is known
+        # to turn once, and may then fuse its step differently; a run in chunks has to keep its bits.
         return jax.lax.fori_loop(0, steps, step, (params, state, empty))  # type: ignore[no-any-return]
 
 

@@ -26,9 +26,7 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line ``argv`` (default: that of the process) and return the exit code."""
     start = process_start() if argv is None else time.perf_counter()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a label that the terminal cannot show is no error
+    _ready_streams()
     with interruptible():
         code, message = _guarded(arguments, start)
         if message is not None:
@@ -76,6 +74,15 @@ def process_start() -> float:
     except (OSError, AttributeError, ValueError, IndexError):
         return LOADED
     return min(LOADED, time.perf_counter() - age)
+
+
+def _ready_streams() -> None:
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by whoever started this process
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a label that the terminal cannot show is no error
 
 
 def _drop_output() -> None:

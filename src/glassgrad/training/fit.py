@@ -100,7 +100,7 @@ def train(
     data: str | Path | Dataset,
     settings: Settings | None = None,
     *,
-    network: Network | None = None,
+    network: Network | Mapping[str, Any] | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | str | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -120,8 +120,10 @@ def train(
     elif options:
         raise InputError("give either settings or options, not both")
     if network is not None:
-        if not isinstance(network, Network):
-            raise InputError(f"network is what Sequential() or functional() gives, not {network!r}")
+        if not isinstance(network, (Network, Mapping)):
+            raise InputError(
+                f"network is what Sequential() or functional() gives, or a document, not {network!r}"
+            )
         settings = replace(settings, network=network)
     if not isinstance(data, (str, Path, Dataset)):
         raise InputError(f"data is a source or a Dataset, not {type(data).__name__}; use from_arrays(X, y)")

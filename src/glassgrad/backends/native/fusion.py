@@ -212,13 +212,18 @@ def _single(node: Node) -> Group:
     name = node.op.name
     if name == "matmul" and len(node.types[0].shape) == 2:
         return Group("product", node.types[0].shape, [node])
-    if getattr(node.op, "elementwise", False) or name in _FUSED:
+    if getattr(node.op, "elementwise", False) or name == "iota" or (name == "one_hot" and _is_wide(node)):
         return Group("rows", canonical(node.types[0].shape), [node])
     if name in _REDUCTIONS:
         group = Group("rows", canonical(node.inputs[0].shape), [node])
         if group.shape and group.kind_of(node) is not None:
             return group
     return Group("single", canonical(node.types[0].shape), [node])
+
+
+def _is_wide(node: Node) -> bool:
+    """A one-hot code of one class has no class axis left to spread along."""
+    return bool(node.attributes["classes"] > 1)
 
 
 def _merge(a: Group, b: Group, vector_bytes: int) -> Group | None:

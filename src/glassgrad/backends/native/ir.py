@@ -50,7 +50,8 @@ def literal(element: str, number: float | int | bool) -> str:
         return f"0x{struct.unpack('>Q', struct.pack('>d', number))[0]:016X}"
     if element == "i1":
         return "true" if number else "false"
-    return str(int(number))
+    whole = int(number)
+    return str(whole - 2**32 if element == "i32" and whole >= 2**31 else whole)
 
 
 class Function:

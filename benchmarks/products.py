@@ -1,0 +1,177 @@
+"""Matrix products of the native backend against NumPy and against the bare multiply-adds, on one thread.
+
+    python benchmarks/products.py [--rounds 7] [--only 32x64x32] [--tiles]
+
+Shapes are m x k x n; a form such as TN says whether A and B are stored transposed. Packing is part of the time.
+Rounds are interleaved and medians printed, because neighbours on a shared machine come and go.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.machine import Library, compile_text, host
+from glassgrad.backends.native.product import Plan, Product, Tile, emit, emit_pack, plan
+
+SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
+    (32, 64, 32, "NN NT TN"),
+    (32, 32, 10, "NN NT TN"),
+    (32, 10, 32, "NT"),
+    (64, 32, 32, "TN"),
+    (32, 64, 64, "NN NT TN"),
+    (1, 64, 64, "NN"),
+    (64, 784, 128, "NN NT TN"),
+    (784, 64, 128, "TN"),
+    (128, 784, 512, "NN"),
+    (128, 512, 512, "NN NT"),
+    (512, 128, 512, "TN"),
+    (512, 1024, 1024, "NN NT TN"),
+    (1024, 512, 1024, "TN"),
+    (10000, 4, 32, "NN"),
+    (10000, 32, 16, "NN"),
+    (4, 10000, 32, "TN"),
+    (32, 10000, 16, "TN"),
+    (32, 64, 1, "NN"),
+]
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy on a cache line, with a readable line behind it."""
+    raw = np.zeros(values.nbytes + 128, np.uint8)
+    start = -raw.ctypes.data % 64
+    copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
+
+
+def storing(f: Function, c: Reg, n: int) -> Callable[[Tile], None]:
+    """The plainest epilogue: store the tile."""
+
+    def finish(tile: Tile) -> None:
+        for i, values in enumerate(tile.values):
+            row = f.at(c, "float", f.add(f.mul(f.add(tile.row, i), n), tile.column))
+            for (offset, _, mask), value in zip(tile.vectors, values, strict=True):
+                if mask is None:
+                    f.store(value, f.at(row, "float", offset))
+                else:
+                    f.masked_store(value, f.at(row, "float", offset), mask)
+
+    return finish
+
+
+class Native:
+    """One compiled product, called many times from inside the compiled code."""
+
+    def __init__(self, chosen: Plan, a: np.ndarray, b: np.ndarray) -> None:
+        product = chosen.product
+        f = Function("once", [("ptr noalias", name) for name in "abcs"], attributes="noinline")
+        registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
+        emit_pack(f, chosen, registers[0], registers[1], registers[3])
+        emit(f, chosen, registers[0], registers[1], registers[3], storing(f, registers[2], product.n))
+        g = Function("many", [("ptr", name) for name in "abcs"] + [("i64", "times")])
+        with g.loop(Reg("%times", "i64")):
+            g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")
+        start = time.perf_counter()
+        text = "\n".join([f.text(), g.text(), *sorted(f.declared)])
+        code = compile_text(text, host())
+        self.milliseconds = (time.perf_counter() - start) * 1000
+        self.library = Library(code)
+        self.call = self.library.function("many", 5)
+        self.c = aligned(np.zeros((product.m, product.n), np.float32))
+        self.arrays = [aligned(a), aligned(b), self.c, aligned(np.zeros(chosen.scratch_bytes + 64, np.uint8))]
+
+    def run(self, times: int) -> None:
+        self.call(*[array.ctypes.data for array in self.arrays], times)
+
+
+class Peak:
+    """Independent multiply-adds in registers: what the machine can do at most."""
+
+    accumulators, turns = 24, 1000
+
+    def __init__(self) -> None:
+        lanes = host().vector_bytes // 4
+        self.flops = 2 * lanes * self.accumulators * self.turns
+        f = Function("peak", [("ptr", "x"), ("i64", "times")])
+        kind = vector("float", lanes)
+        x = Reg("%x", "ptr")
+        count = f.mul(Reg("%times", "i64"), self.turns)
+        start = [f.load(kind, f.at(x, "float", i * lanes)) for i in range(self.accumulators)]
+        factor, term = f.load(kind, x), f.load(kind, x)
+        with f.loop_with(start, count) as (_, sums):
+            sums[:] = [f.muladd(item, factor, term) for item in sums]
+        for i, item in enumerate(sums):
+            f.store(item, f.at(x, "float", i * lanes))
+        self.library = Library(compile_text(f.text(), host()))
+        self.call = self.library.function("peak", 2)
+        self.data = aligned(np.zeros(self.accumulators * lanes, np.float32))
+
+    def run(self, times: int) -> None:
+        self.call(self.data.ctypes.data, times)
+
+
+def seconds(run: Callable[[int], None], times: int) -> float:
+    """Seconds of one of ``times`` calls."""
+    start = time.perf_counter()
+    run(times)
+    return (time.perf_counter() - start) / times
+
+
+def repeated(once: Callable[[], object]) -> Callable[[int], None]:
+    def run(times: int) -> None:
+        for _ in range(times):
+            once()
+
+    return run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", default="", help="a part of a shape or form")
+    parser.add_argument("--plans", action="store_true", help="print the plan of each product")
+    options = parser.parse_args()
+    random = np.random.default_rng(0)
+    peak = Peak()
+    print(f"{'shape':>16} form  native   NumPy    peak  of peak  of NumPy  compile    (GFLOP/s, medians)")
+    for m, k, n, forms in SHAPES:
+        for form in forms.split():
+            name = f"{m}x{k}x{n} {form}"
+            if options.only not in name:
+                continue
+            left, right = random.standard_normal((2, max(m, k, n) ** 2)).astype(np.float32)
+            a = left[: m * k].reshape((k, m) if form[0] == "T" else (m, k))
+            b = right[: n * k].reshape((n, k) if form[1] == "T" else (k, n))
+            x, y = (a.T if form[0] == "T" else a), (b.T if form[1] == "T" else b)
+            chosen = plan(Product(m, n, k, "float", form[0] == "T", form[1] == "T"), host().vector_bytes)
+            native = Native(chosen, a, b)
+            native.run(1)
+            out = np.matmul(x, y)
+            limit = k * np.finfo(np.float32).eps * (np.abs(x) @ np.abs(y))
+            assert (np.abs(native.c - out) <= 2 * limit).all(), name
+            flops = 2 * m * n * k
+            times = max(1, round(20e-3 * 80e9 / flops / 4))
+            numpy_run = repeated(lambda x=x, y=y, out=out: np.matmul(x, y, out=out))
+            runs = [(native.run, times, flops), (numpy_run, max(1, times // 4), flops), (peak.run, 100, peak.flops)]
+            rates = [[work / seconds(run, count) / 1e9 for run, count, work in runs] for _ in range(options.rounds)]
+            ours, theirs, most = (statistics.median(column) for column in zip(*rates, strict=True))
+            print(
+                f"{m:>6}x{k}x{n}".rjust(16) + f"  {form} {ours:7.1f} {theirs:7.1f} {most:7.1f}  "
+                f"{ours / most:6.0%}   {ours / theirs:6.2f}x  {native.milliseconds:5.1f} ms"
+            )
+            if options.plans:
+                print(f"{'':16}  {chosen}")
+
+
+if __name__ == "__main__":
+    main()

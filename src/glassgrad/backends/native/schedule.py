@@ -1,0 +1,295 @@
+"""Stage 2, the plan: which kernels run, in which order, and where each value lies.
+
+A schedule is a list of items: a kernel, copies between buffers, or a loop (the body of a scan) of items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from glassgrad.backends.native.elements import SIZE
+from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
+from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
+from glassgrad.backends.native.prepare import prepare
+from glassgrad.common.errors import GraphError
+from glassgrad.graph.node import Graph, Node, Type, Value
+
+
+@dataclass(eq=False)
+class Work:
+    """A kernel to be emitted: a group, and the values that it leaves in memory."""
+
+    group: Group
+    outputs: list[Value]
+
+
+@dataclass(frozen=True, eq=False)
+class Copy:
+    """``size`` bytes from one buffer to another; strides (bytes per turn) count the turns of the loop around."""
+
+    target: Buffer
+    source: Buffer
+    size: int
+    target_stride: int = 0
+    source_stride: int = 0
+
+
+@dataclass(eq=False)
+class Loop:
+    """The body of a scan: its items, ``length`` times."""
+
+    length: int
+    backwards: bool
+    items: list[Item] = field(default_factory=list)
+
+
+Item = Work | Copy | Loop
+
+
+@dataclass(eq=False)
+class Schedule:
+    """Everything that code is made from: items, buffers by value, and the size of the arena."""
+
+    graph: Graph
+    items: list[Item]
+    buffers: dict[Value, Buffer]
+    constants: dict[Value, Buffer]
+    outputs: list[Buffer]
+    size: int
+    scratch: Buffer | None = None
+    groups: list[Group] = field(default_factory=list)
+
+    def buffer(self, value: Value) -> Buffer:
+        """Where ``value`` lies."""
+        return self.buffers[memory_of(value)]
+
+
+Supported = Callable[[Node], bool]
+
+
+class _Builder:
+    def __init__(self, vector_bytes: int, supported: Supported) -> None:
+        self.vector_bytes = vector_bytes
+        self.supported = supported
+        self.buffers: dict[Value, Buffer] = {}
+        self.constants: dict[Value, Buffer] = {}
+        self.extra: list[Buffer] = []
+        self.groups: list[Group] = []
+
+    def region(self, graph: Graph, in_place: dict[Value, Value]) -> list[Item]:
+        """The items of ``graph``, whose inputs have buffers. ``in_place``: results that replace an input."""
+        groups = form_groups(graph, self.vector_bytes)
+        self._check(groups)
+        groups = self._order(groups, in_place)
+        self.groups += groups
+        wanted = {memory_of(value) for value in graph.outputs}
+        for group in groups:
+            for node in group.nodes:
+                # Operands of products are read past transposes, everything else past what is virtual.
+                wanted.update(memory_of(value) for value in self._sources(node))
+        items: list[Item] = []
+        for group in groups:
+            for node in group.nodes:
+                for value in node.inputs:
+                    self._constant(value)
+            outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
+            for value in outputs:
+                replaced = in_place.get(value)
+                self.buffers[value] = self.buffers[replaced] if replaced is not None else Buffer(value.type)
+            if group.nodes[0].op.name == "scan":
+                items += self._scan(group.nodes[0])
+            else:
+                items.append(Work(group, outputs))
+        for value in graph.outputs:
+            self._constant(value)
+        return items
+
+    def _constant(self, value: Value) -> None:
+        value = memory_of(operand(value)[0])
+        if value.node.op.name == "constant" and value not in self.buffers:
+            self.buffers[value] = self.constants[value] = Buffer(value.type, lasting=True)
+
+    @staticmethod
+    def _sources(node: Node) -> list[Value]:
+        from_memory = []
+        for value in reads(node):
+            from_memory.append(value)
+            while value.node.op.name in ("broadcast", "reshape"):
+                value = value.node.inputs[0]
+                from_memory.append(value)
+        return from_memory
+
+    def _check(self, groups: Sequence[Group]) -> None:
+        for group in groups:
+            for node in group.nodes:
+                if not self.supported(node):
+                    raise GraphError(f"the native backend has no lowering for op {node.op.name!r}")
+
+    def _order(self, groups: list[Group], in_place: dict[Value, Value]) -> list[Group]:
+        """Put readers of an old value before the group that replaces it; give up where that cannot be."""
+        home = {value: group for group in groups for node in group.nodes for value in node.outputs}
+        readers: dict[Value, list[tuple[Group, Node]]] = {}
+        for group in groups:
+            for node in group.nodes:
+                for value in self._sources(node):
+                    readers.setdefault(memory_of(value), []).append((group, node))
+        extra: list[tuple[Group, Group]] = []
+        for new, old in list(in_place.items()):
+            group = home.get(new)
+            pairs = [(reader, group) for reader, _ in readers.get(old, []) if reader is not group]
+            if group is None or not self._may_replace(group, new, old, readers.get(old, [])):
+                del in_place[new]
+                continue
+            try:
+                sort_groups(groups, [*extra, *((r, g) for r, g in pairs if g is not None)])
+            except ValueError:
+                del in_place[new]
+                continue
+            extra += [(r, g) for r, g in pairs if g is not None]
+        return sort_groups(groups, extra)
+
+    @staticmethod
+    def _may_replace(group: Group, new: Value, old: Value, readers: list[tuple[Group, Node]]) -> bool:
+        """Whether ``group`` reads ``old`` at most element by element where it writes ``new``."""
+        if group.kind == "single" or group.kind_of(new.node) != "m" or old.type != new.type:
+            return False
+        inside = [node for reader, node in readers if reader is group]
+        return all(
+            node.op.name != "matmul"
+            and all(v.shape == new.shape for v in node.inputs if memory_of(v) is old)
+            and group.kind_of(node) == "m"
+            and not any(v.node.op.name in ("broadcast", "reshape") and memory_of(v) is old for v in node.inputs)
+            for node in inside
+        )
+
+    # --- scan ------------------------------------------------------------------------------------------
+
+    def _scan(self, node: Node) -> list[Item]:
+        a, (body,) = node.attributes, node.regions
+        carries, sequences = a["carries"], a["sequences"]
+        body = prepare(body)
+        given = [self.buffers[memory_of(value)] for value in node.inputs]
+        for value, buffer in zip(body.inputs[carries + sequences :], given[carries + sequences :], strict=True):
+            self.buffers[value] = buffer
+        inner = [self._new(value) for value in body.inputs[: carries + sequences]]
+        loop = Loop(a["length"], a["backwards"])
+        before: list[Item] = [
+            Copy(target, source, target.size) for target, source in zip(inner[:carries], given, strict=False)
+        ]
+        for target, source in zip(inner[carries:], given[carries : carries + sequences], strict=True):
+            loop.items.append(Copy(target, source, target.size, source_stride=target.size))
+        results = len(body.outputs) - carries
+        places = [self.buffers.get(value) for value in node.outputs]
+        history = places[carries + results :]
+        for place, source in zip(history, inner[:carries], strict=True):
+            if place is not None:
+                loop.items.append(Copy(place, source, source.size, target_stride=source.size))
+        loop.items += self.region(body, {})
+        made = [self.buffers[memory_of(value)] for value in body.outputs]
+        for place, source in zip(places[carries : carries + results], made[carries:], strict=True):
+            if place is not None:
+                loop.items.append(Copy(place, source, source.size, target_stride=source.size))
+        # All carries are read before any is replaced: one may be handed on as another.
+        parked = [Buffer(item.type) for item in made[:carries]]
+        self.extra += parked
+        loop.items += [Copy(park, source, source.size) for park, source in zip(parked, made, strict=False)]
+        loop.items += [Copy(target, park, park.size) for target, park in zip(inner, parked, strict=False)]
+        after: list[Item] = [
+            Copy(place, source, source.size)
+            for place, source in zip(places[:carries], inner, strict=False)
+            if place is not None
+        ]
+        return [*before, loop, *after]
+
+    def _new(self, value: Value) -> Buffer:
+        self.buffers[value] = Buffer(value.type)
+        return self.buffers[value]
+
+
+def make_schedule(
+    graph: Graph,
+    lasting: Sequence[bool],
+    updates: Sequence[tuple[int, int]],
+    vector_bytes: int,
+    supported: Supported,
+    scratch_bytes: Callable[[Group], int],
+) -> Schedule:
+    """The schedule of ``graph``.
+
+    ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
+    (output, input) of which the output replaces the input at the end of the step.
+    """
+    prepared = prepare(graph)
+    builder = _Builder(vector_bytes, supported)
+    for value, keep in zip(prepared.inputs, lasting, strict=True):
+        builder.buffers[value] = Buffer(value.type, lasting=keep)
+    in_place = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
+    items = builder.region(prepared, in_place)
+    outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
+    ends: list[Item] = []
+    for output, given in updates:
+        target = builder.buffers[prepared.inputs[given]]
+        if outputs[output] is not target:
+            ends.append(Copy(target, outputs[output], target.size))
+    items += ends
+    scratch_size = max((scratch_bytes(work.group) for work in works(items)), default=0)
+    scratch = None
+    if scratch_size:
+        scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
+        builder.extra.append(scratch)
+    _live(items, builder, outputs)
+    size = place_buffers(dict.fromkeys([*builder.buffers.values(), *builder.extra]))
+    return Schedule(
+        prepared, items, builder.buffers, builder.constants, outputs, size, scratch, builder.groups
+    )
+
+
+def works(items: Sequence[Item]) -> Iterator[Work]:
+    """Every kernel, loops included."""
+    for item in items:
+        if isinstance(item, Loop):
+            yield from works(item.items)
+        elif isinstance(item, Work):
+            yield item
+
+
+def _live(items: list[Item], builder: _Builder, outputs: Sequence[Buffer]) -> None:
+    """Mark from when to when each buffer holds something; a loop holds all it touches while it lasts."""
+    position = 0
+
+    def visit(item: Item) -> set[Buffer]:
+        nonlocal position
+        position += 1
+        if isinstance(item, Copy):
+            touched = {item.target, item.source}
+        elif isinstance(item, Work):
+            touched = {builder.buffers[value] for value in item.outputs}
+            for node in item.group.nodes:
+                for value in builder._sources(node):
+                    buffer = builder.buffers.get(memory_of(value))
+                    if buffer is not None:
+                        touched.add(buffer)
+        else:
+            start = position
+            touched = set()
+            for inner in item.items:
+                touched |= visit(inner)
+            for buffer in touched:
+                buffer.touch(start, position)
+        for buffer in touched:
+            buffer.touch(position, position)
+        return touched
+
+    for value in builder.buffers:  # inputs are filled before the first item
+        if value.node.op.name == "input":
+            builder.buffers[value].touch(0, 0)
+    for item in items:
+        visit(item)
+    for buffer in outputs:  # and outputs are read after the last one
+        buffer.touch(position, position)
+
+
+def element_size(value: Value) -> int:
+    """Bytes of one element."""
+    return SIZE[value.dtype]

@@ -1,0 +1,146 @@
+"""Ctrl-C: what is trained is kept, whole; where nothing is, nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli.running import blobs, call, left, start, tensors, train
+
+from glassgrad.data import sources
+from glassgrad.files import run_folder
+from glassgrad.training import fit
+from glassgrad.training.model import load_model
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data set, in a current folder with nothing else."""
+    monkeypatch.chdir(tmp_path)
+    return blobs(tmp_path / "blobs.npz")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_is_kept(data: Path, number: signal.Signals) -> None:
+    process = start("train", data, "--backend", "reference", "--epochs", 1_000_000, "--out", "run", "--json")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("epoch 3/"):
+            break
+    process.send_signal(number)
+    process.send_signal(signal.SIGINT)  # a second one changes nothing
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    last = err.splitlines()[-1]
+    assert last.startswith("glassgrad: run: stopped in epoch")
+    found = json.loads(out)
+    assert (found["status"], found["error"]) == ("interrupted", last.removeprefix("glassgrad: "))
+    assert found["epochs"] >= 3
+    assert load_model("run").training["status"] == "interrupted"
+    assert len(run_folder.read_history(Path("run"))) == found["epochs"]
+    assert left(data.parent) == [
+        "blobs.npz",
+        "run",
+        "run/config.json",
+        "run/history.csv",
+        "run/model.safetensors",
+    ]
+
+
+def test_before_the_first_epoch_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: object, *_: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    for place in ("_epoch", "_compile"):
+        with monkeypatch.context() as patch:
+            patch.setattr(fit._Fit, place, interrupted)
+            done = train(data, "--out", "run", "--json")
+        assert done.code == 130
+        assert done.err == "glassgrad: stopped; nothing is kept\n"
+        assert done.json == {"error": "stopped; nothing is kept", "exit_code": 130}
+        assert left(data.parent) == ["blobs.npz"]
+
+
+def test_while_reading_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sources.BUILT_IN, "digits", lambda: signal.raise_signal(signal.SIGTERM))
+    done = train("digits")
+    assert (done.code, done.err) == (130, "glassgrad: stopped; nothing is kept\n")
+    assert left(data.parent) == ["blobs.npz"]
+
+
+def test_while_measuring_the_run_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finite_only, calls = fit._finite_only, []
+
+    def interrupted(metrics: Any) -> Any:
+        calls.append(1)
+        signal.raise_signal(signal.SIGINT)
+        return finite_only(metrics)
+
+    monkeypatch.setattr(fit, "_finite_only", interrupted)
+    done = train(data, "--out", "run", "--json")
+    assert len(calls) > 1
+    assert (done.code, done.json["status"], done.json["epochs"]) == (130, "interrupted", 2)
+    assert load_model("run")
+
+
+def test_while_saving_the_run_is_saved_whole(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert train(data, "--out", "quiet").code == 0
+    write = run_folder.write_new
+
+    def interrupted(path: Path, content: bytes) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(path, content)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(run_folder, "write_new", interrupted)
+    assert train(data, "--out", "run").code == 0
+    assert tensors("run") == tensors("quiet")
+
+
+def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts, calls = fit._Fit._counts, []
+
+    def losing(self: Any, part: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 2:
+            try:
+                signal.raise_signal(signal.SIGINT)
+            except KeyboardInterrupt:
+                pass  # as a callback inside some library would
+        return counts(self, part)
+
+    monkeypatch.setattr(fit._Fit, "_counts", losing)
+    done = train(data, "--out", "run", "--epochs", 50, "--json")
+    assert (done.code, done.json["status"]) == (130, "interrupted")
+    assert done.json["epochs"] < 3
+
+
+def test_handlers_are_put_back(data: Path) -> None:
+    def mine(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGINT, mine)
+    try:
+        assert call("train", "nope").code == 2
+        assert signal.getsignal(signal.SIGINT) is mine
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_ignored_signal_stays_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    finite_only = fit._finite_only
+
+    def interrupted(metrics: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return finite_only(metrics)
+
+    monkeypatch.setattr(fit, "_finite_only", interrupted)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert train(data, "--out", "run").code == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
