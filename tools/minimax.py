@@ -8,6 +8,7 @@ error are the next reference. Needs mpmath, which Glassgrad itself does not.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from mpmath import mp, mpf
 
@@ -23,9 +24,16 @@ def horner(coefficients: Sequence[mpf], x: mpf) -> mpf:
     return total
 
 
+def weighted_error(goal: Real, weight: Real, p: Sequence[mpf], q: Sequence[mpf], x: mpf) -> mpf:
+    """How far P/Q is from ``goal`` at ``x``."""
+    return weight(x) * (horner(p, x) / horner(q, x) - goal(x))
+
+
 def extrema(error: Real, low: mpf, high: mpf, count: int) -> list[mpf]:
     """The point of largest error between each two sign changes: ``count`` of them, else ValueError."""
-    grid = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / (40 * count)) for i in range(40 * count + 1)]
+    grid = [
+        (low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / (40 * count)) for i in range(40 * count + 1)
+    ]
     runs: list[list[tuple[mpf, mpf]]] = []
     for x in grid:
         e = error(x)
@@ -54,15 +62,118 @@ def minimax(
             for i, x in enumerate(points):
                 sign = (-1) ** i / weight(x)
                 target = goal(x) + sign * level
-                rows.append([x**j for j in range(degree + 1)] + [-target * x**j for j in range(1, below + 1)]
-                            + [-sign * (1 + x * horner(q, x))])
+                rows.append(
+                    [x**j for j in range(degree + 1)]
+                    + [-target * x**j for j in range(1, below + 1)]
+                    + [-sign * (1 + x * horner(q, x))]
+                )
                 right.append(target - sign * level * (1 + x * horner(q, x)))
             found = list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
             p, q, old, level = found[: degree + 1], found[degree + 1 : -1], level, found[-1]
             if abs(level - old) < abs(level) * mpf("1e-12"):
                 break
-        points = extrema(lambda x: weight(x) * (horner(p, x) / horner([mpf(1), *q], x) - goal(x)), low, high, count)
-        errors = [abs(weight(x) * (horner(p, x) / horner([mpf(1), *q], x) - goal(x))) for x in points]
+        error = partial(weighted_error, goal, weight, p, [mpf(1), *q])
+        points = extrema(error, low, high, count)
+        errors = [abs(error(x)) for x in points]
         if max(errors) < min(errors) * mpf("1.01"):
             break
     return p, [mpf(1), *q], max(errors)
+
+
+def without_zero(function: Real, at_zero: mpf) -> Real:
+    """``function`` with its limit at 0, where the quotient that defines it has none."""
+    return lambda x: function(x) if abs(x) > mpf("1e-12") else at_zero
+
+
+exp_tail = without_zero(lambda r: (mp.exp(r) - 1 - r) / r**2, mpf(1) / 2)
+log_tail = without_zero(lambda v: (mp.log1p(v) - v + v * v / 2) / v**3, mpf(1) / 3)
+atanh = without_zero(lambda z: mp.atanh(mp.sqrt(z)) / mp.sqrt(z), mpf(1))
+atanh_tail = without_zero(lambda z: 2 * (atanh(z) - 1) / z, mpf(2) / 3)
+atanh_tail2 = without_zero(lambda z: (atanh_tail(z) - mpf(2) / 3) / z, mpf(2) / 5)
+sin_tail = without_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, mpf(-1) / 6)
+cos_tail = without_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, mpf(1) / 24)
+tanh = without_zero(lambda z: mp.tanh(mp.sqrt(z)) / mp.sqrt(z), mpf(1))
+erf = without_zero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), 2 / mp.sqrt(mp.pi))
+LN2, TINY = mp.log(2), mpf("1e-5")
+LOW, HIGH = mp.sqrt(mpf("0.5")) - 1, mp.sqrt(2) - 1
+SQUARE = (HIGH / (2 + HIGH)) ** 2  # of v / (2 + v), the argument of atanh
+
+# name: (goal, weight that makes the error relative to the whole function, low, high, {element: degrees}).
+FITS = {
+    "exp": (
+        exp_tail,
+        lambda r: r * r / mp.exp(r) + TINY**6,
+        -LN2 / 2,
+        LN2 / 2,
+        {"float": (4,), "double": (9,)},
+    ),
+    "log": (log_tail, lambda v: abs(v**3 / mp.log1p(v)) if v else TINY**6, LOW, HIGH, {"float": (7,)}),
+    "atanh": (atanh_tail, lambda z: z / atanh(z), TINY, SQUARE, {"double": (6,)}),
+    "atanh2": (atanh_tail2, lambda z: z * z / atanh(z), TINY, SQUARE, {"double": (6,)}),
+    "sin": (
+        sin_tail,
+        lambda z: z / (1 + z * sin_tail(z)),
+        TINY,
+        (mp.pi / 4) ** 2,
+        {"float": (2,), "double": (5,)},
+    ),
+    "cos": (
+        cos_tail,
+        lambda z: z * z / mp.cos(mp.sqrt(z)),
+        TINY,
+        (mp.pi / 4) ** 2,
+        {"float": (2,), "double": (5,)},
+    ),
+    "tanh float": (tanh, lambda z: 1 / tanh(z), 0, 9.02**2, {"float": (4, 5)}),
+    "tanh double": (tanh, lambda z: 1 / tanh(z), 0, 19.07**2, {"double": (10, 10)}),
+    "erf float": (erf, lambda z: 1 / erf(z), 0, 3.93**2, {"float": (5, 5)}),
+    "erf double": (erf, lambda z: 1 / erf(z), 0, 1, {"double": (5, 5)}),
+    "erfcx": (
+        lambda x: mp.erfc(x) * mp.exp(x * x),
+        lambda x: mp.exp(-x * x) / mp.erf(x),
+        1,
+        6,
+        {"double": (5, 6)},
+    ),
+}
+
+
+def pieces(value: mpf, bits: Sequence[int]) -> list[mpf]:
+    """``value`` as a sum of numbers, the first of so many bits each, and the remainder."""
+    parts = []
+    for count in bits:
+        unit = mpf(2) ** (mp.floor(mp.log(abs(value), 2)) + 1 - count)
+        parts.append(mp.floor(value / unit) * unit)
+        value -= parts[-1]
+    return [*parts, value]
+
+
+def show(name: str, element: str, values: Sequence[mpf], note: str = "") -> None:
+    """One line of the table, with as many digits as ``element`` needs."""
+    digits = 9 if element == "float" else 17
+    print(f"{name} {element}{note}: ({', '.join(f'{float(v):.{digits}g}' for v in values)})")
+
+
+def main() -> None:
+    """Print every constant of the table."""
+    for name, (goal, weight, low, high, degrees) in FITS.items():
+        for element, degree in degrees.items():
+            p, q, error = minimax(goal, weight, low, high, *degree)
+            show(name, element, p, f" (relative error 2^{float(mp.log(error, 2)):.1f})")
+            if len(q) > 1:
+                show(f"{name} denominator", element, q)
+    show("ln 2", "float", pieces(LN2, [16]))
+    show("ln 2", "double", pieces(LN2, [42]))
+    show("pi / 2, for float", "double", pieces(mp.pi / 2, [33]))
+    show("pi / 2", "double", pieces(mp.pi / 2, [33, 33, 33]))
+    show("2 / 3", "double", pieces(mpf(2) / 3, [53]))
+    mp.dps = 400
+    turns = int(mp.floor(mpf(2) ** 1216 / (2 * mp.pi)))
+    print(
+        "1 / (2 pi), after 64 zero bits:",
+        ", ".join(f"0x{turns >> s & 2**64 - 1:016X}" for s in range(1152, -1, -64)),
+    )
+
+
+if __name__ == "__main__":
+    main()

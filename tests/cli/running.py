@@ -71,7 +71,7 @@ def left(folder: Path) -> list[str]:
 
 
 def blobs(path: Path, rows: int = 60, classes: int = 3, **changes: Any) -> Path:
-    """An archive of ``classes`` clouds of points in four columns; ``changes`` replace arrays (None: leave out)."""
+    """An archive of ``classes`` clouds of points; ``changes`` replace its arrays (None: leave out)."""
     generator = np.random.default_rng(0)
     y = np.arange(rows) % classes
     X = generator.normal(size=(rows, 4)) + 3 * y[:, np.newaxis]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cli.running import blobs, call, left, start, tensors, train
 
+from cli.running import blobs, call, left, start, tensors, train
 from glassgrad.data import sources
 from glassgrad.files import run_folder
 from glassgrad.training import fit
@@ -107,10 +108,8 @@ def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: p
     def losing(self: Any, part: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
-            try:
+            with contextlib.suppress(KeyboardInterrupt):  # as a callback inside some library would
                 signal.raise_signal(signal.SIGINT)
-            except KeyboardInterrupt:
-                pass  # as a callback inside some library would
         return counts(self, part)
 
     monkeypatch.setattr(fit._Fit, "_counts", losing)

@@ -6,14 +6,16 @@ import errno
 import json
 import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from cli.running import blobs, call, left, refused, start, train
 
+from cli.running import blobs, call, left, refused, start, train
 from glassgrad.data import sources
 from glassgrad.files import run_folder
 from glassgrad.files.model_file import read_model
@@ -39,7 +41,7 @@ def model(data: Path) -> Path:
     return Path("model")
 
 
-# --- the command line itself ---------------------------------------------------------------------------------
+# --- the command line itself --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,7 +158,7 @@ def test_more_memory_than_there_is(data: Path) -> None:
     assert left(data.parent) == ["blobs.npz"]
 
 
-# --- sources -------------------------------------------------------------------------------------------------
+# --- sources ------------------------------------------------------------------------------------------------
 
 Maker = Callable[[Path], Any]
 
@@ -240,7 +242,7 @@ def test_rows_that_do_not_suit_a_model(model: Path, changes: dict[str, Any], wor
     assert (done.code == 0) == ("X" not in changes)
 
 
-# --- models --------------------------------------------------------------------------------------------------
+# --- models -------------------------------------------------------------------------------------------------
 
 
 def newer(path: Path) -> None:
@@ -280,7 +282,7 @@ def test_a_model_of_another_shape(model: Path) -> None:
     assert not Path("run").exists()
 
 
-# --- outputs -------------------------------------------------------------------------------------------------
+# --- outputs ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("out", ["file", "file/run", "full", "/proc/run"])
@@ -326,7 +328,7 @@ def test_predictions_that_cannot_be_written(model: Path, out: str) -> None:
     assert left(Path()) == before
 
 
-# --- network files -------------------------------------------------------------------------------------------
+# --- network files ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -364,10 +366,16 @@ def test_network_files_that_are_no_text(data: Path) -> None:
 
 def test_a_network_that_ends_in_the_wrong_shape(data: Path) -> None:
     Path("net.toml").write_text('[[layers]]\ntype = "dense"\nname = "end"\nunits = 7\n')
-    refused(call("train", data, "--network", "net.toml", "--backend", "reference"), "[7]", "[3]")
+    refused(
+        call("train", data, "--network", "net.toml", "--backend", "reference"),
+        "net.toml",
+        "end",
+        "[7]",
+        "[3]",
+    )
 
 
-# --- JSON, pipes, bugs ---------------------------------------------------------------------------------------
+# --- JSON, pipes, bugs --------------------------------------------------------------------------------------
 
 
 def test_a_refusal_is_json_too(here: Path) -> None:
@@ -407,18 +415,12 @@ def test_a_full_standard_output(model: Path) -> None:
 
 
 def test_closed_outputs_do_not_stop_a_run(data: Path) -> None:
-    import subprocess
-    import sys
-
     command = '"$0" -m glassgrad train blobs.npz --backend reference --epochs 1 --out run >&- 2>&-'
     assert subprocess.run(["/bin/sh", "-c", command, sys.executable], check=False).returncode == 0
     assert read_model(Path("run/model.safetensors"))
 
 
 def test_help_and_version_load_nothing_heavy() -> None:
-    import subprocess
-    import sys
-
     heavy = ["numpy", "rich", "safetensors", "llvmlite", "jax"]
     script = (
         "import sys, json; from glassgrad.cli.main import run\n"

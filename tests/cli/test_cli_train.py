@@ -1,4 +1,4 @@
-"""``glassgrad train``: options, the run folder, what is printed, and that the same seed gives the same bits."""
+"""``glassgrad train``: options, the run folder, what is printed, and the same bits from the same seed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.running import blobs, call, left, refused, start, tensors, train
 
+from cli.running import blobs, call, left, refused, start, tensors, train
 from glassgrad.common.errors import InputError
 from glassgrad.files.model_file import read_model
 from glassgrad.files.run_folder import read_config, read_history
@@ -68,7 +68,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     return found
 
 
-# --- options -------------------------------------------------------------------------------------------------
+# --- options ------------------------------------------------------------------------------------------------
 
 OPTIONS: list[tuple[str, Any, list[str]]] = [
     ("layers", (5, 3), ["--layers", "5,3"]),
@@ -127,7 +127,7 @@ def test_a_network_file_reaches_the_settings(data: Path, asked: list[Settings]) 
     assert asked[0].network["layers"][2]["inputs"] == ["wide", "dense_2"]
 
 
-# --- what comes out ------------------------------------------------------------------------------------------
+# --- what comes out -----------------------------------------------------------------------------------------
 
 
 def test_a_run_is_told_in_a_table_and_lies_in_its_folder(data: Path) -> None:
@@ -235,7 +235,7 @@ def test_california_housing_is_told_in_its_own_units(tmp_path: Path) -> None:
     assert "r2" in call("evaluate", tmp_path / "run", source).out
 
 
-# --- networks and weights ------------------------------------------------------------------------------------
+# --- networks and weights -----------------------------------------------------------------------------------
 
 
 def test_a_residual_network_from_toml(data: Path) -> None:
@@ -275,7 +275,7 @@ def test_init_from_without_training_is_a_copy(data: Path) -> None:
     assert tensors("first") == tensors("copy")
 
 
-# --- divergence ----------------------------------------------------------------------------------------------
+# --- divergence ---------------------------------------------------------------------------------------------
 
 WILD = ("--learning-rate", "1e6", "--optimizer", "sgd", "--scaling", "none", "--backend", "reference")
 

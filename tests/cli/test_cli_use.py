@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cli.running import blobs, call, train
 
+from cli.running import blobs, call, train
 from glassgrad.cli.networks import read_network, to_toml
 from glassgrad.cli.output import show, table
 from glassgrad.nn.layer import LAYERS
@@ -34,7 +34,7 @@ def read(text: str) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-# --- evaluate ------------------------------------------------------------------------------------------------
+# --- evaluate -----------------------------------------------------------------------------------------------
 
 
 def test_evaluate_takes_all_rows(model: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_source_with_a_test_part_is_used_by_that_part(
     assert len(rows) == 7
 
 
-# --- predict -------------------------------------------------------------------------------------------------
+# --- predict ------------------------------------------------------------------------------------------------
 
 
 def test_predict_gives_labels_and_probabilities(model: Path) -> None:
@@ -135,7 +135,7 @@ def test_quantities_come_in_their_own_units(
     assert abs(found.mean() - 1e6) < 2000
 
 
-# --- summary -------------------------------------------------------------------------------------------------
+# --- summary ------------------------------------------------------------------------------------------------
 
 
 def test_summary_shows_the_network(model: Path) -> None:
@@ -178,9 +178,9 @@ NEEDED: dict[str, dict[str, Any]] = {
     "activation": {"activation": {"name": "elu", "alpha": 0.5}},
     "dropout": {"rate": 0.25},
     "reshape": {"shape": [2, 3]},
-    "embedding": {"size": 5, "units": 2},
+    "embedding": {"entries": 5, "dimension": 2},
     "recurrent": {"units": 2},
-    "conv2d": {"filters": 2, "kernel": [3, 2]},
+    "conv2d": {"filters": 2, "size": [3, 2]},
     "max_pool2d": {},
     "average_pool2d": {},
 }
@@ -197,7 +197,7 @@ def test_every_layer_survives_toml(kind: str, tmp_path: Path) -> None:
     assert read_network(tmp_path / "net.toml") == read_network(tmp_path / "net.json") == network
 
 
-# --- text ----------------------------------------------------------------------------------------------------
+# --- text ---------------------------------------------------------------------------------------------------
 
 
 def test_tables_are_aligned() -> None:

@@ -7,6 +7,7 @@ standard output is a JSON object in any case; after a failure it has an entry "e
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -80,7 +81,7 @@ def _ready_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started this process
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+            setattr(sys, name, io.StringIO())
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a label that the terminal cannot show is no error
 

@@ -21,7 +21,9 @@ def command(
     source: Annotated[
         str, Argument(metavar="SOURCE", help=SOURCE + " Its targets are ignored; an .npz needs only X.")
     ],
-    out: Annotated[Path | None, Option(help="The CSV file to write (default: standard output).")] = None,
+    out: Annotated[
+        Path | None, Option(metavar="FILE", help="The CSV file to write (default: standard output).")
+    ] = None,
 ) -> None:
     """Predict SOURCE with MODEL, as CSV: one line per row, in the order of the rows.
 

@@ -36,10 +36,18 @@ def command(
     clip_value: Annotated[float | None, Option(help="Bound on each element of the gradients.")] = None,
     schedule: Annotated[str, Option(help="How the learning rate changes.")] = "constant",
     scaling: Annotated[str, Option(help="Of the features: standard or none.")] = "standard",
-    network: Annotated[Path | None, Option(help="A .toml or .json file with all layers.")] = None,
-    init_from: Annotated[str | None, Option(help="A run or model file to take weights from.")] = None,
-    init_layers: Annotated[str | None, Option(help="The layers to take from it (default: all).")] = None,
-    freeze: Annotated[str, Option(help="Layers that stay as they are, such as dense_1,dense_2.")] = "",
+    network: Annotated[
+        Path | None, Option(metavar="FILE", help="A .toml or .json file with all layers.")
+    ] = None,
+    init_from: Annotated[
+        str | None, Option(metavar="MODEL", help="A run or model file to take weights from.")
+    ] = None,
+    init_layers: Annotated[
+        str | None, Option(metavar="LAYERS", help="The layers to take from it (default: all).")
+    ] = None,
+    freeze: Annotated[
+        str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
+    ] = "",
     force: Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")] = False,
     batch_size: Annotated[int, Option(help="Rows per step.")] = 32,
     epochs: Annotated[int, Option(help="How often all rows are seen.")] = 30,
@@ -49,7 +57,9 @@ def command(
     seed: Annotated[int, Option(help="The same seed gives the same weights.")] = 0,
     backend: Annotated[str | None, Option(help="What runs it (default: the fastest there is).")] = None,
     dtype: Annotated[str, Option(help="float32 or float64.")] = "float32",
-    out: Annotated[Path | None, Option(help="The run folder (default: runs/<name>-<time>).")] = None,
+    out: Annotated[
+        Path | None, Option(metavar="RUN", help="The run folder (default: runs/<name>-<time>).")
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")] = False,
 ) -> None:
     """Train a network on SOURCE, and write a run folder: the model, its history and its settings.
@@ -66,20 +76,18 @@ def command(
     from glassgrad.training.settings import make_settings
 
     options = _options(context)
-    layout = None
     if network is not None:
-        layout = read_network(network)
-        options["network"] = layout.to_document()
+        options["network"] = read_network(network).to_document()
     settings = make_settings(options)
     dataset = load_source(source)
-    if layout is not None:
-        try:
-            layout.shapes(dataset.features.shape[1:])
-        except InputError as error:
-            raise InputError(f"{network}: {error}") from None
     with RunFolder.create(out, dataset.name) as folder:
-        with watcher() as watch:
-            run = fit.train(dataset, settings, progress=watch)
+        try:
+            with watcher() as watch:
+                run = fit.train(dataset, settings, progress=watch)
+        except InputError as error:
+            if network is not None and str(error).startswith(("layer ", "the network ")):
+                raise InputError(f"{network}: {error}") from None  # what is wrong is in this file
+            raise
         if run.status == "interrupted" and run.epochs == 0:
             raise KeyboardInterrupt
         with interrupts.uninterrupted():

@@ -10,6 +10,7 @@ from typing import Any
 
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.graph.node import Shape, Value, place
+from glassgrad.nn import images as _images  # noqa: F401 - registers its layers
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
 from glassgrad.nn.layers import Dropout, Flatten, Reshape

@@ -61,7 +61,7 @@ class Model:
         """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""
         found = None
         if self.schema.classes is not None:
-            found = self.loss.probabilities(self.outputs(features))
+            found = self.loss.probabilities(self.outputs(features).astype(np.float64))
         if found is None:
             name = LOSSES.config(self.loss)["name"]
             raise InputError(f"a model trained with {name} has no probabilities; train with a cross-entropy")

@@ -77,9 +77,7 @@ def training_program(
     shape, kind = target_type(batch, targets, dtype)
     t = inputs.add(TARGETS, "data", shape, kind)
     valid = inputs.add("valid", "valid", (batch,), "bool")
-    count = convert(valid, dtype)
-    if weighted:
-        count = select(valid, inputs.add(WEIGHTS, "data", (batch,)), 0.0)
+    given = inputs.add(WEIGHTS, "data", (batch,)) if weighted else None
     random = Randomness(
         inputs.add("seed", "seed", (2,), "uint32"),
         inputs.add("step", "step", (), "uint32"),
@@ -100,10 +98,10 @@ def training_program(
 
     built = network.build(x, weights, statistics, valid=valid, random=random, frozen=frozen)
     with place("forward", "loss"):
-        if weighted:  # a row of weight 0 may be one whose loss is infinite
-            total = batch_loss(loss, built.output, t, count)
-        else:
-            total = loss.finish(weighted_mean(loss.row_losses(built.output, t), count))
+        if given is None:
+            total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(valid, dtype)))
+        else:  # a row of weight 0 may be one whose loss is infinite
+            total = batch_loss(loss, built.output, t, select(valid, given, 0.0))
     gradients = dict(zip(trained, gradient(total, list(trained.values())), strict=True))
     with place("update", "gradients"):
         gradients = seam.apply(gradients, hyper)

@@ -1,24 +1,15 @@
-"""Stage 3: a schedule to LLVM IR. One function per kernel, and one, ``run``, that runs all steps.
-
-``run(arena, args, thread, threads)`` reads its arguments from an array of 64-bit words:
-
-    0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 first step (number)
-    4 ... data arrays, one per data input; then one array of numbers per hyperparameter; then one per output
-"""
+"""Stage 3: a schedule to LLVM IR, one function per kernel."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE
+from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
 from glassgrad.backends.native.fusion import Group, operand
 from glassgrad.backends.native.ir import Function, Reg
-from glassgrad.backends.native.memory import Buffer
-from glassgrad.backends.native.product import Product, Tile
+from glassgrad.backends.native.product import Product, Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
-from glassgrad.backends.native.product import emit_pack
 from glassgrad.backends.native.product import plan as plan_product
 from glassgrad.backends.native.rows import (
     ARENA,
@@ -30,10 +21,9 @@ from glassgrad.backends.native.rows import (
     store,
     tile_evaluator,
 )
-from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule, Work
+from glassgrad.backends.native.schedule import Schedule, Work
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.graph.node import Node
-from glassgrad.program import Program
 
 KERNEL = [("ptr noalias align 64", "arena"), ("i64", "first"), ("i64", "last")]
 FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
@@ -65,8 +55,9 @@ class Kernel:
 
     name: str
     units: int
-    elements: int
-    packs: bool = False
+    work: int
+    is_product: bool = False
+    pack_units: int = 0
 
 
 class Module:
@@ -76,6 +67,7 @@ class Module:
         self.schedule, self.vector_bytes = schedule, vector_bytes
         self.functions: list[Function] = []
         self.kernels: dict[Work, Kernel] = {}
+        self.parallel = False
 
     def text(self) -> str:
         """The whole module."""
@@ -140,7 +132,7 @@ class Module:
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
         emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST)
-        return Kernel(name, plan.units, product.m * product.n * product.k, packs)
+        return Kernel(name, plan.units, product.m * product.n * product.k, True, int(packs))
 
     def _operands(self, f: Function, node: Node) -> tuple[Reg, Reg, Reg]:
         a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)
@@ -170,109 +162,3 @@ class Module:
             if plan.scratch_bytes:
                 emit_pack(f, plan, here_a, here_b, scratch)
             emit_product(f, plan, here_a, here_b, scratch, finish)
-
-
-RUN = [("ptr noalias align 64", "arena"), ("ptr", "args"), ("i64", "thread"), ("i64", "threads")]
-
-
-def emit_program(program: Program, schedule: Schedule, vector_bytes: int) -> Module:
-    """The module of ``program``: all kernels, and ``run``."""
-    module = Module(schedule, vector_bytes)
-    f = Function("run", RUN, attributes="nounwind")
-    runner = _Runner(module, f, program)
-    runner.emit()
-    module.functions.append(f)
-    return module
-
-
-class _Runner:
-    """The function that loops over the steps."""
-
-    def __init__(self, module: Module, f: Function, program: Program) -> None:
-        self.module, self.f, self.program = module, f, program
-        self.schedule = module.schedule
-        self.args = Reg("%args", "ptr")
-
-    def word(self, index: int, kind: str) -> Reg:
-        """One argument."""
-        return self.f.load(kind, self.f.at(self.args, "i64", index), 8)
-
-    def emit(self) -> None:
-        f, program = self.f, self.program
-        steps, rows, valid = self.word(0, "i64"), self.word(1, "ptr"), self.word(2, "ptr")
-        first = self.word(3, "i64")
-        slots = 4
-        data = [self.word(slots + i, "ptr") for i in range(len(program.data))]
-        slots += len(data)
-        hyper = [self.word(slots + i, "ptr") for i in range(len(program.hyper))]
-        slots += len(hyper)
-        outputs = [self.word(slots + i, "ptr") for i in range(len(program.outputs))]
-        buffers = dict(zip(program.inputs, self.input_buffers(), strict=True))
-        updates = len(program.updates)
-        with f.loop(steps) as step:
-            place = f.mul(step, program.batch)
-            here = f.at(rows, "i32", place)
-            sources = iter(data)
-            numbers = iter(hyper)
-            for item in program.inputs:
-                buffer = buffers[item]
-                if item.role == "data":
-                    self.gather(next(sources), here, buffer)
-                elif item.role == "hyper":
-                    element = ELEMENT[item.type.dtype]
-                    value = f.load(element, f.at(next(numbers), element, step), SIZE[item.type.dtype])
-                    f.store(value, address(f, buffer), SIZE[item.type.dtype])
-                elif item.role == "valid":
-                    f.copy(address(f, buffer), f.at(valid, "i8", place), program.batch)
-                elif item.role == "row":
-                    f.copy(address(f, buffer), here, program.batch * 4)
-                elif item.role == "step":
-                    f.store(f.cast("trunc", f.add(first, step), "i32"), address(f, buffer), 4)
-            late = self.items_before_updates()
-            self.items(late[0], None)
-            for output, target, buffer in zip(
-                program.outputs, outputs, self.schedule.outputs[updates:], strict=True
-            ):
-                del output
-                f.copy(f.at(target, "i8", f.mul(step, buffer.size)), address(f, buffer), buffer.size)
-            self.items(late[1], None)
-
-    def items_before_updates(self) -> tuple[list[Item], list[Item]]:
-        """Everything up to the copies that replace parameters at the end of the step; and these."""
-        items = self.schedule.items
-        end = len(items)
-        while end and isinstance(items[end - 1], Copy):
-            end -= 1
-        return items[:end], items[end:]
-
-    def input_buffers(self) -> list[Buffer]:
-        """The buffers of the program's inputs, in order."""
-        return [self.schedule.buffers[value] for value in self.schedule.graph.inputs]
-
-    def gather(self, source: Reg, rows: Reg, buffer: Buffer) -> None:
-        """The batch's rows of one data array, side by side."""
-        f, size = self.f, buffer.size // self.program.batch
-        with f.loop(self.program.batch) as i:
-            row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
-            f.copy(f.at(address(f, buffer), "i8", f.mul(i, size)), f.at(source, "i8", f.mul(row, size)), size)
-
-    def items(self, items: Sequence[Item], turn: Reg | None) -> None:
-        """Run the items; ``turn`` is the position in the sequences of the scan around them."""
-        f = self.f
-        for item in items:
-            if isinstance(item, Copy):
-                target, source = address(f, item.target), address(f, item.source)
-                if item.target_stride and turn is not None:
-                    target = f.at(target, "i8", f.mul(turn, item.target_stride))
-                if item.source_stride and turn is not None:
-                    source = f.at(source, "i8", f.mul(turn, item.source_stride))
-                f.copy(target, source, item.size)
-            elif isinstance(item, Loop):
-                with f.loop(item.length) as t:
-                    here = f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t
-                    self.items(item.items, here)
-            else:
-                kernel = self.module.kernel(item)
-                if kernel.packs:
-                    f.raw(f"call void @{kernel.name}_pack(ptr {ARENA.text}, i64 0, i64 1)")
-                f.raw(f"call void @{kernel.name}(ptr {ARENA.text}, i64 0, i64 {kernel.units})")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
 
 from glassgrad.backends.native.ir import Function, Reg, vector
 
@@ -50,7 +49,8 @@ class Plan:
     lanes: int
     rows: int
     vectors: int
-    packed: bool  # B is first copied into panels as wide as a tile
+    pack_a: bool  # A is first copied into panels as high as a tile (only where it is stored transposed)
+    pack_b: bool  # B is first copied into panels as wide as a tile
     row_block: int  # tiles of a unit
     column_block: int
 
@@ -74,20 +74,35 @@ class Plan:
         """Independent pieces of C, fixed by the shapes."""
         return self.row_blocks * self.column_blocks
 
-    @cached_property
+    @property
+    def piece(self) -> int:
+        """Lanes in 16 bytes, at most those of a vector: what a transposition moves at once."""
+        return min(self.lanes, 16 // BYTES[self.product.element])
+
+    @property
     def depth(self) -> int:
-        """Rows of a panel of B: k, and what whole transposed blocks write beyond it."""
-        whole = self.lanes if self.product.b_transposed else 1
+        """Rows of a panel of B: k, and what the last pieces write beyond it."""
+        whole = self.piece if self.product.b_transposed else 1
         return _blocks(self.product.k, whole) * whole
+
+    @property
+    def b_panels(self) -> int:
+        """Packed panels of B."""
+        return _blocks(self.product.n, self.width) if self.pack_b else 0
+
+    @property
+    def a_step(self) -> int:
+        """Elements from row to row of a packed panel of A."""
+        if self.rows < self.lanes:
+            return 1 << (self.rows - 1).bit_length()
+        return _blocks(self.rows, self.lanes) * self.lanes
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory, a multiple of 64."""
-        if not self.packed:
-            return 0
-        tail = sum(lanes for _, lanes, _ in self.tail)
-        columns = self.product.n // self.width * self.width + tail
-        return _blocks(columns * self.depth * BYTES[self.product.element], 64) * 64
+        a_panels = _blocks(self.product.m, self.rows) if self.pack_a else 0
+        elements = self.b_panels * self.width * self.depth + a_panels * self.a_step * self.product.k
+        return _blocks(elements * BYTES[self.product.element], 64) * 64
 
     @property
     def tail(self) -> list[tuple[int, int, int]]:
@@ -102,7 +117,8 @@ class Plan:
     def __str__(self) -> str:
         p = self.product
         form = "NT"[p.a_transposed] + "NT"[p.b_transposed]
-        packing = "B packed into panels" if self.packed else "unpacked"
+        packed = " and ".join(name for name, used in (("A", self.pack_a), ("B", self.pack_b)) if used)
+        packing = f"{packed} packed" if packed else "unpacked"
         return (
             f"product {form} {p.m}x{p.k}x{p.n} {p.element}: tiles of {self.rows} rows x {self.vectors} vectors "
             f"of {self.lanes}, {packing}, {self.units} units of {self.row_block}x{self.column_block} tiles"
@@ -120,7 +136,7 @@ def plan(product: Product, vector_bytes: int) -> Plan:
         if rows * vectors + vectors + 2 <= registers
     ]
     _, rows, vectors = min(choices)
-    return Plan(product, lanes, rows, vectors, product.b_transposed, 16, 4)
+    return Plan(product, lanes, rows, vectors, False, product.b_transposed, 16, 4)
 
 
 def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
@@ -147,60 +163,98 @@ def _blocks(count: int, size: int) -> int:
 
 def emit_pack(f: Function, plan: Plan, a: Reg, b: Reg, scratch: Reg) -> None:
     """Copies of what the units will read from ``scratch``; nothing where the plan packs nothing."""
-    del a
-    if not plan.packed:
-        return
-    product, width = plan.product, plan.width
-    full = product.n // width
-    vectors = [(i * plan.lanes, plan.lanes, plan.lanes) for i in range(plan.vectors)]
+    product = plan.product
+    if plan.pack_a:
+        target = f.at(scratch, product.element, plan.b_panels * plan.width * plan.depth)
+        _copy_panels(f, plan, a, target, product.m, plan.rows, plan.a_step)
+    if plan.pack_b and product.b_transposed:
+        _turn_panels(f, plan, b, scratch)
+    elif plan.pack_b:
+        _copy_panels(f, plan, b, scratch, product.n, plan.width, plan.width)
+
+
+def _copy_panels(f: Function, plan: Plan, source: Reg, target: Reg, columns: int, width: int, step: int) -> None:
+    """A matrix (k, columns) as panels of ``width`` columns, each (k, step) without gaps."""
+    element, k = plan.product.element, plan.product.k
+    lanes = min(plan.lanes, step)
+    kind = vector(element, lanes)
+
+    def panel(j: Reg, valid: int) -> None:
+        here, there = f.at(source, element, f.mul(j, width)), f.at(target, element, f.mul(j, k * step))
+        with f.loop(k) as p:
+            row, packed = f.at(here, element, f.mul(p, columns)), f.at(there, element, f.mul(p, step))
+            for offset in range(0, valid, lanes):
+                f.store(f.load(kind, f.at(row, element, offset)), f.at(packed, element, offset))
+
+    full, rest = divmod(columns, width)
     if full:
         with f.loop(full) as j:
-            _pack_panel(f, plan, b, scratch, f.mul(j, width), vectors)
-    if plan.tail:
-        _pack_panel(f, plan, b, scratch, Reg(str(full * width), "i64"), plan.tail)
+            panel(j, width)
+    if rest:
+        panel(Reg(str(full), "i64"), rest)
 
 
-def _pack_panel(
-    f: Function, plan: Plan, b: Reg, scratch: Reg, column: Reg, vectors: list[tuple[int, int, int]]
-) -> None:
-    element, k, n = plan.product.element, plan.product.k, plan.product.n
-    width = sum(lanes for _, lanes, _ in vectors)
-    panel = f.at(scratch, element, f.mul(column, plan.depth))
-    if not plan.product.b_transposed:
-        source = f.at(b, element, column)
-        with f.loop(k) as p:
-            row, target = f.at(source, element, f.mul(p, n)), f.at(panel, element, f.mul(p, width))
-            for offset, lanes, _ in vectors:
-                value = f.load(vector(element, lanes), f.at(row, element, offset))
-                f.store(value, f.at(target, element, offset))
-        return
-    source = f.at(b, element, f.mul(column, k))
-    kind = vector(element, plan.lanes)
-    with f.loop(k, step=plan.lanes) as p:
-        rows, target = f.at(source, element, p), f.at(panel, element, f.mul(p, width))
-        for offset, lanes, valid in vectors:
-            block = [f.load(kind, f.at(rows, element, (offset + i) * k)) for i in range(valid)]
-            block += [block[-1]] * (plan.lanes - valid)
-            for i, value in enumerate(_transpose(f, block)):
-                narrow = value if lanes == plan.lanes else f.shuffle(value, range(lanes))
-                f.store(narrow, f.at(target, element, i * width + offset))
+def _turn_panels(f: Function, plan: Plan, source: Reg, target: Reg) -> None:
+    """A matrix (n, k) as panels (depth, width) of its transpose."""
+    element, n, k = plan.product.element, plan.product.n, plan.product.k
+    lanes, width, depth = plan.lanes, plan.width, plan.depth
+    kind = vector(element, plan.piece)
+
+    def strip(v: Reg, valid: int) -> None:
+        """The ``lanes`` columns of vector ``v``."""
+        here = f.at(source, element, f.mul(v, lanes * k))
+        j, part = f.binary("udiv", v, plan.vectors), f.binary("urem", v, plan.vectors)
+        there = f.at(target, element, f.add(f.mul(j, depth * width), f.mul(part, lanes)))
+        with f.loop(k, step=plan.piece) as p:
+            rows, packed = f.at(here, element, p), f.at(there, element, f.mul(p, width))
+            pieces = [f.load(kind, f.at(rows, element, min(i, valid - 1) * k)) for i in range(lanes)]
+            for i, value in enumerate(_turn(f, pieces)):
+                f.store(value, f.at(packed, element, i * width))
+
+    full, rest = divmod(n, lanes)
+    if full:
+        with f.loop(full) as v:
+            strip(v, lanes)
+    if rest:
+        strip(Reg(str(full), "i64"), rest)
 
 
-def _transpose(f: Function, block: list[Reg]) -> list[Reg]:
-    """A square block of registers, turned over by halves: shuffles that machines have as instructions."""
-    lanes = len(block)
-    size = 1
-    while size < lanes:
-        even = [i for i in range(lanes) if not i & size]
-        low = [i + lanes - size if i & size else i for i in range(lanes)]
-        high = [i if i & size else i + size for i in range(lanes)]
-        high = [i + lanes if i & size else j for i, j in zip(range(lanes), high, strict=True)]
-        turned = list(block)
-        for i in even:
-            turned[i] = f.shuffle(block[i], low, block[i + size])
-            turned[i + size] = f.shuffle(block[i], high, block[i + size])
-        block, size = turned, size * 2
+def _turn(f: Function, pieces: list[Reg]) -> list[Reg]:
+    """The transpose of ``pieces`` (short vectors, at most 16 bytes each): as many vectors as a piece has lanes.
+
+    Machines shuffle cheaply inside 16 bytes only: so row i goes to the 16-byte part i // size of register
+    i % size, and what is left are transposes of squares inside of each part.
+    """
+    size, parts = pieces[0].lanes, len(pieces) // pieces[0].lanes
+    block = [_join(f, pieces[i::size]) for i in range(size)]
+
+    def halves(a: Reg, b: Reg, unit: int) -> list[Reg]:
+        """The low halves of all parts, interleaved in runs of ``unit`` lanes, and the high ones."""
+        found = []
+        for start in (0, size // 2):
+            order = []
+            for part in range(parts):
+                for run in range(0, size // 2, unit):
+                    first = part * size + start + run
+                    order += [*range(first, first + unit), *range(a.lanes + first, a.lanes + first + unit)]
+            found.append(f.shuffle(a, order, b))
+        return found
+
+    if size == 2:
+        block = halves(block[0], block[1], 1)
+    elif size == 4:
+        (a, b), (c, d) = halves(block[0], block[1], 1), halves(block[2], block[3], 1)
+        block = halves(a, c, 2) + halves(b, d, 2)
     return block
+
+
+def _join(f: Function, parts: list[Reg]) -> Reg:
+    """Short vectors (a power of two of them) one after the other, as one."""
+    while len(parts) > 1:
+        parts = [
+            f.shuffle(low, range(2 * low.lanes), high) for low, high in zip(parts[::2], parts[1::2], strict=True)
+        ]
+    return parts[0]
 
 
 # --- units -----------------------------------------------------------------------------------------------
@@ -233,7 +287,7 @@ def emit(
         return
 
     def tile(row: Reg, rows: int, column: Reg, vectors: list[tuple[int, int, int]]) -> None:
-        values = _multiply(f, plan, a, scratch if plan.packed else b, row, rows, column, vectors)
+        values = _multiply(f, plan, a, b, scratch, row, rows, column, vectors)
         masked = [
             (offset, lanes, None if valid == lanes else f.lane_mask(lanes, valid))
             for offset, lanes, valid in vectors
@@ -283,7 +337,7 @@ def _tiles(f: Function, full: int, rest: int, block: int, blocks: int, index: Re
             yield i
 
 
-def _last(f: Function, blocks: int, index: Reg) -> "contextmanager":  # type: ignore
+def _last(f: Function, blocks: int, index: Reg) -> contextmanager:  # type: ignore
     return nullcontext() if blocks == 1 else f.when(f.compare("eq", index, blocks - 1))
 
 
@@ -292,6 +346,7 @@ def _multiply(
     plan: Plan,
     a: Reg,
     b: Reg,
+    scratch: Reg,
     row: Reg,
     rows: int,
     column: Reg,
@@ -300,14 +355,17 @@ def _multiply(
     """The sums of one tile, over all of k."""
     product = plan.product
     element, k = product.element, product.k
-    if plan.packed:
-        b = f.at(b, element, f.mul(column, plan.depth))
-        b_step = sum(lanes for _, lanes, _ in vectors)
+    if plan.pack_b:
+        b, b_step = f.at(scratch, element, f.mul(column, plan.depth)), plan.width
     else:
-        b = f.at(b, element, column)
-        b_step = product.n
-    a_step, row_step = (product.m, 1) if product.a_transposed else (1, k)
-    a = f.at(a, element, f.mul(row, row_step))
+        b, b_step = f.at(b, element, column), product.n
+    if plan.pack_a:
+        a = f.at(scratch, element, plan.b_panels * plan.width * plan.depth)
+        a = f.at(a, element, f.mul(f.binary("udiv", row, plan.rows), k * plan.a_step))
+        a_step, row_step = plan.a_step, 1
+    else:
+        a_step, row_step = (product.m, 1) if product.a_transposed else (1, k)
+        a = f.at(a, element, f.mul(row, row_step))
     kinds = [vector(element, lanes) for _, lanes, _ in vectors]
     count = rows * len(vectors)
     sets = min(k, max(1, 8 // count))
@@ -322,9 +380,10 @@ def _multiply(
         base = p % sets * count
         for i in range(rows):
             scalar = f.load(element, f.at(a, element, p * a_step + i * row_step))
+            wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
             for j, value in enumerate(columns):
                 at = base + i * len(vectors) + j
-                sums[at] = f.muladd(f.splat(scalar, value.lanes), value, sums[at])
+                sums[at] = f.muladd(wide[value.lanes], value, sums[at])
 
     turns, rest = divmod(k, sets)
     with f.loop_with(zero, turns * sets, 0, sets) as (p, sums):

@@ -43,6 +43,10 @@ class Loop:
     backwards: bool
     items: list[Item] = field(default_factory=list)
 
+    def works(self) -> Iterator[Work]:
+        """Every kernel in the loop."""
+        return works(self.items)
+
 
 Item = Work | Copy | Loop
 
@@ -53,12 +57,17 @@ class Schedule:
 
     graph: Graph
     items: list[Item]
+    replacements: list[Item]  # at the end of the step, once the outputs are out
     buffers: dict[Value, Buffer]
     constants: dict[Value, Buffer]
     outputs: list[Buffer]
     size: int
     scratch: Buffer | None = None
     groups: list[Group] = field(default_factory=list)
+
+    def works(self) -> Iterator[Work]:
+        """Every kernel, loops included."""
+        return works(self.items)
 
     def buffer(self, value: Value) -> Buffer:
         """Where ``value`` lies."""
@@ -91,7 +100,7 @@ class _Builder:
         items: list[Item] = []
         for group in groups:
             for node in group.nodes:
-                for value in node.inputs:
+                for value in self._sources(node):
                     self._constant(value)
             outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
             for value in outputs:
@@ -227,21 +236,20 @@ def make_schedule(
     in_place = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
     items = builder.region(prepared, in_place)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
-    ends: list[Item] = []
+    replacements: list[Item] = []
     for output, given in updates:
         target = builder.buffers[prepared.inputs[given]]
         if outputs[output] is not target:
-            ends.append(Copy(target, outputs[output], target.size))
-    items += ends
+            replacements.append(Copy(target, outputs[output], target.size))
     scratch_size = max((scratch_bytes(work.group) for work in works(items)), default=0)
     scratch = None
     if scratch_size:
         scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
         builder.extra.append(scratch)
-    _live(items, builder, outputs)
+    _live([*items, *replacements], builder, outputs)
     size = place_buffers(dict.fromkeys([*builder.buffers.values(), *builder.extra]))
     return Schedule(
-        prepared, items, builder.buffers, builder.constants, outputs, size, scratch, builder.groups
+        prepared, items, replacements, builder.buffers, builder.constants, outputs, size, scratch, builder.groups
     )
 
 

@@ -1,0 +1,162 @@
+"""Where weights start and which stay: layer-sequential unit variance, saved models, frozen layers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import glassgrad as gg
+from glassgrad.nn.initializers import LSUV
+from training.small import blobs, same_bits, surface
+
+WHOLE = {"validation": 0, "test": 0}
+
+
+def part(model, layer):
+    arrays = model.weights | model.statistics
+    return {name: array for name, array in arrays.items() if name.startswith(f"{layer}.")}
+
+
+# --- layer-sequential unit variance ------------------------------------------------------------------------
+
+
+def test_lsuv_gives_every_layer_unit_variance_on_the_data():
+    data = gg.load_source("digits")
+    data = gg.from_arrays(data.features[:300], data.targets[:300])
+    depth = 6
+    options = {"layers": [24] * depth, "activation": "relu", "epochs": 0, **WHOLE}
+    variances = {}
+    for init in ("lsuv", "lsuv(variance=4.0)", "normal(0.01)"):
+        model = gg.train(data, init=init, **options).model
+        names = [f"dense_{i}.preactivation" for i in range(1, depth + 2)]
+        found = model.inside(data.features, *names)
+        variances[init] = np.array([found[name].astype(float).var() for name in names])
+    assert np.abs(variances["lsuv"] - 1).max() <= LSUV().tolerance
+    assert np.abs(variances["lsuv(variance=4.0)"] - 4).max() <= LSUV().tolerance + 1e-3
+    assert variances["normal(0.01)"][-1] < 1e-6
+
+
+def test_lsuv_fits_convolutions_and_leaves_other_weights():
+    images = np.random.default_rng(0).normal(3, 2, size=(40, 6, 6, 1))
+    network = gg.Sequential(
+        gg.Conv2D(4, 3, activation="tanh", init="lsuv"),
+        gg.Flatten(),
+        gg.Dense(5, "relu", init="he_normal"),
+        gg.Dense(2, init="lsuv"),
+    )
+    data = gg.from_arrays(images, np.arange(40) % 2, name="images")
+    model = gg.train(data, network=network, epochs=0, loss="cross_entropy", **WHOLE).model
+    found = model.inside(images, "conv2d_1.preactivation", "dense_2.preactivation")
+    for array in found.values():
+        assert array.var() == pytest.approx(1, abs=0.03)
+    plain = gg.Sequential(gg.Conv2D(4, 3), gg.Flatten(), gg.Dense(5, "relu", init="he_normal"), gg.Dense(2))
+    untouched = gg.train(data, network=plain, epochs=0, loss="cross_entropy", **WHOLE).model
+    assert same_bits(part(model, "dense_1"), part(untouched, "dense_1"))
+
+
+def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
+    data = blobs()
+    gg.train(data, layers=[8, 8], init="normal(3.0)", epochs=0, **WHOLE).save(tmp_path / "run")
+    options = {"layers": [8, 8], "init": "lsuv", "init_from": str(tmp_path / "run"), "epochs": 0, **WHOLE}
+    model = gg.train(data, init_layers=["dense_1"], **options).model
+    saved = gg.load_model(tmp_path / "run")
+    assert same_bits(part(model, "dense_1"), part(saved, "dense_1"))
+    found = model.inside(data.features, "dense_2.preactivation", "dense_3.preactivation")
+    for array in found.values():
+        assert array.var() == pytest.approx(1, abs=0.03)
+    assert same_bits(gg.train(data, **options).model.weights, saved.weights)
+
+
+def test_lsuv_says_where_it_cannot_work():
+    tokens = gg.from_arrays(np.arange(40).reshape(20, 2) % 4, np.arange(20) % 2)
+    network = gg.Sequential(gg.Embedding(4, 2, init="lsuv"), gg.Flatten(), gg.Dense(1))
+    with pytest.raises(
+        gg.InputError, match=r"layer 'embedding_1': 'weights' cannot start from lsuv.*no pre-act"
+    ):
+        gg.train(tokens, network=network, scaling="none")
+    dead = gg.Sequential(gg.Dense(3, "relu", init="zeros"), gg.Dense(3, init="lsuv"))
+    with pytest.raises(gg.InputError, match=r"layer 'dense_2': initializer 'lsuv': .* have variance 0.0"):
+        gg.train(blobs(), network=dead)
+
+
+# --- from a saved model ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "run"
+    network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(3))
+    gg.train(blobs(), network=network, epochs=3).save(path)
+    return path
+
+
+def test_all_weights_and_statistics_come_from_the_model(saved):
+    before = gg.load_model(saved)
+    after = gg.train(blobs(), network=before.network, init_from=str(saved), epochs=0, seed=7).model
+    assert same_bits(after.weights, before.weights)
+    assert same_bits(after.statistics, before.statistics)
+    file = str(saved / "model.safetensors")
+    again = gg.train(blobs(), network=before.network, init_from=file, epochs=0, dtype="float64").model
+    assert {array.dtype.name for array in again.weights.values()} == {"float64"}
+
+
+def test_named_layers_come_from_the_model_and_the_rest_is_drawn(saved):
+    before = gg.load_model(saved)
+    network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.Dense(3))
+    options = {"network": network, "epochs": 0}
+    after = gg.train(blobs(), init_from=str(saved), init_layers=["dense_1", "batch_norm_1"], **options).model
+    drawn = gg.train(blobs(), **options).model
+    for layer, source in (
+        ("dense_1", before),
+        ("batch_norm_1", before),
+        ("dense_2", drawn),
+        ("dense_3", drawn),
+    ):
+        assert same_bits(part(after, layer), part(source, layer))
+
+
+def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
+    with pytest.raises(
+        gg.InputError, match=r"'dense_1.weights' with shape \[2, 9\], .* with shape \[2, 6\].*init-layers"
+    ):
+        gg.train(blobs(), layers=[9], init_from=str(saved))
+    network = gg.Sequential(("other", gg.Dense(3)))
+    with pytest.raises(
+        gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model has no such weight"
+    ):
+        gg.train(blobs(), network=network, init_from=str(saved))
+    with pytest.raises(gg.InputError, match="unknown layer 'dense_9'; did you mean 'dense_"):
+        gg.train(blobs(), layers=[6], init_from=str(saved), init_layers=["dense_9"])
+    with pytest.raises(gg.InputError, match="nowhere: no such file or folder"):
+        gg.train(blobs(), init_from="nowhere")
+
+
+# --- frozen layers -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9, weight_decay=0.1)", "adamw"])
+def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
+    network = gg.Sequential(
+        gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.BatchNorm(), gg.Dense(3)
+    )
+    options = {"network": network, "optimizer": optimizer, "keep": "last"}
+    start = gg.train(blobs(), **(options | {"epochs": 0})).model
+    end = gg.train(blobs(), freeze=["dense_1", "batch_norm_1"], epochs=3, **options).model
+    for layer in ("dense_1", "batch_norm_1"):
+        assert same_bits(part(end, layer), part(start, layer))
+    for layer in ("dense_2", "batch_norm_2", "dense_3"):
+        assert not any(
+            (array == part(start, layer)[name]).all() for name, array in part(end, layer).items()
+        ), layer
+
+
+def test_the_rest_learns_with_frozen_layers():
+    run = gg.train(surface(), layers=[16], freeze=["dense_1"], epochs=40, learning_rate=0.05)
+    assert run.metrics["train"]["r2"] > 0.8
+
+
+def test_a_frozen_dropout_is_off():
+    network = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.5), gg.Dense(3))
+    without = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.0), gg.Dense(3))
+    frozen = gg.train(blobs(), network=network, freeze=["dropout_1"], epochs=2)
+    assert same_bits(frozen.model.weights, gg.train(blobs(), network=without, epochs=2).model.weights)
