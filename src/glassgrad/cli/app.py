@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -29,6 +28,8 @@ UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version
+
         typer.echo(f"glassgrad {version('glassgrad')}")
         raise typer.Exit
 

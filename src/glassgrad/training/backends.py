@@ -9,6 +9,7 @@ from glassgrad.backends.base import Backend
 from glassgrad.common.errors import unknown_name
 
 BACKENDS = {
+    "native": ("glassgrad.backends.native.backend", "NativeBackend"),
     "reference": ("glassgrad.backends.reference", "ReferenceBackend"),
     "xla": ("glassgrad.backends.xla", "XlaBackend"),
 }

@@ -42,8 +42,8 @@ class Choice:
         if shape != (self.units,):
             raise InputError(
                 f"the network gives rows of shape {list(shape)}, but loss {self.loss.name!r} on this data "
-                f"needs [{self.units}]; end the network (now in layer {self.network.output!r}) in a dense layer "
-                f"of {self.units} units"
+                f"needs [{self.units}]; end the network (now in layer {self.network.output!r}) in a dense "
+                f"layer of {self.units} units"
             )
         if settings.force and self.loss.task in ("both", schema.task):
             return

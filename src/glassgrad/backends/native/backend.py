@@ -6,7 +6,6 @@ import ctypes
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from threading import Thread
 from typing import Any
@@ -14,13 +13,16 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array, Executable, Feed, Result, collect, lay_out
+from glassgrad.backends.native.cache import Code, key_of, load, save
+from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import scratch_bytes, supported
 from glassgrad.backends.native.machine import Library, Machine, compile_text, host
-from glassgrad.backends.native.memory import ALIGNMENT, Buffer
+from glassgrad.backends.native.memory import ALIGNMENT
 from glassgrad.backends.native.schedule import Schedule, make_schedule
+from glassgrad.backends.native.singles import SINGLES
 from glassgrad.backends.native.steps import emit_program
 from glassgrad.common.errors import InputError
-from glassgrad.graph.node import Graph
+from glassgrad.graph.node import Graph, Type
 from glassgrad.program import Input, Output, Program
 
 LASTING = ("param", "state", "seed")
@@ -39,66 +41,124 @@ def schedule_program(program: Program, target: Machine) -> Schedule:
     )
 
 
-@dataclass
+def generate(program: Program, target: Machine) -> Code:
+    """All stages: ``program`` to code for ``target``. Raises GraphError naming an op without a lowering."""
+    schedule = schedule_program(program, target)
+    module = emit_program(program, schedule, target)
+    return Code(
+        compile_text(module.text(), target),
+        schedule.size,
+        tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
+        tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
+        module.parallel,
+    )
+
+
 class NativeExecutable:
     """A compiled program: code, and where everything lies. Each call works in an arena of its own."""
 
-    program: Program
-    schedule: Schedule
-    library: Library
-    parallel: bool
-    threads: int
-    seconds_compiling: float
-
-    def __post_init__(self) -> None:
-        """Find the entry point."""
-        self._run = self.library.function("run", 4)
+    def __init__(self, program: Program, code: Code, threads: int) -> None:
+        self.program, self.code, self.threads = program, code, threads
+        self.seconds_compiling = 0.0
+        self._library = Library(code.object_code)
+        self._run = self._library.function("run", 4)
+        self._places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
-        program, chunk = self.program, lay_out(self.program, feed)
-        room = np.zeros(self.schedule.size + ALIGNMENT, np.uint8)
+        program, code, chunk = self.program, self.code, lay_out(self.program, feed)
+        room = np.empty(code.arena + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         arena = room[start:]
-        buffers = {
-            item.name: self.schedule.buffers[value]
-            for item, value in zip(program.inputs, self.schedule.graph.inputs, strict=True)
-        }
-        for value, buffer in self.schedule.constants.items():
-            view(arena, buffer)[...] = value.node.attributes["value"]
+        for offset, content in code.constants:
+            view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
         for items, arrays in ((program.params, feed.params), (program.state, feed.state)):
             for item in items:
-                view(arena, buffers[item.name])[...] = arrays[item.name]
+                self._view(arena, item)[...] = arrays[item.name]
         for item in program.of_role("seed"):
-            view(arena, buffers[item.name])[...] = chunk.seed
+            self._view(arena, item)[...] = chunk.seed
         data = [np.ascontiguousarray(feed.data[item.name]) for item in program.data]
         stacked = {
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        rows, valid = np.ascontiguousarray(chunk.rows), np.ascontiguousarray(chunk.valid)
-        words = [chunk.steps, rows.ctypes.data, valid.ctypes.data, feed.first_step, 0, 0, _yield_address()]
+        words = [chunk.steps, chunk.rows.ctypes.data, chunk.valid.ctypes.data, feed.first_step]
+        words += [0, 0, _yield_address()]
         words += [array.ctypes.data for array in data]
         words += [chunk.hyper[item.name].ctypes.data for item in program.hyper]
         words += [array.ctypes.data for array in stacked.values()]
         args = np.array(words, dtype=np.uint64)
-        threads = self.threads if self.parallel else 1
-        others = [
-            Thread(target=self._run, args=(arena.ctypes.data, args.ctypes.data, number, threads))
-            for number in range(1, threads)
-        ]
+        self._enter(arena.ctypes.data, args.ctypes.data)
+        params = {item.name: self._view(arena, item).copy() for item in program.params}
+        state = {item.name: self._view(arena, item).copy() for item in program.state}
+        return Result(params, state, collect(program, feed.order.size, stacked))
+
+    def _enter(self, arena: int, args: int) -> None:
+        """Call the code, on as many threads as it can use."""
+        threads = self.threads if self.code.parallel else 1
+        others = [Thread(target=self._run, args=(arena, args, n, threads)) for n in range(1, threads)]
         for thread in others:
             thread.start()
-        self._run(arena.ctypes.data, args.ctypes.data, 0, threads)
+        self._run(arena, args, 0, threads)
         for thread in others:
             thread.join()
-        params = {item.name: view(arena, buffers[item.name]).copy() for item in program.params}
-        state = {item.name: view(arena, buffers[item.name]).copy() for item in program.state}
-        return Result(params, state, collect(program, feed.order.size, stacked))
+
+    def _view(self, arena: Array, item: Input) -> Array:
+        return view(arena, self._places[item.name], item.type)
+
+
+def view(arena: Array, offset: int, kind: Type) -> Array:
+    """A stretch of the arena as an array."""
+    size = kind.size * np.dtype(kind.dtype).itemsize
+    return arena[offset : offset + size].view(kind.dtype).reshape(kind.shape)
+
+
+class NativeBackend:
+    """Compiles with LLVM for the processor this runs on."""
+
+    name = "native"
+
+    def __init__(
+        self, target: Machine | None = None, threads: int | None = None, *, cached: bool = True
+    ) -> None:
+        """``target`` is another processor to make code for (one that this one can run).
+
+        ``threads`` defaults to the environment variable GLASSGRAD_THREADS, else to the cores that this process
+        may use; the bits of a result do not depend on it. ``cached``: keep compiled code on disk.
+        """
+        self.target = target or host()
+        self.threads = threads or default_threads()
+        self.cached = cached
+
+    def compile(self, program: Program) -> Executable:
+        """Machine code for ``program``; raises GraphError naming an op without a lowering."""
+        start = time.perf_counter()
+        code = key = None
+        if self.cached and _is_ours(program.graph):
+            key = key_of(program, self.target)
+            code = load(key)
+        if code is None:
+            code = generate(program, self.target)
+            if key is not None:
+                save(key, code)
+        executable = NativeExecutable(program, code, self.threads)
+        executable.seconds_compiling = time.perf_counter() - start
+        return executable
+
+
+def _is_ours(graph: Graph) -> bool:
+    """Whether all emitters are this package's own: others may change without the cache noticing."""
+    for node in graph.nodes():
+        emitter = ELEMENTWISE.get(node.op.name) or SINGLES.get(node.op.name)
+        if emitter is not None and not str(getattr(emitter, "__module__", "")).startswith("glassgrad."):
+            return False
+        if not all(_is_ours(region) for region in node.regions):
+            return False
+    return True
 
 
 def default_threads() -> int:
-    """GLASSGRAD_THREADS, or the cores that this process may run on."""
+    """GLASSGRAD_THREADS, or the cores that this process may run on; raises InputError for anything else."""
     asked = os.environ.get("GLASSGRAD_THREADS", "")
     if asked:
         if not asked.isdigit() or int(asked) < 1:
@@ -109,42 +169,12 @@ def default_threads() -> int:
 
 @cache
 def _yield_address() -> int:
-    """The C library's ``sched_yield``, by which a thread that waits gives its core away (0: there is none)."""
+    """The C library's ``sched_yield``, by which a waiting thread gives its core away (0: there is none)."""
     try:
         function = ctypes.CDLL(None).sched_yield
     except (AttributeError, OSError, TypeError):
         return 0
     return ctypes.cast(function, ctypes.c_void_p).value or 0
-
-
-def view(arena: Array, buffer: Buffer) -> Array:
-    """A buffer of the arena as an array."""
-    piece = arena[buffer.offset : buffer.offset + buffer.size]
-    return piece.view(buffer.type.dtype).reshape(buffer.type.shape)
-
-
-class NativeBackend:
-    """Compiles with LLVM for the processor this runs on."""
-
-    name = "native"
-
-    def __init__(self, target: Machine | None = None, threads: int | None = None) -> None:
-        """``target`` is another processor to make code for (one that this one can run).
-
-        ``threads`` defaults to the environment variable GLASSGRAD_THREADS, else to the cores that this process
-        may use. The bits of a result do not depend on it.
-        """
-        self.target = target or host()
-        self.threads = threads or default_threads()
-
-    def compile(self, program: Program) -> Executable:
-        """Machine code for ``program``; raises GraphError naming an op without a lowering."""
-        start = time.perf_counter()
-        schedule = schedule_program(program, self.target)
-        module = emit_program(program, schedule, self.target)
-        library = Library(compile_text(module.text(), self.target))
-        seconds = time.perf_counter() - start
-        return NativeExecutable(program, schedule, library, module.parallel, self.threads, seconds)
 
 
 def run_graph(graph: Graph, arrays: Iterable[Any], target: Machine | None = None) -> list[Array]:
@@ -153,9 +183,8 @@ def run_graph(graph: Graph, arrays: Iterable[Any], target: Machine | None = None
     outputs = tuple(Output(f"y{i}", value) for i, value in enumerate(graph.outputs))
     program = Program("graph", 1, inputs, {}, outputs)
     state = {
-        item.name: np.asarray(array, item.type.dtype)
-        for item, array in zip(inputs, arrays, strict=True)
+        item.name: np.asarray(array, item.type.dtype) for item, array in zip(inputs, arrays, strict=True)
     }
-    executable = NativeBackend(target).compile(program)
+    executable = NativeBackend(target, cached=False).compile(program)
     result = executable.run(Feed({}, np.zeros(1, np.int32), {}, state, {}))
     return [result.outputs[item.name][0] for item in outputs]

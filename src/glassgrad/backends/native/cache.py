@@ -1,0 +1,203 @@
+"""Compiled code on disk, so that a program is compiled once per machine.
+
+An entry is one file, named by a hash of everything that the code depends on: the program, the compiler (LLVM, and
+this package's own sources), and the processor. Entries are written whole or not at all, several processes may
+write at once, and one that does not match its own digest is thrown away and rebuilt. Code is only loaded from a
+folder that nobody but its owner can write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array
+from glassgrad.backends.native.machine import Machine, version
+from glassgrad.graph.node import Graph
+from glassgrad.program import Program
+
+LIMIT = 256 << 20  # bytes on disk; the entries used longest ago go first
+_DIGEST = 32
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a program compiles to: object code, and where everything lies in the arena."""
+
+    object_code: bytes
+    arena: int  # bytes
+    inputs: tuple[int, ...]  # offsets, in the order of the program's inputs
+    constants: tuple[tuple[int, Array], ...]  # offset and content
+    parallel: bool
+
+    def to_bytes(self) -> bytes:
+        """The content of an entry."""
+        header = {
+            "arena": self.arena,
+            "inputs": self.inputs,
+            "parallel": self.parallel,
+            "code": len(self.object_code),
+            "constants": [[offset, item.dtype.name, item.shape] for offset, item in self.constants],
+        }
+        text = json.dumps(header).encode()
+        parts = [len(text).to_bytes(8, "little"), text, self.object_code]
+        body = b"".join([*parts, *(item.tobytes() for _, item in self.constants)])
+        return hashlib.sha256(body).digest() + body
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Code | None:
+        """The code of an entry; None where it is damaged."""
+        digest, body = content[:_DIGEST], content[_DIGEST:]
+        if hashlib.sha256(body).digest() != digest:
+            return None
+        end = 8 + int.from_bytes(body[:8], "little")
+        header = json.loads(body[8:end])
+        start = end + header["code"]
+        constants = []
+        for offset, dtype, shape in header["constants"]:
+            count = int(np.prod(shape, dtype=np.int64))
+            array = np.frombuffer(body, dtype, count, start).reshape(shape)
+            constants.append((offset, array))
+            start += array.nbytes
+        code = body[end : end + header["code"]]
+        return cls(code, header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"])
+
+
+def folder() -> Path | None:
+    """GLASSGRAD_CACHE, or ``glassgrad`` in the user's cache folder; None (no cache) where it is not ours alone."""
+    named = os.environ.get("GLASSGRAD_CACHE")
+    if named == "":
+        return None
+    if named is not None:
+        path = Path(named)
+    elif sys.platform == "win32":
+        path = Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "glassgrad"
+    else:
+        path = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "glassgrad"
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if hasattr(os, "getuid"):
+            status = path.stat()
+            if status.st_uid != os.getuid() or status.st_mode & 0o022:
+                return None
+    except (OSError, RuntimeError):
+        return None
+    return path
+
+
+def load(key: str) -> Code | None:
+    """The code stored under ``key``, if there is an undamaged entry."""
+    where = folder()
+    if where is None:
+        return None
+    path = where / key
+    try:
+        code = Code.from_bytes(path.read_bytes())
+        if code is not None:
+            os.utime(path)
+            return code
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    with contextlib.suppress(OSError):
+        path.unlink()
+    return None
+
+
+def save(key: str, code: Code) -> None:
+    """Store ``code`` under ``key``. A disk that refuses costs the next process a compilation, nothing else."""
+    where = folder()
+    if where is None:
+        return
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=where, prefix=".")
+        with os.fdopen(handle, "wb") as file:
+            file.write(code.to_bytes())
+        os.replace(temporary, where / key)
+        _trim(where)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _trim(where: Path) -> None:
+    entries = []
+    for entry in os.scandir(where):
+        with contextlib.suppress(OSError):
+            status = entry.stat()
+            entries.append((status.st_mtime, status.st_size, entry.path))
+    total = sum(size for _, size, _ in entries)
+    for _, size, path in sorted(entries):
+        if total <= LIMIT:
+            break
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        total -= size
+
+
+def key_of(program: Program, target: Machine) -> str:
+    """The name of the entry of ``program`` for ``target``."""
+    digest = hashlib.sha256()
+    for line in (version(), _sources(), target.triple, target.cpu, target.features, str(target.vector_bytes)):
+        digest.update(line.encode() + b"\0")
+    for part in _describe(program):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+@cache
+def _sources() -> str:
+    """A mark that changes when the sources that turn a graph into code do."""
+    home = Path(__file__).parent
+    found = []
+    for place in (home, home.parents[1] / "passes", home.parents[1] / "ops"):
+        for entry in os.scandir(place):
+            if entry.name.endswith(".py"):
+                status = entry.stat()
+                found.append((entry.name, status.st_size, status.st_mtime_ns))
+    return str(sorted(found))
+
+
+def _describe(program: Program) -> Iterator[bytes]:
+    yield f"{program.batch} {[(item.role, str(item.type)) for item in program.inputs]}".encode()
+    names = [item.name for item in program.inputs]
+    yield f"{[names.index(name) for name in program.updates]} {len(program.outputs)}".encode()
+    yield from _describe_graph(program.graph)
+
+
+def _describe_graph(graph: Graph) -> Iterator[bytes]:
+    numbers: dict[Any, int] = {}
+    for value in graph.inputs:
+        numbers[value] = len(numbers)
+    for node in graph.nodes():
+        if node.op.name != "input":
+            yield f"{node.op.name} {[numbers[v] for v in node.inputs]} ".encode()
+            yield from _describe_attributes(node.attributes)
+        for value in node.outputs:
+            numbers.setdefault(value, len(numbers))
+        for region in node.regions:
+            yield b"{"
+            yield f"{[str(value.type) for value in region.inputs]}".encode()
+            yield from _describe_graph(region)
+            yield b"}"
+    yield f"gives {[numbers[value] for value in graph.outputs]}".encode()
+
+
+def _describe_attributes(attributes: Mapping[str, Any]) -> Iterator[bytes]:
+    for name, item in attributes.items():
+        if isinstance(item, np.ndarray):
+            yield f"{name} {item.dtype} {item.shape} ".encode() + item.tobytes()
+        else:
+            yield f"{name}={item!r} ".encode()

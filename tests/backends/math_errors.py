@@ -1,0 +1,105 @@
+"""How far the native elementwise functions are from the truth, in units in the last place (ulp)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.machine import Library, Machine, compile_text
+from glassgrad.backends.native.math import FUNCTIONS
+
+Array = np.ndarray
+DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
+# What is rounded, not only copied or compared; power has two operands.
+UNARY = ("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "erf", "sin", "cos")
+
+
+def listing(name: str, element: str, lanes: int) -> str:
+    """LLVM IR of a function (x, y, out, count) that applies ``name``; ``count`` is a multiple of ``lanes``."""
+    f = Function("apply", [("ptr", "x"), ("ptr", "y"), ("ptr", "out"), ("i64", "count")])
+    kind = vector(element, lanes)
+    with f.loop(Reg("%count", "i64"), step=lanes) as i:
+        x, y = (f.load(kind, f.at(Reg(p, "ptr"), element, i)) for p in ("%x", "%y"))
+        operands = (x, y) if name == "power" else (x,)
+        f.store(FUNCTIONS[name](f, *operands), f.at(Reg("%out", "ptr"), element, i))
+    return f.text() + "\n".join(sorted(f.declared))
+
+
+def compiled(name: str, element: str, lanes: int, target: Machine) -> Callable[..., Array]:
+    """``name`` as a function of arrays of any length."""
+    library = Library(compile_text(listing(name, element, lanes), target))
+    call = library.function("apply", 4)
+
+    def apply(*operands: Any) -> Array:
+        count = -(-np.size(operands[0]) // lanes) * lanes
+        padded = [np.ones(count, DTYPES[element]) for _ in range(3)]
+        for room, operand in zip(padded, operands, strict=False):
+            room[: np.size(operand)] = operand
+        call(*(room.ctypes.data for room in padded), count)
+        return padded[2][: np.size(operands[0])]
+
+    apply.library = library  # type: ignore[attr-defined]  # the code lives as long as the function
+    return apply
+
+
+def _erf_digits(x: float) -> np.longdouble:
+    """erf to 64 bits, by its Taylor series in integers."""
+    if not math.isfinite(x) or abs(x) > 7:
+        return np.longdouble(math.erf(x))
+    if abs(x) < 1e-10:
+        return np.longdouble(x) * 2 / np.sqrt(np.longdouble(np.pi) + np.longdouble(PI_REST))
+    one = 1 << 200
+    mantissa, exponent = math.frexp(x)
+    argument = int(mantissa * 2**53) * (one >> 53) * 2 ** max(exponent, 0) >> max(-exponent, 0)
+    square, term, total, k = argument * argument >> 200, argument, 0, 0
+    while term:
+        total += term // (2 * k + 1)
+        k += 1
+        term = -(term * square >> 200) // k
+    high, rest = divmod(abs(total), 1 << 100)
+    size = np.longdouble(high) / np.longdouble(2) ** 100 + np.longdouble(rest) / np.longdouble(2) ** 200
+    return np.copysign(size, x) * 2 / np.sqrt(np.longdouble(np.pi) + np.longdouble(PI_REST))
+
+
+PI_REST = 1.2246467991473532e-16  # pi minus the double nearest to it
+
+
+def truth(name: str, *operands: Array) -> Array:
+    """The function in the next wider format: float64 for float32, long double for float64."""
+    narrow = operands[0].dtype == np.float32
+    wide = [operand.astype(np.float64 if narrow else np.longdouble) for operand in operands]
+    with np.errstate(all="ignore"):
+        if name == "erf":
+            one = math.erf if narrow else _erf_digits
+            return np.array([one(float(x)) for x in wide[0]], wide[0].dtype)
+        if name == "sigmoid":
+            return 1 / (1 + np.exp(-wide[0]))
+        result: Array = getattr(np, name)(*wide)
+        return result
+
+
+def ulps(got: Array, want: Array) -> Array:
+    """|got - want| in units in the last place of ``want``; inf where one is NaN or they differ in infinity."""
+    info = np.finfo(got.dtype)
+    with np.errstate(all="ignore"):
+        exponent = np.frexp(want)[1].astype(np.int64) - 1
+        unit = np.ldexp(want.dtype.type(1), np.maximum(exponent, info.minexp) - info.nmant)
+        apart = np.abs(got.astype(want.dtype) - want) / unit
+        rounded = want.astype(got.dtype)
+    same = (rounded == got) | (np.isnan(rounded) & np.isnan(got))
+    special = ~np.isfinite(rounded) | ~np.isfinite(got)
+    # Rounding to inf where the largest finite number is nearer, or the reverse, is an error of that size.
+    border = special & ~np.isnan(got) & ~np.isnan(want) & (np.abs(apart) < 8)
+    return np.where(same & special, 0.0, np.where(special & ~border, np.inf, apart)).astype(np.float64)
+
+
+def samples(element: str, count: int, seed: int = 0) -> Array:
+    """Random bit patterns (every exponent, denormals, inf, NaN), and as many of everyday size."""
+    rng, dtype = np.random.default_rng(seed), DTYPES[element]
+    patterns = rng.integers(0, 2 ** (8 * dtype.itemsize), count // 2, f"u{dtype.itemsize}").view(dtype)
+    spread = np.concatenate([scale * rng.standard_normal(count // 6) for scale in (0.3, 3.0, 30.0)])
+    return np.concatenate([patterns, spread.astype(dtype)])
