@@ -162,8 +162,14 @@ def main() -> None:
             flops = 2 * m * n * k
             times = max(1, round(20e-3 * 80e9 / flops / 4))
             numpy_run = repeated(lambda x=x, y=y, out=out: np.matmul(x, y, out=out))
-            runs = [(native.run, times, flops), (numpy_run, max(1, times // 4), flops), (peak.run, 100, peak.flops)]
-            rates = [[work / seconds(run, count) / 1e9 for run, count, work in runs] for _ in range(options.rounds)]
+            runs = [
+                (native.run, times, flops),
+                (numpy_run, max(1, times // 4), flops),
+                (peak.run, 100, peak.flops),
+            ]
+            rates = [
+                [work / seconds(run, count) / 1e9 for run, count, work in runs] for _ in range(options.rounds)
+            ]
             ours, theirs, most = (statistics.median(column) for column in zip(*rates, strict=True))
             print(
                 f"{m:>6}x{k}x{n}".rjust(16) + f"  {form} {ours:7.1f} {theirs:7.1f} {most:7.1f}  "

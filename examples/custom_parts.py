@@ -66,7 +66,8 @@ class Gated(gg.Layer):
     units: int
 
     def output_shape(self, inputs):
-        ((n,),) = inputs
+        if len(inputs) != 1 or len(inputs[0]) != 1:
+            raise gg.InputError(f"takes one input of one axis, not {list(inputs)}")
         return (self.units,)
 
     def weights(self, inputs):

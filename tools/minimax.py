@@ -92,8 +92,8 @@ atanh_tail = without_zero(lambda z: 2 * (atanh(z) - 1) / z, mpf(2) / 3)
 atanh_tail2 = without_zero(lambda z: (atanh_tail(z) - mpf(2) / 3) / z, mpf(2) / 5)
 sin_tail = without_zero(lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, mpf(-1) / 6)
 cos_tail = without_zero(lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, mpf(1) / 24)
-tanh = without_zero(lambda z: mp.tanh(mp.sqrt(z)) / mp.sqrt(z), mpf(1))
-erf = without_zero(lambda z: mp.erf(mp.sqrt(z)) / mp.sqrt(z), 2 / mp.sqrt(mp.pi))
+erf_exponent = without_zero(lambda x: mp.log(mp.erfc(x)) / x, -2 / mp.sqrt(mp.pi))
+erf_weight = without_zero(lambda x: x * mp.erfc(x) / mp.erf(x), mp.sqrt(mp.pi) / 2)
 LN2, TINY = mp.log(2), mpf("1e-5")
 LOW, HIGH = mp.sqrt(mpf("0.5")) - 1, mp.sqrt(2) - 1
 SQUARE = (HIGH / (2 + HIGH)) ** 2  # of v / (2 + v), the argument of atanh
@@ -124,17 +124,8 @@ FITS = {
         (mp.pi / 4) ** 2,
         {"float": (2,), "double": (5,)},
     ),
-    "tanh float": (tanh, lambda z: 1 / tanh(z), 0, 9.02**2, {"float": (4, 5)}),
-    "tanh double": (tanh, lambda z: 1 / tanh(z), 0, 19.07**2, {"double": (10, 10)}),
-    "erf float": (erf, lambda z: 1 / erf(z), 0, 3.93**2, {"float": (5, 5)}),
-    "erf double": (erf, lambda z: 1 / erf(z), 0, 1, {"double": (5, 5)}),
-    "erfcx": (
-        lambda x: mp.erfc(x) * mp.exp(x * x),
-        lambda x: mp.exp(-x * x) / mp.erf(x),
-        1,
-        6,
-        {"double": (5, 6)},
-    ),
+    "erf float": (erf_exponent, erf_weight, 0, 3.95, {"float": (8,)}),
+    "erf double": (erf_exponent, erf_weight, 0, 5.95, {"double": (8, 7)}),
 }
 
 

@@ -9,13 +9,18 @@ import numpy as np
 
 from glassgrad.backends import reference, xla
 from glassgrad.backends.base import Backend
+from glassgrad.backends.native import backend as native
 from glassgrad.graph.node import Graph
 
 Run = Callable[[Graph, Iterable[Any]], list[np.ndarray]]
 
 # A graph and its arrays to its outputs, by backend. A new backend is one line here and one below.
-RUNNERS: dict[str, Run] = {"reference": reference.evaluate, "xla": xla.run_graph}
-BACKENDS: dict[str, Backend] = {"reference": reference.ReferenceBackend(), "xla": xla.XlaBackend()}
+RUNNERS: dict[str, Run] = {"reference": reference.evaluate, "native": native.run_graph, "xla": xla.run_graph}
+BACKENDS: dict[str, Backend] = {
+    "reference": reference.ReferenceBackend(),
+    "native": native.NativeBackend(),
+    "xla": xla.XlaBackend(),
+}
 
 # An elementary function (exp, tanh, erf, a power ...) may be wrong by this many units in the last place on
 # either side. XLA and the native backend use polynomials of their own; the worst measured is 2.

@@ -13,7 +13,7 @@ BACKENDS = {
     "reference": ("glassgrad.backends.reference", "ReferenceBackend"),
     "xla": ("glassgrad.backends.xla", "XlaBackend"),
 }
-DEFAULT = "reference"
+DEFAULT = "native"
 
 
 def backend(name: str | Backend) -> Backend:

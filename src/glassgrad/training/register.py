@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.nn import images as _images  # noqa: F401 - registers its layers
+from glassgrad.nn import layers as _layers  # noqa: F401 - registers its layers
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.initializers import INITIALIZERS
 from glassgrad.nn.layer import LAYERS

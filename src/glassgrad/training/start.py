@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.files.model_file import read_model
 from glassgrad.files.run_folder import resolve_model
-from glassgrad.graph.node import DType, Shape
+from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.nn.initializers import LSUV, lsuv_scale, stream
-from glassgrad.nn.network import Network
-from glassgrad.training.programs import FEATURES, evaluation_program
+from glassgrad.nn.layer import Building
+from glassgrad.nn.network import INPUT, Network, Step
+from glassgrad.ops.op import constant, make_input
 
 LSUV_ROWS = 512
 
@@ -53,42 +54,68 @@ def fit_to_data(
     """
     weights = dict(weights)
     rows = np.ascontiguousarray(features[:LSUV_ROWS])
-    wanted = network.weights(rows.shape[1:])
-    for name, item in wanted.items():
-        layer, weight = name.rsplit(".", 1)
-        if not isinstance(item.init, LSUV) or layer in keep:
-            continue
-        inside = [f"{layer}.preactivation"]
-        try:
-            program = evaluation_program(
-                network,
-                rows.shape[1:],
-                None,
-                batch=len(rows),
-                inside=inside,
-                dtype=cast(DType, rows.dtype.name),
-            )
-        except InputError:
-            raise InputError(
-                f"layer {layer!r}: {weight!r} cannot start from lsuv, since the layer has no pre-activation "
-                "to bring to unit variance; choose another initializer"
-            ) from None
-        for _ in range(item.init.iterations):
-            known: dict[str, Any] = {
-                FEATURES: rows,
-                "valid": np.ones(len(rows), bool),
-                **weights,
-                **statistics,
-            }
-            found = evaluate(program.graph, [known[entry.name] for entry in program.inputs])[-1]
-            if abs(float(np.var(found, dtype=np.float64)) - item.init.variance) <= item.init.tolerance:
-                break
-            try:
-                scale = lsuv_scale(found, item.init.variance)
-            except InputError as error:
-                raise InputError(f"layer {layer!r}: {error}") from None
-            weights[name] = (weights[name] * scale).astype(rows.dtype)
+    wanted = {name: item.init for name, item in network.weights(rows.shape[1:]).items()}
+    asked = {name.rsplit(".", 1)[0] for name, init in wanted.items() if isinstance(init, LSUV)}
+    if asked <= set(keep):
+        return weights
+    known = {INPUT: rows}
+    for step in network.steps:
+        given = [known[name] for name in step.inputs]
+        for name, init in wanted.items():
+            if isinstance(init, LSUV) and name.startswith(f"{step.name}.") and step.name not in keep:
+                _fit(step, name, init, given, weights, statistics)
+        known[step.name] = _apply(step, given, weights, statistics)[0]
     return weights
+
+
+def _fit(
+    step: Step,
+    name: str,
+    init: LSUV,
+    given: Sequence[Array],
+    weights: dict[str, Array],
+    statistics: Mapping[str, Array],
+) -> None:
+    """Scale ``weights[name]`` until the pre-activation of ``step`` has the variance asked for."""
+    for _ in range(init.iterations):
+        found = _apply(step, given, weights, statistics)[1]
+        if found is None:
+            raise InputError(
+                f"layer {step.name!r}: {name!r} cannot start from lsuv, since the layer has no "
+                "pre-activation to bring to unit variance; choose another initializer"
+            )
+        if abs(float(np.var(found, dtype=np.float64)) - init.variance) <= init.tolerance:
+            return
+        try:
+            scale = lsuv_scale(found, init.variance)
+        except InputError as error:
+            raise InputError(f"layer {step.name!r}: {error}") from None
+        weights[name] = (weights[name] * scale).astype(found.dtype)
+
+
+def _apply(
+    step: Step, given: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
+) -> tuple[Array, Array | None]:
+    """One layer in use: its output and its pre-activation, if it has one."""
+    prefix = f"{step.name}."
+    arrays: list[Array] = []
+
+    def take(array: Array) -> Value:
+        arrays.append(array)
+        return make_input(f"x{len(arrays)}", array.shape, cast(DType, array.dtype.name))
+
+    def own(named: Mapping[str, Array]) -> dict[str, Value]:
+        return {key.removeprefix(prefix): take(a) for key, a in named.items() if key.startswith(prefix)}
+
+    inputs = [take(array) for array in given]
+    params, state = own(weights), own(statistics)
+    valid = constant(np.ones(len(given[0]), bool), "bool")
+    building = Building(step.name, 0, False, valid)
+    output, _ = step.layer.build(building, inputs, params, state)
+    inner = building.inner.get("preactivation")
+    graph = Graph((*inputs, *params.values(), *state.values()), (output, output if inner is None else inner))
+    found = evaluate(graph, arrays)
+    return found[0], None if inner is None else found[1]
 
 
 def pretrained(

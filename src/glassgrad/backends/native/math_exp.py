@@ -19,7 +19,7 @@ from glassgrad.backends.native.math_parts import (
     to_float,
     with_sign,
 )
-from glassgrad.backends.native.math_tables import ATANH, ERFCX, LOG_FLOAT
+from glassgrad.backends.native.math_tables import ATANH, LOG_FLOAT
 
 LOG2_E = 1.4426950408889634
 
@@ -121,31 +121,26 @@ def log1p(f: Function, x: Reg) -> Reg:
     return with_sign(f, result, bits(f, x))
 
 
-def _saturate(f: Function, x: Reg, limit: float, inside: Reg) -> Reg:
-    """``inside`` below ``limit`` and for NaN, 1 with the sign of x from there on."""
-    below = f.compare("ult", magnitude(f, x), limit)
-    return f.select(below, inside, with_sign(f, f.number(x, 1.0), bits(f, x)))
+def _growth(f: Function, x: Reg) -> Reg:
+    """exp(x) - 1, accurate near 0, for an x so bounded that 2**n is a normal number."""
+    fmt = format_of(x)
+    place, grown = _reduce(f, x)
+    scale = from_bits(f, f.add(place, fmt.one), x)
+    return f.muladd(scale, grown, f.fsub(scale, 1.0))
 
 
 def tanh(f: Function, x: Reg) -> Reg:
-    """The hyperbolic tangent: an odd rational with positive coefficients, so nothing cancels in it."""
-    fmt = format_of(x)
-    z = f.fmul(x, x)
-    above, below = (horner(f, coefficients, z) for coefficients in fmt.tanh)
-    return _saturate(f, x, fmt.tanh_limit, f.fdiv(f.fmul(x, above), below))
+    """The hyperbolic tangent: g / (g + 2) with g = exp(2 |x|) - 1."""
+    size = clamp(f, magnitude(f, x), None, format_of(x).tanh_limit)
+    growth = _growth(f, f.fadd(size, size))
+    return with_sign(f, f.fdiv(growth, f.fadd(growth, 2.0)), bits(f, x))
 
 
 def erf(f: Function, x: Reg) -> Reg:
-    """The error function: an odd rational; for double beyond 1, 1 - exp(-x**2) erfcx(x)."""
+    """The error function: 1 - exp(log(erfc(x))), where the smooth log(erfc(x)) / x is what was fitted."""
     fmt = format_of(x)
-    z = f.fmul(x, x)
-    above, below = (horner(f, coefficients, z) for coefficients in fmt.erf)
-    above = f.fmul(x, above)
-    if x.element == "float":
-        return _saturate(f, x, fmt.erf_limit, f.fdiv(above, below))
-    size = clamp(f, magnitude(f, x), None, 6.0)
-    gauss = exponential(f, f.fneg(f.fmul(size, size)), low=False, high=False)
-    above2, below2 = (horner(f, coefficients, size) for coefficients in ERFCX)
-    far = f.compare("ogt", size, fmt.erf_limit)
-    result = f.fdiv(f.select(far, f.fmul(gauss, above2), above), f.select(far, below2, below))
-    return f.select(far, with_sign(f, f.fsub(f.number(x, 1.0), result), bits(f, x)), result)
+    size = clamp(f, magnitude(f, x), None, fmt.erf_limit)
+    exponent = f.fmul(size, horner(f, fmt.erf, size))
+    if fmt.erf_below:
+        exponent = f.fdiv(exponent, horner(f, fmt.erf_below, size))
+    return with_sign(f, f.fneg(_growth(f, exponent)), bits(f, x))

@@ -10,22 +10,34 @@ from glassgrad.backends.native.ir import Function, Reg, vector
 
 @contextmanager
 def section(f: Function, first: Reg | int, last: Reg | int, start: int, stop: int) -> Iterator[Reg]:
-    """A loop over those of the pieces ``start`` .. ``stop`` that lie in ``first`` .. ``last``, counted from 0."""
+    """A loop over those of the pieces ``start`` .. ``stop`` that lie in ``first`` .. ``last``, counted from 0.
+
+    Where both ends are Python numbers, there must be such a piece.
+    """
     if isinstance(first, int) and isinstance(last, int):
-        begin: Reg | int = max(first, start) - start
-        end: Reg | int = min(last, stop) - start
-    else:
-        low, high = (item if isinstance(item, Reg) else f.number("i64", item) for item in (first, last))
-        begin = f.sub(f.select(f.compare("ugt", low, start), low, start), start)
-        end = f.select(f.compare("ult", high, stop), high, stop)
-        end = f.sub(f.select(f.compare("ugt", end, start), end, start), start)
-    some = f.compare("ult", *(item if isinstance(item, Reg) else f.number("i64", item) for item in (begin, end)))
-    with f.when(some), f.loop(end, begin) as piece:
+        with f.loop(min(last, stop) - start, max(first, start) - start) as piece:
+            yield piece
+        return
+    low, high = (item if isinstance(item, Reg) else f.number("i64", item) for item in (first, last))
+    begin = f.sub(f.intrinsic("umax", low, f.number("i64", start)), start)
+    end = f.sub(
+        f.intrinsic("umax", f.intrinsic("umin", high, f.number("i64", stop)), f.number("i64", start)), start
+    )
+    with f.when(f.compare("ult", begin, end)), f.loop(end, begin) as piece:
         yield piece
 
 
 def copy_panel(
-    f: Function, kind: str, source: Reg, target: Reg, panel: Reg, *, k: int, columns: int, width: int, step: int
+    f: Function,
+    kind: str,
+    source: Reg,
+    target: Reg,
+    panel: Reg,
+    *,
+    k: int,
+    columns: int,
+    width: int,
+    step: int,
 ) -> None:
     """Columns ``panel * width`` .. ``+ width`` of a matrix (k, columns), as (k, step), in vectors of type ``kind``.
 
@@ -38,7 +50,7 @@ def copy_panel(
     sources = []
     for offset in range(0, width, lanes):
         column = f.add(f.mul(panel, width), offset)
-        inside = column if columns % width == 0 else f.select(f.compare("ult", column, final), column, final)
+        inside = column if columns % width == 0 else f.intrinsic("umin", column, f.number("i64", final))
         sources.append((offset, f.at(source, element, inside)))
     with f.loop(k) as p:
         packed = f.at(there, element, f.mul(p, step))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from glassgrad.backends.native.fusion import look_through, operand
+from glassgrad.backends.native.memory import memory_of
 from glassgrad.graph.node import Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, rebuild
 from glassgrad.graph.verify import verify
@@ -58,16 +59,16 @@ def _materialize(graph: Graph) -> Graph:
 
     outputs = rebuild(graph, visit)
     counts = Counter(outputs)
+    # An input that is given out must not be replaced before it was; and no two outputs share their memory.
+    shared = [counts[v] > 1 or memory_of(v).node.op.name == "input" for v in outputs]
     return Graph(
         graph.inputs,
-        tuple(_in_memory(v) if counts[v] == 1 else STOP_GRADIENT(v) for v in outputs),
+        tuple(STOP_GRADIENT(v) if own else _in_memory(v) for v, own in zip(outputs, shared, strict=True)),
     )
 
 
 def _in_memory(value: Value) -> Value:
-    behind, _ = operand(value)
-    while behind.node.op.name == "reshape":
-        behind = behind.node.inputs[0]
+    behind = memory_of(operand(value)[0])
     source = look_through(behind)
     virtual = source.number is not None or source.value is not behind
     return STOP_GRADIENT(value) if virtual else value

@@ -1,14 +1,34 @@
-"""Matrix products: C = A @ B in register tiles, with the caller's epilogue on every finished tile."""
+"""Matrix products: C = A @ B in register tiles, with the caller's epilogue on every finished tile.
+
+A tile is a few rows x a few vectors of C, held in registers while the loop over k adds (one element of A in every
+lane) x (a vector of B). What was measured, on a processor with 32 registers of 16 floats (its bare multiply-adds
+run at 190-220 GFLOP/s, the products named below at 85-100 % of that):
+
+- 8 rows x 2 vectors is enough to keep the multipliers busy, divides the usual sizes, so that there is one body of
+  code, and is quick to compile. 12 or 14 rows are no faster, and far slower where rows of A lie 4096 bytes apart
+  (they compete for the same few cache lines); 4 x 4 reads too much of B per multiply-add (512 x 1024 x 1024: half).
+- Packing costs 3-5 % of a large product and gains only where rows lie a multiple of 4096 bytes apart (512 x 1024 x
+  1024, from 60 % of the peak to 90 %). A transposed B is always turned into panels: by shuffles, about 12 % of a
+  32 x 64 x 64 product and 3 % of a large one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 
 BYTES = {"float": 4, "double": 8}
+BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work
+PAGE = 4096  # rows this far apart share a few lines of the first cache
+LARGE = 1 << 20  # bytes that the second cache may not hold
+UNIT = 1 << 18  # multiply-adds that are worth a unit of their own
+BLOCK = 512 << 10  # bytes of A that the tiles of a unit read again and again, from the second cache
+
+Vectors = list[tuple[int, int, int]]  # (offset from the tile's first column, lanes, lanes that exist)
 
 
 @dataclass(frozen=True)
@@ -43,16 +63,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Plan:
-    """How one product is computed: tiles of ``rows`` x ``vectors`` registers, grouped into units."""
+    """How a product is computed: C in tiles of ``rows`` x ``vectors`` registers, one column of tiles to a unit."""
 
     product: Product
     lanes: int
     rows: int
     vectors: int
-    pack_a: bool  # A is first copied into panels as high as a tile (only where it is stored transposed)
-    pack_b: bool  # B is first copied into panels as wide as a tile
-    row_block: int  # tiles of a unit
-    column_block: int
+    pack_a: bool = False  # A (stored transposed) is first copied into panels as high as a tile
+    pack_b: bool = False  # B is first copied, or turned, into panels as wide as a tile
+    row_block: int = 1  # tiles of a unit, one below the other
 
     @property
     def width(self) -> int:
@@ -60,204 +79,203 @@ class Plan:
         return self.vectors * self.lanes
 
     @property
-    def row_blocks(self) -> int:
-        """Units along the rows of C."""
-        return _blocks(_blocks(self.product.m, self.rows), self.row_block)
+    def columns(self) -> int:
+        """Tiles side by side."""
+        return _ceil(self.product.n, self.width)
 
     @property
-    def column_blocks(self) -> int:
-        """Units along the columns of C."""
-        return _blocks(_blocks(self.product.n, self.width), self.column_block)
+    def row_blocks(self) -> int:
+        """Units one below the other; the last one has the rows that do not fill a tile."""
+        return max(1, _ceil(self.product.m // self.rows, self.row_block))
 
     @property
     def units(self) -> int:
         """Independent pieces of C, fixed by the shapes."""
-        return self.row_blocks * self.column_blocks
+        return self.row_blocks * self.columns
+
+    @property
+    def folded(self) -> bool:
+        """C is one column and A's rows are contiguous: the lanes run along k and are folded at the end."""
+        return self.product.n == 1 and self.lanes > 1 and not self.product.a_transposed
+
+    @property
+    def upright(self) -> bool:
+        """C is one column and A's columns are contiguous: the lanes run along the rows of C."""
+        return self.product.n == 1 and self.lanes > 1 and self.product.a_transposed
+
+    # --- scratch memory: the panels of B, then those of A ----------------------------------------------
 
     @property
     def piece(self) -> int:
-        """Lanes in 16 bytes, at most those of a vector: what a transposition moves at once."""
+        """Lanes that a transposition moves at once: 16 bytes, at most a vector."""
         return min(self.lanes, 16 // BYTES[self.product.element])
 
     @property
     def depth(self) -> int:
-        """Rows of a panel of B: k, and what the last pieces write beyond it."""
-        whole = self.piece if self.product.b_transposed else 1
-        return _blocks(self.product.k, whole) * whole
+        """Rows of a panel of B: k, rounded up to whole pieces."""
+        return _ceil(self.product.k, self.piece) * self.piece if self.product.b_transposed else self.product.k
 
     @property
-    def b_panels(self) -> int:
-        """Packed panels of B."""
-        return _blocks(self.product.n, self.width) if self.pack_b else 0
+    def b_size(self) -> int:
+        """Elements of the packed B."""
+        return self.columns * self.width * self.depth if self.pack_b else 0
 
     @property
     def a_step(self) -> int:
         """Elements from row to row of a packed panel of A."""
         if self.rows < self.lanes:
             return 1 << (self.rows - 1).bit_length()
-        return _blocks(self.rows, self.lanes) * self.lanes
+        return _ceil(self.rows, self.lanes) * self.lanes
+
+    @property
+    def a_panels(self) -> int:
+        """Packed panels of A."""
+        return _ceil(self.product.m, self.rows) if self.pack_a else 0
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes of scratch memory, a multiple of 64."""
-        a_panels = _blocks(self.product.m, self.rows) if self.pack_a else 0
-        elements = self.b_panels * self.width * self.depth + a_panels * self.a_step * self.product.k
-        return _blocks(elements * BYTES[self.product.element], 64) * 64
+        """Bytes of scratch memory, a multiple of 64; it must start at one."""
+        elements = self.b_size + self.a_panels * self.a_step * self.product.k
+        return _ceil(elements * BYTES[self.product.element], 64) * 64
 
     @property
-    def tail(self) -> list[tuple[int, int, int]]:
-        """The vectors beyond the last whole tile, as (offset, lanes, valid lanes)."""
-        left = self.product.n % self.width
-        found = [(i * self.lanes, self.lanes, self.lanes) for i in range(left // self.lanes)]
-        rest = left % self.lanes
-        if rest:
-            found.append((left - rest, 1 << (rest - 1).bit_length(), rest))
-        return found
+    def b_pack_units(self) -> int:
+        """Independent pieces of the packing of B: strips of one vector where it is turned, else panels."""
+        if not self.pack_b:
+            return 0
+        return _ceil(self.product.n, self.lanes) if self.product.b_transposed else self.columns
+
+    @property
+    def pack_units(self) -> int:
+        """Independent pieces of the packing; 0 where there is none."""
+        return self.b_pack_units + self.a_panels
 
     def __str__(self) -> str:
         p = self.product
         form = "NT"[p.a_transposed] + "NT"[p.b_transposed]
-        packed = " and ".join(name for name, used in (("A", self.pack_a), ("B", self.pack_b)) if used)
-        packing = f"{packed} packed" if packed else "unpacked"
-        return (
-            f"product {form} {p.m}x{p.k}x{p.n} {p.element}: tiles of {self.rows} rows x {self.vectors} vectors "
-            f"of {self.lanes}, {packing}, {self.units} units of {self.row_block}x{self.column_block} tiles"
+        if self.folded or self.upright:
+            how = f"{self.rows} rows at a time, lanes along {'k' if self.folded else 'the rows'}"
+        else:
+            packed = " and ".join(name for name, used in (("A", self.pack_a), ("B", self.pack_b)) if used)
+            how = f"tiles of {self.rows} rows x {self.vectors} vectors of {self.lanes}"
+            how += f", {packed} packed ({self.scratch_bytes} bytes)" if packed else ""
+        units = (
+            f"{self.units} unit{'s' * (self.units > 1)} of {self.row_block} tile{'s' * (self.row_block > 1)}"
         )
+        return f"{form} {p.m} x {p.k} x {p.n} {p.element}: {how}, {units}"
 
 
-def plan(product: Product, vector_bytes: int) -> Plan:
-    """The plan for ``product`` on a machine with vectors of ``vector_bytes``."""
-    lanes = max(1, vector_bytes // BYTES[product.element])
-    registers = 32 if vector_bytes == 64 else 16
-    choices = [
-        (_cost(product, lanes, rows, vectors), rows, vectors)
-        for vectors in range(1, min(8, _blocks(product.n, lanes)) + 1)
-        for rows in range(1, min(28, product.m) + 1)
-        if rows * vectors + vectors + 2 <= registers
-    ]
-    _, rows, vectors = min(choices)
-    return Plan(product, lanes, rows, vectors, False, product.b_transposed, 16, 4)
-
-
-def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
-    """Estimated cycles: two multiply-adds or two loads a cycle, and something for every tile and tile body."""
-    row_tiles = [(rows, product.m // rows), (product.m % rows, 1)]
-    column_tiles = [(vectors, product.n // (vectors * lanes))]
-    column_tiles.append((_blocks(product.n % (vectors * lanes), lanes), 1))
-    cycles, bodies = 0.0, 0
-    for r, many in row_tiles:
-        for v, times in column_tiles:
-            if r * v * many * times:
-                bodies += 1
-                step = max(r * v / 2, (r + v) / 2) + 0.1 * (r + v)
-                cycles += many * times * (step * product.k + r * v + 10)
-    return cycles * (1 + 0.04 * bodies)
-
-
-def _blocks(count: int, size: int) -> int:
+def _ceil(count: int, size: int) -> int:
     return -(-count // size)
 
 
-# --- packing ---------------------------------------------------------------------------------------------
+# --- choosing --------------------------------------------------------------------------------------------
 
 
-def emit_pack(f: Function, plan: Plan, a: Reg, b: Reg, scratch: Reg) -> None:
-    """Copies of what the units will read from ``scratch``; nothing where the plan packs nothing."""
-    product = plan.product
-    if plan.pack_a:
-        target = f.at(scratch, product.element, plan.b_panels * plan.width * plan.depth)
-        _copy_panels(f, plan, a, target, product.m, plan.rows, plan.a_step)
-    if plan.pack_b and product.b_transposed:
-        _turn_panels(f, plan, b, scratch)
-    elif plan.pack_b:
-        _copy_panels(f, plan, b, scratch, product.n, plan.width, plan.width)
+def plan(product: Product, vector_bytes: int) -> Plan:
+    """The plan for ``product`` on a machine with vectors of ``vector_bytes``: by the shapes alone."""
+    m, n, k, size = product.m, product.n, product.k, BYTES[product.element]
+    lanes = max(1, vector_bytes // size)
+    if n == 1 and lanes > 1:
+        rows, vectors = min(m, 8, lanes if product.a_transposed else 8), 1
+    else:
+        rows, vectors = _tile(product, lanes, vector_bytes)
+    pack_a, pack_b = (False, False) if n == 1 and lanes > 1 else _packs(product, size)
+    tiles = max(1, m // rows)
+    block = min(tiles, max(1, BLOCK // (rows * k * size)))
+    block = _ceil(tiles, _ceil(tiles, block))
+    columns = _ceil(n, vectors * lanes)
+    while block > 1 and _ceil(tiles, block) * columns < 8 and block * rows * vectors * lanes * k >= 2 * UNIT:
+        block = _ceil(block, 2)
+    return Plan(product, lanes, rows, vectors, pack_a, pack_b, block)
 
 
-def _copy_panels(f: Function, plan: Plan, source: Reg, target: Reg, columns: int, width: int, step: int) -> None:
-    """A matrix (k, columns) as panels of ``width`` columns, each (k, step) without gaps."""
-    element, k = plan.product.element, plan.product.k
-    lanes = min(plan.lanes, step)
-    kind = vector(element, lanes)
-
-    def panel(j: Reg, valid: int) -> None:
-        here, there = f.at(source, element, f.mul(j, width)), f.at(target, element, f.mul(j, k * step))
-        with f.loop(k) as p:
-            row, packed = f.at(here, element, f.mul(p, columns)), f.at(there, element, f.mul(p, step))
-            for offset in range(0, valid, lanes):
-                f.store(f.load(kind, f.at(row, element, offset)), f.at(packed, element, offset))
-
-    full, rest = divmod(columns, width)
-    if full:
-        with f.loop(full) as j:
-            panel(j, width)
-    if rest:
-        panel(Reg(str(full), "i64"), rest)
+def _packs(product: Product, size: int) -> tuple[bool, bool]:
+    """Whether A and B are packed: whether copying ``size`` bytes an element costs less than reading as it is."""
+    m, n, k = product.m, product.n, product.k
+    far = k >= 128 and m * size % PAGE == 0 or m * k * size >= LARGE and m * size % (PAGE // 2) == 0
+    pack_a = product.a_transposed and n >= 64 and far
+    far = k >= 128 and n * size % PAGE == 0 or n * k * size >= 4 * LARGE and m >= 256
+    pack_b = k > 1 if product.b_transposed else m >= 64 and far
+    return pack_a, pack_b
 
 
-def _turn_panels(f: Function, plan: Plan, source: Reg, target: Reg) -> None:
-    """A matrix (n, k) as panels (depth, width) of its transpose."""
-    element, n, k = plan.product.element, plan.product.n, plan.product.k
-    lanes, width, depth = plan.lanes, plan.width, plan.depth
-    kind = vector(element, plan.piece)
-
-    def strip(v: Reg, valid: int) -> None:
-        """The ``lanes`` columns of vector ``v``."""
-        here = f.at(source, element, f.mul(v, lanes * k))
-        j, part = f.binary("udiv", v, plan.vectors), f.binary("urem", v, plan.vectors)
-        there = f.at(target, element, f.add(f.mul(j, depth * width), f.mul(part, lanes)))
-        with f.loop(k, step=plan.piece) as p:
-            rows, packed = f.at(here, element, p), f.at(there, element, f.mul(p, width))
-            pieces = [f.load(kind, f.at(rows, element, min(i, valid - 1) * k)) for i in range(lanes)]
-            for i, value in enumerate(_turn(f, pieces)):
-                f.store(value, f.at(packed, element, i * width))
-
-    full, rest = divmod(n, lanes)
-    if full:
-        with f.loop(full) as v:
-            strip(v, lanes)
-    if rest:
-        strip(Reg(str(full), "i64"), rest)
+def _tile(product: Product, lanes: int, vector_bytes: int) -> tuple[int, int]:
+    """Rows and vectors of a tile: the cheapest of those that fit the registers."""
+    registers = 32 if vector_bytes == 64 else 16
+    spare = 1 if vector_bytes >= 32 else 2  # without a fused multiply-add, the product needs one too
+    choices = [
+        (_cost(product, lanes, rows, vectors), rows, vectors)
+        for vectors in range(1, min(8, _ceil(product.n, lanes)) + 1)
+        for rows in range(1, min(product.m, 8 if product.m > 14 and vectors > 1 else 16) + 1)
+        if rows * vectors + vectors + spare <= registers
+    ]
+    return min(choices)[1:]
 
 
-def _turn(f: Function, pieces: list[Reg]) -> list[Reg]:
-    """The transpose of ``pieces`` (short vectors, at most 16 bytes each): as many vectors as a piece has lanes.
+def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
+    """Estimated cycles: two multiply-adds or two loads a cycle, dearer for B, and something for every tile.
 
-    Machines shuffle cheaply inside 16 bytes only: so row i goes to the 16-byte part i // size of register
-    i % size, and what is left are transposes of squares inside of each part.
+    Every further body of code counts for a few percent, since it has to be compiled.
     """
-    size, parts = pieces[0].lanes, len(pieces) // pieces[0].lanes
-    block = [_join(f, pieces[i::size]) for i in range(size)]
-
-    def halves(a: Reg, b: Reg, unit: int) -> list[Reg]:
-        """The low halves of all parts, interleaved in runs of ``unit`` lanes, and the high ones."""
-        found = []
-        for start in (0, size // 2):
-            order = []
-            for part in range(parts):
-                for run in range(0, size // 2, unit):
-                    first = part * size + start + run
-                    order += [*range(first, first + unit), *range(a.lanes + first, a.lanes + first + unit)]
-            found.append(f.shuffle(a, order, b))
-        return found
-
-    if size == 2:
-        block = halves(block[0], block[1], 1)
-    elif size == 4:
-        (a, b), (c, d) = halves(block[0], block[1], 1), halves(block[2], block[3], 1)
-        block = halves(a, c, 2) + halves(b, d, 2)
-    return block
+    width = vectors * lanes
+    heights = [(rows, product.m // rows), (product.m % rows, 1)]
+    widths = [(vectors, product.n // width), (_ceil(product.n % width, lanes), 1)]
+    cycles, bodies = 0.0, 0
+    for r, down in heights:
+        for v, across in widths:
+            if r * v * down * across:
+                bodies += 1
+                turn = max(r * v, r + v) / 2 + 0.05 * r + 0.3 * v
+                cycles += down * across * (turn * product.k + r * v + 10)
+    return cycles * (1 + 0.05 * bodies)
 
 
-def _join(f: Function, parts: list[Reg]) -> Reg:
-    """Short vectors (a power of two of them) one after the other, as one."""
-    while len(parts) > 1:
-        parts = [
-            f.shuffle(low, range(2 * low.lanes), high) for low, high in zip(parts[::2], parts[1::2], strict=True)
-        ]
-    return parts[0]
+# --- code ------------------------------------------------------------------------------------------------
 
 
-# --- units -----------------------------------------------------------------------------------------------
+def emit_pack(
+    f: Function,
+    plan: Plan,
+    a: Reg,
+    b: Reg,
+    scratch: Reg,
+    *,
+    first: Reg | int = 0,
+    last: Reg | int | None = None,
+) -> None:
+    """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
+
+    All must be done before a unit of the product starts. Nothing where the plan packs nothing.
+    """
+    product, lanes, k = plan.product, plan.lanes, plan.product.k
+    element = product.element
+    last = plan.pack_units if last is None else last
+    if plan.pack_b and product.b_transposed:
+        piece = vector(element, plan.piece)
+
+        def strip(v: Reg, valid: int) -> None:
+            panel, part = f.binary("udiv", v, plan.vectors), f.binary("urem", v, plan.vectors)
+            place = f.add(f.mul(panel, plan.depth * plan.width), f.mul(part, lanes))
+            target = f.at(scratch, element, place)
+            turn_strip(f, piece, b, target, f.mul(v, lanes), k=k, rows=lanes, valid=valid, step=plan.width)
+
+        full, rest = divmod(product.n, lanes)
+        if full:
+            with section(f, first, last, 0, full) as v:
+                strip(v, lanes)
+        if rest:
+            with section(f, first, last, full, full + 1):
+                strip(f.number("i64", full), rest)
+    elif plan.pack_b:
+        kind = vector(element, lanes)
+        with section(f, first, last, 0, plan.columns) as j:
+            copy_panel(f, kind, b, scratch, j, k=k, columns=product.n, width=plan.width, step=plan.width)
+    if plan.pack_a:
+        kind = vector(element, min(lanes, plan.a_step))
+        target = f.at(scratch, element, plan.b_size)
+        with section(f, first, last, plan.b_pack_units, plan.pack_units) as i:
+            copy_panel(f, kind, a, target, i, k=k, columns=product.m, width=plan.rows, step=plan.a_step)
 
 
 def emit(
@@ -274,129 +292,177 @@ def emit(
     """Inline code for the units ``first`` .. ``last`` (exclusive; all by default).
 
     ``finish`` emits the rest for each tile: the epilogue and the stores. It is called once for every distinct
-    body: the whole tile and, where the shapes leave one, the remainders.
+    body: the whole tile and, where the shapes leave one, the remainders. Up to 64 bytes behind A and B are read.
     """
-    product = plan.product
-    if last is None:
-        last = plan.units
-    some: Reg | None = None
-    if isinstance(first, Reg) or isinstance(last, Reg):
-        begin, end = (item if isinstance(item, Reg) else Reg(str(item), "i64") for item in (first, last))
-        some = f.compare("ult", begin, end)
-    elif first >= last:
-        return
+    _Units(f, plan, a, b, scratch, finish).emit(first, plan.units if last is None else last)
 
-    def tile(row: Reg, rows: int, column: Reg, vectors: list[tuple[int, int, int]]) -> None:
-        values = _multiply(f, plan, a, b, scratch, row, rows, column, vectors)
-        masked = [
-            (offset, lanes, None if valid == lanes else f.lane_mask(lanes, valid))
-            for offset, lanes, valid in vectors
-        ]
-        finish(Tile(row, rows, column, masked, values))
 
-    whole = [(i * plan.lanes, plan.lanes, plan.lanes) for i in range(plan.vectors)]
-    with f.when(some) if some else nullcontext(), f.loop(last, first) as unit:
-        if plan.units == 1:
-            i_block = j_block = Reg("0", "i64")
-        else:
-            i_block = f.binary("urem", unit, plan.row_blocks)
-            j_block = f.binary("udiv", unit, plan.row_blocks)
+class _Units:
+    """The code of a product's units."""
 
-        def rows_of(column: Reg, vectors: list[tuple[int, int, int]]) -> None:
-            full, rest = divmod(product.m, plan.rows)
-            with _tiles(f, full, rest, plan.row_block, plan.row_blocks, i_block) as i:
-                if i:
-                    tile(f.mul(i, plan.rows), plan.rows, column, vectors)
+    def __init__(
+        self, f: Function, plan: Plan, a: Reg, b: Reg, scratch: Reg, finish: Callable[[Tile], None]
+    ) -> None:
+        self.f, self.plan, self.finish = f, plan, finish
+        self.a, self.b, self.scratch = a, b, scratch
+        self.element = plan.product.element
+
+    def emit(self, first: Reg | int, last: Reg | int) -> None:
+        f, plan = self.f, self.plan
+        lanes, (full, rest) = plan.lanes, divmod(plan.product.n, plan.width)
+        whole = [(i * lanes, lanes, lanes) for i in range(plan.vectors)]
+        with section(f, first, last, 0, plan.units) as unit:
+            block, j = unit, f.number("i64", 0)
+            if plan.columns > 1:
+                block, j = f.binary("udiv", unit, plan.columns), f.binary("urem", unit, plan.columns)
+            if plan.row_blocks == 1:
+                block = f.number("i64", 0)
+            if full:
+                with f.when(f.compare("ult", j, full)) if rest else nullcontext():
+                    self._column(block, f.mul(j, plan.width), whole)
             if rest:
-                with _last(f, plan.row_blocks, i_block):
-                    tile(Reg(str(full * plan.rows), "i64"), rest, column, vectors)
+                part = [item for item in whole if item[0] + lanes <= rest]
+                left = rest % lanes
+                if left:
+                    part.append((rest - left, 1 << (left - 1).bit_length(), left))
+                with f.when(f.compare("eq", j, full)) if full else nullcontext():
+                    self._column(block, f.number("i64", full * plan.width), part)
 
-        full, rest = divmod(product.n, plan.width)
-        with _tiles(f, full, rest, plan.column_block, plan.column_blocks, j_block) as j:
-            if j:
-                rows_of(f.mul(j, plan.width), whole)
+    def _column(self, block: Reg, column: Reg, vectors: Vectors) -> None:
+        """The tiles of one unit, from top to bottom."""
+        f, plan = self.f, self.plan
+        full, rest = divmod(plan.product.m, plan.rows)
+        if full:
+            start = f.mul(block, plan.row_block)
+            count: Reg | int = min(plan.row_block, full)
+            if full % plan.row_block and plan.row_blocks > 1:
+                count = f.intrinsic(
+                    "umin", f.sub(f.number("i64", full), start), f.number("i64", plan.row_block)
+                )
+            with f.loop(count) as i:
+                self._tile(f.mul(f.add(start, i), plan.rows), plan.rows, column, vectors)
         if rest:
-            with _last(f, plan.column_blocks, j_block):
-                rows_of(Reg(str(full * plan.width), "i64"), plan.tail)
+            with (
+                f.when(f.compare("eq", block, plan.row_blocks - 1)) if plan.row_blocks > 1 else nullcontext()
+            ):
+                self._tile(f.number("i64", full * plan.rows), rest, column, vectors)
 
-
-@contextmanager
-def _tiles(f: Function, full: int, rest: int, block: int, blocks: int, index: Reg) -> Iterator[Reg | None]:
-    """A loop over the whole tiles of one block; None where there are none at all."""
-    if not full:
-        yield None
-    elif blocks == 1:
-        with f.loop(full) as i:
-            yield i
-    else:
-        start = f.mul(index, block)
-        stop = f.add(start, block)
-        stop = f.select(f.compare("ult", stop, full), stop, full)
-        guard = f.when(f.compare("ult", start, full)) if rest and full % block == 0 else nullcontext()
-        with guard, f.loop(stop, start) as i:
-            yield i
-
-
-def _last(f: Function, blocks: int, index: Reg) -> contextmanager:  # type: ignore
-    return nullcontext() if blocks == 1 else f.when(f.compare("eq", index, blocks - 1))
-
-
-def _multiply(
-    f: Function,
-    plan: Plan,
-    a: Reg,
-    b: Reg,
-    scratch: Reg,
-    row: Reg,
-    rows: int,
-    column: Reg,
-    vectors: list[tuple[int, int, int]],
-) -> list[list[Reg]]:
-    """The sums of one tile, over all of k."""
-    product = plan.product
-    element, k = product.element, product.k
-    if plan.pack_b:
-        b, b_step = f.at(scratch, element, f.mul(column, plan.depth)), plan.width
-    else:
-        b, b_step = f.at(b, element, column), product.n
-    if plan.pack_a:
-        a = f.at(scratch, element, plan.b_panels * plan.width * plan.depth)
-        a = f.at(a, element, f.mul(f.binary("udiv", row, plan.rows), k * plan.a_step))
-        a_step, row_step = plan.a_step, 1
-    else:
-        a_step, row_step = (product.m, 1) if product.a_transposed else (1, k)
-        a = f.at(a, element, f.mul(row, row_step))
-    kinds = [vector(element, lanes) for _, lanes, _ in vectors]
-    count = rows * len(vectors)
-    sets = min(k, max(1, 8 // count))
-    zero = [f.number(kind, 0) for _ in range(sets * rows) for kind in kinds]
-
-    def step(sums: list[Reg], a: Reg, b: Reg, p: int) -> None:
-        """Adds turn ``p`` to the sums."""
-        columns = [
-            f.load(kind, f.at(b, element, p * b_step + offset))
-            for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
+    def _tile(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> None:
+        f = self.f
+        if self.plan.folded:
+            values = self._folded(row, rows)
+        elif self.plan.upright:
+            values = self._upright(row, rows)
+        else:
+            values = self._sums(row, rows, column, vectors)
+        shown = [
+            (offset, lanes, None if exist == lanes else f.lane_mask(lanes, exist))
+            for offset, lanes, exist in vectors
         ]
-        base = p % sets * count
-        for i in range(rows):
-            scalar = f.load(element, f.at(a, element, p * a_step + i * row_step))
-            wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
-            for j, value in enumerate(columns):
-                at = base + i * len(vectors) + j
-                sums[at] = f.muladd(wide[value.lanes], value, sums[at])
+        self.finish(Tile(row, rows, column, shown, values))
 
-    turns, rest = divmod(k, sets)
-    with f.loop_with(zero, turns * sets, 0, sets) as (p, sums):
-        here, there = f.at(a, element, f.mul(p, a_step)), f.at(b, element, f.mul(p, b_step))
-        for u in range(sets):
-            step(sums, here, there, u)
-    if rest:
-        here, there = f.at(a, element, turns * sets * a_step), f.at(b, element, turns * sets * b_step)
-        for u in range(rest):
-            step(sums, here, there, u)
-    while sets > 1:
-        half = _blocks(sets, 2)
-        for at in range((sets - half) * count):
-            sums[at] = f.fadd(sums[at], sums[half * count + at])
-        sets = half
-    return [sums[i * len(vectors) : (i + 1) * len(vectors)] for i in range(rows)]
+    def _sums(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> list[list[Reg]]:
+        """Every element of A times every vector of B, over all of k."""
+        f, plan, element = self.f, self.plan, self.element
+        product, k = plan.product, plan.product.k
+        if plan.pack_b:
+            b, b_step = f.at(self.scratch, element, f.mul(column, plan.depth)), plan.width
+        else:
+            b, b_step = f.at(self.b, element, column), product.n
+        if plan.pack_a:
+            a_step, row_step = plan.a_step, 1
+            panel = f.add(f.mul(f.binary("udiv", row, plan.rows), k * a_step), plan.b_size)
+            a = f.at(self.scratch, element, panel)
+        else:
+            a_step, row_step = (product.m, 1) if product.a_transposed else (1, k)
+            a = f.at(self.a, element, f.mul(row, row_step))
+        kinds = [vector(element, lanes) for _, lanes, _ in vectors]
+
+        def turn(a: Reg, b: Reg, sums: list[Reg]) -> list[Reg]:
+            columns = [
+                f.load(kind, f.at(b, element, offset))
+                for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
+            ]
+            made = []
+            for i in range(rows):
+                scalar = f.load(element, f.at(a, element, i * row_step))
+                wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
+                made += [
+                    f.muladd(wide[value.lanes], value, total)
+                    for value, total in zip(columns, sums[len(made) :], strict=False)
+                ]
+            return made
+
+        sums = self._over(
+            k, [f.number(kind, 0) for _ in range(rows) for kind in kinds], turn, a, a_step, b, b_step
+        )
+        return [sums[i * len(vectors) : (i + 1) * len(vectors)] for i in range(rows)]
+
+    def _folded(self, row: Reg, rows: int) -> list[list[Reg]]:
+        """Rows of A times the one column of B, vector by vector along k."""
+        f, element, lanes, k = self.f, self.element, self.plan.lanes, self.plan.product.k
+        kind = vector(element, lanes)
+        a = f.at(self.a, element, f.mul(row, k))
+
+        def turn(a: Reg, b: Reg, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
+            def load(address: Reg) -> Reg:
+                value = f.load(kind, address)
+                return value if mask is None else f.select(mask, value, 0)  # what lies behind may be NaN
+
+            column = load(b)
+            return [f.muladd(load(f.at(a, element, i * k)), column, total) for i, total in enumerate(sums)]
+
+        full, rest = divmod(k, lanes)
+        sums = self._over(full, [f.number(kind, 0)] * rows, turn, a, lanes, self.b, lanes)
+        if rest:
+            there, b = f.at(a, element, full * lanes), f.at(self.b, element, full * lanes)
+            sums = turn(there, b, sums, f.lane_mask(lanes, rest))
+        return [[f.fold_lanes(total, f.fadd)] for total in sums]
+
+    def _upright(self, row: Reg, rows: int) -> list[list[Reg]]:
+        """Columns of A times the one column of B, vector by vector along the rows of C."""
+        f, element = self.f, self.element
+        lanes = 1 << (rows - 1).bit_length()
+        kind = vector(element, lanes)
+        a = f.at(self.a, element, row)
+
+        def turn(a: Reg, b: Reg, sums: list[Reg]) -> list[Reg]:
+            return [f.muladd(f.splat(f.load(element, b), lanes), f.load(kind, a), sums[0])]
+
+        (total,) = self._over(
+            self.plan.product.k, [f.number(kind, 0)], turn, a, self.plan.product.m, self.b, 1
+        )
+        return [[f.shuffle(total, [i]) if lanes > 1 else total] for i in range(rows)]
+
+    def _over(
+        self,
+        turns: int,
+        zeros: list[Reg],
+        turn: Callable[[Reg, Reg, list[Reg]], list[Reg]],
+        a: Reg,
+        a_step: int,
+        b: Reg,
+        b_step: int,
+    ) -> list[Reg]:
+        """The sums over all turns; few sums are split into several sets, so that none waits for another."""
+        f, element, count = self.f, self.element, len(zeros)
+        sets = max(1, min(turns, _ceil(BUSY, count)))
+
+        def some(a: Reg, b: Reg, sums: list[Reg], many: int) -> None:
+            for u in range(many):
+                here, there = f.at(a, element, u * a_step), f.at(b, element, u * b_step)
+                sums[u * count : (u + 1) * count] = turn(here, there, sums[u * count : (u + 1) * count])
+
+        rounds, rest = divmod(turns, sets)
+        sums = zeros * sets
+        if rounds:
+            with f.loop_with(sums, rounds * sets, 0, sets) as (p, sums):
+                some(f.at(a, element, f.mul(p, a_step)), f.at(b, element, f.mul(p, b_step)), sums, sets)
+        done = rounds * sets
+        some(f.at(a, element, done * a_step), f.at(b, element, done * b_step), sums, rest)
+        while sets > 1:
+            half = _ceil(sets, 2)
+            for i in range((sets - half) * count):
+                sums[i] = f.fadd(sums[i], sums[half * count + i])
+            sets = half
+        return sums[:count]
