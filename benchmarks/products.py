@@ -1,6 +1,6 @@
 """Matrix products of the native backend against NumPy and against the bare multiply-adds, on one thread.
 
-    python benchmarks/products.py [--rounds 7] [--only 32x64x32] [--tiles]
+    python benchmarks/products.py [--rounds 7] [--only 32x64x32] [--machine avx2] [--plans]
 
 Shapes are m x k x n; a form such as TN says whether A and B are stored transposed. Packing is part of the time.
 Rounds are interleaved and medians printed, because neighbours on a shared machine come and go.
@@ -20,7 +20,7 @@ from collections.abc import Callable
 import numpy as np
 
 from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.machine import Library, compile_text, host
+from glassgrad.backends.native.machine import Library, Machine, compile_text, machine
 from glassgrad.backends.native.product import Plan, Product, Tile, emit, emit_pack, plan
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
@@ -72,7 +72,7 @@ def storing(f: Function, c: Reg, n: int) -> Callable[[Tile], None]:
 class Native:
     """One compiled product, called many times from inside the compiled code."""
 
-    def __init__(self, chosen: Plan, a: np.ndarray, b: np.ndarray) -> None:
+    def __init__(self, chosen: Plan, a: np.ndarray, b: np.ndarray, target: Machine) -> None:
         product = chosen.product
         f = Function("once", [("ptr noalias", name) for name in "abcs"], attributes="noinline")
         registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
@@ -83,7 +83,7 @@ class Native:
             g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")
         start = time.perf_counter()
         text = "\n".join([f.text(), g.text(), *sorted(f.declared)])
-        code = compile_text(text, host())
+        code = compile_text(text, target)
         self.milliseconds = (time.perf_counter() - start) * 1000
         self.library = Library(code)
         self.call = self.library.function("many", 5)
@@ -97,10 +97,10 @@ class Native:
 class Peak:
     """Independent multiply-adds in registers: what the machine can do at most."""
 
-    accumulators, turns = 24, 1000
+    accumulators, turns = 12, 1000
 
-    def __init__(self) -> None:
-        lanes = host().vector_bytes // 4
+    def __init__(self, target: Machine) -> None:
+        lanes = target.vector_bytes // 4
         self.flops = 2 * lanes * self.accumulators * self.turns
         f = Function("peak", [("ptr", "x"), ("i64", "times")])
         kind = vector("float", lanes)
@@ -112,7 +112,7 @@ class Peak:
             sums[:] = [f.muladd(item, factor, term) for item in sums]
         for i, item in enumerate(sums):
             f.store(item, f.at(x, "float", i * lanes))
-        self.library = Library(compile_text(f.text(), host()))
+        self.library = Library(compile_text(f.text(), target))
         self.call = self.library.function("peak", 2)
         self.data = aligned(np.zeros(self.accumulators * lanes, np.float32))
 
@@ -139,10 +139,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--only", default="", help="a part of a shape or form")
+    parser.add_argument("--machine", default="host", choices=["host", "avx512", "avx2", "sse2"])
     parser.add_argument("--plans", action="store_true", help="print the plan of each product")
     options = parser.parse_args()
     random = np.random.default_rng(0)
-    peak = Peak()
+    target = machine(options.machine)
+    peak = Peak(target)
+    print(f"{target.name}, {target.cpu}")
     print(f"{'shape':>16} form  native   NumPy    peak  of peak  of NumPy  compile    (GFLOP/s, medians)")
     for m, k, n, forms in SHAPES:
         for form in forms.split():
@@ -153,8 +156,8 @@ def main() -> None:
             a = left[: m * k].reshape((k, m) if form[0] == "T" else (m, k))
             b = right[: n * k].reshape((n, k) if form[1] == "T" else (k, n))
             x, y = (a.T if form[0] == "T" else a), (b.T if form[1] == "T" else b)
-            chosen = plan(Product(m, n, k, "float", form[0] == "T", form[1] == "T"), host().vector_bytes)
-            native = Native(chosen, a, b)
+            chosen = plan(Product(m, n, k, "float", form[0] == "T", form[1] == "T"), target.vector_bytes)
+            native = Native(chosen, a, b, target)
             native.run(1)
             out = np.matmul(x, y)
             limit = k * np.finfo(np.float32).eps * (np.abs(x) @ np.abs(y))

@@ -14,8 +14,6 @@ from glassgrad.backends.native.math import FUNCTIONS
 
 Array = np.ndarray
 DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
-# What is rounded, not only copied or compared; power has two operands.
-UNARY = ("exp", "log", "log1p", "expm1", "tanh", "sigmoid", "erf", "sin", "cos")
 
 
 def listing(name: str, element: str, lanes: int) -> str:

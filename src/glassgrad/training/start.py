@@ -81,7 +81,7 @@ def _fit(
         found = _apply(step, given, weights, statistics)[1]
         if found is None:
             raise InputError(
-                f"layer {step.name!r}: {name!r} cannot start from lsuv, since the layer has no "
+                f"layer {step.name!r}: {name.rsplit('.', 1)[1]!r} cannot start from lsuv, since the layer has no "
                 "pre-activation to bring to unit variance; choose another initializer"
             )
         if abs(float(np.var(found, dtype=np.float64)) - init.variance) <= init.tolerance:

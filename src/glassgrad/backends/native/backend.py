@@ -20,7 +20,7 @@ from glassgrad.backends.native.machine import Library, Machine, compile_text, ho
 from glassgrad.backends.native.memory import ALIGNMENT
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
-from glassgrad.backends.native.steps import emit_program
+from glassgrad.backends.native.steps import ARRAYS, emit_program
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Graph, Type
 from glassgrad.program import Input, Output, Program
@@ -61,7 +61,8 @@ class NativeExecutable:
         self.program, self.code, self.threads = program, code, threads
         self.seconds_compiling = 0.0
         self._library = Library(code.object_code)
-        self._run = self._library.function("run", 4)
+        self._run = self._library.function("run", 2)
+        self._help = self._library.function("help", 2) if code.parallel else None
         self._places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}
 
     def run(self, feed: Feed) -> Result:
@@ -82,8 +83,8 @@ class NativeExecutable:
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        words = [chunk.steps, chunk.rows.ctypes.data, chunk.valid.ctypes.data, feed.first_step]
-        words += [0, 0, _yield_address()]
+        words = [chunk.steps, chunk.rows.ctypes.data, chunk.valid.ctypes.data, feed.first_step, _yield_address()]
+        words += [0] * (ARRAYS - len(words))
         words += [array.ctypes.data for array in data]
         words += [chunk.hyper[item.name].ctypes.data for item in program.hyper]
         words += [array.ctypes.data for array in stacked.values()]
@@ -95,11 +96,12 @@ class NativeExecutable:
 
     def _enter(self, arena: int, args: int) -> None:
         """Call the code, on as many threads as it can use."""
-        threads = self.threads if self.code.parallel else 1
-        others = [Thread(target=self._run, args=(arena, args, n, threads)) for n in range(1, threads)]
+        others = []
+        if self.code.parallel:
+            others = [Thread(target=self._help, args=(arena, args)) for _ in range(self.threads - 1)]
         for thread in others:
             thread.start()
-        self._run(arena, args, 0, threads)
+        self._run(arena, args)
         for thread in others:
             thread.join()
 

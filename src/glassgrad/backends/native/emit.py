@@ -115,11 +115,10 @@ class Module:
         node = next(node for node in group.nodes if node.op.name == "matmul")
         product = product_of(node)
         plan = plan_product(product, self.vector_bytes)
-        packs = plan.scratch_bytes > 0
-        if packs:
+        if plan.pack_units:
             f = self._function(f"{name}_pack")
             a, b, scratch = self._operands(f, node)
-            emit_pack(f, plan, a, b, scratch)
+            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST)
         f = self._function(name)
         a, b, scratch = self._operands(f, node)
         evaluator = tile_evaluator(f, group, locate, work.outputs)
@@ -132,7 +131,7 @@ class Module:
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
         emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST)
-        return Kernel(name, plan.units, product.m * product.n * product.k, True, int(packs))
+        return Kernel(name, plan.units, product.m * product.n * product.k, True, plan.pack_units)
 
     def _operands(self, f: Function, node: Node) -> tuple[Reg, Reg, Reg]:
         a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)

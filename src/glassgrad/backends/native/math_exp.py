@@ -118,7 +118,7 @@ def log1p(f: Function, x: Reg) -> Reg:
     scale = from_bits(f, f.sub(f.number(k, fmt.one + (2 << fmt.fraction)), f.shl(k, fmt.fraction)), x)
     v = f.muladd(f.fmul(x, scale), 0.25, f.muladd(scale, 0.25, -1.0))
     result = _log_special(f, total, _log_near_one(f, to_float(f, k, x), v))
-    return with_sign(f, result, bits(f, x))
+    return with_sign(f, result, x)
 
 
 def _growth(f: Function, x: Reg) -> Reg:
@@ -133,7 +133,7 @@ def tanh(f: Function, x: Reg) -> Reg:
     """The hyperbolic tangent: g / (g + 2) with g = exp(2 |x|) - 1."""
     size = clamp(f, magnitude(f, x), None, format_of(x).tanh_limit)
     growth = _growth(f, f.fadd(size, size))
-    return with_sign(f, f.fdiv(growth, f.fadd(growth, 2.0)), bits(f, x))
+    return with_sign(f, f.fdiv(growth, f.fadd(growth, 2.0)), x)
 
 
 def erf(f: Function, x: Reg) -> Reg:
@@ -143,4 +143,4 @@ def erf(f: Function, x: Reg) -> Reg:
     exponent = f.fmul(size, horner(f, fmt.erf, size))
     if fmt.erf_below:
         exponent = f.fdiv(exponent, horner(f, fmt.erf_below, size))
-    return with_sign(f, f.fneg(_growth(f, exponent)), bits(f, x))
+    return with_sign(f, _growth(f, exponent), x)

@@ -36,9 +36,8 @@ def magnitude(f: Function, x: Reg) -> Reg:
 
 
 def with_sign(f: Function, x: Reg, sign: Reg) -> Reg:
-    """``x``, which has no sign of its own, with the sign bit of the integers ``sign``."""
-    flag = f.and_(sign, format_of(x).sign)
-    return from_bits(f, f.or_(bits(f, x), flag), x)
+    """|x| with the sign of ``sign``."""
+    return f.intrinsic("copysign", x, sign)
 
 
 def clamp(f: Function, x: Reg, low: float | None, high: float | None) -> Reg:
@@ -62,7 +61,7 @@ def horner(f: Function, coefficients: Sequence[float], x: Reg) -> Reg:
 def split_exponent(f: Function, x: Reg) -> tuple[Reg, Reg]:
     """The integer k and the m in [sqrt(1/2), sqrt(2)) with x = m * 2**k, for a positive normal ``x``."""
     fmt = format_of(x)
-    root = 0x3F3504F3 if x.element == "float" else 0x3FE6A09E667F3BCD
+    root = 0x3F3504F3 if x.element == "float" else 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
     above = f.sub(bits(f, x), root)
     m = f.add(f.and_(above, fmt.fraction_mask), root)
     return f.ashr(above, fmt.fraction), from_bits(f, m, x)
@@ -119,6 +118,6 @@ def floor(f: Function, x: Reg) -> Reg:
     size, magic = magnitude(f, x), 2.0 ** format_of(x).fraction
     rounded = exact(f, "fsub", exact(f, "fadd", size, magic), magic)
     nearest = f.select(f.compare("olt", size, magic), rounded, size)
-    nearest = with_sign(f, nearest, bits(f, x))
+    nearest = with_sign(f, nearest, x)
     above = f.compare("ogt", nearest, x)
     return f.fsub(nearest, f.select(above, f.number(x, 1.0), 0.0))

@@ -10,7 +10,6 @@ from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.math_exp import exponential, log, split_any
 from glassgrad.backends.native.math_parts import (
     Pair,
-    bits,
     clamp,
     exact,
     floor,
@@ -79,7 +78,6 @@ def power(f: Function, x: Reg, y: Reg) -> Reg:
     undefined = f.and_(f.compare("olt", x, 0.0), f.compare("one", size, float("inf")))
     undefined = f.and_(undefined, f.xor(whole, 1))
     result = f.select(undefined, f.number(x, float("nan")), result)
-    sign = f.select(odd, bits(f, x), f.number(bits(f, x), 0))
-    result = with_sign(f, result, sign)
+    result = with_sign(f, result, f.select(odd, x, 1.0))
     always = f.or_(f.compare("oeq", y, 0.0), f.compare("oeq", x, 1.0))
     return f.select(always, one, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.ir import Function, Reg
 
 
 @contextmanager
@@ -41,12 +41,12 @@ def copy_panel(
 ) -> None:
     """Columns ``panel * width`` .. ``+ width`` of a matrix (k, columns), as (k, step), in vectors of type ``kind``.
 
-    Beyond the last column the panel holds the last vector again: nothing outside of the matrix is read but the
-    rest of a vector.
+    Vectors beyond the last column hold something else: nothing outside of the matrix is read but the rest of a
+    vector.
     """
     element, lanes = Reg("", kind).element, Reg("", kind).lanes
     there = f.at(target, element, f.mul(panel, k * step))
-    final = (columns - 1) // lanes * lanes
+    final = columns - 1
     sources = []
     for offset in range(0, width, lanes):
         column = f.add(f.mul(panel, width), offset)

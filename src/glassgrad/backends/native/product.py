@@ -193,9 +193,9 @@ def plan(product: Product, vector_bytes: int) -> Plan:
 def _packs(product: Product, size: int) -> tuple[bool, bool]:
     """Whether A and B are packed: whether copying ``size`` bytes an element costs less than reading as it is."""
     m, n, k = product.m, product.n, product.k
-    far = k >= 128 and m * size % PAGE == 0 or m * k * size >= LARGE and m * size % (PAGE // 2) == 0
+    far = (k >= 128 and m * size % PAGE == 0) or (m * k * size >= LARGE and m * size % (PAGE // 2) == 0)
     pack_a = product.a_transposed and n >= 64 and far
-    far = k >= 128 and n * size % PAGE == 0 or n * k * size >= 4 * LARGE and m >= 256
+    far = (k >= 128 and n * size % PAGE == 0) or (n * k * size >= 4 * LARGE and m >= 256)
     pack_b = k > 1 if product.b_transposed else m >= 64 and far
     return pack_a, pack_b
 
@@ -226,7 +226,7 @@ def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
         for v, across in widths:
             if r * v * down * across:
                 bodies += 1
-                turn = max(r * v, r + v) / 2 + 0.05 * r + 0.3 * v
+                turn = max(r * v, r + v) / 2 + 0.05 * r + 0.5 * v
                 cycles += down * across * (turn * product.k + r * v + 10)
     return cycles * (1 + 0.05 * bodies)
 
@@ -383,7 +383,7 @@ class _Units:
                 f.load(kind, f.at(b, element, offset))
                 for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
             ]
-            made = []
+            made: list[Reg] = []
             for i in range(rows):
                 scalar = f.load(element, f.at(a, element, i * row_step))
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}

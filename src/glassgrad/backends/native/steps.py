@@ -1,15 +1,18 @@
-"""Stage 3, the outer loop: the function ``run``, which every thread enters, and which runs all steps.
+"""Stage 3, the outer loop: the function ``run``, which runs all steps, and how threads share a large kernel.
 
-All threads walk through the same items. A large kernel is cut into its units, which are shared out; what is
-small is done by thread 0 alone; where one kind follows the other, all wait at a barrier. How a kernel is cut
-follows from shapes alone, and every unit is computed by one thread in one order: the bits do not depend on the
-number of threads.
+Thread 0 walks through the items. A kernel that is large enough is cut into tickets (runs of its units): thread 0
+takes them from the front, whoever else is there from the back, and thread 0 goes on when all are done. It never
+waits for a thread that has taken nothing, so a thread that the system keeps from running costs its help, not
+more. How a kernel is cut follows from the shapes alone and a unit writes its own part of the output, so the bits
+do not depend on the number of threads.
 
-``run(arena, args, thread, threads)`` reads its arguments from an array of 64-bit words:
+``run(arena, args)`` and ``help(arena, args)`` read their arguments from an array of 64-bit words:
 
     0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 number of the first step
-    4 two words for the barrier (count, generation), zero at the start   6 address of sched_yield, or 0
-    7 ... data arrays, one per data input; then one array of numbers per hyperparameter; then one per output
+    4 address of sched_yield, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)
+    8 the offer: number of the kernel << 32 | first free ticket << 16 | end of the free tickets
+    16 tickets done   24 ... data arrays, one per data input; then one array of numbers per hyperparameter; then
+    one per output. (8, 16 and 24 stand in cache lines of their own.)
 """
 
 from __future__ import annotations
@@ -25,23 +28,26 @@ from glassgrad.backends.native.rows import ARENA, address
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.program import Program
 
-RUN = [("ptr noalias align 64", "arena"), ("ptr", "args"), ("i64", "thread"), ("i64", "threads")]
-STEPS, ROWS, VALID, FIRST_STEP, BARRIER, YIELD, ARRAYS = 0, 1, 2, 3, 4, 6, 7
+STEPS, ROWS, VALID, FIRST_STEP, YIELD, KERNEL, UNITS, TICKETS = range(8)
+WORD, DONE, ARRAYS = 8, 16, 24
+CLOSED = -1  # the offer that ends the work
+ARGS = Reg("%args", "ptr")
 
-# A kernel is shared out from this much work on: a few microseconds, many times the cost of a barrier.
+# A kernel is shared out from this much work on: a few microseconds, many times what sharing costs.
 PRODUCT_WORK = 1 << 18  # multiplications
-ROWS_WORK = 1 << 14  # elements
+ROWS_WORK = 1 << 15  # elements
+TICKETS_PER_KERNEL = 16
 SPINS = 10_000  # turns before a waiting thread gives its core away
 
 
 def emit_program(program: Program, schedule: Schedule, target: Machine) -> Module:
-    """The module of ``program``: all kernels, the barrier, and ``run``."""
+    """The module of ``program``: all kernels, ``run``, and what the threads need."""
     module = Module(schedule, target.vector_bytes)
-    f = Function("run", RUN, attributes="nounwind")
+    f = Function("run", [("ptr noalias align 64", "arena"), ("ptr", "args")], attributes="nounwind")
     _Runner(module, f, program).emit()
     module.functions.append(f)
     if module.parallel:
-        module.functions.append(_barrier(target))
+        module.functions += _threads(target)
     return module
 
 
@@ -50,95 +56,119 @@ def is_large(kernel: Kernel) -> bool:
     return kernel.units > 1 and kernel.work >= (PRODUCT_WORK if kernel.is_product else ROWS_WORK)
 
 
-def _barrier(target: Machine) -> Function:
-    """Wait until all threads are here: the last one to come starts a new generation."""
-    f = Function("barrier", [("ptr", "args"), ("i64", "threads")], attributes="noinline nounwind")
-    count = f.at(Reg("%args", "ptr"), "i64", BARRIER)
-    generation = f.at(Reg("%args", "ptr"), "i64", BARRIER + 1)
-    now = f.emit("i64", f"load atomic i64, ptr {generation.text} acquire, align 8")
-    arrived = f.emit("i64", f"atomicrmw add ptr {count.text}, i64 1 acq_rel")
-    last = f.compare("eq", f.add(arrived, 1), Reg("%threads", "i64"))
-    f.raw(f"br i1 {last.text}, label %open, label %wait")
-    f.start_block("open")
-    f.raw(f"store atomic i64 0, ptr {count.text} monotonic, align 8")
-    f.raw(f"store atomic i64 {f.add(now, 1).text}, ptr {generation.text} release, align 8")
-    f.raw("br label %done")
-    f.start_block("wait")
-    f.raw("%turn = phi i64 [ 0, %entry ], [ %next, %again ]")
+def _threads(target: Machine) -> list[Function]:
+    """``share``: thread 0 offers a kernel and works on it; ``help``: the other threads take what they can get."""
+    return [_share(target), _help(target)]
+
+
+def _pause(f: Function, target: Machine) -> None:
     if target.triple.startswith("x86_64"):
         f.declared.add("declare void @llvm.x86.sse2.pause()")
         f.raw("call void @llvm.x86.sse2.pause()")
-    seen = f.emit("i64", f"load atomic i64, ptr {generation.text} acquire, align 8")
-    f.raw(f"br i1 {f.compare('ne', seen, now).text}, label %done, label %still")
-    f.start_block("still")
-    f.raw("%next = add i64 %turn, 1")
-    tired = f.compare("ugt", Reg("%turn", "i64"), SPINS)
-    f.raw(f"br i1 {tired.text}, label %rest, label %again")
-    f.start_block("rest")
-    where = f.load("ptr", f.at(Reg("%args", "ptr"), "i64", YIELD), 8)
-    none = f.emit("i1", f"icmp eq ptr {where.text}, null")
-    f.raw(f"br i1 {none.text}, label %again, label %yield")
-    f.start_block("yield")
-    f.raw(f"call i32 {where.text}()")
-    f.raw("br label %again")
-    f.start_block("again")
+
+
+def _rest(f: Function, spins: Reg) -> None:
+    """Give the core away after long spinning; ``spins`` is a slot that counts the turns."""
+    turns = f.add(f.load("i64", spins, 8), 1)
+    f.store(turns, spins, 8)
+    where = f.load("ptr", f.at(ARGS, "i64", YIELD), 8)
+    known = f.emit("i1", f"icmp ne ptr {where.text}, null")
+    with f.when(f.and_(f.compare("ugt", turns, SPINS), known)):
+        f.raw(f"call i32 {where.text}()")
+
+
+def _work(f: Function, ticket: Reg) -> None:
+    """Run the units of one ticket, and count it as done."""
+    kernel = f.load("ptr", f.at(ARGS, "i64", KERNEL), 8)
+    units, tickets = (f.load("i64", f.at(ARGS, "i64", i), 8) for i in (UNITS, TICKETS))
+    first = f.binary("udiv", f.mul(ticket, units), tickets)
+    last = f.binary("udiv", f.mul(f.add(ticket, 1), units), tickets)
+    f.raw(f"call void {kernel.text}(ptr {ARENA.text}, i64 {first.text}, i64 {last.text})")
+    f.raw(f"atomicrmw add ptr {f.at(ARGS, 'i64', DONE).text}, i64 1 acq_rel")
+
+
+def _take(f: Function, word: Reg, now: Reg, change: int) -> Reg:
+    """Try to take a ticket; whether it went well."""
+    pair = f.emit("{ i64, i1 }", f"cmpxchg ptr {word.text}, i64 {now.text}, i64 {f.add(now, change).text} acq_rel monotonic")
+    return f.emit("i1", f"extractvalue {{ i64, i1 }} {pair.text}, 1")
+
+
+def _tickets_left(f: Function, now: Reg) -> tuple[Reg, Reg, Reg]:
+    """The first ticket that is free, the end of the free ones, and whether there is any."""
+    low, high = f.and_(f.lshr(now, 16), 0xFFFF), f.and_(now, 0xFFFF)
+    return low, high, f.compare("ult", low, high)
+
+
+def _share(target: Machine) -> Function:
+    parameters = [("ptr", "arena"), ("ptr", "args"), ("ptr", "kernel"), ("i64", "units"), ("i64", "tickets")]
+    f = Function("share", parameters, attributes="noinline nounwind")
+    spins = f.alloca("i64")
+    f.store(f.number("i64", 0), spins, 8)
+    word, done = f.at(ARGS, "i64", WORD), f.at(ARGS, "i64", DONE)
+    for place, value in ((UNITS, Reg("%units", "i64")), (TICKETS, Reg("%tickets", "i64")), (KERNEL, Reg("%kernel", "ptr"))):
+        f.store(value, f.at(ARGS, "i64", place), 8)
+    f.raw(f"store atomic i64 0, ptr {done.text} monotonic, align 8")
+    before = f.emit("i64", f"load atomic i64, ptr {word.text} monotonic, align 8")
+    offer = f.or_(f.shl(f.add(f.lshr(before, 32), 1), 32), Reg("%tickets", "i64"))
+    f.raw(f"store atomic i64 {offer.text}, ptr {word.text} release, align 8")
+    f.raw("br label %take")
+    f.start_block("take")
+    now = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
+    low, _, left = _tickets_left(f, now)
+    f.raw(f"br i1 {left.text}, label %try, label %wait")
+    f.start_block("try")
+    with f.when(_take(f, word, now, 1 << 16)):
+        _work(f, low)
+    f.raw("br label %take")
+    f.start_block("wait")
+    finished = f.emit("i64", f"load atomic i64, ptr {done.text} acquire, align 8")
+    f.raw(f"br i1 {f.compare('eq', finished, Reg('%tickets', 'i64')).text}, label %end, label %spin")
+    f.start_block("spin")
+    _pause(f, target)
+    _rest(f, spins)
     f.raw("br label %wait")
-    f.start_block("done")
+    f.start_block("end")
+    return f
+
+
+def _help(target: Machine) -> Function:
+    f = Function("help", [("ptr", "arena"), ("ptr", "args")], attributes="nounwind")
+    spins = f.alloca("i64")
+    f.store(f.number("i64", 0), spins, 8)
+    word = f.at(ARGS, "i64", WORD)
+    f.raw("br label %look")
+    f.start_block("look")
+    now = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
+    f.raw(f"br i1 {f.compare('eq', now, CLOSED).text}, label %end, label %open")
+    f.start_block("open")
+    _, high, left = _tickets_left(f, now)
+    f.raw(f"br i1 {left.text}, label %try, label %idle")
+    f.start_block("try")
+    with f.when(_take(f, word, now, -1)):
+        _work(f, f.sub(high, 1))
+        f.store(f.number("i64", 0), spins, 8)
+    f.raw("br label %look")
+    f.start_block("idle")
+    _pause(f, target)
+    _rest(f, spins)
+    f.raw("br label %look")
+    f.start_block("end")
     return f
 
 
 class _Runner:
-    """Emits ``run``. ``pending`` is the work that not every thread is known to have finished."""
+    """Emits ``run``."""
 
     def __init__(self, module: Module, f: Function, program: Program) -> None:
         self.module, self.f, self.program = module, f, program
         self.schedule = module.schedule
-        self.args, self.thread = Reg("%args", "ptr"), Reg("%thread", "i64")
         for work in self.schedule.works():
             kernel = module.kernel(work)
             module.parallel = module.parallel or is_large(kernel)
-        self.after: str | None = None  # where the threads meet again, while code is for thread 0 only
-        self.pending = False
-
-    # --- who runs what -------------------------------------------------------------------------------
-
-    def alone(self) -> None:
-        """What follows is for thread 0."""
-        if self.module.parallel and self.after is None:
-            self.wait()
-            mine = self.f.compare("eq", self.thread, 0)
-            inside, self.after = self.f.label("alone"), self.f.label("together")
-            self.f.raw(f"br i1 {mine.text}, label %{inside}, label %{self.after}")
-            self.f.start_block(inside)
-            self.pending = True
-
-    def together(self) -> None:
-        """What follows is for all threads, when all that came before is done."""
-        if self.after is not None:
-            self.f.raw(f"br label %{self.after}")
-            self.f.start_block(self.after)
-            self.after = None
-        self.wait()
-
-    def wait(self) -> None:
-        """A barrier, if there is something to wait for; one thread has nobody to wait for."""
-        if self.module.parallel and self.pending:
-            many = self.f.compare("ugt", Reg("%threads", "i64"), 1)
-            with self.f.when(many):
-                self.f.raw("call void @barrier(ptr %args, i64 %threads)")
-            self.pending = False
-
-    def share(self, units: int) -> tuple[Reg, Reg]:
-        """The units of this thread: from the first, up to the last."""
-        f, threads = self.f, Reg("%threads", "i64")
-        first = f.binary("udiv", f.mul(self.thread, units), threads)
-        return first, f.binary("udiv", f.mul(f.add(self.thread, 1), units), threads)
-
-    # --- the steps -----------------------------------------------------------------------------------
 
     def word(self, index: int, kind: str) -> Reg:
         """One argument."""
-        return self.f.load(kind, self.f.at(self.args, "i64", index), 8)
+        return self.f.load(kind, self.f.at(ARGS, "i64", index), 8)
 
     def emit(self) -> None:
         f, program = self.f, self.program
@@ -156,7 +186,6 @@ class _Runner:
             place = f.mul(step, program.batch)
             here = f.at(rows, "i32", place)
             self.gather([buffer for item, buffer in inputs if item.role == "data"], data, here)
-            self.alone()
             numbers = iter(hyper)
             for item, buffer in inputs:
                 size = SIZE[item.type.dtype]
@@ -170,33 +199,30 @@ class _Runner:
                 elif item.role == "step":
                     f.store(f.cast("trunc", f.add(first, step), "i32"), address(f, buffer), 4)
             self.items(self.schedule.items, None)
-            self.alone()
             given = self.schedule.outputs[len(program.updates) :]
             for target, buffer in zip(outputs, given, strict=True):
                 f.copy(f.at(target, "i8", f.mul(step, buffer.size)), address(f, buffer), buffer.size)
             self.items(self.schedule.replacements, None)
-            self.together()
+        if self.module.parallel:  # the other threads may go home
+            f.raw(f"store atomic i64 {CLOSED}, ptr {f.at(ARGS, 'i64', WORD).text} release, align 8")
 
     def gather(self, buffers: Sequence[Buffer], sources: Sequence[Reg], rows: Reg) -> None:
         """The batch's rows of every data array, side by side."""
         f, batch = self.f, self.program.batch
         if not buffers:
             return
-        first, last = self.share(batch) if self.module.parallel else (Reg("0", "i64"), Reg(str(batch), "i64"))
-        with f.when(f.compare("ult", first, last)), f.loop(last, first) as i:
+        with f.loop(batch) as i:
             row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
             for buffer, source in zip(buffers, sources, strict=True):
                 size = buffer.size // batch
                 target = f.at(address(f, buffer), "i8", f.mul(i, size))
                 f.copy(target, f.at(source, "i8", f.mul(row, size)), size)
-        self.pending = True
 
     def items(self, items: Sequence[Item], turn: Reg | None) -> None:
         """Run the items; ``turn`` is the position in the sequences of the scan around them."""
         f = self.f
         for item in items:
             if isinstance(item, Copy):
-                self.alone()
                 target, source = address(f, item.target), address(f, item.source)
                 if item.target_stride and turn is not None:
                     target = f.at(target, "i8", f.mul(turn, item.target_stride))
@@ -204,36 +230,19 @@ class _Runner:
                     source = f.at(source, "i8", f.mul(turn, item.source_stride))
                 f.copy(target, source, item.size)
             elif isinstance(item, Loop):
-                self.scan(item)
+                with f.loop(item.length) as t:
+                    self.items(item.items, f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t)
             else:
-                self.call(self.module.kernel(item))
+                kernel = self.module.kernel(item)
+                if kernel.pack_units:
+                    self.call(f"{kernel.name}_pack", kernel.pack_units, is_large(kernel))
+                self.call(kernel.name, kernel.units, is_large(kernel))
 
-    def scan(self, loop: Loop) -> None:
-        """A loop with large kernels in it is entered by all threads, any other by thread 0."""
+    def call(self, name: str, units: int, shared: bool) -> None:
+        """One kernel: offered to all threads, or by thread 0 alone."""
         f = self.f
-        shared = any(is_large(self.module.kernel(work)) for work in loop.works())
-        if shared:
-            self.together()
+        if shared and units > 1:
+            tickets = min(units, TICKETS_PER_KERNEL)
+            f.raw(f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{name}, i64 {units}, i64 {tickets})")
         else:
-            self.alone()
-        with f.loop(loop.length) as t:
-            self.items(loop.items, f.sub(Reg(str(loop.length - 1), "i64"), t) if loop.backwards else t)
-            if shared:
-                self.together()
-
-    def call(self, kernel: Kernel) -> None:
-        """One kernel: shared out, or by thread 0."""
-        f = self.f
-        if not is_large(kernel):
-            self.alone()
-            if kernel.pack_units:
-                f.raw(f"call void @{kernel.name}_pack(ptr {ARENA.text}, i64 0, i64 {kernel.pack_units})")
-            f.raw(f"call void @{kernel.name}(ptr {ARENA.text}, i64 0, i64 {kernel.units})")
-            return
-        for name, units in ((f"{kernel.name}_pack", kernel.pack_units), (kernel.name, kernel.units)):
-            if units:
-                self.together()
-                first, last = self.share(units)
-                with f.when(f.compare("ult", first, last)):
-                    f.raw(f"call void @{name}(ptr {ARENA.text}, i64 {first.text}, i64 {last.text})")
-                self.pending = True
+            f.raw(f"call void @{name}(ptr {ARENA.text}, i64 0, i64 {units})")
