@@ -1,6 +1,6 @@
 """Matrix products of the native backend against NumPy and against the bare multiply-adds, on one thread.
 
-    python benchmarks/products.py [--rounds 7] [--only 32x64x32] [--machine avx2] [--plans]
+    python benchmarks/products.py [--rounds 31] [--only 32x64x32] [--machine avx2] [--plans]
 
 Shapes are m x k x n; a form such as TN says whether A and B are stored transposed. Packing is part of the time.
 Rounds are interleaved and medians printed, because neighbours on a shared machine come and go.
@@ -137,7 +137,7 @@ def repeated(once: Callable[[], object]) -> Callable[[int], None]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--only", default="", help="a part of a shape or form")
     parser.add_argument("--machine", default="host", choices=["host", "avx512", "avx2", "sse2"])
     parser.add_argument("--plans", action="store_true", help="print the plan of each product")
@@ -163,12 +163,12 @@ def main() -> None:
             limit = k * np.finfo(np.float32).eps * (np.abs(x) @ np.abs(y))
             assert (np.abs(native.c - out) <= 2 * limit).all(), name
             flops = 2 * m * n * k
-            times = max(1, round(20e-3 * 80e9 / flops / 4))
+            times = max(1, round(5e7 / flops))  # short, so that most samples are not interrupted
             numpy_run = repeated(lambda x=x, y=y, out=out: np.matmul(x, y, out=out))
             runs = [
                 (native.run, times, flops),
-                (numpy_run, max(1, times // 4), flops),
-                (peak.run, 100, peak.flops),
+                (numpy_run, times, flops),
+                (peak.run, 130, peak.flops),
             ]
             rates = [
                 [work / seconds(run, count) / 1e9 for run, count, work in runs] for _ in range(options.rounds)

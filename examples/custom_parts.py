@@ -137,20 +137,19 @@ def wave(rows: int = 300) -> gg.Dataset:
     generator = np.random.default_rng(0)
     x = generator.uniform(-3, 3, size=(rows, 1))
     y = np.sin(2 * x[:, 0])
-    y[::25] += 20
+    y[::25] += 6
     return gg.from_arrays(x, y, name="wave")
 
 
-def train(epochs: int = 60) -> gg.Run:
+def train(**options) -> gg.Run:
     """The parts in one network, named as in a file."""
     layers = [
         {"type": "dense", "units": 24, "activation": "bump(0.8)"},
         {"type": "gated", "units": 16},
         {"type": "dense", "units": 1},
     ]
-    return gg.train(
-        wave(), network={"layers": layers}, loss="smooth_absolute", epochs=epochs, learning_rate=0.01
-    )
+    options = {"epochs": 60, "learning_rate": 0.02} | options
+    return gg.train(wave(), network={"layers": layers}, loss="smooth_absolute", **options)
 
 
 def main() -> None:

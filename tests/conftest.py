@@ -6,7 +6,12 @@ This file also puts its folder on the import path, so that tests share helpers:
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Before NumPy is loaded: the products of tests are small, and several workers with several threads each would
+# spend their time waiting for one another.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.machine import Library, Machine, compile_text
 from glassgrad.backends.native.math import FUNCTIONS
+from glassgrad.ops.table import TABLE
 
 Array = np.ndarray
 DTYPES = {"float": np.dtype(np.float32), "double": np.dtype(np.float64)}
@@ -27,21 +26,21 @@ def listing(name: str, element: str, lanes: int) -> str:
     return f.text() + "\n".join(sorted(f.declared))
 
 
-def compiled(name: str, element: str, lanes: int, target: Machine) -> Callable[..., Array]:
-    """``name`` as a function of arrays of any length."""
-    library = Library(compile_text(listing(name, element, lanes), target))
-    call = library.function("apply", 4)
+class Compiled:
+    """The function ``name`` as machine code, on arrays of any length."""
 
-    def apply(*operands: Any) -> Array:
-        count = -(-np.size(operands[0]) // lanes) * lanes
-        padded = [np.ones(count, DTYPES[element]) for _ in range(3)]
+    def __init__(self, name: str, element: str, lanes: int, target: Machine) -> None:
+        self.dtype, self.lanes = DTYPES[element], lanes
+        self.library = Library(compile_text(listing(name, element, lanes), target))
+        self.call = self.library.function("apply", 4)  # addresses of x, y, out; their length
+
+    def __call__(self, *operands: Array) -> Array:
+        size = operands[0].size
+        padded = [np.ones(-(-size // self.lanes) * self.lanes, self.dtype) for _ in range(3)]
         for room, operand in zip(padded, operands, strict=False):
-            room[: np.size(operand)] = operand
-        call(*(room.ctypes.data for room in padded), count)
-        return padded[2][: np.size(operands[0])]
-
-    apply.library = library  # type: ignore[attr-defined]  # the code lives as long as the function
-    return apply
+            room[:size] = operand
+        self.call(*(room.ctypes.data for room in padded), padded[0].size)
+        return padded[2][:size]
 
 
 def _erf_digits(x: float) -> np.longdouble:
@@ -73,8 +72,7 @@ def truth(name: str, *operands: Array) -> Array:
             return np.array([one(float(x)) for x in wide[0]], wide[0].dtype)
         if name == "sigmoid":
             return 1 / (1 + np.exp(-wide[0]))
-        result: Array = getattr(np, name)(*wide)
-        return result
+        return TABLE[name].reference(*wide)
 
 
 def ulps(got: Array, want: Array) -> Array:

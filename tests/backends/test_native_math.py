@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import pytest
-from backends.math_errors import DTYPES, compiled, listing, samples, truth, ulps
 
+from backends.math_errors import DTYPES, Compiled, listing, samples, truth, ulps
 from glassgrad.backends.native.machine import compile_text, host, machine
 from glassgrad.backends.native.math import FUNCTIONS, MAX_ULPS
 
@@ -33,9 +32,9 @@ def runnable(name: str) -> str:
     return name
 
 
-def build(name: str, element: str, target: str, lanes: int | None = None) -> Callable[..., np.ndarray]:
+def build(name: str, element: str, target: str, lanes: int | None = None) -> Compiled:
     lanes = lanes or VECTOR_BYTES[runnable(target)] // DTYPES[element].itemsize
-    return compiled(name, element, lanes, machine(target))
+    return Compiled(name, element, lanes, machine(target))
 
 
 @cache

@@ -48,16 +48,16 @@ def test_the_op_is_right_and_does_not_overflow(example):
 
 
 def test_the_parts_train_by_name_and_come_back_from_a_file(registered, tmp_path):
-    run = registered["train"](epochs=40)
+    run = registered["train"](backend="reference")
     assert run.status == "finished"
     assert run.history[-1]["train_loss"] < 0.8 * run.history[0]["train_loss"]
     run.save(tmp_path / "run")
-    model = gg.load_model(tmp_path / "run")
+    model = gg.load_model(tmp_path / "run", backend="reference")
     assert model.network == run.model.network
     assert type(model.loss) is registered["SmoothAbsolute"]
     x = np.linspace(-2.5, 2.5, 40)[:, None]
     assert (model.predict(x) == run.model.predict(x)).all()
-    assert np.abs(model.predict(x) - np.sin(2 * x[:, 0])).mean() < 0.25  # the far targets hardly pull
+    assert np.abs(model.predict(x) - np.sin(2 * x[:, 0])).mean() < 0.15  # the far targets hardly pull
     gate = model.inside(x, "gated_1.gate")["gated_1.gate"]
     assert ((gate > 0) & (gate < 1)).all()
 
@@ -78,7 +78,7 @@ def test_a_model_file_with_parts_that_are_not_registered_is_refused(example, tmp
         for registry in REGISTRIES.values():
             patch.setattr(registry, "_classes", dict(registry._classes))
         example["register"]()
-        example["train"](epochs=0).save(tmp_path / "run")
+        example["train"](epochs=0, backend="reference").save(tmp_path / "run")
     with pytest.raises(gg.InputError, match="unknown activation 'bump'"):
         gg.load_model(tmp_path / "run")
 

@@ -10,12 +10,12 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.files.model_file import model_bytes, read_model
-from training.small import blobs, counts, distributions, same_bits, surface
+from training.small import blobs, counts, distributions, same_bits, surface, train
 
 
 @pytest.fixture(scope="module")
 def trained():
-    return gg.train(blobs(), layers=[6, 5], epochs=15, learning_rate=0.02)
+    return train(blobs(), layers=[6, 5], epochs=15, learning_rate=0.02)
 
 
 def scaled(model, x):
@@ -66,7 +66,7 @@ def test_any_number_of_rows_is_predicted_row_by_row(trained, rows):
 def test_labels_come_back_as_they_were_given():
     data = blobs(classes=2)
     names = np.array(["no", "yes"])[data.targets]
-    run = gg.train(gg.from_arrays(data.features, names), layers=[4], epochs=20, learning_rate=0.05)
+    run = train(gg.from_arrays(data.features, names), layers=[4], epochs=20, learning_rate=0.05)
     assert set(run.model.predict(data.features)) == {"no", "yes"}
     assert (run.model.predict(data.features) == names).mean() > 0.9
     p = run.model.predict_probabilities(data.features)
@@ -77,7 +77,7 @@ def test_labels_come_back_as_they_were_given():
 
 def test_a_regression_predicts_and_is_measured_in_its_own_units():
     data = surface()
-    run = gg.train(data, layers=[16], epochs=60, learning_rate=0.02, test=0, validation=0)
+    run = train(data, layers=[16], epochs=60, learning_rate=0.02, test=0, validation=0)
     predicted = run.model.predict(data.features)
     assert predicted.shape == data.targets.shape
     error = predicted - data.targets
@@ -92,7 +92,7 @@ def test_a_regression_predicts_and_is_measured_in_its_own_units():
 def test_several_targets_keep_their_units_apart():
     data = surface()
     both = np.stack([data.targets, data.features[:, 0] * 1e-3], axis=1)
-    run = gg.train(gg.from_arrays(data.features, both), layers=[16], epochs=60, learning_rate=0.02)
+    run = train(gg.from_arrays(data.features, both), layers=[16], epochs=60, learning_rate=0.02)
     error = run.model.predict(data.features) - both
     assert error.shape == both.shape
     assert (error.std(axis=0) < 0.5 * both.std(axis=0)).all()
@@ -100,7 +100,7 @@ def test_several_targets_keep_their_units_apart():
 
 def test_poisson_predicts_rates():
     data = counts(400)
-    run = gg.train(data, loss="poisson", layers=[8], epochs=40, learning_rate=0.02)
+    run = train(data, loss="poisson", layers=[8], epochs=40, learning_rate=0.02)
     rates = run.model.predict(data.features)
     assert (rates > 0).all()
     np.testing.assert_allclose(rates, np.exp(run.model.outputs(data.features)[:, 0]), rtol=1e-6)
@@ -110,7 +110,7 @@ def test_poisson_predicts_rates():
 
 def test_a_distribution_is_predicted_as_probabilities():
     data = distributions()
-    run = gg.train(data, loss="kl", layers=[8], epochs=40, learning_rate=0.02)
+    run = train(data, loss="kl", layers=[8], epochs=40, learning_rate=0.02)
     found = run.model.predict(data.features)
     np.testing.assert_allclose(found.sum(axis=1), 1, rtol=1e-5)
     assert run.model.evaluate(data.features, data.targets)["mae"] < 0.1
@@ -120,9 +120,9 @@ def test_what_has_no_probabilities_says_so():
     with pytest.raises(
         gg.InputError, match="trained with hinge has no probabilities; train with a cross-entropy"
     ):
-        gg.train(blobs(), loss="hinge", epochs=0).model.predict_probabilities(np.ones((1, 2)))
+        train(blobs(), loss="hinge", epochs=0).model.predict_probabilities(np.ones((1, 2)))
     with pytest.raises(gg.InputError, match="squared_error has no probabilities"):
-        gg.train(surface(), epochs=0).model.predict_probabilities(np.ones((1, 2)))
+        train(surface(), epochs=0).model.predict_probabilities(np.ones((1, 2)))
 
 
 def test_features_that_do_not_fit_are_refused(trained):
@@ -155,7 +155,7 @@ def test_neurons_of_images_are_those_of_numpy():
     network = gg.Sequential(
         gg.Conv2D(3, (2, 3), activation="relu"), gg.MaxPool2D(3, 1), gg.Flatten(), gg.Dense(1)
     )
-    model = gg.train(gg.from_arrays(images, labels), network=network, epochs=1).model
+    model = train(gg.from_arrays(images, labels), network=network, epochs=1).model
     x = scaled(model, images)
     w, b = (model.weights[f"conv2d_1.{part}"].astype(float) for part in ("weights", "bias"))
     for i, j, k in ((0, 0, 0), (2, 1, 2)):
@@ -172,7 +172,7 @@ def test_layers_may_be_called_like_outputs_of_the_program(layers):
     """A layer called "output" is its own value, not the network's, and not both in turn."""
     network = gg.Sequential((layers[0], gg.Dense(4, "relu")), (layers[1], gg.Dense(3)))
     data = blobs(30)
-    model = gg.train(data, network=network, epochs=1).model
+    model = train(data, network=network, epochs=1).model
     w = model.weights
     hidden = np.maximum(scaled(model, data.features) @ w[f"{layers[0]}.weights"] + w[f"{layers[0]}.bias"], 0)
     found = model.inside(data.features, *layers)
@@ -201,7 +201,7 @@ def test_neurons_that_are_not_there_are_refused(trained, name, message):
 def test_a_layer_without_preactivation_has_none_to_read():
     data = gg.from_arrays(np.random.default_rng(0).normal(size=(12, 3, 2)), np.arange(12) % 2)
     network = gg.Sequential(gg.Recurrent(2, last=True), gg.Dense(1))
-    model = gg.train(data, network=network, epochs=0).model
+    model = train(data, network=network, epochs=0).model
     with pytest.raises(
         gg.InputError, match=r"unknown layer or value inside the network 'recurrent_1.preactivation'"
     ):
@@ -291,7 +291,7 @@ class Own(gg.Activation):
 
 
 def test_a_part_that_is_not_registered_trains_but_cannot_be_saved(tmp_path):
-    run = gg.train(blobs(), activation=Own(), epochs=2)
+    run = train(blobs(), activation=Own(), epochs=2)
     assert run.status == "finished"
     with pytest.raises(
         gg.InputError, match="Own is not a registered activation; register it by name to save it"

@@ -10,7 +10,7 @@ from glassgrad.nn.losses import LOSSES
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.training.programs import evaluation_program, training_program
-from training.small import blobs
+from training.small import blobs, train
 
 SECTIONS = ["forward:", "backward:", "update:"]
 
@@ -74,7 +74,7 @@ def test_the_text_of_a_small_program():
 
 
 def test_a_user_prints_the_program_of_a_model():
-    model = gg.train(blobs(), layers=[4], epochs=0).model
+    model = train(blobs(), layers=[4], epochs=0).model
     text = str(model.program())
     assert "features @ dense_1.weights" in text
     assert text.splitlines()[0] == "program evaluate, batch 1"

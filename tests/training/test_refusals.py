@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from training.small import blobs, counts, distributions, surface
+from training.small import blobs, counts, distributions, surface, train
 
 FORCE = "; --force trains it all the same"
 
@@ -69,10 +69,10 @@ FORCEABLE = {
 def test_it_is_refused_with_the_way_out_and_force_trains_it(name):
     make, options, message = FORCEABLE[name]
     with pytest.raises(gg.InputError, match=message) as caught:
-        gg.train(make(), epochs=1, **options)
+        train(make(), epochs=1, **options)
     assert str(caught.value).endswith(FORCE)
     assert "\n" not in str(caught.value)
-    run = gg.train(make(), epochs=1, force=True, **options)
+    run = train(make(), epochs=1, force=True, **options)
     assert run.status in ("finished", "diverged")
     assert all(np.isfinite(array).all() for array in run.model.weights.values())
 
@@ -102,7 +102,7 @@ IMPOSSIBLE = {
 def test_what_does_not_even_fit_offers_no_force(name, force):
     make, options, message = IMPOSSIBLE[name]
     with pytest.raises(gg.InputError, match=message) as caught:
-        gg.train(make(), epochs=1, force=force, **options)
+        train(make(), epochs=1, force=force, **options)
     assert "force" not in str(caught.value)
 
 
@@ -113,9 +113,9 @@ def test_the_same_parts_are_trained_where_they_can_be_meant():
         (distributions, {"loss": "kl"}),
         (blobs, {"loss": "hinge", "output_activation": "tanh"}),
     ):
-        assert gg.train(make(), epochs=1, **options).status == "finished"
+        assert train(make(), epochs=1, **options).status == "finished"
 
 
 def test_all_layers_frozen_leave_nothing_to_train():
     with pytest.raises(gg.InputError, match="nothing to train: all layers with weights are frozen"):
-        gg.train(blobs(), layers=[3], freeze=["dense_1", "dense_2"])
+        train(blobs(), layers=[3], freeze=["dense_1", "dense_2"])

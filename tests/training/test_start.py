@@ -7,7 +7,7 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.nn.initializers import LSUV
-from training.small import blobs, same_bits, surface
+from training.small import blobs, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}
 
@@ -27,7 +27,7 @@ def test_lsuv_gives_every_layer_unit_variance_on_the_data():
     options = {"layers": [24] * depth, "activation": "relu", "epochs": 0, **WHOLE}
     variances = {}
     for init in ("lsuv", "lsuv(variance=4.0)", "normal(0.01)"):
-        model = gg.train(data, init=init, **options).model
+        model = train(data, init=init, **options).model
         names = [f"dense_{i}.preactivation" for i in range(1, depth + 2)]
         found = model.inside(data.features, *names)
         variances[init] = np.array([found[name].astype(float).var() for name in names])
@@ -45,26 +45,26 @@ def test_lsuv_fits_convolutions_and_leaves_other_weights():
         gg.Dense(2, init="lsuv"),
     )
     data = gg.from_arrays(images, np.arange(40) % 2, name="images")
-    model = gg.train(data, network=network, epochs=0, loss="cross_entropy", **WHOLE).model
+    model = train(data, network=network, epochs=0, loss="cross_entropy", **WHOLE).model
     found = model.inside(images, "conv2d_1.preactivation", "dense_2.preactivation")
     for array in found.values():
         assert array.var() == pytest.approx(1, abs=0.03)
     plain = gg.Sequential(gg.Conv2D(4, 3), gg.Flatten(), gg.Dense(5, "relu", init="he_normal"), gg.Dense(2))
-    untouched = gg.train(data, network=plain, epochs=0, loss="cross_entropy", **WHOLE).model
+    untouched = train(data, network=plain, epochs=0, loss="cross_entropy", **WHOLE).model
     assert same_bits(part(model, "dense_1"), part(untouched, "dense_1"))
 
 
 def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
     data = blobs()
-    gg.train(data, layers=[8, 8], init="normal(3.0)", epochs=0, **WHOLE).save(tmp_path / "run")
+    train(data, layers=[8, 8], init="normal(3.0)", epochs=0, **WHOLE).save(tmp_path / "run")
     options = {"layers": [8, 8], "init": "lsuv", "init_from": str(tmp_path / "run"), "epochs": 0, **WHOLE}
-    model = gg.train(data, init_layers=["dense_1"], **options).model
+    model = train(data, init_layers=["dense_1"], **options).model
     saved = gg.load_model(tmp_path / "run")
     assert same_bits(part(model, "dense_1"), part(saved, "dense_1"))
     found = model.inside(data.features, "dense_2.preactivation", "dense_3.preactivation")
     for array in found.values():
         assert array.var() == pytest.approx(1, abs=0.03)
-    assert same_bits(gg.train(data, **options).model.weights, saved.weights)
+    assert same_bits(train(data, **options).model.weights, saved.weights)
 
 
 def test_lsuv_says_where_it_cannot_work():
@@ -73,10 +73,10 @@ def test_lsuv_says_where_it_cannot_work():
     with pytest.raises(
         gg.InputError, match=r"layer 'embedding_1': 'weights' cannot start from lsuv.*no pre-act"
     ):
-        gg.train(tokens, network=network, scaling="none")
+        train(tokens, network=network, scaling="none")
     dead = gg.Sequential(gg.Dense(3, "relu", init="zeros"), gg.Dense(3, init="lsuv"))
     with pytest.raises(gg.InputError, match=r"layer 'dense_2': initializer 'lsuv': .* have variance 0.0"):
-        gg.train(blobs(), network=dead)
+        train(blobs(), network=dead)
 
 
 # --- from a saved model ------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def test_lsuv_says_where_it_cannot_work():
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "run"
     network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(3))
-    gg.train(blobs(), network=network, epochs=3).save(path)
+    train(blobs(), network=network, epochs=3).save(path)
     return path
 
 
@@ -104,8 +104,8 @@ def test_named_layers_come_from_the_model_and_the_rest_is_drawn(saved):
     before = gg.load_model(saved)
     network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.Dense(3))
     options = {"network": network, "epochs": 0}
-    after = gg.train(blobs(), init_from=str(saved), init_layers=["dense_1", "batch_norm_1"], **options).model
-    drawn = gg.train(blobs(), **options).model
+    after = train(blobs(), init_from=str(saved), init_layers=["dense_1", "batch_norm_1"], **options).model
+    drawn = train(blobs(), **options).model
     for layer, source in (
         ("dense_1", before),
         ("batch_norm_1", before),
@@ -119,16 +119,16 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
     with pytest.raises(
         gg.InputError, match=r"'dense_1.weights' with shape \[2, 9\], .* with shape \[2, 6\].*init-layers"
     ):
-        gg.train(blobs(), layers=[9], init_from=str(saved))
+        train(blobs(), layers=[9], init_from=str(saved))
     network = gg.Sequential(("other", gg.Dense(3)))
     with pytest.raises(
         gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model has no such weight"
     ):
-        gg.train(blobs(), network=network, init_from=str(saved))
+        train(blobs(), network=network, init_from=str(saved))
     with pytest.raises(gg.InputError, match="unknown layer 'dense_9'; did you mean 'dense_"):
-        gg.train(blobs(), layers=[6], init_from=str(saved), init_layers=["dense_9"])
+        train(blobs(), layers=[6], init_from=str(saved), init_layers=["dense_9"])
     with pytest.raises(gg.InputError, match="nowhere: no such file or folder"):
-        gg.train(blobs(), init_from="nowhere")
+        train(blobs(), init_from="nowhere")
 
 
 # --- frozen layers -----------------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
         gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.BatchNorm(), gg.Dense(3)
     )
     options = {"network": network, "optimizer": optimizer, "keep": "last"}
-    start = gg.train(blobs(), **(options | {"epochs": 0})).model
-    end = gg.train(blobs(), freeze=["dense_1", "batch_norm_1"], epochs=3, **options).model
+    start = train(blobs(), **(options | {"epochs": 0})).model
+    end = train(blobs(), freeze=["dense_1", "batch_norm_1"], epochs=3, **options).model
     for layer in ("dense_1", "batch_norm_1"):
         assert same_bits(part(end, layer), part(start, layer))
     for layer in ("dense_2", "batch_norm_2", "dense_3"):
@@ -151,12 +151,12 @@ def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
 
 
 def test_the_rest_learns_with_frozen_layers():
-    run = gg.train(surface(), layers=[16], freeze=["dense_1"], epochs=40, learning_rate=0.05)
+    run = train(surface(), layers=[16], freeze=["dense_1"], epochs=40, learning_rate=0.05)
     assert run.metrics["train"]["r2"] > 0.8
 
 
 def test_a_frozen_dropout_is_off():
     network = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.5), gg.Dense(3))
     without = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.0), gg.Dense(3))
-    frozen = gg.train(blobs(), network=network, freeze=["dropout_1"], epochs=2)
-    assert same_bits(frozen.model.weights, gg.train(blobs(), network=without, epochs=2).model.weights)
+    frozen = train(blobs(), network=network, freeze=["dropout_1"], epochs=2)
+    assert same_bits(frozen.model.weights, train(blobs(), network=without, epochs=2).model.weights)

@@ -10,10 +10,10 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.backends.base import Feed
-from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.data.feed import epoch_order
+from glassgrad.training.backends import backend
 from glassgrad.training.programs import training_program
-from training.small import blobs, same_bits, surface
+from training.small import blobs, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0, "optimizer": "sgd"}
 
@@ -32,15 +32,14 @@ def is_finite(model):
     return all(np.isfinite(array).all() for array in (*model.weights.values(), *model.statistics.values()))
 
 
-def replay(data, epochs, batch, network=None, **options):
+def replay(data, epochs, batch, **options):
     """The losses and weights of every step, one at a time, from the same start; it knows of no chunks."""
-    run = gg.train(data, epochs=0, batch_size=batch, network=network, **WHOLE, **options)
+    run = gg.train(data, epochs=0, batch_size=batch, **WHOLE, **options)
     model, settings = run.model, run.settings
     program = training_program(
-        model.network, model.schema.feature_shape, model.loss, settings.made, batch=batch,
-        targets=None if model.schema.classes is not None else model.schema.outputs,
-    )  # fmt: skip
-    executable = ReferenceBackend().compile(program)
+        model.network, model.schema.feature_shape, model.loss, settings.made, batch=batch, targets=1
+    )
+    executable = backend(settings.backend).compile(program)
     arrays = {
         "features": model.prepare(data.features),
         "targets": model.schema.encode_targets(data.targets, "float32"),
@@ -111,7 +110,7 @@ def test_an_overflow_of_the_forward_pass_is_named_by_its_layer():
     network = gg.Sequential(
         gg.Dense(3, "relu"), ("first", gg.Dense(3, init=big)), ("second", gg.Dense(3, init=big)), gg.Dense(3)
     )
-    run = gg.train(blobs(), network=network, epochs=1, **WHOLE)
+    run = train(blobs(), network=network, epochs=1, **WHOLE)
     assert named(run) == (0, "the forward pass of second (matmul)")
 
 
@@ -128,11 +127,11 @@ class Root(gg.Layer):
 
 def test_an_infinite_slope_is_named_by_its_layer():
     network = gg.Sequential(gg.Dense(3), gg.Dense(3, init="zeros"), ("root", Root()), gg.Dense(3))
-    run = gg.train(blobs(), network=network, epochs=1, **WHOLE)
+    run = train(blobs(), network=network, epochs=1, **WHOLE)
     step, where = named(run)
     assert step == 0
     assert re.fullmatch(r"the gradient of root \(\w+\)", where)
-    start = gg.train(blobs(), network=network, epochs=0, **WHOLE)
+    start = train(blobs(), network=network, epochs=0, **WHOLE)
     assert same_bits(run.model.weights, start.model.weights)
 
 
@@ -147,7 +146,7 @@ def test_what_was_infinite_in_good_steps_too_is_not_blamed():
             return gg.select(gg.less(gg.log(gg.stop_gradient(zero)), 0.0), x, 0.0), {}
 
     network = gg.Sequential(("odd", Guarded()), ("here", gg.Dense(1)))
-    run = gg.train(surface(), network=network, learning_rate=1e10, epochs=5, batch_size=20, **WHOLE)
+    run = train(surface(), network=network, learning_rate=1e10, epochs=5, batch_size=20, **WHOLE)
     step, where = named(run)
     assert step > 0
     assert "odd" not in where
@@ -156,8 +155,8 @@ def test_what_was_infinite_in_good_steps_too_is_not_blamed():
 
 def test_clipping_and_a_lower_rate_are_the_way_out():
     options = {"learning_rate": 2.0, "epochs": 20, "layers": [8], "batch_size": 8, **WHOLE}
-    assert gg.train(surface(), **options, init="normal(3.0)").status == "diverged"
-    assert gg.train(surface(), **options, init="normal(3.0)", clip_norm=0.1).status == "finished"
+    assert train(surface(), **options, init="normal(3.0)").status == "diverged"
+    assert train(surface(), **options, init="normal(3.0)", clip_norm=0.1).status == "finished"
 
 
 # --- what is kept ------------------------------------------------------------------------------------------
@@ -165,7 +164,7 @@ def test_clipping_and_a_lower_rate_are_the_way_out():
 
 def test_a_diverged_run_keeps_its_best_epoch_and_can_be_saved(tmp_path):
     rising = {"schedule": "warmup(50)", "learning_rate": 5.0, "optimizer": "sgd"}
-    run = gg.train(surface(), epochs=50, batch_size=8, layers=[4], **rising)
+    run = train(surface(), epochs=50, batch_size=8, layers=[4], **rising)
     assert run.status == "diverged"
     assert run.best_epoch is not None
     losses = [record["validation_loss"] for record in run.history]
@@ -177,7 +176,7 @@ def test_a_diverged_run_keeps_its_best_epoch_and_can_be_saved(tmp_path):
 def test_metrics_that_are_not_finite_do_not_keep_a_run_from_being_saved(tmp_path):
     big = "constant(1e25)"
     network = gg.Sequential(gg.Dense(3, init=big), gg.Dense(3, init=big))
-    run = gg.train(blobs(), network=network, epochs=1)
+    run = train(blobs(), network=network, epochs=1)
     assert run.status == "diverged"
     assert not np.isfinite(run.metrics["train"]["loss"])
     run.save(tmp_path / "run")
@@ -194,7 +193,7 @@ def test_a_validation_loss_that_is_not_a_number_is_never_the_best(monkeypatch):
         return found | {"loss": float("nan")} if len(seen) == 1 else found
 
     monkeypatch.setattr(gg.Model, "evaluate_prepared", spoiled)
-    assert gg.train(blobs(), epochs=4).best_epoch > 1
+    assert train(blobs(), epochs=4).best_epoch > 1
 
 
 # --- Ctrl-C ------------------------------------------------------------------------------------------------
@@ -211,19 +210,19 @@ def stop_at(epoch, whole):
 @pytest.mark.parametrize(("whole", "done"), [(True, 3), (False, 2)])
 def test_an_interrupted_run_ends_with_its_last_good_weights(tmp_path, whole, done):
     options = {"layers": [8], "keep": "last", "batch_size": 8}
-    run = gg.train(blobs(), epochs=50, progress=stop_at(3, whole), **options)
+    run = train(blobs(), epochs=50, progress=stop_at(3, whole), **options)
     assert run.status == "interrupted"
     assert run.message == "stopped in epoch 3; the last good weights are kept"
     assert run.epochs == len(run.history) == done
     assert set(run.metrics) == {"train", "validation", "test"}
-    shorter = gg.train(blobs(), epochs=done, **options)
+    shorter = train(blobs(), epochs=done, **options)
     assert same_bits(run.model.weights, shorter.model.weights)
     run.save(tmp_path / "run")
     assert gg.load_model(tmp_path / "run").training["status"] == "interrupted"
 
 
 def test_an_interrupted_run_keeps_the_best_epoch_with_the_one_just_ended():
-    run = gg.train(blobs(), epochs=50, learning_rate=0.02, progress=stop_at(3, True))
+    run = train(blobs(), epochs=50, learning_rate=0.02, progress=stop_at(3, True))
     losses = [record["validation_loss"] for record in run.history]
     assert run.best_epoch == 1 + int(np.argmin(losses))
     assert run.metrics["validation"]["loss"] == pytest.approx(min(losses), rel=1e-6)
@@ -234,4 +233,4 @@ def test_another_error_in_progress_is_not_swallowed():
         raise RuntimeError("the screen is gone")
 
     with pytest.raises(RuntimeError, match="the screen is gone"):
-        gg.train(blobs(), epochs=2, progress=progress)
+        train(blobs(), epochs=2, progress=progress)

@@ -7,14 +7,14 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.data.feed import epoch_order
-from training.small import blobs, counts, same_bits, surface
+from training.small import blobs, counts, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}
 EXACT = WHOLE | {"dtype": "float64", "optimizer": "sgd", "learning_rate": 0.5, "epochs": 1}
 
 
 def start_of(dataset, **options):
-    return gg.train(dataset, **(options | {"epochs": 0})).model
+    return train(dataset, **(options | {"epochs": 0})).model
 
 
 def by_hand(model, x, labels, weight):
@@ -45,7 +45,7 @@ def test_one_step_is_the_gradient_worked_out_by_hand(weighted):
     dataset = blobs(30)
     weight = np.linspace(0, 3, 30) if weighted else np.ones(30)
     options = EXACT | {"layers": [5], "batch_size": 30}
-    run = gg.train(dataset, sample_weight=weight if weighted else None, **options)
+    run = train(dataset, sample_weight=weight if weighted else None, **options)
     model = start_of(dataset, **options)
     x = model.prepare(dataset.features)
     loss, gradients = by_hand(model, x, dataset.targets, weight)
@@ -60,7 +60,7 @@ def test_a_padded_last_batch_averages_over_its_own_rows():
     """30 rows in batches of 20: two steps, the second on 10 rows and 10 of padding, replayed by hand."""
     dataset = blobs(30)
     options = EXACT | {"layers": [5], "batch_size": 20}
-    run = gg.train(dataset, **options)
+    run = train(dataset, **options)
     model = start_of(dataset, **options)
     x = model.prepare(dataset.features)
     order = epoch_order(30, seed=0, epoch=1)
@@ -78,7 +78,7 @@ def test_a_padded_last_batch_averages_over_its_own_rows():
 def test_a_last_batch_of_any_length_trains_with_batch_statistics(batch):
     """A batch larger than the data is cut to it; a last batch of any length gives finite statistics."""
     network = gg.Sequential(gg.Dense(4), gg.BatchNorm(), gg.Dense(3))
-    run = gg.train(blobs(33), network=network, epochs=2, batch_size=batch, **WHOLE)
+    run = train(blobs(33), network=network, epochs=2, batch_size=batch, **WHOLE)
     assert run.status == "finished"
     assert run.steps == 2 * -(-33 // batch)
 
@@ -97,8 +97,8 @@ def test_a_weight_of_two_is_the_row_twice():
 
 
 def test_weights_of_one_are_no_weights():
-    plain = gg.train(blobs(), epochs=2, **WHOLE)
-    ones = gg.train(blobs(), epochs=2, sample_weight=np.ones(90), **WHOLE)
+    plain = train(blobs(), epochs=2, **WHOLE)
+    ones = train(blobs(), epochs=2, sample_weight=np.ones(90), **WHOLE)
     for name, array in plain.model.weights.items():
         np.testing.assert_allclose(ones.model.weights[name], array, rtol=1e-4, atol=1e-6)
 
@@ -111,8 +111,8 @@ def test_a_row_of_weight_zero_is_not_there(loss):
     weight[7] = 0
     rest = np.delete(np.arange(30), 7)
     options = EXACT | {"layers": [5], "scaling": "none", "batch_size": 64, "loss": loss, "epochs": 3}
-    with_zero = gg.train(dataset, sample_weight=weight, **options)
-    without = gg.train(gg.from_arrays(dataset.features[rest], dataset.targets[rest]), **options)
+    with_zero = train(dataset, sample_weight=weight, **options)
+    without = train(gg.from_arrays(dataset.features[rest], dataset.targets[rest]), **options)
     for name, array in without.model.weights.items():
         np.testing.assert_allclose(with_zero.model.weights[name], array, rtol=1e-10, atol=1e-13)
 
@@ -129,23 +129,23 @@ def test_a_row_of_weight_zero_may_have_an_infinite_loss():
         "init": "constant(1.0)",
         "epochs": 2,
     }
-    assert gg.train(dataset, **options).status == "diverged"
-    assert gg.train(dataset, sample_weight=weight, **options).status == "finished"
+    assert train(dataset, **options).status == "diverged"
+    assert train(dataset, sample_weight=weight, **options).status == "finished"
 
 
 def test_a_whole_batch_of_weight_zero_is_passed_over():
     weight = np.zeros(30)
     weight[3] = 1.0
-    run = gg.train(blobs(30), sample_weight=weight, batch_size=4, epochs=2, **WHOLE)
+    run = train(blobs(30), sample_weight=weight, batch_size=4, epochs=2, **WHOLE)
     assert run.status == "finished"
 
 
 def test_class_weights_are_sample_weights():
     dataset = blobs(60)
-    by_class = gg.train(dataset, class_weight={0: 2.0, 2: 0.5}, epochs=2, **WHOLE)
+    by_class = train(dataset, class_weight={0: 2.0, 2: 0.5}, epochs=2, **WHOLE)
     weight = np.array([2.0, 1.0, 0.5])[dataset.targets]
     assert same_bits(
-        by_class.model.weights, gg.train(dataset, sample_weight=weight, epochs=2, **WHOLE).model.weights
+        by_class.model.weights, train(dataset, sample_weight=weight, epochs=2, **WHOLE).model.weights
     )
 
 
@@ -154,10 +154,10 @@ def test_balanced_classes_weigh_the_same():
     keep = np.flatnonzero((dataset.targets != 2) | (np.arange(60) < 12))
     uneven = gg.from_arrays(dataset.features[keep], dataset.targets[keep])
     numbers = np.bincount(uneven.targets)
-    balanced = gg.train(uneven, class_weight="balanced", epochs=2, **WHOLE)
+    balanced = train(uneven, class_weight="balanced", epochs=2, **WHOLE)
     weight = (len(keep) / (3 * numbers))[uneven.targets]
     assert weight[uneven.targets == 2].sum() == pytest.approx(weight[uneven.targets == 0].sum())
-    by_hand = gg.train(uneven, sample_weight=weight, epochs=2, **WHOLE)
+    by_hand = train(uneven, sample_weight=weight, epochs=2, **WHOLE)
     assert same_bits(balanced.model.weights, by_hand.model.weights)
 
 
@@ -179,9 +179,9 @@ BAD = [
 @pytest.mark.parametrize(("options", "message"), BAD)
 def test_weights_that_cannot_be_meant_are_refused(options, message):
     with pytest.raises(gg.InputError, match=message):
-        gg.train(blobs(30), **options, **WHOLE)
+        train(blobs(30), **options, **WHOLE)
 
 
 def test_class_weights_are_for_classes():
     with pytest.raises(gg.InputError, match="class_weight is for classification; use sample_weight"):
-        gg.train(surface(), class_weight="balanced")
+        train(surface(), class_weight="balanced")

@@ -35,10 +35,10 @@ def _reduce(f: Function, x: Reg, tail: Reg | None = None) -> tuple[Reg, Reg]:
     return f.shl(bits(f, shifted), fmt.fraction), grown
 
 
-def exponential(f: Function, x: Reg, *, tail: Reg | None = None, low: bool = True, high: bool = True) -> Reg:
-    """exp(x + tail) for a tail far smaller than x; ``low``, ``high``: whether x may leave the range there."""
+def exponential(f: Function, x: Reg, *, tail: Reg | None = None, positive: bool = True) -> Reg:
+    """exp(x + tail) for a tail far smaller than x; ``positive``: whether x may be."""
     fmt = format_of(x)
-    x = clamp(f, x, fmt.exp_range[0] if low else None, fmt.exp_range[1] if high else None)
+    x = clamp(f, x, fmt.exp_range[0], fmt.exp_range[1] if positive else None)
     place, grown = _reduce(f, x, tail)
     # In two factors: 2**n itself may be too small or too large for a float where the result is not.
     half = f.and_(f.ashr(place, 1), ~fmt.fraction_mask)
@@ -67,7 +67,7 @@ def sigmoid(f: Function, x: Reg) -> Reg:
     """1 / (1 + exp(-x)), accurate down to its smallest values."""
     fmt = format_of(x)
     below = from_bits(f, f.or_(bits(f, x), fmt.sign), x)
-    small = exponential(f, below, high=False)
+    small = exponential(f, below, positive=False)
     above = f.select(f.compare("olt", x, 0.0), small, f.number(x, 1.0))
     return f.fdiv(above, f.fadd(small, 1.0))
 

@@ -1,15 +1,17 @@
 """Matrix products: C = A @ B in register tiles, with the caller's epilogue on every finished tile.
 
 A tile is a few rows x a few vectors of C, held in registers while the loop over k adds (one element of A in every
-lane) x (a vector of B). What was measured, on a processor with 32 registers of 16 floats (its bare multiply-adds
-run at 190-220 GFLOP/s, the products named below at 85-100 % of that):
+lane) x (a vector of B). Measured on one core with 32 registers of 16 floats, 48 KiB + 1 MiB of cache and bare
+multiply-adds at 235 GFLOP/s (``benchmarks/products.py``); m x k x n:
 
-- 8 rows x 2 vectors is enough to keep the multipliers busy, divides the usual sizes, so that there is one body of
-  code, and is quick to compile. 12 or 14 rows are no faster, and far slower where rows of A lie 4096 bytes apart
-  (they compete for the same few cache lines); 4 x 4 reads too much of B per multiply-add (512 x 1024 x 1024: half).
-- Packing costs 3-5 % of a large product and gains only where rows lie a multiple of 4096 bytes apart (512 x 1024 x
-  1024, from 60 % of the peak to 90 %). A transposed B is always turned into panels: by shuffles, about 12 % of a
-  32 x 64 x 64 product and 3 % of a large one.
+- 8 rows x 2 vectors keep the multipliers busy (97 % at 32 x 64 x 32, 64 x 784 x 128), divide the usual sizes, so
+  that there is one body of code, and compile in half the time of larger tiles. 12 or 14 rows gain nothing, and lose
+  much where rows of A lie 4096 bytes apart (they compete for the same few cache lines). 4 x 4 reads B too often.
+- Copying B or A into panels costs 3-5 % of a large product and pays where rows lie a multiple of 4096 bytes apart
+  or B is larger than the second cache (512 x 1024 x 1024: from 125 to 185, of a peak of 185 at that moment).
+- A transposed B is always turned into panels by shuffles: 12 % of the time at 32 x 64 x 64, 3 % at 512 x 1024 x 1024.
+- Blocks over k, with partial sums kept aside, gained nothing over panels that are read from start to end.
+- The sums of one element run over k in order; where a tile has few sums, over several interleaved sets of it.
 """
 
 from __future__ import annotations
@@ -195,7 +197,7 @@ def _packs(product: Product, size: int) -> tuple[bool, bool]:
     m, n, k = product.m, product.n, product.k
     far = (k >= 128 and m * size % PAGE == 0) or (m * k * size >= LARGE and m * size % (PAGE // 2) == 0)
     pack_a = product.a_transposed and n >= 64 and far
-    far = (k >= 128 and n * size % PAGE == 0) or (n * k * size >= 4 * LARGE and m >= 256)
+    far = (k >= 128 and n * size % PAGE == 0) or (n * k * size >= 3 * LARGE and m >= 256)
     pack_b = k > 1 if product.b_transposed else m >= 64 and far
     return pack_a, pack_b
 
