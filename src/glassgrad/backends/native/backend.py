@@ -16,7 +16,7 @@ from glassgrad.backends.base import Array, Executable, Feed, Result, collect, la
 from glassgrad.backends.native.cache import Code, key_of, load, save
 from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import scratch_bytes, supported
-from glassgrad.backends.native.machine import Library, Machine, compile_text, host
+from glassgrad.backends.native.machine import Library, Machine, compile_texts, host
 from glassgrad.backends.native.memory import ALIGNMENT
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
@@ -25,6 +25,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Graph, Type
 from glassgrad.program import Input, Output, Program
 
+MODULES = 2  # compiled side by side
 LASTING = ("param", "state", "seed")
 
 
@@ -46,7 +47,7 @@ def generate(program: Program, target: Machine) -> Code:
     schedule = schedule_program(program, target)
     module = emit_program(program, schedule, target)
     return Code(
-        compile_text(module.text(), target),
+        compile_texts(module.texts(MODULES), target),
         schedule.size,
         tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
         tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
@@ -60,7 +61,7 @@ class NativeExecutable:
     def __init__(self, program: Program, code: Code, threads: int) -> None:
         self.program, self.code, self.threads = program, code, threads
         self.seconds_compiling = 0.0
-        self._library = Library(code.object_code)
+        self._library = Library(*code.objects)
         self._run = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
         self._places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}

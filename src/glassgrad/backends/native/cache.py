@@ -35,7 +35,7 @@ _DIGEST = 32
 class Code:
     """What a program compiles to: object code, and where everything lies in the arena."""
 
-    object_code: bytes
+    objects: tuple[bytes, ...]  # object code
     arena: int  # bytes
     inputs: tuple[int, ...]  # offsets, in the order of the program's inputs
     constants: tuple[tuple[int, Array], ...]  # offset and content
@@ -47,11 +47,11 @@ class Code:
             "arena": self.arena,
             "inputs": self.inputs,
             "parallel": self.parallel,
-            "code": len(self.object_code),
+            "objects": [len(item) for item in self.objects],
             "constants": [[offset, item.dtype.name, item.shape] for offset, item in self.constants],
         }
         text = json.dumps(header).encode()
-        parts = [len(text).to_bytes(8, "little"), text, self.object_code]
+        parts = [len(text).to_bytes(8, "little"), text, *self.objects]
         body = b"".join([*parts, *(item.tobytes() for _, item in self.constants)])
         return hashlib.sha256(body).digest() + body
 
@@ -63,15 +63,17 @@ class Code:
             return None
         end = 8 + int.from_bytes(body[:8], "little")
         header = json.loads(body[8:end])
-        start = end + header["code"]
+        start, objects = end, []
+        for size in header["objects"]:
+            objects.append(body[start : start + size])
+            start += size
         constants = []
         for offset, dtype, shape in header["constants"]:
             count = int(np.prod(shape, dtype=np.int64))
             array = np.frombuffer(body, dtype, count, start).reshape(shape)
             constants.append((offset, array))
             start += array.nbytes
-        code = body[end : end + header["code"]]
-        return cls(code, header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"])
+        return cls(tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"])
 
 
 def folder() -> Path | None:

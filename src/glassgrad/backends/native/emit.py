@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
@@ -71,8 +72,22 @@ class Module:
 
     def text(self) -> str:
         """The whole module."""
-        declared = sorted({line for f in self.functions for line in f.declared})
-        return "\n".join([*declared, *(f.text() for f in self.functions)])
+        return self._joined(self.functions)
+
+    def texts(self, count: int) -> list[str]:
+        """The same in up to ``count`` modules of about equal size, which link to one another."""
+        parts: list[list[Function]] = [[] for _ in range(count)]
+        sizes = [0] * count
+        for f in sorted(self.functions, key=lambda f: -f.size):
+            smallest = sizes.index(min(sizes))
+            parts[smallest].append(f)
+            sizes[smallest] += f.size
+        return [self._joined(part) for part in parts if part]
+
+    def _joined(self, functions: Sequence[Function]) -> str:
+        declared = {line for f in functions for line in f.declared}
+        others = [f.declaration for f in self.functions if f not in functions]
+        return "\n".join([*sorted(declared), *others, *(f.text() for f in functions)])
 
     def kernel(self, work: Work) -> Kernel:
         """Emit one kernel."""

@@ -63,11 +63,22 @@ class Function:
         self._head = (
             f"define void @{name}({', '.join(f'{kind} %{p}' for kind, p in parameters)}) {attributes}"
         )
+        self._kinds = [kind.split()[0] for kind, _ in parameters]
         self._allocas: list[str] = []
         self._lines: list[str] = []
         self._numbers = itertools.count()
         self.block = "entry"
         self.declared: set[str] = set()  # intrinsics used, as declarations
+
+    @property
+    def size(self) -> int:
+        """The number of lines."""
+        return len(self._lines)
+
+    @property
+    def declaration(self) -> str:
+        """The function as another module declares it."""
+        return f"declare void @{self.name}({', '.join(self._kinds)})"
 
     def text(self) -> str:
         """The finished function."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -60,7 +62,8 @@ def version() -> str:
 def compile_text(text: str, target: Machine, *, assembly: bool = False) -> bytes:
     """LLVM IR to object code (or assembly text) for ``target``.
 
-    The vectors are in the IR already, so the passes only clean up: no auto-vectorizer runs.
+    The vectors are in the IR already, so three passes clean up: stack slots become registers, equal values one
+    value, and what is unused goes. (The standard O1 pipeline takes ten times as long, for code of the same speed.)
     """
     _start()
     if target.triple.startswith("aarch64"):
@@ -72,25 +75,35 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False) -> bytes
         cpu=target.cpu, features=target.features, opt=2, reloc="default", codemodel="jitdefault"
     )
     module.data_layout = str(made.target_data)
-    tuning = llvm.create_pipeline_tuning_options(speed_level=1)
-    tuning.loop_vectorization = tuning.slp_vectorization = False
-    tuning.loop_unrolling = False
-    builder = llvm.create_pass_builder(made, tuning)
-    builder.getModulePassManager().run(module, builder)
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_new_gvn_pass()
+    passes.add_dead_code_elimination_pass()
+    passes.run(module, llvm.create_pass_builder(made, llvm.create_pipeline_tuning_options()))
     return str(made.emit_assembly(module)).encode() if assembly else bytes(made.emit_object(module))
+
+
+def compile_texts(texts: Sequence[str], target: Machine) -> tuple[bytes, ...]:
+    """Several modules at once, one thread each: LLVM works without the GIL."""
+    _start()
+    if len(texts) == 1:
+        return (compile_text(texts[0], target),)
+    with ThreadPoolExecutor(len(texts)) as pool:
+        return tuple(pool.map(lambda text: compile_text(text, target), texts))
 
 
 class Library:
     """Loaded object code."""
 
-    def __init__(self, code: bytes) -> None:
-        """Link ``code`` into this process; raises RuntimeError where LLVM refuses it."""
+    def __init__(self, *objects: bytes) -> None:
+        """Link ``objects`` into this process; raises RuntimeError where LLVM refuses them."""
         _start()
         empty = llvm.parse_assembly("")
         empty.triple = llvm.get_process_triple()
         made = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
         self._engine = llvm.create_mcjit_compiler(empty, made)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for code in objects:
+            self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
     def function(self, name: str, arguments: int = 1) -> Any:
