@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import time
 from collections.abc import Iterable
 from functools import cache
+from importlib import import_module
 from threading import Thread
 from typing import Any
 
@@ -14,45 +16,17 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Executable, Feed, Result, collect, lay_out
 from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.elements import ELEMENTWISE
-from glassgrad.backends.native.emit import scratch_bytes, supported
-from glassgrad.backends.native.machine import Library, Machine, compile_texts, host
-from glassgrad.backends.native.memory import ALIGNMENT
-from glassgrad.backends.native.schedule import Schedule, make_schedule
-from glassgrad.backends.native.singles import SINGLES
-from glassgrad.backends.native.steps import ARRAYS, emit_program
+from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS
+from glassgrad.backends.native.machine import Library, Machine, host
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Graph, Type
 from glassgrad.program import Input, Output, Program
 
-MODULES = 2  # compiled side by side
-LASTING = ("param", "state", "seed")
-
-
-def schedule_program(program: Program, target: Machine) -> Schedule:
-    """Stages 1 and 2: groups, kernels in order, buffers."""
-    names = [item.name for item in program.inputs]
-    return make_schedule(
-        program.graph,
-        [item.role in LASTING for item in program.inputs],
-        [(i, names.index(name)) for i, name in enumerate(program.updates)],
-        target.vector_bytes,
-        supported,
-        lambda group: scratch_bytes(group, target.vector_bytes),
-    )
-
 
 def generate(program: Program, target: Machine) -> Code:
-    """All stages: ``program`` to code for ``target``. Raises GraphError naming an op without a lowering."""
-    schedule = schedule_program(program, target)
-    module = emit_program(program, schedule, target)
-    return Code(
-        compile_texts(module.texts(MODULES), target),
-        schedule.size,
-        tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
-        tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
-        module.parallel,
-    )
+    """Code for ``program``. The compiler is loaded here, when it is needed: most processes find their code."""
+    made: Code = import_module("glassgrad.backends.native.generate").generate(program, target)
+    return made
 
 
 class NativeExecutable:
@@ -84,7 +58,13 @@ class NativeExecutable:
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        words = [chunk.steps, chunk.rows.ctypes.data, chunk.valid.ctypes.data, feed.first_step, _yield_address()]
+        words = [
+            chunk.steps,
+            chunk.rows.ctypes.data,
+            chunk.valid.ctypes.data,
+            feed.first_step,
+            _yield_address(),
+        ]
         words += [0] * (ARRAYS - len(words))
         words += [array.ctypes.data for array in data]
         words += [chunk.hyper[item.name].ctypes.data for item in program.hyper]
@@ -150,14 +130,10 @@ class NativeBackend:
 
 
 def _is_ours(graph: Graph) -> bool:
-    """Whether all emitters are this package's own: others may change without the cache noticing."""
-    for node in graph.nodes():
-        emitter = ELEMENTWISE.get(node.op.name) or SINGLES.get(node.op.name)
-        if emitter is not None and not str(getattr(emitter, "__module__", "")).startswith("glassgrad."):
-            return False
-        if not all(_is_ours(region) for region in node.regions):
-            return False
-    return True
+    """Whether all emitters are this package's own. Nobody can have added one to a table that is not loaded."""
+    if "glassgrad.backends.native.elements" not in sys.modules:
+        return True
+    return import_module("glassgrad.backends.native.generate").is_ours(graph) is True
 
 
 def default_threads() -> int:

@@ -73,7 +73,9 @@ class Code:
             array = np.frombuffer(body, dtype, count, start).reshape(shape)
             constants.append((offset, array))
             start += array.nbytes
-        return cls(tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"])
+        return cls(
+            tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"]
+        )
 
 
 def folder() -> Path | None:

@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from glassgrad.backends.native.elements import SIZE
+from glassgrad.backends.native.layout import ALIGNMENT
 from glassgrad.graph.node import Type, Value
-
-ALIGNMENT = 64
 
 
 @dataclass(eq=False)

@@ -228,8 +228,14 @@ def lay_out(group: Group, vector_bytes: int) -> Layout:
     rows, columns = (1, group.rows * group.columns) if flat else (group.rows, group.columns)
     span = columns if flat else rows
     block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
-    units = 1 if any(group.kind_of(n) in ("c", "s") and _is_reduction(n) for n in group.nodes) and accumulates else -(-span // block)
-    return Layout(rows, columns, lanes, flat, columns <= ROW_VECTORS * lanes, units, block if units > 1 else span)
+    units = (
+        1
+        if any(group.kind_of(n) in ("c", "s") and _is_reduction(n) for n in group.nodes) and accumulates
+        else -(-span // block)
+    )
+    return Layout(
+        rows, columns, lanes, flat, columns <= ROW_VECTORS * lanes, units, block if units > 1 else span
+    )
 
 
 def _is_reduction(node: Node) -> bool:
@@ -304,7 +310,9 @@ class _Rows:
                 for place in range(full + (rest > 0)):
                     self._clear(node, place, lanes)
             else:
-                self.f.clear(address(f, self.ev.locate(node.outputs[0])), self.ev.locate(node.outputs[0]).size)
+                self.f.clear(
+                    address(f, self.ev.locate(node.outputs[0])), self.ev.locate(node.outputs[0]).size
+                )
         if layout.flat:
             self._flat(first, last, full, rest)
         elif layout.units == 1:
@@ -342,7 +350,9 @@ class _Rows:
         whole = full // unroll * unroll
         if whole:
             with f.loop(whole * lanes, step=unroll * lanes) as column:
-                cells = [Cell(row, f.add(column, i * lanes) if i else column, lanes, lanes) for i in range(unroll)]
+                cells = [
+                    Cell(row, f.add(column, i * lanes) if i else column, lanes, lanes) for i in range(unroll)
+                ]
                 self._cells(row, cells)
         tail = [Cell(row, Reg(str(i * lanes), "i64"), lanes, lanes) for i in range(whole, full)]
         if rest:
@@ -428,7 +438,9 @@ class _Rows:
                 for cell in cells:
                     given = self.ev.read(node.inputs[0], "m", row, cell)
                     if cell.count < cell.lanes:
-                        given = f.select(f.lane_mask(cell.lanes, cell.count), given, identity(f, node, given.type))
+                        given = f.select(
+                            f.lane_mask(cell.lanes, cell.count), given, identity(f, node, given.type)
+                        )
                     parts.append(given)
                 total = parts[0]
                 for part in parts[1:]:

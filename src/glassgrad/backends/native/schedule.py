@@ -168,7 +168,9 @@ class _Builder:
             node.op.name != "matmul"
             and all(v.shape == new.shape for v in node.inputs if memory_of(v) is old)
             and group.kind_of(node) == "m"
-            and not any(v.node.op.name in ("broadcast", "reshape") and memory_of(v) is old for v in node.inputs)
+            and not any(
+                v.node.op.name in ("broadcast", "reshape") and memory_of(v) is old for v in node.inputs
+            )
             for node in inside
         )
 
@@ -179,7 +181,9 @@ class _Builder:
         carries, sequences = a["carries"], a["sequences"]
         body = prepare(body)
         given = [self.buffers[memory_of(value)] for value in node.inputs]
-        for value, buffer in zip(body.inputs[carries + sequences :], given[carries + sequences :], strict=True):
+        for value, buffer in zip(
+            body.inputs[carries + sequences :], given[carries + sequences :], strict=True
+        ):
             self.buffers[value] = buffer
         inner = [self._new(value) for value in body.inputs[: carries + sequences]]
         loop = Loop(a["length"], a["backwards"])
@@ -249,7 +253,15 @@ def make_schedule(
     _live([*items, *replacements], builder, outputs)
     size = place_buffers(dict.fromkeys([*builder.buffers.values(), *builder.extra]))
     return Schedule(
-        prepared, items, replacements, builder.buffers, builder.constants, outputs, size, scratch, builder.groups
+        prepared,
+        items,
+        replacements,
+        builder.buffers,
+        builder.constants,
+        outputs,
+        size,
+        scratch,
+        builder.groups,
     )
 
 

@@ -277,7 +277,9 @@ def _top_k(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Bu
             with f.loop(columns) as j:
                 x = load(f, address(f, inputs[0], f.add(f.mul(row, columns), j)), dtype, 1)
                 number, limit = f.cast("trunc", j, "i32"), f.load(kind, last)
-                later = f.and_(f.compare("oeq", x, limit), f.compare("sgt", number, f.load("i32", last_place)))
+                later = f.and_(
+                    f.compare("oeq", x, limit), f.compare("sgt", number, f.load("i32", last_place))
+                )
                 open_ = f.or_(f.compare("olt", x, limit), later)
                 old = f.load(kind, best)
                 wins = f.and_(open_, f.or_(f.compare("ogt", x, old), f.compare("uno", old, old)))
@@ -359,7 +361,9 @@ def _random_bits(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Seque
     elements = math.prod(node.attributes["shape"])
     half, lanes = -(-elements // 2), t.lanes("uint32")
     seeds = (load(f, address(f, seed), "uint32", 1), load(f, address(f, seed, 1), "uint32", 1))
-    key = _threefry(f, seeds, (f.number("i32", node.attributes["stream"]), load(f, address(f, step), "uint32", 1)))
+    key = _threefry(
+        f, seeds, (f.number("i32", node.attributes["stream"]), load(f, address(f, step), "uint32", 1))
+    )
     keys = (f.splat(key[0], lanes), f.splat(key[1], lanes))
     with f.loop(rows.type.size) as row:
         number = f.splat(load(f, address(f, rows, row), "uint32", 1), lanes)
@@ -379,9 +383,7 @@ def _random_bits(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Seque
             with f.loop(full * lanes, step=lanes) as column:
                 piece(column, lanes, lanes)
         for done in range(full * lanes, half, lanes):
-            piece(
-                Reg(str(done), "i64"), min(half - done, lanes), min(elements - half - done, lanes)
-            )
+            piece(Reg(str(done), "i64"), min(half - done, lanes), min(elements - half - done, lanes))
 
 
 SINGLES: dict[str, Emit] = {

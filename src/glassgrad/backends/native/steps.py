@@ -6,13 +6,7 @@ waits for a thread that has taken nothing, so a thread that the system keeps fro
 more. How a kernel is cut follows from the shapes alone and a unit writes its own part of the output, so the bits
 do not depend on the number of threads.
 
-``run(arena, args)`` and ``help(arena, args)`` read their arguments from an array of 64-bit words:
-
-    0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 number of the first step
-    4 address of sched_yield, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)
-    8 the offer: number of the kernel << 32 | first free ticket << 16 | end of the free tickets
-    16 tickets done   24 ... data arrays, one per data input; then one array of numbers per hyperparameter; then
-    one per output. (8, 16 and 24 stand in cache lines of their own.)
+``run(arena, args)`` and ``help(arena, args)`` read their arguments from the words that ``layout`` describes.
 """
 
 from __future__ import annotations
@@ -22,14 +16,25 @@ from collections.abc import Sequence
 from glassgrad.backends.native.elements import ELEMENT, SIZE
 from glassgrad.backends.native.emit import Kernel, Module
 from glassgrad.backends.native.ir import Function, Reg
+from glassgrad.backends.native.layout import (
+    ARRAYS,
+    DONE,
+    FIRST_STEP,
+    KERNEL,
+    ROWS,
+    STEPS,
+    TICKETS,
+    UNITS,
+    VALID,
+    WORD,
+    YIELD,
+)
 from glassgrad.backends.native.machine import Machine
 from glassgrad.backends.native.memory import Buffer
 from glassgrad.backends.native.rows import ARENA, address
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.program import Program
 
-STEPS, ROWS, VALID, FIRST_STEP, YIELD, KERNEL, UNITS, TICKETS = range(8)
-WORD, DONE, ARRAYS = 8, 16, 24
 CLOSED = -1  # the offer that ends the work
 ARGS = Reg("%args", "ptr")
 
@@ -89,7 +94,10 @@ def _work(f: Function, ticket: Reg) -> None:
 
 def _take(f: Function, word: Reg, now: Reg, change: int) -> Reg:
     """Try to take a ticket; whether it went well."""
-    pair = f.emit("{ i64, i1 }", f"cmpxchg ptr {word.text}, i64 {now.text}, i64 {f.add(now, change).text} acq_rel monotonic")
+    pair = f.emit(
+        "{ i64, i1 }",
+        f"cmpxchg ptr {word.text}, i64 {now.text}, i64 {f.add(now, change).text} acq_rel monotonic",
+    )
     return f.emit("i1", f"extractvalue {{ i64, i1 }} {pair.text}, 1")
 
 
@@ -105,7 +113,11 @@ def _share(target: Machine) -> Function:
     spins = f.alloca("i64")
     f.store(f.number("i64", 0), spins, 8)
     word, done = f.at(ARGS, "i64", WORD), f.at(ARGS, "i64", DONE)
-    for place, value in ((UNITS, Reg("%units", "i64")), (TICKETS, Reg("%tickets", "i64")), (KERNEL, Reg("%kernel", "ptr"))):
+    for place, value in (
+        (UNITS, Reg("%units", "i64")),
+        (TICKETS, Reg("%tickets", "i64")),
+        (KERNEL, Reg("%kernel", "ptr")),
+    ):
         f.store(value, f.at(ARGS, "i64", place), 8)
     f.raw(f"store atomic i64 0, ptr {done.text} monotonic, align 8")
     before = f.emit("i64", f"load atomic i64, ptr {word.text} monotonic, align 8")
@@ -191,7 +203,9 @@ class _Runner:
                 size = SIZE[item.type.dtype]
                 if item.role == "hyper":
                     element = ELEMENT[item.type.dtype]
-                    f.store(f.load(element, f.at(next(numbers), element, step), size), address(f, buffer), size)
+                    f.store(
+                        f.load(element, f.at(next(numbers), element, step), size), address(f, buffer), size
+                    )
                 elif item.role == "valid":
                     f.copy(address(f, buffer), f.at(valid, "i8", place), program.batch)
                 elif item.role == "row":
@@ -231,7 +245,9 @@ class _Runner:
                 f.copy(target, source, item.size)
             elif isinstance(item, Loop):
                 with f.loop(item.length) as t:
-                    self.items(item.items, f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t)
+                    self.items(
+                        item.items, f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t
+                    )
             else:
                 kernel = self.module.kernel(item)
                 if kernel.pack_units:
@@ -243,6 +259,8 @@ class _Runner:
         f = self.f
         if shared and units > 1:
             tickets = min(units, TICKETS_PER_KERNEL)
-            f.raw(f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{name}, i64 {units}, i64 {tickets})")
+            f.raw(
+                f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{name}, i64 {units}, i64 {tickets})"
+            )
         else:
             f.raw(f"call void @{name}(ptr {ARENA.text}, i64 0, i64 {units})")

@@ -1,0 +1,133 @@
+"""The tasks of the comparison: networks, data, optimizers and first weights, the same for every peer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
+
+# Learning rates at which every network here trains calmly: nobody is timed on NaN.
+RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
+MOMENTUM = 0.9
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network, trained by minibatches on ``rows`` rows (a multiple of the batch) with one optimizer.
+
+    Hidden layers are dense with relu, the last one is dense; the loss is softmax cross-entropy on its outputs.
+    """
+
+    widths: tuple[int, ...]
+    batch: int
+    rows: int
+    optimizer: str
+    source: str = "random"
+
+    @property
+    def network(self) -> str:
+        """Such as ``64-32-10``."""
+        return "-".join(map(str, self.widths))
+
+    @property
+    def steps(self) -> int:
+        """Steps in an epoch."""
+        return self.rows // self.batch
+
+    @property
+    def rate(self) -> float:
+        """The learning rate."""
+        return RATES[self.optimizer]
+
+    @property
+    def flops(self) -> int:
+        """The operations of all matrix products of one step: forward, and both backward but for the first layer."""
+        sizes = [a * b for a, b in pairwise(self.widths)]
+        return 2 * self.batch * (3 * sum(sizes) - sizes[0])
+
+    def data(self) -> tuple[np.ndarray, np.ndarray, str]:
+        """Features float32 [rows, widths[0]], classes int32 [rows], and where they come from."""
+        return load(self.source, self.rows, self.widths[0], self.widths[-1])
+
+    def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """For each layer the first weight float32 [inputs, units] (K. He et al., 2015) and bias [units]."""
+        random = np.random.default_rng(1)
+        return [
+            ((random.standard_normal((a, b)) * math.sqrt(2 / a)).astype(np.float32), np.zeros(b, np.float32))
+            for a, b in pairwise(self.widths)
+        ]
+
+
+NETWORKS = {  # widths, batch, rows, source
+    "64-32-10": ((64, 32, 10), 32, 41 * 32, "digits"),
+    "8-64-64-10": ((8, 64, 64, 10), 32, 125 * 32, "random"),
+    "784-128-10": ((784, 128, 10), 64, 200 * 64, "mnist"),
+    "784-512-512-10": ((784, 512, 512, 10), 128, 50 * 128, "mnist"),
+    "1024-1024-1024-1024-10": ((1024, 1024, 1024, 1024, 10), 512, 10 * 512, "random"),
+    "4-32-16-4": ((4, 32, 16, 4), 10_000, 10_000, "random"),
+}
+ONLY_ADAM = ("4-32-16-4",)
+
+
+def tasks(networks: Sequence[str], optimizers: Sequence[str]) -> list[Task]:
+    """Every network with every optimizer that it is compared with."""
+    found = []
+    for name in networks:
+        widths, batch, rows, source = NETWORKS[name]
+        for optimizer in ("adam",) if name in ONLY_ADAM else optimizers:
+            found.append(Task(widths, batch, rows, optimizer, source))
+    return found
+
+
+@cache
+def load(source: str, rows: int, inputs: int, classes: int) -> tuple[np.ndarray, np.ndarray, str]:
+    """``rows`` rows of a data set, or random ones labelled by a random linear map where it is not here."""
+    if source == "digits":
+        from glassgrad.data.digits import load_digits
+
+        digits = load_digits()
+        features = digits.features.reshape(len(digits.features), -1)[:rows] / np.float32(16)
+        return np.ascontiguousarray(features, np.float32), digits.targets[:rows].astype(np.int32), "digits"
+    if source == "mnist" and MNIST.is_dir():
+        from glassgrad.data.idx import read_idx
+
+        images, labels = (next(MNIST.glob(f"train-{part}*")) for part in ("images", "labels"))
+        pixels = read_idx(images)[:rows].reshape(rows, -1) / np.float32(255)
+        return pixels, read_idx(labels)[:rows].astype(np.int32), "MNIST"
+    random = np.random.default_rng(0)
+    features = random.standard_normal((rows, inputs)).astype(np.float32)
+    labels = (features @ random.standard_normal((inputs, classes)).astype(np.float32)).argmax(1)
+    return features, labels.astype(np.int32), "random"
+
+
+class Peer(Protocol):
+    """One way to do a task. A peer may know several ways; the fastest on this machine is the one timed."""
+
+    def __init__(self, threads: int) -> None: ...
+
+    def versions(self) -> dict[str, str]:
+        """The libraries that do the work."""
+
+    def variants(self, task: Task) -> list[str]:
+        """The ways worth trying on this task."""
+
+    def use(self, task: Task, variant: str) -> None:
+        """Prepare ``task``; what is compiled on the first call may wait until then."""
+
+    def reset(self) -> None:
+        """Back to the first weights and a fresh optimizer."""
+
+    def epochs(self, count: int) -> None:
+        """Train ``count`` epochs, each in a new random order (but for full batches); return when all is done."""
+
+    def losses(self, steps: int) -> list[float]:
+        """The loss of each of the first steps from the first weights, the rows in their own order."""

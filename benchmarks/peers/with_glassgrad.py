@@ -1,0 +1,111 @@
+"""Glassgrad: one call per epoch of the compiled program, in the order that ``train`` would draw."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+import numpy as np
+
+from glassgrad.backends.base import Executable, Feed, Result
+from glassgrad.backends.native.backend import NativeBackend
+from glassgrad.data.feed import epoch_order
+from glassgrad.nn.layers import Dense
+from glassgrad.nn.losses import loss
+from glassgrad.nn.network import Sequential
+from glassgrad.optim.optimizers import SGD, Adam, Optimizer
+from glassgrad.program import Program
+from glassgrad.training.programs import FEATURES, TARGETS, training_program
+from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
+
+
+class Glassgrad:
+    """The native backend, on all threads; it decides by itself which steps are large enough to share."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+
+    def versions(self) -> dict[str, str]:
+        """Glassgrad, and its code generator."""
+        return {"Glassgrad": version("glassgrad"), "llvmlite": version("llvmlite")}
+
+    def variants(self, task: Task) -> list[str]:
+        """There is one way."""
+        return ["all threads"]
+
+    def use(self, task: Task, variant: str) -> None:
+        """Compile: the folder of the cache is empty at the start, so that this is the whole cost."""
+        if getattr(self, "task", None) == task:
+            return
+        self.task = task
+        self.optimizer = optimizer_of(task)
+        self.program = program_of(task, self.optimizer)
+        self.executable = NativeBackend(threads=self.threads).compile(self.program)
+        self.epoch = 0
+        self.first = first_weights(task, self.program)
+        features, classes, _ = task.data()
+        self.data = {FEATURES: features, TARGETS: classes}
+
+    def compiling(self) -> dict[str, float]:
+        """Seconds of compiling the program, and of finding it in the cache on disk."""
+        again = NativeBackend(threads=self.threads).compile(self.program)
+        return {
+            "compile_seconds": self.executable.seconds_compiling,
+            "cached_seconds": again.seconds_compiling,
+        }
+
+    def reset(self) -> None:
+        """First weights, empty slots."""
+        self.params = self.first
+        self.state = empty_slots(self.program)
+        self.step = 0
+
+    def epochs(self, count: int) -> None:
+        """As ``train`` does it; the result has the loss of every step."""
+        task = self.task
+        for _ in range(count):
+            self.epoch += 1
+            order = epoch_order(task.rows, seed=0, epoch=self.epoch, shuffle=task.batch < task.rows)
+            self.result = self._run(self.executable, order)
+
+    def _run(self, executable: Executable, order: np.ndarray) -> Result:
+        hyper = self.optimizer.hyperparameters()
+        feed = Feed(self.data, order, self.params, self.state, hyper, seed=0, first_step=self.step)
+        result = executable.run(feed)
+        self.params, self.state = result.params, result.state
+        self.step += len(result.outputs["loss"])
+        return result
+
+    def losses(self, steps: int) -> list[float]:
+        """The first steps, in order."""
+        self.reset()
+        task = self.task
+        order = np.arange(steps * task.batch, dtype=np.int32) % task.rows
+        return [float(value) for value in self._run(self.executable, order).outputs["loss"]]
+
+
+def optimizer_of(task: Task) -> Optimizer:
+    """The task's optimizer."""
+    if task.optimizer == "adam":
+        return Adam(task.rate, BETA1, BETA2, EPSILON)
+    return SGD(task.rate, MOMENTUM if task.optimizer == "momentum" else 0.0)
+
+
+def program_of(task: Task, optimizer: Optimizer) -> Program:
+    """One step of training, as a graph."""
+    hidden = [Dense(units, "relu") for units in task.widths[1:-1]]
+    network = Sequential(*hidden, Dense(task.widths[-1]))
+    entropy = loss("categorical_cross_entropy")
+    return training_program(network, task.widths[:1], entropy, optimizer, batch=task.batch, targets=None)
+
+
+def first_weights(task: Task, program: Program) -> dict[str, np.ndarray]:
+    """The task's first weights under the program's names."""
+    arrays = iter([array for layer in task.weights() for array in layer])
+    weights = {item.name: next(arrays) for item in program.params}
+    assert all(weights[item.name].shape == item.type.shape for item in program.params)
+    return weights
+
+
+def empty_slots(program: Program) -> dict[str, np.ndarray]:
+    """Zeros for all that the optimizer keeps."""
+    return {item.name: np.zeros(item.type.shape, item.type.dtype) for item in program.state}
