@@ -34,9 +34,9 @@ class Activation(ABC):
     def __call__(self, x: Value) -> Value:
         """Build the graph of the activation of ``x``."""
 
-    @abstractmethod
     def output_range(self) -> tuple[float, float]:
         """The infimum and the supremum of what it can give: a target beyond them cannot be learned."""
+        return (-math.inf, math.inf)
 
 
 ACTIVATIONS: Registry[Activation] = Registry("activation", Activation)  # type: ignore[type-abstract]
