@@ -105,7 +105,9 @@ def load(source: str, rows: int, inputs: int, classes: int) -> tuple[np.ndarray,
         return pixels, read_idx(labels)[:rows].astype(np.int32), "MNIST"
     random = np.random.default_rng(0)
     features = random.standard_normal((rows, inputs)).astype(np.float32)
-    labels = (features @ random.standard_normal((inputs, classes)).astype(np.float32)).argmax(1)
+    directions = random.standard_normal((inputs, classes)).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=0)  # else one of the classes might have no row
+    labels = (features @ directions).argmax(1)
     return features, labels.astype(np.int32), "random"
 
 

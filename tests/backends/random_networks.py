@@ -44,7 +44,7 @@ _INITIALIZERS = (
     "xavier_uniform",
     "lecun_normal",
     "orthogonal",
-    "uniform(0.5)",
+    "normal(0.5)",
     "fan_in_uniform",
     "truncated_normal(0.5)",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Result:
     outputs: dict[str, Array]
 
 
+Handle = Callable[[Array], Array]
+"""A batch [batch, ...] in the program's dtype to its output [batch, ...]."""
+
+
 class Executable(Protocol):
     """A compiled program. Re-entrant: it holds no weights and no state."""
 
@@ -51,6 +55,9 @@ class Executable(Protocol):
 
     def run(self, feed: Feed) -> Result:
         """Run a chunk of steps; the arrays of ``feed`` are left as they are."""
+
+    def handle(self, params: Arrays, state: Arrays) -> Handle:
+        """For a program of one data input and one output per row: a call with everything else in place."""
 
 
 class Backend(Protocol):
@@ -118,6 +125,18 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
     return Chunk(steps, rows.reshape(steps, batch), valid.reshape(steps, batch), hyper, seed, step)
+
+
+def plain_handle(executable: Executable, params: Arrays, state: Arrays) -> Handle:
+    """The handle of a backend that has no faster way in than ``run``."""
+    (data,), (output,) = executable.program.data, executable.program.outputs
+    order = np.arange(executable.program.batch, dtype=np.int32)
+
+    def call(batch: Array) -> Array:
+        rows = np.ascontiguousarray(np.broadcast_to(batch, data.type.shape), data.type.dtype)
+        return executable.run(Feed({data.name: rows}, order, params, state, {})).outputs[output.name]
+
+    return call
 
 
 def collect(program: Program, rows: int, stacked: Arrays) -> dict[str, Array]:

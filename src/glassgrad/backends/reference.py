@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Chunk, Executable, Feed, Result, collect, lay_out
+from glassgrad.backends.base import (
+    Array,
+    Arrays,
+    Chunk,
+    Executable,
+    Feed,
+    Handle,
+    Result,
+    collect,
+    lay_out,
+    plain_handle,
+)
 from glassgrad.graph.node import Graph, Node
 from glassgrad.ops.op import Op
 from glassgrad.program import Program
@@ -56,6 +67,10 @@ class ReferenceExecutable:
         start = time.perf_counter()
         self._graph = self.program.graph
         self.seconds_compiling = time.perf_counter() - start
+
+    def handle(self, params: Arrays, state: Arrays) -> Handle:
+        """A prepared call of one step."""
+        return plain_handle(self, params, state)
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` one after the other."""

@@ -17,7 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Chunk, Executable, Feed, Result, collect, lay_out
+from glassgrad.backends.base import (
+    Array,
+    Arrays,
+    Chunk,
+    Executable,
+    Feed,
+    Handle,
+    Result,
+    collect,
+    lay_out,
+    plain_handle,
+)
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph, Value
 from glassgrad.ops.random import random_words
@@ -234,6 +245,10 @@ class XlaExecutable:
     _compiled: dict[tuple[int, ...], Any] = field(default_factory=dict, init=False, repr=False)
     _resident: dict[str, tuple[Array, Any]] = field(default_factory=dict, init=False, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def handle(self, params: Arrays, state: Arrays) -> Handle:
+        """A prepared call of one step."""
+        return plain_handle(self, params, state)
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call of the compiled program."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Backend, Executable, Feed
+from glassgrad.backends.base import Array, Backend, Executable, Feed, Handle
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
@@ -70,6 +70,15 @@ class Model:
     def outputs(self, features: Any) -> Array:
         """The raw outputs of the last layer [rows, units]."""
         return self._run(self.prepare(features))["output"]
+
+    def handle(self, rows: int = 1) -> Handle:
+        """A prepared call for ``rows`` rows at a time, for predictions that must not wait.
+
+        It takes an array [rows, *feature_shape] of the model's dtype, as ``prepare`` gives it, and returns the raw
+        outputs [rows, units]. One thread at a time may call it; weights that change later do not reach it.
+        """
+        executable = backend(self.backend).compile(self.program(rows))
+        return executable.handle(self.weights, self.statistics)
 
     def prepare(self, features: Any) -> Array:
         """Features as the network takes them."""

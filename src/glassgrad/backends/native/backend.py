@@ -7,14 +7,14 @@ import os
 import sys
 import time
 from collections.abc import Iterable
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from threading import Thread
 from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Executable, Feed, Result, collect, lay_out
+from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
 from glassgrad.backends.native.cache import Code, key_of, load, save
 from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS
 from glassgrad.backends.native.machine import Library, Machine, host
@@ -43,9 +43,7 @@ class NativeExecutable:
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
         program, code, chunk = self.program, self.code, lay_out(self.program, feed)
-        room = np.empty(code.arena + ALIGNMENT, np.uint8)
-        start = -room.ctypes.data % ALIGNMENT
-        arena = room[start:]
+        arena = _new_arena(code.arena)
         for offset, content in code.constants:
             view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
         for items, arrays in ((program.params, feed.params), (program.state, feed.state)):
@@ -75,6 +73,10 @@ class NativeExecutable:
         state = {item.name: self._view(arena, item).copy() for item in program.state}
         return Result(params, state, collect(program, feed.order.size, stacked))
 
+    def handle(self, params: Arrays, state: Arrays) -> Handle:
+        """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
+        return _Handle(self, params, state)
+
     def _enter(self, arena: int, args: int) -> None:
         """Call the code, on as many threads as it can use."""
         others = []
@@ -88,6 +90,43 @@ class NativeExecutable:
 
     def _view(self, arena: Array, item: Input) -> Array:
         return view(arena, self._places[item.name], item.type)
+
+
+class _Handle:
+    """An arena that stays, with weights in it. One thread at a time may call it."""
+
+    def __init__(self, executable: NativeExecutable, params: Arrays, state: Arrays) -> None:
+        program, code = executable.program, executable.code
+        (self._input,) = (np.zeros(item.type.shape, item.type.dtype) for item in program.data)
+        (self._output,) = (np.zeros(item.value.shape, item.value.dtype) for item in program.outputs)
+        arena, constants = _new_arena(code.arena), code.constants
+        for offset, content in constants:
+            view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
+        for items, arrays in ((program.params, params), (program.state, state)):
+            for item in items:
+                executable._view(arena, item)[...] = arrays[item.name]
+        rows, valid = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
+        words = [1, rows.ctypes.data, valid.ctypes.data, 0, _yield_address()]
+        words += [0] * (ARRAYS - len(words))
+        words += [self._input.ctypes.data, self._output.ctypes.data]
+        args = np.array(words, dtype=np.uint64)
+        self._kept = (executable, arena, rows, valid, args)
+        self._call = partial(
+            executable._run, ctypes.c_void_p(arena.ctypes.data), ctypes.c_void_p(args.ctypes.data)
+        )
+
+    def __call__(self, batch: Array) -> Array:
+        """The output [batch, ...] for ``batch`` [batch, ...] in the program's dtype."""
+        self._input[...] = batch
+        self._call()
+        return self._output.copy()
+
+
+def _new_arena(size: int) -> Array:
+    """``size`` bytes that begin at a cache line."""
+    room = np.empty(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size]
 
 
 def view(arena: Array, offset: int, kind: Type) -> Array:
