@@ -156,7 +156,7 @@ def draw(results: dict[str, Any], target: Path) -> int:
         return 1
     style = {
         "text.color": grey, "axes.labelcolor": grey, "xtick.color": grey, "ytick.color": grey,
-        "axes.edgecolor": grey, "svg.fonttype": "none", "svg.hashsalt": "peers", "font.size": 9,
+        "axes.edgecolor": grey, "svg.hashsalt": "peers", "font.size": 9,
     }  # fmt: skip
     with plt.rc_context(style):
         columns = min(2, len(panels))
@@ -167,6 +167,9 @@ def draw(results: dict[str, Any], target: Path) -> int:
         )
         for axis in axes.flat[len(panels) :]:
             axis.set_visible(False)
+        # The same number of decades in every panel, so that equal ratios look equal everywhere.
+        medians = [[quartiles(e["seconds_per_step"])[1] for e in found["peers"].values()] for found in panels]
+        reach = max(max(values) / min(values) for values in medians)
         for axis, found in zip(axes.flat, panels, strict=False):
             spread = {n: [1e6 * t for t in quartiles(e["seconds_per_step"])] for n, e in found["peers"].items()}
             names = sorted(spread, key=lambda name: spread[name][1], reverse=True)
@@ -175,7 +178,7 @@ def draw(results: dict[str, Any], target: Path) -> int:
             errors = [[spread[n][1] - spread[n][0] for n in names], [spread[n][2] - spread[n][1] for n in names]]
             axis.barh(names, middles, color=colors, xerr=errors, error_kw={"ecolor": grey, "elinewidth": 1})
             axis.set_xscale("log")
-            axis.set_xlim(min(middles) / 2.5, max(middles) * 4)
+            axis.set_xlim(min(middles) / 2.5, min(middles) * reach * 5)
             for place, (name, middle) in enumerate(zip(names, middles, strict=True)):
                 weight = "bold" if name == OURS else "normal"
                 edge = max(spread[name][2], middle)
@@ -187,6 +190,8 @@ def draw(results: dict[str, Any], target: Path) -> int:
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(which="minor", length=0, labelbottom=False)
             axis.set_facecolor("none")
+        for axis in axes[-1]:
+            axis.set_xlabel("µs per step")
         figure.suptitle(
             f"Time per training step (log scale, shorter is better), {results['threads']} threads, "
             f"{results['machine']['processor']}",

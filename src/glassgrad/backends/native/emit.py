@@ -6,22 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
 from glassgrad.backends.native.fusion import Group, operand
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.product import Product, Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
 from glassgrad.backends.native.product import plan as plan_product
-from glassgrad.backends.native.rows import (
-    ARENA,
-    Layout,
-    address,
-    emit_rows,
-    finish_tile,
-    lay_out,
-    store,
-    tile_evaluator,
-)
+from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule, Work
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.graph.node import Node

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from glassgrad.backends.native.elements import SIZE
 from glassgrad.graph.node import Graph, Node, Shape, Value
 from glassgrad.passes.clean import scalar
 
@@ -276,10 +277,19 @@ def _between(a: Group, b: Group) -> bool:
     return False
 
 
+def group_lanes(group: Group, vector_bytes: int) -> int:
+    """The lanes of a group's vectors: a full vector of its widest number."""
+    widest = 4
+    for node in group.nodes:
+        for value in (*node.outputs, *(node.inputs if node.op.name != "matmul" else ())):
+            widest = max(widest, SIZE[value.dtype])
+    return vector_bytes // widest
+
+
 def fits(group: Group, vector_bytes: int) -> bool:
     """Whether every node has its place in the group's space, and reads its fellows as they are computed."""
     inside = {value for node in group.nodes for value in node.outputs}
-    long = group.columns > ROW_VECTORS * vector_bytes // 4
+    long = group.columns > ROW_VECTORS * group_lanes(group, vector_bytes)
     reduced: set[Node] = set()  # r values that stand only at the end of a long row
     for node in group.nodes:
         kind = group.kind_of(node)

@@ -1,204 +1,31 @@
-"""Stage 3, the common kernel: elementwise work and reductions over rows and columns, in explicit vectors.
-
-Also the epilogue of a matrix product, which is the same work on a tile that is still in registers.
-"""
+"""Stage 3, the common kernel: elementwise work and reductions over rows and columns, in explicit vectors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
-from glassgrad.backends.native.fusion import ROW_VECTORS, Group, Kind, Source, access, canonical, look_through
+from glassgrad.backends.native.blocks import Block, is_turned
+from glassgrad.backends.native.cells import (
+    Cell,
+    Evaluator,
+    Locate,
+    Row,
+    address,
+    combine,
+    identity,
+    load,
+    store,
+)
+from glassgrad.backends.native.elements import ELEMENT
+from glassgrad.backends.native.fusion import ROW_VECTORS, Group, Kind, canonical, group_lanes, look_through
 from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.graph.node import DType, Node, Value
+from glassgrad.backends.native.memory import memory_of
+from glassgrad.graph.node import Node, Value
 
-ARENA = Reg("%arena", "ptr")
 FLAT_UNROLL = 2
 BLOCK = 8192  # elements that one unit of work has at least
-
-Locate = Callable[[Value], Buffer]
-
-
-@dataclass(eq=False)
-class Row:
-    """One row: its number, and the row values computed or loaded so far."""
-
-    index: Reg
-    values: dict[Value, Reg] = field(default_factory=dict)
-
-
-@dataclass(eq=False)
-class Cell:
-    """One vector of a row: its first column, its lanes, how many of them exist, and the values so far."""
-
-    row: Row
-    column: Reg
-    lanes: int
-    count: int
-    values: dict[Value, Reg] = field(default_factory=dict)
-    columns: dict[Value, Reg] = field(default_factory=dict)  # column values, shared by the rows of a tile
-    index: Reg | None = None
-
-
-def address(f: Function, buffer: Buffer, index: Reg | int | None = None) -> Reg:
-    """The address of element ``index`` of ``buffer``."""
-    base = f.at(ARENA, "i8", buffer.offset)
-    if index is None:
-        return base
-    return f.at(base, "i8" if buffer.type.dtype == "bool" else ELEMENT[buffer.type.dtype], index)
-
-
-def load(f: Function, where: Reg, dtype: DType, lanes: int) -> Reg:
-    """``lanes`` elements from memory; a bool is a byte there and a bit in a register."""
-    if dtype != "bool":
-        return f.load(vector(ELEMENT[dtype], lanes), where, SIZE[dtype])
-    return f.compare("ne", f.load(vector("i8", lanes), where, 1), 0)
-
-
-def store(f: Function, value: Reg, where: Reg, dtype: DType, count: int) -> None:
-    """The first ``count`` lanes of ``value`` to memory."""
-    if dtype == "bool":
-        value = f.cast("zext", value, "i8")
-    if count == value.lanes:
-        f.store(value, where, SIZE[dtype])
-    else:
-        f.masked_store(value, where, f.lane_mask(value.lanes, count), SIZE[dtype])
-
-
-class Evaluator:
-    """Computes the nodes of a group, cell by cell."""
-
-    def __init__(self, f: Function, group: Group, locate: Locate, outputs: Sequence[Value]) -> None:
-        self.f, self.group, self.locate = f, group, locate
-        self.outputs = outputs
-        self.inside = {value for node in group.nodes for value in node.outputs}
-        self.scalars: dict[Value, Reg] = {}
-        self.sources: dict[Value, Source] = {}
-
-    def hoist(self, skip: Sequence[Value] = ()) -> None:
-        """Load every scalar that the group reads, before the loops."""
-        for node in self.group.nodes:
-            for value in node.inputs if node.op.name != "matmul" else ():
-                source = self.source(value)
-                memory = source.value
-                if source.number is None and memory not in self.inside and not source.kept:
-                    self.scalar(memory)
-
-    def source(self, value: Value) -> Source:
-        if value not in self.sources:
-            self.sources[value] = look_through(value)
-        return self.sources[value]
-
-    def scalar(self, value: Value) -> Reg:
-        if value not in self.scalars:
-            buffer = self.locate(memory_of(value))
-            self.scalars[value] = load(self.f, address(self.f, buffer), value.dtype, 1)
-        return self.scalars[value]
-
-    # --- reading -------------------------------------------------------------------------------------
-
-    def read(self, value: Value, reader: Kind, row: Row, cell: Cell | None) -> Reg:
-        """``value`` as a node of kind ``reader`` sees it: a vector for m, a scalar for r."""
-        f, source = self.f, self.source(value)
-        lanes = cell.lanes if reader == "m" and cell is not None else 1
-        if source.number is not None:
-            return f.number(vector(ELEMENT[value.dtype], lanes), source.number)
-        found = source.value
-        kind = access(self.group, reader, source)
-        if kind == "s":
-            return f.splat(self.scalar(found), lanes)
-        if kind == "r":
-            if found not in row.values:
-                buffer = self.locate(memory_of(found))
-                row.values[found] = load(f, address(f, buffer, row.index), found.dtype, 1)
-            return f.splat(row.values[found], lanes)
-        assert cell is not None
-        if kind == "c":
-            if found not in cell.columns:
-                buffer = self.locate(memory_of(found))
-                cell.columns[found] = load(f, address(f, buffer, cell.column), found.dtype, lanes)
-            return cell.columns[found]
-        if found not in cell.values:
-            buffer = self.locate(memory_of(found))
-            cell.values[found] = load(f, address(f, buffer, self.index(cell)), found.dtype, lanes)
-        return cell.values[found]
-
-    def index(self, cell: Cell) -> Reg:
-        """The position of a cell's first element."""
-        if cell.index is None:
-            columns = self.group.columns
-            if self.group.rows == 1:
-                cell.index = cell.column
-            else:
-                cell.index = self.f.add(self.f.mul(cell.row.index, columns), cell.column)
-        return cell.index
-
-    # --- computing -----------------------------------------------------------------------------------
-
-    def compute(self, node: Node, row: Row, cell: Cell) -> None:
-        """An m node in one cell."""
-        f = self.f
-        (value,) = node.outputs
-        if node.op.name == "one_hot":
-            index = self.read(node.inputs[0], "r", row, None)
-            same = f.compare("eq", f.splat(index, cell.lanes), self.column_numbers(cell))
-            cell.values[value] = convert(f, same, "bool", value.dtype)
-        elif node.op.name == "iota":
-            cell.values[value] = convert(f, self.column_numbers(cell), "int32", value.dtype)
-        else:
-            arguments = [self.read(item, "m", row, cell) for item in node.inputs]
-            cell.values[value] = ELEMENTWISE[node.op.name](f, node, arguments)
-
-    def compute_row(self, node: Node, row: Row) -> None:
-        """An r node."""
-        arguments = [self.read(item, "r", row, None) for item in node.inputs]
-        row.values[node.outputs[0]] = ELEMENTWISE[node.op.name](self.f, node, arguments)
-
-    def column_numbers(self, cell: Cell) -> Reg:
-        """The column of every lane, int32."""
-        f = self.f
-        first = f.cast("trunc", cell.column, "i32")
-        return f.add(f.splat(first, cell.lanes), f.iota("i32", cell.lanes))
-
-    def save(self, value: Value, row: Row, cell: Cell) -> None:
-        """Store an m value of one cell where it is needed in memory."""
-        if value in self.outputs:
-            where = address(self.f, self.locate(value), self.index(cell))
-            store(self.f, cell.values[value], where, value.dtype, cell.count)
-
-    def save_row(self, value: Value, row: Row) -> None:
-        """Store an r value."""
-        if value in self.outputs:
-            where = address(self.f, self.locate(value), row.index)
-            store(self.f, row.values[value], where, value.dtype, 1)
-
-
-def combine(f: Function, node: Node, a: Reg, b: Reg) -> Reg:
-    """One step of a reduction."""
-    if node.op.name == "sum":
-        return f.fadd(a, b) if node.types[0].is_float else f.add(a, b)
-    if node.types[0].is_float:
-        return f.select(f.or_(f.compare("ogt", a, b), f.compare("uno", a, a)), a, b)
-    return f.select(f.compare("sgt" if node.types[0].dtype == "int32" else "ugt", a, b), a, b)
-
-
-def identity(f: Function, node: Node, kind: str) -> Reg:
-    """What a reduction starts from."""
-    if node.op.name == "sum":
-        return f.number(kind, 0)
-    starts = {"float32": -float("inf"), "float64": -float("inf"), "int32": -(2**31), "uint32": 0}
-    return f.number(kind, starts[node.types[0].dtype])
-
-
-def group_lanes(group: Group, vector_bytes: int) -> int:
-    """The lanes of a group's vectors: a full vector of its widest number."""
-    widest = 4
-    for node in group.nodes:
-        for value in (*node.outputs, *(node.inputs if node.op.name != "matmul" else ())):
-            widest = max(widest, SIZE[value.dtype])
-    return vector_bytes // widest
+_TURNED = 1000  # the accumulators of turned blocks are numbered from here
 
 
 @dataclass(frozen=True)
@@ -212,6 +39,7 @@ class Layout:
     in_registers: bool
     units: int
     block: int  # rows (or, if flat, elements) in one unit
+    turned: bool  # a lane per row: see ``blocks``
 
 
 def lay_out(group: Group, vector_bytes: int) -> Layout:
@@ -233,9 +61,9 @@ def lay_out(group: Group, vector_bytes: int) -> Layout:
         if any(group.kind_of(n) in ("c", "s") and _is_reduction(n) for n in group.nodes) and accumulates
         else -(-span // block)
     )
-    return Layout(
-        rows, columns, lanes, flat, columns <= ROW_VECTORS * lanes, units, block if units > 1 else span
-    )
+    turned = not flat and units == 1 and is_turned(group, rows, lanes)
+    short = columns <= ROW_VECTORS * lanes
+    return Layout(rows, columns, lanes, flat, short, units, block if units > 1 else span, turned)
 
 
 def _is_reduction(node: Node) -> bool:
@@ -316,8 +144,10 @@ class _Rows:
         if layout.flat:
             self._flat(first, last, full, rest)
         elif layout.units == 1:
-            with f.loop(layout.rows) as row:
-                self._row(Row(row), full, rest)
+            done = self._blocks(totals, sums) if layout.turned else 0
+            if done < layout.rows:
+                with f.loop(layout.rows, done) as row:
+                    self._row(Row(row), full, rest)
         else:
             begin, end = self._span(first, last, layout.rows)
             with f.loop(end, begin) as row:
@@ -327,6 +157,21 @@ class _Rows:
         if layout.in_registers:
             for node in sums:
                 self._store_sum(node, full, rest)
+
+    def _blocks(self, totals: Sequence[Node], sums: Sequence[Node]) -> int:
+        """As many whole blocks of rows as there are; returns how many rows that is."""
+        f, lanes = self.f, self.layout.lanes
+        done = self.layout.rows // lanes * lanes
+        for node in (*totals, *sums):
+            for column in range(self.layout.columns if node in sums else 1):
+                self._clear(node, _TURNED + column, lanes)
+        with f.loop(done, step=lanes) as start:
+            Block(self.ev, start, lanes).run(
+                self.kinds,
+                self.readers,
+                lambda node, j, given: self._accumulate(node, _TURNED + j, given, lanes),
+            )
+        return done
 
     def _span(self, first: Reg, last: Reg, stop: int) -> tuple[Reg, Reg]:
         f, block = self.f, self.layout.block
@@ -460,6 +305,8 @@ class _Rows:
         (value,) = node.outputs
         lanes = self.layout.lanes if self.readers[node] == "m" else 1
         total = self._folded(node, 0, lanes)
+        if self.layout.turned:
+            total = combine(self.f, node, self._folded(node, _TURNED, self.layout.lanes), total)
         store(self.f, total, address(self.f, self.ev.locate(value)), value.dtype, 1)
 
     def _store_sum(self, node: Node, full: int, rest: int) -> None:
@@ -467,6 +314,12 @@ class _Rows:
         kind = vector(ELEMENT[value.dtype], lanes)
         for place in range(full + (rest > 0)):
             total = f.load(kind, self._slot(node, place, lanes), 64)
+            if self.layout.turned:
+                for lane in range(lanes if place < full else rest):
+                    turned = self._folded(node, _TURNED + place * lanes + lane, lanes)
+                    added = combine(f, node, turned, f.shuffle(total, [lane]))
+                    store(f, added, address(f, self.ev.locate(value), place * lanes + lane), value.dtype, 1)
+                continue
             where = address(f, self.ev.locate(value), place * lanes)
             store(f, total, where, value.dtype, lanes if place < full else rest)
 
@@ -489,37 +342,3 @@ class _FlatEvaluator(Evaluator):
 
     def index(self, cell: Cell) -> Reg:
         return cell.column
-
-
-def tile_evaluator(f: Function, group: Group, locate: Locate, outputs: Sequence[Value]) -> Evaluator:
-    """The evaluator of a product's epilogue, with its scalars loaded."""
-    evaluator = Evaluator(f, group, locate, outputs)
-    evaluator.hoist()
-    return evaluator
-
-
-def finish_tile(
-    evaluator: Evaluator,
-    product: Node,
-    values: Sequence[Sequence[Reg]],
-    row: Reg,
-    column: Reg,
-    vectors: Sequence[tuple[int, int, int]],
-) -> None:
-    """The epilogue on one tile: ``values[row][vector]``; ``vectors`` are (column offset, lanes, count)."""
-    f = evaluator.f
-    shared: list[dict[Value, Reg]] = [{} for _ in vectors]
-    columns = [f.add(column, offset) if offset else column for offset, _, _ in vectors]
-    for i, line in enumerate(values):
-        here = Row(f.add(row, i) if i else row)
-        for j, ((_, lanes, count), given) in enumerate(zip(vectors, line, strict=True)):
-            cell = Cell(here, columns[j], lanes, count, {product.outputs[0]: given}, shared[j])
-            for node in evaluator.group.nodes:
-                if node is not product:
-                    evaluator.compute(node, here, cell)
-                evaluator.save(node.outputs[0], here, cell)
-
-
-def kinds_of(group: Group) -> Mapping[Node, Kind | None]:
-    """For ``inspect``: what each node is in the group's space."""
-    return {node: group.kind_of(node) for node in group.nodes}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
 from glassgrad.backends.native.emit import Kernel, Module
 from glassgrad.backends.native.ir import Function, Reg
@@ -31,7 +32,6 @@ from glassgrad.backends.native.layout import (
 )
 from glassgrad.backends.native.machine import Machine
 from glassgrad.backends.native.memory import Buffer
-from glassgrad.backends.native.rows import ARENA, address
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.program import Program
 
