@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -24,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from peers import report
 from peers.task import NETWORKS, RATES, Task, tasks
 from peers.worker import PEERS, Handle, PeerError
@@ -81,7 +79,9 @@ class Comparison:
         """Prepare every peer, check that all compute the same, then time them in turns."""
         prepared, losses, failed = {}, {}, {}
         for name, worker in self.workers.items():
-            print(f"  {task.network} {task.optimizer}: {name}".ljust(79), end="\r", file=sys.stderr, flush=True)
+            print(
+                f"  {task.network} {task.optimizer}: {name}".ljust(79), end="\r", file=sys.stderr, flush=True
+            )
             try:
                 prepared[name] = worker.call("prepare", task)
                 losses[name] = worker.call("losses", FIRST_STEPS)
@@ -115,7 +115,9 @@ class Comparison:
             "largest_difference_of_losses": difference,
             "failed": failed,
             "multiply_adds_gflops": peaks,
-            "peers": {name: prepared[name] | {"seconds_per_step": seconds} for name, seconds in times.items()},
+            "peers": {
+                name: prepared[name] | {"seconds_per_step": seconds} for name, seconds in times.items()
+            },
         }
 
 
@@ -136,7 +138,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="under a minute: small networks, without PyTorch")
+    parser.add_argument(
+        "--quick", action="store_true", help="under a minute: small networks, without PyTorch"
+    )
     parser.add_argument("--networks", help=f"some of {','.join(NETWORKS)} (default: all)")
     parser.add_argument("--optimizers", help=f"some of {','.join(RATES)} (default: all)")
     parser.add_argument("--peers", help="some of: " + ",".join(name for name in PEERS if name != "limits"))

@@ -110,25 +110,35 @@ def row(found: dict[str, Any], names: list[str]) -> str:
 
 def details(results: dict[str, Any]) -> str:
     """Compile times, agreement of the losses, chosen variants, and the quartiles of the ratios."""
-    lines = ["", "before the first timed epoch, seconds (first epoch minus a usual one; libraries compile there)"]
+    lines = [
+        "",
+        "before the first timed epoch, seconds (first epoch minus a usual one; libraries compile there)",
+    ]
     names = list(dict.fromkeys(name for found in results["tasks"] for name in found["peers"]))
     cells = "".join(f"{name:>{WIDTH}}" for name in names)
-    lines.append(f"{'network':<23}{'optimizer':<9}{cells}{'Glassgrad: compiled':>22}{'found in cache':>16}{'data':>10}")
+    title = f"{'network':<23}{'optimizer':<9}{cells}"
+    lines.append(f"{title}{'Glassgrad: compiled':>22}{'found in cache':>16}{'data':>10}")
     for found in results["tasks"]:
         peers = found["peers"]
         text = f"{found['network']:<23}{found['optimizer']:<9}"
-        text += "".join(f"{peers[n]['start_seconds']:>{WIDTH}.2f}" if n in peers else f"{'-':>{WIDTH}}" for n in names)
+        for name in names:
+            text += f"{peers[name]['start_seconds']:>{WIDTH}.2f}" if name in peers else f"{'-':>{WIDTH}}"
         for key, width in (("compile_seconds", 22), ("cached_seconds", 16)):
             value = peers.get(OURS, {}).get(key)
             text += f"{'-' if value is None else format(value, '.4f'):>{width}}"
         lines.append(text + f"{found['data']:>10}")
-    lines += ["", "each peer's time ÷ Glassgrad's: median (quartiles)   |   its fastest variant, the one timed"]
+    lines += [
+        "",
+        "each peer's time ÷ Glassgrad's: median (quartiles)   |   its fastest variant, the one timed",
+    ]
     for found in results["tasks"]:
         for name, entry in found["peers"].items():
             if name != OURS and OURS in found["peers"]:
                 low, middle, high = ratio(found, name)
                 where = f"{found['network']:<23}{found['optimizer']:<9}{name:<14}"
-                lines.append(f"{where}{middle:>9.2f} ({low:.2f} to {high:.2f})".ljust(76) + f"|  {entry['variant']}")
+                lines.append(
+                    f"{where}{middle:>9.2f} ({low:.2f} to {high:.2f})".ljust(76) + f"|  {entry['variant']}"
+                )
     worst = max((found["largest_difference_of_losses"] for found in results["tasks"]), default=0.0)
     lines += ["", f"largest relative difference of the peers' losses over the first steps: {worst:.1e}"]
     return "\n".join(lines)
@@ -171,11 +181,16 @@ def draw(results: dict[str, Any], target: Path) -> int:
         medians = [[quartiles(e["seconds_per_step"])[1] for e in found["peers"].values()] for found in panels]
         reach = max(max(values) / min(values) for values in medians)
         for axis, found in zip(axes.flat, panels, strict=False):
-            spread = {n: [1e6 * t for t in quartiles(e["seconds_per_step"])] for n, e in found["peers"].items()}
+            spread = {
+                n: [1e6 * t for t in quartiles(e["seconds_per_step"])] for n, e in found["peers"].items()
+            }
             names = sorted(spread, key=lambda name: spread[name][1], reverse=True)
             middles = [spread[name][1] for name in names]
             colors = [ours if name == OURS else theirs for name in names]
-            errors = [[spread[n][1] - spread[n][0] for n in names], [spread[n][2] - spread[n][1] for n in names]]
+            errors = [
+                [spread[n][1] - spread[n][0] for n in names],
+                [spread[n][2] - spread[n][1] for n in names],
+            ]
             axis.barh(names, middles, color=colors, xerr=errors, error_kw={"ecolor": grey, "elinewidth": 1})
             axis.set_xscale("log")
             axis.set_xlim(min(middles) / 2.5, min(middles) * reach * 5)
@@ -186,7 +201,8 @@ def draw(results: dict[str, Any], target: Path) -> int:
             for label in axis.get_yticklabels():
                 if label.get_text() == OURS:
                     label.set(color=ours, weight="bold")
-            axis.set_title(f"{found['network']}, batch {found['batch']}, {found['optimizer']}", fontsize=9.5, loc="left")
+            title = f"{found['network']}, batch {found['batch']}, {found['optimizer']}"
+            axis.set_title(title, fontsize=9.5, loc="left")
             axis.spines[["top", "right"]].set_visible(False)
             axis.tick_params(which="minor", length=0, labelbottom=False)
             axis.set_facecolor("none")

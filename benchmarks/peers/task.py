@@ -80,12 +80,11 @@ ONLY_ADAM = ("4-32-16-4",)
 
 def tasks(networks: Sequence[str], optimizers: Sequence[str]) -> list[Task]:
     """Every network with every optimizer that it is compared with."""
-    found = []
-    for name in networks:
-        widths, batch, rows, source = NETWORKS[name]
-        for optimizer in ("adam",) if name in ONLY_ADAM else optimizers:
-            found.append(Task(widths, batch, rows, optimizer, source))
-    return found
+    return [
+        Task(*NETWORKS[name][:3], optimizer, NETWORKS[name][3])
+        for name in networks
+        for optimizer in (("adam",) if name in ONLY_ADAM else optimizers)
+    ]
 
 
 @cache

@@ -152,7 +152,9 @@ class Scan(_Jax):
             rows = order.reshape(-1, task.batch)
             if "per epoch" in variant:
                 shuffled = X[order].reshape(-1, task.batch, X.shape[1]), Y[rows]
-                return jax.lax.scan(lambda c, xy: one_step(task.optimizer, task.rate, c, *xy), carry, shuffled)
+                return jax.lax.scan(
+                    lambda c, xy: one_step(task.optimizer, task.rate, c, *xy), carry, shuffled
+                )
 
             def body(carry: Any, rows: jax.Array) -> tuple[Any, jax.Array]:
                 return one_step(task.optimizer, task.rate, carry, *self._batch(X, Y, rows))

