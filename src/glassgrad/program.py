@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from glassgrad.common.errors import GraphError
@@ -81,7 +82,7 @@ class Program:
                 raise GraphError(f"output {output.name!r} is {output.value.type}: not one per row")
         verify(self.graph)
 
-    @property
+    @cached_property
     def graph(self) -> Graph:
         """The step as a function: all inputs to (updates..., outputs...)."""
         values = (*self.updates.values(), *(item.value for item in self.outputs))
@@ -91,22 +92,22 @@ class Program:
         """The inputs of one role, in order."""
         return tuple(item for item in self.inputs if item.role == role)
 
-    @property
+    @cached_property
     def data(self) -> tuple[Input, ...]:
         """The inputs gathered row by row."""
         return self.of_role("data")
 
-    @property
+    @cached_property
     def params(self) -> tuple[Input, ...]:
         """The weights."""
         return self.of_role("param")
 
-    @property
+    @cached_property
     def state(self) -> tuple[Input, ...]:
         """What else is kept between steps: running statistics, the optimizer's moments."""
         return self.of_role("state")
 
-    @property
+    @cached_property
     def hyper(self) -> tuple[Input, ...]:
         """The hyperparameters."""
         return self.of_role("hyper")

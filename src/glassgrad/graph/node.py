@@ -7,10 +7,11 @@ Nothing here knows any op: the op record that a node carries is only asked for i
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
@@ -76,15 +77,25 @@ _NOWHERE = Place()
 _place: ContextVar[Place] = ContextVar("glassgrad_place", default=_NOWHERE)
 
 
-@contextmanager
-def place(section: Section | None = None, layer: str | None = None) -> Iterator[None]:
+class at:
+    """``with at(place):`` marks the nodes built inside the block as belonging to ``place``."""
+
+    __slots__ = ("_place", "_token")
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        self._token: Token[Place] = _place.set(self._place)
+
+    def __exit__(self, *_: object) -> None:
+        _place.reset(self._token)
+
+
+def place(section: Section | None = None, layer: str | None = None) -> at:
     """Mark the nodes built inside the ``with`` block as belonging to ``section`` and ``layer``."""
     now = _place.get()
-    token = _place.set(Place(section or now.section, now.layer if layer is None else layer))
-    try:
-        yield
-    finally:
-        _place.reset(token)
+    return at(Place(section or now.section, now.layer if layer is None else layer))
 
 
 _serial = itertools.count()
@@ -97,7 +108,7 @@ class Node:
     topological order that also reads in the order in which the program was written.
     """
 
-    __slots__ = ("attributes", "inputs", "op", "outputs", "place", "regions", "serial", "types")
+    __slots__ = ("attributes", "inputs", "op", "outputs", "place", "regions", "serial", "types", "verified")
 
     def __init__(
         self,
@@ -107,16 +118,21 @@ class Node:
         regions: Sequence[Graph] = (),
         *,
         place: Place | None = None,
+        types: tuple[Type, ...] | None = None,
     ) -> None:
-        """Apply ``op``; raises GraphError, naming op and input types, when its shape rule refuses."""
+        """Apply ``op``; raises GraphError, naming op and input types, when its shape rule refuses.
+
+        ``types`` are its output types, where they are known; the verifier checks them.
+        """
         self.op = op
         self.inputs = tuple(inputs)
         self.attributes: Mapping[str, Any] = MappingProxyType(dict(attributes or {}))
         self.regions = tuple(regions)
         self.place = place or _place.get()
         self.serial = next(_serial)
-        self.types = check_types(self)
-        self.outputs = tuple(Value(self, index) for index in range(len(self.types)))
+        self.types = check_types(self) if types is None else types
+        self.outputs = tuple([Value(self, index) for index in range(len(self.types))])
+        self.verified = False  # set by the verifier: a node is never changed, so once is enough
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {', '.join(map(str, self.types))}>"
@@ -131,7 +147,7 @@ def check_types(node: Node) -> tuple[Type, ...]:
         attributes = "".join(f", {key}={_short(item)}" for key, item in node.attributes.items())
         raise GraphError(f"{node.op.name}({', '.join(map(str, types))}{attributes}): {error}") from None
     for item in inferred:
-        if item.dtype not in DTYPES or any(extent < 1 for extent in item.shape):
+        if item.dtype not in DTYPES or min(item.shape, default=1) < 1:
             raise GraphError(f"{node.op.name}: an output of type {item} cannot be")
     return inferred
 
@@ -237,6 +253,10 @@ class Graph:
 
     def nodes(self) -> list[Node]:
         """Every node that the outputs need, inputs included, each after the nodes that it takes from."""
+        return list(self._nodes)
+
+    @cached_property
+    def _nodes(self) -> list[Node]:
         return topological(self.outputs, self.inputs)
 
 
@@ -252,5 +272,5 @@ def topological(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[
         node = stack.pop()
         if node not in seen:
             seen.add(node)
-            stack.extend(value.node for value in node.inputs)
-    return sorted(seen, key=lambda node: node.serial)
+            stack += [value.node for value in node.inputs]
+    return sorted(seen, key=attrgetter("serial"))

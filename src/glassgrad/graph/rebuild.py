@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, Node, Value, place
+from glassgrad.graph.node import Graph, Node, Value, at
 
 Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
 
 
 def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
     """``node`` applied to other inputs; always a new node, so that serials keep the order of the visit."""
-    return Node(node.op, inputs, node.attributes, node.regions, place=node.place).outputs
+    same = all(new.type is old.type for new, old in zip(inputs, node.inputs, strict=True))
+    types = node.types if same else None  # nothing to infer anew
+    return Node(node.op, inputs, node.attributes, node.regions, place=node.place, types=types).outputs
 
 
 def rebuild(
@@ -28,8 +30,8 @@ def rebuild(
     for node in graph.nodes():
         if all(value in new for value in node.outputs):
             continue
-        with place(node.place.section, node.place.layer):
-            replaced = visit(node, tuple(new[value] for value in node.inputs))
+        with at(node.place):
+            replaced = visit(node, tuple([new[value] for value in node.inputs]))
         for old, fresh in zip(node.outputs, replaced, strict=True):
             new.setdefault(old, fresh)
     return tuple(new[value] for value in graph.outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, check_types
+from glassgrad.graph.node import Graph, Node, check_types
 
 
 def verify(graph: Graph) -> Graph:
@@ -13,15 +13,20 @@ def verify(graph: Graph) -> Graph:
         raise GraphError("a graph lists the same input twice")
     defined = {value.node for value in inputs}
     for node in graph.nodes():
-        for value in node.inputs:
-            if node not in defined and value.node.serial >= node.serial:
-                raise GraphError(f"{node.op.name} takes a value that is built after it")
         if node.op.name == "input":
             if node.outputs[0] not in inputs:
                 raise GraphError(f"input {node.attributes['name']!r} is used but not listed by its graph")
-            continue
-        if node not in defined and check_types(node) != node.types:
-            raise GraphError(f"{node.op.name} has types {node.types}, but its rule gives {check_types(node)}")
-        for region in node.regions:
-            verify(region)
+        elif node not in defined and not node.verified:
+            _verify_node(node)
+            node.verified = True
     return graph
+
+
+def _verify_node(node: Node) -> None:
+    for value in node.inputs:
+        if value.node.serial >= node.serial:
+            raise GraphError(f"{node.op.name} takes a value that is built after it")
+    if check_types(node) != node.types:
+        raise GraphError(f"{node.op.name} has types {node.types}, but its rule gives {check_types(node)}")
+    for region in node.regions:
+        verify(region)

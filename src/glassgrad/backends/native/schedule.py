@@ -92,11 +92,13 @@ class _Builder:
         self._check(groups)
         groups = self._order(groups, in_place)
         self.groups += groups
+        # In memory: what is given out, and what another group reads. A group's own nodes pass it in registers.
         wanted = {memory_of(value) for value in graph.outputs}
         for group in groups:
+            own = {value for node in group.nodes for value in node.outputs}
             for node in group.nodes:
                 # Operands of products are read past transposes, everything else past what is virtual.
-                wanted.update(memory_of(value) for value in self._sources(node))
+                wanted.update({memory_of(value) for value in self._sources(node)} - own)
         items: list[Item] = []
         for group in groups:
             for node in group.nodes:
