@@ -1,4 +1,4 @@
-"""The README's first result: test accuracy on `digits` over seeds 0 to 4, beside scikit-learn's MLP of the same shape.
+"""The README's first result: accuracy on `digits` over five seeds, beside scikit-learn's MLP of the same shape.
 
     python benchmarks/digits.py
 """

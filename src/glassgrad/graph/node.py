@@ -126,7 +126,10 @@ class Node:
         """
         self.op = op
         self.inputs = tuple(inputs)
-        self.attributes: Mapping[str, Any] = MappingProxyType(dict(attributes or {}))
+        kept = isinstance(attributes, MappingProxyType)  # another node's: nobody can change them
+        self.attributes: Mapping[str, Any] = (
+            attributes if kept and attributes is not None else MappingProxyType(dict(attributes or {}))
+        )
         self.regions = tuple(regions)
         self.place = place or _place.get()
         self.serial = next(_serial)

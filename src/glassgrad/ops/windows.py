@@ -42,7 +42,7 @@ def _infer_windows(
 def _infer_fold(types: Sequence[Type], attributes: Mapping[str, Any], _: Sequence[Graph]) -> tuple[Type, ...]:
     (parts,), image = types, attributes["image"]
     expect(len(parts.shape) == 6, "takes windows of six axes")
-    rows, *_, channels = parts.shape
+    rows, channels = parts.shape[0], parts.shape[-1]
     result = Type((rows, *image, channels), parts.dtype)
     sizes = {"size": parts.shape[3:5], "stride": attributes["stride"]}
     expect(

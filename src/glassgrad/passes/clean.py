@@ -76,7 +76,7 @@ def _with_regions(node: Node, inputs: Values, one_pass: Any) -> Values:
 
 def _hashable(item: Any) -> Hashable:
     if isinstance(item, np.ndarray):
-        return (item.dtype.name, item.shape, item.tobytes())
+        return (item.dtype, item.shape, item.tobytes())
     assert isinstance(item, Hashable)
     return item
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache, partial
 from importlib import import_module
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from glassgrad.backends.native.cache import Code, key_of, load, save
 from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS
 from glassgrad.backends.native.machine import Library, Machine, host
 from glassgrad.common.errors import InputError
-from glassgrad.graph.node import Graph, Type
+from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program
 
 
@@ -50,7 +50,7 @@ class NativeExecutable:
         except IndexError:
             arena = _new_arena(code.arena)
         for offset, content in code.constants:
-            view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
+            view(arena, offset, Type(content.shape, cast(DType, content.dtype.name)))[...] = content
         for items, arrays in ((program.params, feed.params), (program.state, feed.state)):
             for item in items:
                 self._view(arena, item)[...] = arrays[item.name]
@@ -107,7 +107,7 @@ class _Handle:
         (self._output,) = (np.zeros(item.value.shape, item.value.dtype) for item in program.outputs)
         arena, constants = _new_arena(code.arena), code.constants
         for offset, content in constants:
-            view(arena, offset, Type(content.shape, content.dtype.name))[...] = content
+            view(arena, offset, Type(content.shape, cast(DType, content.dtype.name)))[...] = content
         for items, arrays in ((program.params, params), (program.state, state)):
             for item in items:
                 executable._view(arena, item)[...] = arrays[item.name]

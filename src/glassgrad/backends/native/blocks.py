@@ -46,7 +46,7 @@ class Block:
                     self._store(value)
             elif kind == "r" and reader == "m":
                 parts = [self._read(node.inputs[0], "m", j) for j in range(self.columns)]
-                self.rows[value] = _tree(parts, lambda a, b, n=node: combine(self.f, n, a, b))
+                self.rows[value] = self._reduced(node, parts)
                 self._store_row(value)
             elif kind == "r":
                 arguments = [self._read(item, "r", 0) for item in node.inputs]
@@ -57,7 +57,7 @@ class Block:
                     accumulate(node, j, self._read(node.inputs[0], "m", j))
             elif reader == "m":
                 parts = [self._read(node.inputs[0], "m", j) for j in range(self.columns)]
-                accumulate(node, 0, _tree(parts, lambda a, b, n=node: combine(self.f, n, a, b)))
+                accumulate(node, 0, self._reduced(node, parts))
             else:
                 accumulate(node, 0, self._read(node.inputs[0], "r", 0))
 
@@ -70,6 +70,13 @@ class Block:
             number = f.number(f"<{self.lanes} x i32>", column)
             return convert(f, number, "int32", node.types[0].dtype)
         return ELEMENTWISE[node.op.name](f, node, [self._read(item, "m", column) for item in node.inputs])
+
+    def _reduced(self, node: Node, parts: list[Reg]) -> Reg:
+        """All columns combined, in a tree."""
+        while len(parts) > 1:
+            pairs = [parts[i : i + 2] for i in range(0, len(parts), 2)]
+            parts = [combine(self.f, node, *pair) if len(pair) == 2 else pair[0] for pair in pairs]
+        return parts[0]
 
     # --- in ------------------------------------------------------------------------------------------------
 
@@ -136,11 +143,3 @@ def is_turned(group: Group, rows: int, lanes: int) -> bool:
     """Whether a group is better done by blocks: short rows that are reduced, and enough of them."""
     reduces = any(node.op.name in ("sum", "max") and group.kind_of(node) == "r" for node in group.nodes)
     return reduces and 2 <= group.columns <= MOST_COLUMNS and rows >= lanes > 1
-
-
-def _tree(parts: Sequence[Reg], merge: Callable[[Reg, Reg], Reg]) -> Reg:
-    while len(parts) > 1:
-        parts = [
-            merge(*parts[i : i + 2]) if i + 1 < len(parts) else parts[i] for i in range(0, len(parts), 2)
-        ]
-    return parts[0]

@@ -82,11 +82,13 @@ class Evaluator:
                     self.scalar(memory)
 
     def source(self, value: Value) -> Source:
+        """What ``value`` is read from; looked up once."""
         if value not in self.sources:
             self.sources[value] = look_through(value)
         return self.sources[value]
 
     def scalar(self, value: Value) -> Reg:
+        """A scalar from memory; loaded once."""
         if value not in self.scalars:
             buffer = self.locate(memory_of(value))
             self.scalars[value] = load(self.f, address(self.f, buffer), value.dtype, 1)

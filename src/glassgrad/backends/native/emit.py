@@ -30,14 +30,13 @@ def supported(node: Node) -> bool:
 
 def product_of(node: Node) -> Product:
     """The shape of a matrix product (of one of the batch)."""
-    (a, flip_a), (b, flip_b) = (operand(value) for value in node.inputs)
+    flip_a, flip_b = (operand(value)[1] for value in node.inputs)
     m, n = node.types[0].shape[-2:]
     return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b)
 
 
 def scratch_bytes(group: Group, vector_bytes: int) -> int:
     """The workspace that a group needs."""
-    node = group.nodes[0]
     products = [node for node in group.nodes if node.op.name == "matmul"]
     return sum(plan_product(product_of(node), vector_bytes).scratch_bytes for node in products)
 

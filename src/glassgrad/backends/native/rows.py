@@ -85,10 +85,9 @@ class _Rows:
         self.group = Group(group.kind, (layout.columns,), group.nodes) if layout.flat else group
         self.kinds = {node: group.kind_of(node) for node in group.nodes}
         self.readers = {node: self._reader(group, node) for node in group.nodes}
-        if layout.flat:  # every m and the one full reduction keep their kinds in the single long row
-            self.ev = _FlatEvaluator(f, self.group, locate, outputs)
-        else:
-            self.ev = Evaluator(f, self.group, locate, outputs)
+        # If flat, every m and the one full reduction keep their kinds in the single long row.
+        evaluator: type[Evaluator] = _FlatEvaluator if layout.flat else Evaluator
+        self.ev = evaluator(f, self.group, locate, outputs)
         self.outputs = outputs
         self.slots: dict[tuple[Node, int], Reg] = {}
 
@@ -287,10 +286,7 @@ class _Rows:
                             f.lane_mask(cell.lanes, cell.count), given, identity(f, node, given.type)
                         )
                     parts.append(given)
-                total = parts[0]
-                for part in parts[1:]:
-                    total = combine(f, node, total, part)
-                row.values[node.outputs[0]] = f.fold_lanes(total, lambda a, b, n=node: combine(f, n, a, b))
+                row.values[node.outputs[0]] = self._row_reduced(node, parts)
                 self.ev.save_row(node.outputs[0], row)
             elif self.readers[node] == "m":
                 for place, cell in enumerate(cells):
@@ -298,6 +294,12 @@ class _Rows:
                     self._accumulate(node, place if kind == "c" else 0, given, cell.count)
             else:
                 self._row_node(node, row)
+
+    def _row_reduced(self, node: Node, parts: Sequence[Reg]) -> Reg:
+        f, total = self.f, parts[0]
+        for part in parts[1:]:
+            total = combine(f, node, total, part)
+        return f.fold_lanes(total, lambda a, b: combine(f, node, a, b))
 
     # --- results of whole kernels ----------------------------------------------------------------------
 

@@ -126,9 +126,10 @@ class _Builder:
         from_memory = []
         for value in reads(node):
             from_memory.append(value)
-            while value.node.op.name in ("broadcast", "reshape"):
-                value = value.node.inputs[0]
-                from_memory.append(value)
+            behind = value
+            while behind.node.op.name in ("broadcast", "reshape"):
+                behind = behind.node.inputs[0]
+                from_memory.append(behind)
         return from_memory
 
     def _check(self, groups: Sequence[Group]) -> None:
@@ -148,16 +149,20 @@ class _Builder:
         extra: list[tuple[Group, Group]] = []
         for new, old in list(in_place.items()):
             group = home.get(new)
-            pairs = [(reader, group) for reader, _ in readers.get(old, []) if reader is not group]
+            pairs = [
+                (reader, group)
+                for reader, _ in readers.get(old, [])
+                if group is not None and reader is not group
+            ]
             if group is None or not self._may_replace(group, new, old, readers.get(old, [])):
                 del in_place[new]
                 continue
             try:
-                sort_groups(groups, [*extra, *((r, g) for r, g in pairs if g is not None)])
+                sort_groups(groups, [*extra, *pairs])
             except ValueError:
                 del in_place[new]
                 continue
-            extra += [(r, g) for r, g in pairs if g is not None]
+            extra += pairs
         return sort_groups(groups, extra)
 
     @staticmethod
