@@ -20,7 +20,8 @@ class Feed:
     """Everything that a compiled program takes at run time. Changing any of it never recompiles.
 
     data: arrays with one entry per row of the data set, by the names of the program's data inputs.
-    order: int32, the rows to visit; cut into batches, the last one padded (its padding is not valid).
+    order: int32, the rows to visit; cut into batches, the last one padded (its padding is not valid). A -1 in
+    it is padding too: so that several epochs, each with a partial last batch, go into one call.
     first_step: the number of the first step, for the random streams.
     hyper: for each hyperparameter one number, or one per step.
     """
@@ -96,7 +97,8 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
         if total is not None and array.shape[0] != total:
             raise InputError(f"data {item.name!r} has {array.shape[0]} rows where another has {total}")
         total = array.shape[0]
-    if total is not None and (order.min() < 0 or order.max() >= total):
+    lowest = int(order.min())
+    if total is not None and (lowest < -1 or order.max() >= total):
         raise InputError(f"the order names rows outside of 0 to {total - 1}")
     for kind, items, arrays in (
         ("parameter", program.params, feed.params),
@@ -108,23 +110,31 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
     steps = -(-order.size // batch)
-    rows = np.zeros(steps * batch, np.int32)
-    rows[: order.size] = order
-    valid = np.arange(steps * batch) < order.size
-    hyper = {}
-    for item in program.hyper:
-        if item.name not in feed.hyper:
-            raise InputError(f"the hyperparameter {item.name!r} is missing")
-        given = np.asarray(feed.hyper[item.name], item.type.dtype)
-        if given.shape not in ((), (steps,)):
-            raise InputError(
-                f"the hyperparameter {item.name!r} is one number or one per step ({steps}), "
-                f"not an array of {list(given.shape)}"
-            )
-        hyper[item.name] = np.ascontiguousarray(np.broadcast_to(given, (steps,)))
+    rows = np.full((steps, batch), -1, np.int32)
+    rows.reshape(-1)[: order.size] = order
+    valid = rows >= 0
+    if lowest < 0 and not valid.any(axis=1).all():
+        raise InputError("the order has a batch of padding only: every step needs a row")
+    np.maximum(rows, 0, out=rows)
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
-    return Chunk(steps, rows.reshape(steps, batch), valid.reshape(steps, batch), hyper, seed, step)
+    return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step)
+
+
+def _per_step(program: Program, feed: Feed, steps: int) -> dict[str, Array]:
+    hyper = {}
+    for item in program.hyper:
+        given = feed.hyper.get(item.name)
+        if given is None:
+            raise InputError(f"the hyperparameter {item.name!r} is missing")
+        shape = np.shape(given)
+        if shape not in ((), (steps,)):
+            raise InputError(
+                f"the hyperparameter {item.name!r} is one number or one per step ({steps}), "
+                f"not an array of {list(shape)}"
+            )
+        hyper[item.name] = np.full(steps, given, item.type.dtype)
+    return hyper
 
 
 def plain_handle(executable: Executable, params: Arrays, state: Arrays) -> Handle:
@@ -140,7 +150,7 @@ def plain_handle(executable: Executable, params: Arrays, state: Arrays) -> Handl
 
 
 def collect(program: Program, rows: int, stacked: Arrays) -> dict[str, Array]:
-    """Outputs as the caller sees them: (steps, ...) by step, or (rows, ...) with the padding cut off."""
+    """Outputs as the caller sees them: (steps, ...) by step, or (rows, ...), one for each entry of the order."""
     outputs = {}
     for item in program.outputs:
         array = np.asarray(stacked[item.name])

@@ -39,7 +39,7 @@ class Cell:
 
 def address(f: Function, buffer: Buffer, index: Reg | int | None = None) -> Reg:
     """The address of element ``index`` of ``buffer``."""
-    base = f.at(ARENA, "i8", buffer.offset)
+    base = f.place(buffer.offset)
     if index is None:
         return base
     return f.at(base, "i8" if buffer.type.dtype == "bool" else ELEMENT[buffer.type.dtype], index)

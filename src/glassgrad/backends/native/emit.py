@@ -18,7 +18,7 @@ from glassgrad.backends.native.schedule import Schedule, Work
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.graph.node import Node
 
-KERNEL = [("ptr noalias align 64", "arena"), ("i64", "first"), ("i64", "last")]
+KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
 FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
 
 
@@ -42,14 +42,28 @@ def scratch_bytes(group: Group, vector_bytes: int) -> int:
 
 
 @dataclass(frozen=True)
-class Kernel:
-    """An emitted kernel: its name, and into how many independent units it can be cut."""
+class Code:
+    """A function, and the offsets of the buffers that it works on in one call."""
 
     name: str
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
+
+    code: Code
     units: int
     work: int
     is_product: bool = False
+    pack: Code | None = None
     pack_units: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of its function; kernels that differ only in their places share it."""
+        return self.code.name
 
 
 class Module:
@@ -60,6 +74,7 @@ class Module:
         self.functions: list[Function] = []
         self.kernels: dict[Work, Kernel] = {}
         self.parallel = False
+        self._known: dict[str, str] = {}  # functions by what they do
 
     def text(self) -> str:
         """The whole module."""
@@ -78,10 +93,10 @@ class Module:
     def _joined(self, functions: Sequence[Function]) -> str:
         declared = {line for f in functions for line in f.declared}
         others = [f.declaration for f in self.functions if f not in functions]
-        return "\n".join([*sorted(declared), *others, *(f.text() for f in functions)])
+        return "\n".join([*sorted(declared), *others, *(f.text() for f in functions), "!0 = !{}\n"])
 
     def kernel(self, work: Work) -> Kernel:
-        """Emit one kernel."""
+        """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
         if work not in self.kernels:
             name = f"k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
             self.kernels[work] = self._emit(work, name)
@@ -89,8 +104,16 @@ class Module:
 
     def _function(self, name: str) -> Function:
         f = Function(name, KERNEL, attributes="noinline nounwind")
-        self.functions.append(f)
+        f.places = []
         return f
+
+    def _add(self, f: Function) -> Code:
+        """Add a finished function, unless there is one that does the same."""
+        body = f.body()
+        if body not in self._known:
+            self._known[body] = f.name
+            self.functions.append(f)
+        return Code(self._known[body], tuple(f.places or ()))
 
     def _emit(self, work: Work, name: str) -> Kernel:
         group, locate = work.group, self.schedule.buffer
@@ -99,13 +122,13 @@ class Module:
             layout: Layout = lay_out(group, self.vector_bytes)
             f = self._function(name)
             emit_rows(f, group, layout, locate, work.outputs, FIRST, LAST)
-            return Kernel(name, layout.units, elements)
+            return Kernel(self._add(f), layout.units, elements)
         if group.kind == "product":
             return self._product(work, name)
         f, (node,) = self._function(name), group.nodes
         if node.op.name == "matmul":
             self._batched(f, node)
-            return Kernel(name, 1, elements)
+            return Kernel(self._add(f), 1, elements)
         inputs = [locate(value) for value in node.inputs]
         # An output that nobody reads has no buffer; a kernel with several outputs writes it all the same.
         outputs = [self.schedule.buffers.get(value) for value in node.outputs]
@@ -114,17 +137,19 @@ class Module:
             spare = next(buffer for buffer in made)
             made = [buffer if buffer is not None else spare for buffer in outputs]
         SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, made)
-        return Kernel(name, 1, elements)
+        return Kernel(self._add(f), 1, elements)
 
     def _product(self, work: Work, name: str) -> Kernel:
         group, locate = work.group, self.schedule.buffer
         node = next(node for node in group.nodes if node.op.name == "matmul")
         product = product_of(node)
         plan = plan_product(product, self.vector_bytes)
+        pack = None
         if plan.pack_units:
             f = self._function(f"{name}_pack")
             a, b, scratch = self._operands(f, node)
             emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST)
+            pack = self._add(f)
         f = self._function(name)
         a, b, scratch = self._operands(f, node)
         evaluator = tile_evaluator(f, group, locate, work.outputs)
@@ -137,7 +162,8 @@ class Module:
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
         emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST)
-        return Kernel(name, plan.units, product.m * product.n * product.k, True, plan.pack_units)
+        work_done = product.m * product.n * product.k
+        return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units)
 
     def _operands(self, f: Function, node: Node) -> tuple[Reg, Reg, Reg]:
         a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)

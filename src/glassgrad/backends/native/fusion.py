@@ -14,6 +14,7 @@ constants) belong to no group: a reader looks through them. Axes of extent 1 mea
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -152,7 +153,7 @@ def form_groups(graph: Graph, vector_bytes: int) -> list[Group]:
     nodes = needed_nodes(graph)
     home: dict[Node, Group] = {}
     for node in nodes:
-        group = _single(node)
+        group = group_of(node)
         home[node] = group
         for value in reads(node):
             producer = home.get(producer_of(value))
@@ -209,7 +210,8 @@ def needed_nodes(graph: Graph) -> list[Node]:
     return sorted((node for node in seen if not is_virtual(node)), key=lambda node: node.serial)
 
 
-def _single(node: Node) -> Group:
+def group_of(node: Node) -> Group:
+    """``node`` on its own."""
     name = node.op.name
     if name == "matmul" and len(node.types[0].shape) == 2:
         return Group("product", node.types[0].shape, [node])
@@ -349,16 +351,17 @@ def sort_groups(groups: Iterable[Group], extra: Sequence[tuple[Group, Group]] = 
     for first, then in extra:
         waiting[then].add(first)
         followers[first].add(then)
-    ready = sorted((group for group in listed if not waiting[group]), key=lambda g: -g.order)
+    ready = [(group.order, i, group) for i, group in enumerate(listed) if not waiting[group]]
+    heapq.heapify(ready)
+    number = {group: i for i, group in enumerate(listed)}
     result = []
     while ready:
-        group = ready.pop()
+        _, _, group = heapq.heappop(ready)
         result.append(group)
         for other in followers[group]:
             waiting[other].discard(group)
             if not waiting[other]:
-                ready.append(other)
-        ready.sort(key=lambda g: -g.order)
+                heapq.heappush(ready, (other.order, number[other], other))
     if len(result) != len(listed):
         raise ValueError("the groups wait for one another")
     return result

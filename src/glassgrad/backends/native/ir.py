@@ -65,6 +65,7 @@ class Function:
         )
         self._kinds = [kind.split()[0] for kind, _ in parameters]
         self._allocas: list[str] = []
+        self.places: list[int] | None = None  # offsets that the caller hands over, in order of first use
         self._lines: list[str] = []
         self._numbers = itertools.count()
         self.block = "entry"
@@ -79,6 +80,24 @@ class Function:
     def declaration(self) -> str:
         """The function as another module declares it."""
         return f"declare void @{self.name}({', '.join(self._kinds)})"
+
+    def place(self, offset: int) -> Reg:
+        """An address in the arena: at a fixed offset, or (with ``places``) at one from the caller's table."""
+        if self.places is None:
+            return self.at(Reg("%arena", "ptr"), "i8", offset)
+        if offset not in self.places:
+            self.places.append(offset)
+            n = self.places.index(offset)
+            self._allocas += [
+                f"  %p{n}.entry = getelementptr i64, ptr %places, i64 {n}",
+                f"  %p{n}.offset = load i64, ptr %p{n}.entry, align 8, !invariant.load !0",
+                f"  %p{n} = getelementptr i8, ptr %arena, i64 %p{n}.offset",
+            ]
+        return Reg(f"%p{self.places.index(offset)}", "ptr")
+
+    def body(self) -> str:
+        """The finished function but for its name."""
+        return self._head.split("(", 1)[1] + "\n".join([*self._allocas, *self._lines])
 
     def text(self) -> str:
         """The finished function."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from glassgrad.backends.native.fusion import look_through, operand
+from glassgrad.backends.native.fusion import canonical, group_of, is_simple_broadcast, look_through
 from glassgrad.backends.native.memory import memory_of
 from glassgrad.graph.node import Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, rebuild
 from glassgrad.graph.verify import verify
-from glassgrad.ops.structure import STOP_GRADIENT
-from glassgrad.passes.clean import clean
-
-_FUSIBLE = ("sum", "max", "one_hot")
+from glassgrad.ops.structure import STOP_GRADIENT, full
+from glassgrad.passes.clean import clean, scalar
 
 
 def prepare(graph: Graph) -> Graph:
@@ -43,19 +41,26 @@ def _is_cheap(node: Node) -> bool:
 
 def _materialize(graph: Graph) -> Graph:
     """Write broadcasts and constants to memory where they are read by an op that needs memory, or given out."""
+    written: dict[Value, Value] = {}
+
+    def in_memory(value: Value) -> Value:
+        behind = memory_of(value)
+        source = look_through(behind)
+        if source.number is None and source.value is behind:
+            return value
+        if value not in written:
+            written[value] = STOP_GRADIENT(value)
+        return written[value]
 
     def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         if node.op.name == "input":
             return node.outputs
-        reads_registers = getattr(node.op, "elementwise", False) or node.op.name in (
-            *_FUSIBLE,
-            "broadcast",
-            "reshape",
-            "transpose",
-        )
-        if reads_registers:
+        number = scalar(inputs[0]) if node.op.name in ("reshape", "transpose") else None
+        if number is not None:
+            return (full(node.types[0].shape, number, node.types[0].dtype),)
+        if _looks_through(node) or group_of(node).kind == "rows":
             return copy_node(node, inputs)
-        return copy_node(node, tuple(_in_memory(value) for value in inputs))
+        return copy_node(node, tuple(in_memory(value) for value in inputs))
 
     outputs = rebuild(graph, visit)
     counts = Counter(outputs)
@@ -63,12 +68,12 @@ def _materialize(graph: Graph) -> Graph:
     shared = [counts[v] > 1 or memory_of(v).node.op.name == "input" for v in outputs]
     return Graph(
         graph.inputs,
-        tuple(STOP_GRADIENT(v) if own else _in_memory(v) for v, own in zip(outputs, shared, strict=True)),
+        tuple(STOP_GRADIENT(v) if own else in_memory(v) for v, own in zip(outputs, shared, strict=True)),
     )
 
 
-def _in_memory(value: Value) -> Value:
-    behind = memory_of(operand(value)[0])
-    source = look_through(behind)
-    virtual = source.number is not None or source.value is not behind
-    return STOP_GRADIENT(value) if virtual else value
+def _looks_through(node: Node) -> bool:
+    """Whether ``node`` computes nothing, and its readers see what is behind it."""
+    if node.op.name == "broadcast":
+        return is_simple_broadcast(node)
+    return node.op.name == "reshape" and canonical(node.types[0].shape) == canonical(node.inputs[0].shape)

@@ -146,23 +146,24 @@ class _Builder:
             for node in group.nodes:
                 for value in self._sources(node):
                     readers.setdefault(memory_of(value), []).append((group, node))
-        extra: list[tuple[Group, Group]] = []
+        pairs: dict[Value, list[tuple[Group, Group]]] = {}
         for new, old in list(in_place.items()):
-            group = home.get(new)
-            pairs = [
-                (reader, group)
-                for reader, _ in readers.get(old, [])
-                if group is not None and reader is not group
-            ]
-            if group is None or not self._may_replace(group, new, old, readers.get(old, [])):
+            target, seen = home.get(new), readers.get(old, [])
+            if target is None or not self._may_replace(target, new, old, seen):
                 del in_place[new]
-                continue
+            else:
+                pairs[new] = [(reader, target) for reader, _ in seen if reader is not target]
+        try:
+            return sort_groups(groups, [pair for found in pairs.values() for pair in found])
+        except ValueError:
+            pass
+        extra: list[tuple[Group, Group]] = []  # some have to give way: find them one by one
+        for new, found in pairs.items():
             try:
-                sort_groups(groups, [*extra, *pairs])
+                sort_groups(groups, [*extra, *found])
+                extra += found
             except ValueError:
                 del in_place[new]
-                continue
-            extra += pairs
         return sort_groups(groups, extra)
 
     @staticmethod
@@ -257,7 +258,7 @@ def make_schedule(
     if scratch_size:
         scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
         builder.extra.append(scratch)
-    _live([*items, *replacements], builder, outputs)
+    _live([*items, *replacements], builder, prepared.inputs, outputs)
     size = place_buffers(dict.fromkeys([*builder.buffers.values(), *builder.extra]))
     return Schedule(
         prepared,
@@ -281,7 +282,7 @@ def works(items: Sequence[Item]) -> Iterator[Work]:
             yield item
 
 
-def _live(items: list[Item], builder: _Builder, outputs: Sequence[Buffer]) -> None:
+def _live(items: list[Item], builder: _Builder, inputs: Sequence[Value], outputs: Sequence[Buffer]) -> None:
     """Mark from when to when each buffer holds something; a loop holds all it touches while it lasts."""
     position = 0
 
@@ -308,9 +309,8 @@ def _live(items: list[Item], builder: _Builder, outputs: Sequence[Buffer]) -> No
             buffer.touch(position, position)
         return touched
 
-    for value in builder.buffers:  # inputs are filled before the first item
-        if value.node.op.name == "input":
-            builder.buffers[value].touch(0, 0)
+    for value in inputs:  # filled before the first item
+        builder.buffers[value].touch(0, 0)
     for item in items:
         visit(item)
     for buffer in outputs:  # and outputs are read after the last one

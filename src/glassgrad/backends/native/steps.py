@@ -15,13 +15,14 @@ from collections.abc import Sequence
 
 from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
-from glassgrad.backends.native.emit import Kernel, Module
+from glassgrad.backends.native.emit import Code, Kernel, Module
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.layout import (
     ARRAYS,
     DONE,
     FIRST_STEP,
     KERNEL,
+    PLACES,
     ROWS,
     STEPS,
     TICKETS,
@@ -88,7 +89,8 @@ def _work(f: Function, ticket: Reg) -> None:
     units, tickets = (f.load("i64", f.at(ARGS, "i64", i), 8) for i in (UNITS, TICKETS))
     first = f.binary("udiv", f.mul(ticket, units), tickets)
     last = f.binary("udiv", f.mul(f.add(ticket, 1), units), tickets)
-    f.raw(f"call void {kernel.text}(ptr {ARENA.text}, i64 {first.text}, i64 {last.text})")
+    places = f.load("ptr", f.at(ARGS, "i64", PLACES), 8)
+    f.raw(f"call void {kernel.text}(ptr {ARENA.text}, ptr {places.text}, i64 {first.text}, i64 {last.text})")
     f.raw(f"atomicrmw add ptr {f.at(ARGS, 'i64', DONE).text}, i64 1 acq_rel")
 
 
@@ -108,7 +110,14 @@ def _tickets_left(f: Function, now: Reg) -> tuple[Reg, Reg, Reg]:
 
 
 def _share(target: Machine) -> Function:
-    parameters = [("ptr", "arena"), ("ptr", "args"), ("ptr", "kernel"), ("i64", "units"), ("i64", "tickets")]
+    parameters = [
+        ("ptr", "arena"),
+        ("ptr", "args"),
+        ("ptr", "kernel"),
+        ("ptr", "places"),
+        ("i64", "units"),
+        ("i64", "tickets"),
+    ]
     f = Function("share", parameters, attributes="noinline nounwind")
     spins = f.alloca("i64")
     f.store(f.number("i64", 0), spins, 8)
@@ -117,6 +126,7 @@ def _share(target: Machine) -> Function:
         (UNITS, Reg("%units", "i64")),
         (TICKETS, Reg("%tickets", "i64")),
         (KERNEL, Reg("%kernel", "ptr")),
+        (PLACES, Reg("%places", "ptr")),
     ):
         f.store(value, f.at(ARGS, "i64", place), 8)
     f.raw(f"store atomic i64 0, ptr {done.text} monotonic, align 8")
@@ -174,6 +184,7 @@ class _Runner:
     def __init__(self, module: Module, f: Function, program: Program) -> None:
         self.module, self.f, self.program = module, f, program
         self.schedule = module.schedule
+        self.tables: dict[tuple[int, ...], str] = {}
         for work in self.schedule.works():
             kernel = module.kernel(work)
             module.parallel = module.parallel or is_large(kernel)
@@ -250,17 +261,21 @@ class _Runner:
                     )
             else:
                 kernel = self.module.kernel(item)
-                if kernel.pack_units:
-                    self.call(f"{kernel.name}_pack", kernel.pack_units, is_large(kernel))
-                self.call(kernel.name, kernel.units, is_large(kernel))
+                if kernel.pack is not None:
+                    self.call(kernel.pack, kernel.pack_units, is_large(kernel))
+                self.call(kernel.code, kernel.units, is_large(kernel))
 
-    def call(self, name: str, units: int, shared: bool) -> None:
+    def call(self, code: Code, units: int, shared: bool) -> None:
         """One kernel: offered to all threads, or by thread 0 alone."""
-        f = self.f
+        f, count = self.f, len(code.places)
+        table = self.tables.setdefault(code.places, f"@places{len(self.tables)}")
+        content = ", ".join(f"i64 {offset}" for offset in code.places)
+        f.declared.add(f"{table} = private unnamed_addr constant [{count} x i64] [{content}]")
         if shared and units > 1:
             tickets = min(units, TICKETS_PER_KERNEL)
             f.raw(
-                f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{name}, i64 {units}, i64 {tickets})"
+                f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{code.name}, ptr {table}, "
+                f"i64 {units}, i64 {tickets})"
             )
         else:
-            f.raw(f"call void @{name}(ptr {ARENA.text}, i64 0, i64 {units})")
+            f.raw(f"call void @{code.name}(ptr {ARENA.text}, ptr {table}, i64 0, i64 {units})")
