@@ -49,7 +49,6 @@ class ScikitLearn:
             shuffle=task.batch < task.rows,
             tol=0.0,
             n_iter_no_change=1 << 30,
-            warm_start=True,
             random_state=0,
         )
         self.model.partial_fit(self.X[: task.batch], self.Y[: task.batch], classes=np.arange(task.widths[-1]))
@@ -61,7 +60,7 @@ class ScikitLearn:
 
     def epochs(self, count: int) -> None:
         """One fit from the weights as they are."""
-        self.model.set_params(max_iter=count)
+        self.model.set_params(max_iter=count, warm_start=True)
         self.model.fit(self.X, self.Y)
 
     def losses(self, steps: int) -> list[float]:

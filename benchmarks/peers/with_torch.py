@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -117,6 +119,11 @@ class Compiled(_Torch):
     Compiling the usual training loop instead (module, ``backward()``, ``optimizer.step()``) was slower.
     """
 
+    def __init__(self, threads: int) -> None:
+        super().__init__(threads)
+        self.folder = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+        os.makedirs(self.folder, exist_ok=True)
+
     def variants(self, task: Task) -> list[str]:
         """Called from Python, or through a wrapper in C++ (and there also with the products tuned)."""
         found = [f"default, {self._threads()[0]}"]
@@ -132,6 +139,8 @@ class Compiled(_Torch):
         self.every = torch.arange(task.rows)
         options = {name: True for name in ("cpp_wrapper", "max_autotune") if name in variant}
         if variant not in self.made:
+            # An empty folder for each: variants share kernels, and the later one would seem to compile in no time.
+            os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=self.folder)
             function = _step_of(task)
             self.made[variant] = torch.compile(
                 function, fullgraph=True, dynamic=False, options=options or None

@@ -30,6 +30,8 @@ PEERS = {  # name: module, class, the package without which it is skipped
 ROUND_SECONDS = 0.1  # what one timing lasts, if the epochs allow it ...
 MOST_EPOCHS = 200  # ... but no longer than people train
 TRIAL_SECONDS, TRIALS = 0.03, 3  # to choose among a peer's variants
+SLOW = 1.5  # times the fastest: a variant that is not tried again
+WARM = 0.5  # seconds: an epoch that needs no other one to warm up for it
 
 
 class PeerError(Exception):
@@ -128,10 +130,13 @@ class Worker:
             starts[name] = time.perf_counter() - start
         for _ in range(TRIALS):
             for name in names:
+                if SLOW * min(times.values()) < times[name] < float("inf"):
+                    continue
                 if len(names) > 1:
                     self.peer.use(task, name)
                 self.peer.reset()
-                self.peer.epochs(1)
+                if starts[name] < WARM:
+                    self.peer.epochs(1)
                 times[name] = min(times[name], self._seconds_per_epoch(TRIAL_SECONDS))
         chosen = min(times, key=times.__getitem__)
         self.peer.use(task, chosen)

@@ -22,7 +22,7 @@ from ops.differences import assert_near, central_direction, central_gradient, we
 each = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
 
 # These compilations test lowerings, which need no optimization to be right; without it they take a third.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+QUICK = {"xla_backend_optimization_level": 0}
 
 
 class Subject:
