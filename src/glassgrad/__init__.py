@@ -49,6 +49,7 @@ _HOMES = {
     "glassgrad.optim.schedules": ("Schedule",),
     "glassgrad.program": ("Program",),
     "glassgrad.training.fit": ("Progress", "Run", "train"),
+    "glassgrad.training.many": ("train_many",),
     "glassgrad.training.model": ("Model", "load_model"),
     "glassgrad.training.perceptron": ("Perceptron",),
     "glassgrad.training.register": ("register",),

@@ -56,7 +56,7 @@ def test_before_the_first_epoch_nothing_is_kept(data: Path, monkeypatch: pytest.
     def interrupted(self: object, *_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    for place in ("_epoch", "_compile"):
+    for place in ("_epochs", "_compile"):
         with monkeypatch.context() as patch:
             patch.setattr(fit._Fit, place, interrupted)
             done = train(data, "--out", "run", "--json")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from glassgrad.cli import evaluate, predict, summary, train
+from glassgrad.cli import evaluate, predict, summary, sweep, train
 from glassgrad.common.errors import InputError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command("train")(train.command)
+app.command("sweep")(sweep.command)
 app.command("evaluate")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("summary")(summary.command)

@@ -22,14 +22,15 @@ def complain(message: str) -> str:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Write ``document`` as one line of JSON, NaN and Inf as null."""
-    print(json.dumps(_plain(document), allow_nan=False), flush=True)
+    print(json.dumps(plain(document), allow_nan=False), flush=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """``value`` as what JSON has: lists, and null for NaN and Inf."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

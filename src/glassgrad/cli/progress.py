@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from glassgrad.cli import interrupts
 from glassgrad.cli.output import show
-from glassgrad.training.fit import Progress
+from glassgrad.training.fit import Progress, Run
 
 WATCHED = ("accuracy", "rmse")
 
@@ -31,8 +31,11 @@ class Watcher(Protocol):
 
 def watcher() -> Watcher:
     """The one that suits standard error."""
-    on_terminal = sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    return Bar() if on_terminal else Lines()
+    return Bar() if _on_terminal() else Lines()
+
+
+def _on_terminal() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 class Lines:
@@ -96,6 +99,37 @@ class Bar:
         if self._task is None:
             self._task = self._bar.add_task("", total=progress.total_steps, **fields)
         self._bar.update(self._task, completed=progress.steps, **fields)
+
+
+@contextlib.contextmanager
+def runs_watcher(count: int) -> Iterator[Callable[[int, Run], None]]:
+    """Takes what ``train_many`` tells of ``count`` runs: a bar on a terminal, a line per run everywhere else."""
+    done = 0
+
+    def line(_: int, run: Run) -> None:
+        nonlocal done
+        interrupts.check()
+        done += 1
+        settings = run.settings
+        said = f"run {done}/{count}  learning rate {settings.learning_rate:g}  seed {settings.seed}"
+        loss = run.metrics.get("validation", {}).get("loss")
+        with contextlib.suppress(OSError):  # the reader went away: training goes on
+            print(f"{said}  {run.status}  validation loss {show(loss)}", file=sys.stderr, flush=True)
+
+    if not _on_terminal():
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import Progress as RichProgress
+
+    with RichProgress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("runs", total=count)
+
+        def advance(_: int, run: Run) -> None:
+            interrupts.check()
+            bar.advance(task)
+
+        yield advance
 
 
 def described(progress: Progress) -> str:

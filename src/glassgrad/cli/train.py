@@ -7,60 +7,50 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer import Argument, Option
+from typer import Option
 
-from glassgrad.cli import interrupts, output
+from glassgrad.cli import interrupts, options, output
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
     from glassgrad.training.fit import Run
 
-SOURCE = "digits, an .npz file with arrays X and y, or a folder of MNIST-style idx files."
 DIVERGED, STOPPED = 1, 130
-DESCRIBED_BY_FILE = ("layers", "activation", "init", "output_activation")
 
 
 def command(
     context: typer.Context,
-    source: Annotated[str, Argument(metavar="SOURCE", help=SOURCE)],
-    layers: Annotated[str, Option(help="Units of the hidden layers; none for no hidden layer.")] = "64,32",
-    activation: Annotated[str, Option(help="Activation of the hidden layers.")] = "relu",
+    source: options.Source,
+    layers: options.Layers = "64,32",
+    activation: options.Activation = "relu",
     init: Annotated[str, Option(help="How the weights start.")] = "he_normal",
-    output_activation: Annotated[str, Option(help="Activation of the last layer.")] = "auto",
-    loss: Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")] = "auto",
+    output_activation: options.OutputActivation = "auto",
+    loss: options.Loss = "auto",
     optimizer: Annotated[str, Option(help="How gradients become steps.")] = "adam",
     learning_rate: Annotated[float, Option(help="The size of a step.")] = 0.001,
-    momentum: Annotated[float, Option(help="From 0 up to but not including 1.")] = 0.0,
-    weight_decay: Annotated[float, Option(help="How strongly weights are pulled to 0.")] = 0.0,
-    clip_norm: Annotated[float | None, Option(help="Bound on the norm of all gradients together.")] = None,
-    clip_value: Annotated[float | None, Option(help="Bound on each element of the gradients.")] = None,
-    schedule: Annotated[str, Option(help="How the learning rate changes.")] = "constant",
-    scaling: Annotated[str, Option(help="Of the features: standard or none.")] = "standard",
-    network: Annotated[
-        Path | None, Option(metavar="FILE", help="A .toml or .json file with all layers.")
-    ] = None,
-    init_from: Annotated[
-        str | None, Option(metavar="MODEL", help="A run or model file to take weights from.")
-    ] = None,
-    init_layers: Annotated[
-        str | None, Option(metavar="LAYERS", help="The layers to take from it (default: all).")
-    ] = None,
-    freeze: Annotated[
-        str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
-    ] = "",
-    force: Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")] = False,
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    clip_norm: options.ClipNorm = None,
+    clip_value: options.ClipValue = None,
+    schedule: options.Schedule = "constant",
+    scaling: options.Scaling = "standard",
+    network: options.NetworkFile = None,
+    init_from: options.InitFrom = None,
+    init_layers: options.InitLayers = None,
+    freeze: options.Freeze = "",
+    force: options.Force = False,
     batch_size: Annotated[int, Option(help="Rows per step.")] = 32,
-    epochs: Annotated[int, Option(help="How often all rows are seen.")] = 30,
-    keep: Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")] = "best",
-    validation: Annotated[float, Option(help="Share of the rows, after the test part is taken.")] = 0.1,
-    test: Annotated[float, Option(help="Share of the rows, unless the source brings a test part.")] = 0.2,
+    epochs: options.Epochs = 30,
+    keep: options.Keep = "best",
+    validation: options.Validation = 0.1,
+    test: options.Test = 0.2,
     seed: Annotated[int, Option(help="The same seed gives the same weights.")] = 0,
-    backend: Annotated[str | None, Option(help="What runs it (default: the fastest there is).")] = None,
-    dtype: Annotated[str, Option(help="float32 or float64.")] = "float32",
+    backend: options.BackendName = None,
+    dtype: options.DTypeName = "float32",
     out: Annotated[
         Path | None, Option(metavar="RUN", help="The run folder (default: runs/<name>-<time>).")
     ] = None,
-    as_json: Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")] = False,
+    as_json: options.Json = False,
 ) -> None:
     """Train a network on SOURCE, and write a run folder: the model, its history and its settings.
 
@@ -75,10 +65,10 @@ def command(
     from glassgrad.training import fit
     from glassgrad.training.settings import make_settings
 
-    options = _options(context)
+    given = options.settings_of(context)
     if network is not None:
-        options["network"] = read_network(network).to_document()
-    settings = make_settings(options)
+        given["network"] = read_network(network).to_document()
+    settings = make_settings(given)
     dataset = load_source(source)
     with RunFolder.create(out, dataset.name) as folder:
         try:
@@ -93,39 +83,6 @@ def command(
         with interrupts.uninterrupted():
             folder.commit(run.files())
     _tell(run, folder.path, context.obj, as_json)
-
-
-def _options(context: typer.Context) -> dict[str, Any]:
-    """The options of ``Settings``: all parameters of the command but those that are only its own."""
-    given = {key: value for key, value in context.params.items() if key not in ("source", "out", "as_json")}
-    if given["network"] is not None:
-        for key in DESCRIBED_BY_FILE:
-            source = context.get_parameter_source(key)
-            if source is not None and source.name == "COMMANDLINE":
-                option = key.replace("_", "-")
-                raise InputError(f"--network gives all layers, so --{option} changes nothing; leave one out")
-    given["layers"] = _units(given["layers"])
-    given["freeze"] = _names(given["freeze"])
-    if given["init_layers"] is not None:
-        given["init_layers"] = _names(given["init_layers"])
-    if given["backend"] is None:
-        del given["backend"]
-    return given
-
-
-def _units(text: str) -> tuple[int, ...]:
-    if text.strip() in ("", "none"):
-        return ()
-    try:
-        return tuple(int(item) for item in text.split(","))
-    except ValueError:
-        raise InputError(
-            f"--layers takes whole numbers such as 64,32 (or none for no hidden layer), not {text!r}"
-        ) from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name for item in text.split(",") if (name := item.strip()))
 
 
 def _tell(run: Run, place: Path, start: float, as_json: bool) -> None:

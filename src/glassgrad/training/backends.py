@@ -14,13 +14,23 @@ BACKENDS = {
     "xla": ("glassgrad.backends.xla", "XlaBackend"),
 }
 DEFAULT = "native"
+THREADED = ("native",)
 
 
-def backend(name: str | Backend) -> Backend:
-    """The backend called ``name``; raises InputError for an unknown one, or one whose library is missing."""
+def backend(name: str | Backend, threads: int | None = None) -> Backend:
+    """The backend called ``name``; raises InputError for an unknown one, or one whose library is missing.
+
+    ``threads`` bounds those inside a call, where the backend can be told.
+    """
     if not isinstance(name, str):
         return name
     if name not in BACKENDS:
         raise unknown_name("backend", name, BACKENDS)
     module, cls = BACKENDS[name]
-    return cast(Backend, getattr(import_module(module), cls)())
+    made = getattr(import_module(module), cls)
+    return cast(Backend, made(threads=threads) if threads and name in THREADED else made())
+
+
+def cores() -> int:
+    """GLASSGRAD_THREADS, or the cores that this process may run on."""
+    return cast(int, import_module("glassgrad.backends.native.backend").default_threads())

@@ -74,9 +74,8 @@ class Choice:
             raise InputError(reason + hint)
 
 
-def choose(dataset: Dataset, settings: Settings) -> Choice:
-    """The network and the loss for ``dataset``."""
-    classes = len(np.unique(dataset.targets)) if dataset.classification else None
+def choose(dataset: Dataset, settings: Settings, classes: int | None) -> Choice:
+    """The network and the loss for ``dataset``, which has so many ``classes`` (None: a regression)."""
     if settings.loss != "auto":
         part = loss(settings.loss)
     elif classes is None:

@@ -7,35 +7,34 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Executable, Feed
+from glassgrad.backends.base import Array, Feed
 from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.feed import epoch_order
-from glassgrad.data.schema import Schema
 from glassgrad.data.sources import load_source
-from glassgrad.data.split import split
 from glassgrad.files.run_folder import CONFIG, HISTORY, MODEL, RunFolder, config_json, history_csv
 from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import Network
-from glassgrad.optim.gradients import Seam
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.backends import backend
-from glassgrad.training.choices import Choice, choose, class_weights
+from glassgrad.training.compiled import Compiled, compile_task, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
 from glassgrad.training.model import Model
-from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS, training_program
+from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.start import fit_to_data, initial_statistics, initial_weights, pretrained
+from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
-Part = tuple[Array, Array]
 STEPS_PER_CALL = 400
+SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
 @dataclass(frozen=True)
@@ -83,19 +82,6 @@ class Run:
             folder.commit(self.files())
 
 
-@dataclass
-class _Task:
-    """A data set, cut and prepared."""
-
-    schema: Schema
-    train: Part
-    validation: Part | None
-    test: Part | None
-    weights: Array | None
-    choice: Choice
-    name: str
-
-
 def train(
     data: str | Path | Dataset,
     settings: Settings | None = None,
@@ -125,65 +111,54 @@ def train(
                 f"network is what Sequential() or functional() gives, or a document, not {network!r}"
             )
         settings = replace(settings, network=network)
-    if not isinstance(data, (str, Path, Dataset)):
-        raise InputError(f"data is a source or a Dataset, not {type(data).__name__}; use from_arrays(X, y)")
-    dataset = data if isinstance(data, Dataset) else load_source(data)
-    task = _prepare(dataset, settings, sample_weight, class_weight)
+    task = Preparation(load(data), sample_weight, class_weight).task(settings)
     return _Fit(task, settings, progress).run(start)
 
 
-def _prepare(dataset: Dataset, settings: Settings, sample_weight: Any, class_weight: Any) -> _Task:
-    parts = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-    X, y = dataset.features, dataset.targets
-    choice = choose(dataset, settings)
-    schema = Schema.fit(
-        X[parts.train],
-        y[parts.train],
-        dataset.classification,
-        settings.scaling,
-        standardize_targets=choice.loss.target_kind == "values",
-    )
-    dtype = settings.dtype
-
-    def part(features: Array, targets: Array) -> Part:
-        place = dataset.name
-        return schema.transform_features(features, dtype, place), schema.encode_targets(targets, dtype, place)
-
-    train_part = part(X[parts.train], y[parts.train])
-    validation = part(X[parts.validation], y[parts.validation]) if len(parts.validation) else None
-    test = None
-    if dataset.test_features is not None and dataset.test_targets is not None:
-        test = part(dataset.test_features, dataset.test_targets)
-    elif len(parts.test):
-        test = part(X[parts.test], y[parts.test])
-    weights = class_weights(schema, train_part[1], sample_weight, len(X), parts.train, class_weight, dtype)
-    choice.check(schema, train_part[1], settings)
-    return _Task(schema, train_part, validation, test, weights, choice, dataset.name)
+def load(data: str | Path | Dataset) -> Dataset:
+    """The data set that ``data`` is, or names; raises InputError where it is something else."""
+    if not isinstance(data, (str, Path, Dataset)):
+        raise InputError(f"data is a source or a Dataset, not {type(data).__name__}; use from_arrays(X, y)")
+    return data if isinstance(data, Dataset) else load_source(data)
 
 
 class _Fit:
     """One training run under way."""
 
-    def __init__(self, task: _Task, settings: Settings, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        check: Callable[[], None] | None = None,
+        compiled: Compiled | None = None,
+    ) -> None:
+        """``check`` is called after every call of the compiled step; what it raises, and ``progress``, ends the run.
+
+        ``compiled`` holds the programs, where another run has compiled them.
+        """
         self.task, self.settings = task, settings
-        self.progress = progress or (lambda _: None)
-        self.seam = Seam(settings.clip_norm, settings.clip_value)
+        self.progress, self.check = progress, check
+        self.compiled = compiled
         self.schedule = schedule(settings.schedule)
-        features, targets = task.train
-        self.batch = min(settings.batch_size, len(features))
-        self.steps_per_epoch = -(-len(features) // self.batch)
+        self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        features, targets = task.parts.train
+        self.rows, self.batch = len(features), task.batch
+        self.steps_per_epoch = -(-self.rows // self.batch)
         self.data = {FEATURES: features, TARGETS: targets}
-        if task.weights is not None:
-            self.data[WEIGHTS] = task.weights
+        if task.parts.weights is not None:
+            self.data[WEIGHTS] = task.parts.weights
         self.model = self._model()
         self.slots: dict[str, Array] = {}
         self.last_feed: Feed | None = None
         self.history: list[dict[str, float | int]] = []
         self.validation_losses: list[float] = []
+        self.at_once = 1
 
     def _model(self) -> Model:
-        settings, task = self.settings, self.task
-        shape, network, dtype = task.schema.feature_shape, task.choice.network, settings.dtype
+        settings, task, schema = self.settings, self.task, self.task.parts.schema
+        shape, network, dtype = schema.feature_shape, task.choice.network, settings.dtype
         weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
         statistics = initial_statistics(network, shape, dtype=dtype)
         taken: Collection[str] = ()
@@ -193,23 +168,25 @@ class _Fit:
             )
             every = [step.name for step in network.steps]
             taken = every if settings.init_layers is None else settings.init_layers
-        weights = fit_to_data(network, weights, statistics, task.train[0], taken)
-        return Model(
-            network, task.schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend)
-        )
+        weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
+        return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
 
     def run(self, start: float) -> Run:
         settings, model = self.settings, self.model
-        executable = self._compile()
+        compiled = self.compiled = self.compiled or self._compile()
+        model.share(compiled.evaluation)
+        self.slots = self._empty_slots()
         status: Status = "finished"
         message: str | None = None
         best: tuple[float, int, dict[str, Array], dict[str, Array]] | None = None
         epoch = 0
         clock = time.perf_counter()
-        spent = executable.seconds_compiling
+        spent = compiled.seconds()
         try:
-            for epoch in range(1, settings.epochs + 1):
-                trouble = self._epoch(executable, epoch)
+            while epoch < settings.epochs:
+                count = min(self.at_once, settings.epochs - epoch)
+                epoch += count
+                trouble = self._epochs(epoch - count + 1, count)
                 if trouble is not None:
                     status, message = "diverged", str(trouble)
                     break
@@ -220,99 +197,125 @@ class _Fit:
                 self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
         except KeyboardInterrupt:
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
-        training = time.perf_counter() - clock - (executable.seconds_compiling - spent)
-        training -= model.seconds_compiling()
+        training = max(time.perf_counter() - clock - (compiled.seconds() - spent), 0.0)
         if best is not None:
             model.weights, model.statistics = best[2], best[3]
         best_epoch = best[1] if best else None
         try:
-            return self._finish(start, status, message, best_epoch, executable, max(training, 0.0))
+            return self._finish(start, status, message, best_epoch, training)
         except KeyboardInterrupt:  # while measuring: what is trained is kept all the same
             if status == "finished":
                 status, message = (
                     "interrupted",
                     f"stopped after epoch {epoch}; the last good weights are kept",
                 )
-            return self._finish(start, status, message, best_epoch, executable, max(training, 0.0))
+            return self._finish(start, status, message, best_epoch, training)
 
-    def _compile(self) -> Executable:
-        task, settings = self.task, self.settings
-        program = training_program(
-            task.choice.network,
-            task.schema.feature_shape,
-            task.choice.loss,
-            settings.made,
-            batch=self.batch,
-            targets=None if task.schema.classes is not None else task.schema.outputs,
-            seam=self.seam,
-            weighted=task.weights is not None,
-            frozen=settings.freeze,
-            dtype=settings.dtype,
-        )
-        fills = settings.made.slots()
-        self.slots = {
+    def _compile(self) -> Compiled:
+        return compile_task(self.task, self.settings, backend(self.settings.backend))
+
+    def _empty_slots(self) -> dict[str, Array]:
+        assert self.compiled is not None
+        fills = self.settings.made.slots()
+        return {
             item.name: np.full(item.type.shape, fills[item.name.split("/")[0]], item.type.dtype)
-            for item in program.state
+            for item in self.compiled.training.program.state
             if "/" in item.name
         }
-        return backend(settings.backend).compile(program)
 
-    def _epoch(self, executable: Executable, epoch: int) -> Divergence | None:
-        """One epoch, in calls of equal length; on NaN or Inf the model keeps its last good weights."""
-        settings, steps = self.settings, self.steps_per_epoch
-        order = epoch_order(len(self.task.train[0]), seed=settings.seed, epoch=epoch)
-        calls = -(-steps // STEPS_PER_CALL)
-        length = -(-steps // calls)
-        first = (epoch - 1) * steps
-        rates = settings.made.hyperparameters()["learning_rate"] * self.schedule.factors(
-            np.arange(first, first + steps, dtype=np.int64),
+    def _epochs(self, first: int, count: int) -> Divergence | None:
+        """``count`` epochs in one call, or one epoch in calls of equal length.
+
+        On NaN or Inf the model keeps its last good weights.
+        """
+        assert self.compiled is not None
+        executable, settings, steps, batch = (
+            self.compiled.training,
+            self.settings,
+            self.steps_per_epoch,
+            self.batch,
+        )
+        orders = np.full((count, steps * batch), -1, np.int32)
+        for i in range(count):
+            orders[i, : self.rows] = epoch_order(self.rows, seed=settings.seed, epoch=first + i)
+        order = orders.reshape(-1)
+        done, total_steps = (first - 1) * steps, count * steps
+        rates = self.hyper["learning_rate"] * self.schedule.factors(
+            np.arange(done, done + total_steps, dtype=np.int64),
             total_steps=settings.epochs * steps,
             steps_per_epoch=steps,
             validation_losses=self.validation_losses,
         )
+        length = total_steps if count > 1 else -(-steps // -(-steps // STEPS_PER_CALL))
         model = self.model
         weights, statistics, slots = model.weights, model.statistics, self.slots
-        total, rows = 0.0, 0.0
-        for begin in range(0, steps, length):
-            end = min(begin + length, steps)
-            part = order[begin * self.batch : end * self.batch]
-            hyper: dict[str, float | Array] = {
-                **settings.made.hyperparameters(),
-                **self.seam.hyperparameters(),
-            }
-            hyper["learning_rate"] = rates[begin:end]
-            feed = Feed(self.data, part, weights, statistics | slots, hyper, settings.seed, first + begin)
+        losses = np.empty(total_steps, settings.dtype)
+        start = time.perf_counter()
+        for begin in range(0, total_steps, length):
+            end = min(begin + length, total_steps)
+            feed = Feed(
+                self.data,
+                order[begin * batch : end * batch],
+                weights,
+                statistics | slots,
+                self.hyper | {"learning_rate": rates[begin:end]},
+                settings.seed,
+                done + begin,
+            )
             result = executable.run(feed)
-            losses = result.outputs["loss"]
-            if not (np.isfinite(losses).all() and is_finite(result.params) and is_finite(result.state)):
+            losses[begin:end] = result.outputs["loss"]
+            if not (
+                np.isfinite(losses[begin:end]).all() and is_finite(result.params) and is_finite(result.state)
+            ):
                 trouble = locate(executable, feed, self.last_feed)
                 model.weights = trouble.params
                 model.statistics = {key: trouble.state[key] for key in statistics}
+                self._record(first, (trouble.step - done) // steps, order, losses, rates)
                 return trouble
             self.last_feed = feed
             weights = result.params
             statistics = {key: result.state[key] for key in statistics}
             slots = {key: result.state[key] for key in slots}
-            counts = self._counts(part)
-            total += float(losses.astype(np.float64) @ counts)
-            rows += float(counts.sum())
-            self._tell(epoch, first + end, total / max(rows, 1e-300))
+            if self.progress is not None or self.check is not None:
+                self._tell(first, done + end, self._mean_loss(order[: end * batch], losses[:end]))
         model.weights, model.statistics, self.slots = weights, statistics, slots
-        self.history.append(
-            {"epoch": epoch, "learning_rate": float(rates[-1]), "train_loss": total / max(rows, 1e-300)}
-        )
+        self._record(first, count, order, losses, rates)
+        self._plan(count, time.perf_counter() - start)
         return None
 
-    def _counts(self, part: Array) -> Array:
+    def _plan(self, count: int, seconds: float) -> None:
+        """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
+        nobody_looks = self.task.parts.validation is None and self.progress is None
+        if nobody_looks and seconds < SECONDS_PER_CALL / 2:
+            self.at_once = max(1, min(2 * count, STEPS_PER_CALL // self.steps_per_epoch))
+
+    def _record(self, first: int, count: int, order: Array, losses: Array, rates: Array) -> None:
+        """Write ``count`` epochs, from the epoch ``first`` on, into the history."""
+        steps = self.steps_per_epoch
+        for i in range(count):
+            part = slice(i * steps, (i + 1) * steps)
+            rows = order[i * steps * self.batch : (i + 1) * steps * self.batch]
+            record = {"epoch": first + i, "learning_rate": float(rates[part][-1])}
+            self.history.append(record | {"train_loss": self._mean_loss(rows, losses[part])})
+
+    def _mean_loss(self, order: Array, losses: Array) -> float:
+        """The mean over the rows of (part of) an epoch, from the losses of its steps."""
+        counts = self._counts(order)
+        return float(losses.astype(np.float64) @ counts) / max(float(counts.sum()), 1e-300)
+
+    def _counts(self, order: Array) -> Array:
         """The total weight of every batch."""
-        weights = np.ones(len(part)) if self.task.weights is None else self.task.weights[part]
-        return np.add.reduceat(weights.astype(np.float64), np.arange(0, len(part), self.batch))
+        order = order[order >= 0]
+        starts = np.arange(0, len(order), self.batch)
+        if self.task.parts.weights is None:
+            return np.minimum(len(order) - starts, self.batch).astype(np.float64)
+        return np.add.reduceat(self.task.parts.weights[order].astype(np.float64), starts)
 
     def _validate(self) -> float:
         """The validation loss, written into the history with the other metrics; NaN where there is none."""
-        if self.task.validation is None:
+        if self.task.parts.validation is None:
             return math.nan
-        found = self.model.evaluate_prepared(*self.task.validation)
+        found = self.model.evaluate_prepared(*self.task.parts.validation)
         self.history[-1].update({f"validation_{key}": value for key, value in found.items()})
         self.validation_losses.append(found["loss"])
         return found["loss"]
@@ -320,8 +323,11 @@ class _Fit:
     def _tell(
         self, epoch: int, steps: int, loss: float, record: Mapping[str, float | int] | None = None
     ) -> None:
-        epochs = self.settings.epochs
-        self.progress(Progress(epoch, epochs, steps, epochs * self.steps_per_epoch, loss, record))
+        if self.check is not None:
+            self.check()
+        if self.progress is not None:
+            epochs = self.settings.epochs
+            self.progress(Progress(epoch, epochs, steps, epochs * self.steps_per_epoch, loss, record))
 
     def _finish(
         self,
@@ -329,26 +335,19 @@ class _Fit:
         status: Status,
         message: str | None,
         best_epoch: int | None,
-        executable: Executable,
         seconds_training: float,
     ) -> Run:
-        model, task, settings = self.model, self.task, self.settings
-        metrics = {"train": model.evaluate_prepared(*task.train)}
-        if task.validation is not None:
-            metrics["validation"] = model.evaluate_prepared(*task.validation)
-        if task.test is not None:
-            metrics["test"] = model.evaluate_prepared(*task.test)
-        rows = {"train": len(task.train[0]), "validation": 0, "test": 0}
-        rows["validation"] = len(task.validation[0]) if task.validation else 0
-        rows["test"] = len(task.test[0]) if task.test else 0
-        name = backend(settings.backend).name
+        model, settings, parts = self.model, self.settings, self.task.parts.named()
+        metrics = {name: model.evaluate_prepared(*part) for name, part in parts.items()}
+        rows = {name: len(parts[name][0]) if name in parts else 0 for name in ("train", "validation", "test")}
+        name = backend(model.backend).name
         model.metrics = {part: _finite_only(found) for part, found in metrics.items()}
         model.training = {"settings": _saved(settings), "epochs": len(self.history), "status": status}
         model.provenance = {
-            "program": f"glassgrad {version('glassgrad')}",
+            "program": f"glassgrad {_version()}",
             "numpy": np.__version__,
             "backend": name,
-            "source": task.name,
+            "source": self.task.name,
             "rows": rows,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -363,11 +362,16 @@ class _Fit:
             best_epoch=best_epoch,
             steps=len(self.history) * self.steps_per_epoch,
             seconds_training=seconds_training,
-            seconds_compiling=executable.seconds_compiling + model.seconds_compiling(),
+            seconds_compiling=self.compiled.seconds() if self.compiled is not None else 0.0,
             seconds_total=time.perf_counter() - start,
             backend=name,
             rows=rows,
         )
+
+
+@cache
+def _version() -> str:
+    return version("glassgrad")
 
 
 def _saved(settings: Settings) -> dict[str, Any] | None:

@@ -40,6 +40,8 @@ def metrics_of(
 
 def finished(loss: Loss, mean: float) -> float:
     """The loss from the mean of the rows' losses."""
+    if type(loss).finish is Loss.finish:
+        return mean
     (found,) = evaluate(Graph((), (loss.finish(constant(mean, "float64")),)), [])
     return float(found)
 

@@ -27,6 +27,11 @@ from glassgrad.training.programs import FEATURES, INSIDE, TARGETS, evaluation_pr
 EVALUATION_BATCH = 256
 
 
+def evaluation_batch(rows: int) -> int:
+    """How many rows at a time a model is used on ``rows`` rows."""
+    return min(EVALUATION_BATCH, 1 << (rows - 1).bit_length())
+
+
 @dataclass(eq=False)
 class Model:
     """A network with its weights and its preprocessing. Features and targets are given as in the source."""
@@ -121,7 +126,7 @@ class Model:
     ) -> dict[str, Array]:
         if len(features) == 0:
             raise InputError("there are no rows to predict")
-        batch = min(EVALUATION_BATCH, 1 << (len(features) - 1).bit_length())
+        batch = evaluation_batch(len(features))
         key = (batch, targets is not None, tuple(inside))
         if key not in self._compiled:
             self._compiled[key] = backend(self.backend).compile(
@@ -144,9 +149,9 @@ class Model:
             dtype=self.dtype,
         )
 
-    def seconds_compiling(self) -> float:
-        """What compiling for prediction and evaluation took so far."""
-        return sum(executable.seconds_compiling for executable in self._compiled.values())
+    def share(self, compiled: dict[Any, Executable]) -> None:
+        """Take programs from ``compiled``, which models of one form share, and put new ones there."""
+        self._compiled = compiled
 
     def summary(self) -> list[dict[str, Any]]:
         """One entry per layer: name, type, inputs, output shape, number of parameters."""

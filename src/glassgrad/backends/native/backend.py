@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -16,11 +17,11 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
 from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS
+from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, TICKETS_PER_KERNEL
 from glassgrad.backends.native.machine import Library, Machine, host
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Type
-from glassgrad.program import Input, Output, Program
+from glassgrad.program import Input, Output, Program, Role
 
 
 def generate(program: Program, target: Machine) -> Code:
@@ -35,47 +36,32 @@ class NativeExecutable:
     def __init__(self, program: Program, code: Code, threads: int) -> None:
         self.program, self.code, self.threads = program, code, threads
         self.seconds_compiling = 0.0
-        self._arenas: list[Array] = []
+        self._arenas: list[_Arena] = []
         self._library = Library(*code.objects)
         self._run = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
-        self._places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
-        program, code, chunk = self.program, self.code, lay_out(self.program, feed)
+        program, chunk = self.program, lay_out(self.program, feed)
         # Fresh memory costs more than many a step: arenas are kept, one for each call that ever ran at once.
         try:
             arena = self._arenas.pop()
         except IndexError:
-            arena = _new_arena(code.arena)
-        for offset, content in code.constants:
-            view(arena, offset, Type(content.shape, cast(DType, content.dtype.name)))[...] = content
-        for items, arrays in ((program.params, feed.params), (program.state, feed.state)):
-            for item in items:
-                self._view(arena, item)[...] = arrays[item.name]
-        for item in program.of_role("seed"):
-            self._view(arena, item)[...] = chunk.seed
+            arena = _Arena(program, self.code)
+        arena.fill(feed.params, feed.state)
+        if arena.seed is not None:
+            arena.seed[...] = chunk.seed
         data = [np.ascontiguousarray(feed.data[item.name]) for item in program.data]
         stacked = {
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        words = [
-            chunk.steps,
-            chunk.rows.ctypes.data,
-            chunk.valid.ctypes.data,
-            feed.first_step,
-            _yield_address(),
-        ]
-        words += [0] * (ARRAYS - len(words))
-        words += [array.ctypes.data for array in data]
-        words += [chunk.hyper[item.name].ctypes.data for item in program.hyper]
-        words += [array.ctypes.data for array in stacked.values()]
-        args = np.array(words, dtype=np.uint64)
-        self._enter(arena.ctypes.data, args.ctypes.data)
-        params = {item.name: self._view(arena, item).copy() for item in program.params}
-        state = {item.name: self._view(arena, item).copy() for item in program.state}
+        arrays = [*data, *(chunk.hyper[item.name] for item in program.hyper), *stacked.values()]
+        args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
+        self._enter(arena.address, args.ctypes.data)
+        params = {name: array.copy() for name, array in arena.params.items()}
+        state = {name: array.copy() for name, array in arena.state.items()}
         self._arenas.append(arena)
         return Result(params, state, collect(program, feed.order.size, stacked))
 
@@ -87,15 +73,49 @@ class NativeExecutable:
         """Call the code, on as many threads as it can use."""
         others = []
         if self.code.parallel:
-            others = [Thread(target=self._help, args=(arena, args)) for _ in range(self.threads - 1)]
+            helpers = min(self.threads, TICKETS_PER_KERNEL) - 1
+            others = [Thread(target=self._help, args=(arena, args)) for _ in range(helpers)]
         for thread in others:
             thread.start()
         self._run(arena, args)
         for thread in others:
             thread.join()
 
-    def _view(self, arena: Array, item: Input) -> Array:
-        return view(arena, self._places[item.name], item.type)
+
+class _Arena:
+    """The memory that one call works in, with its constants, and views of what goes in and out."""
+
+    def __init__(self, program: Program, code: Code) -> None:
+        room = np.empty(code.arena + ALIGNMENT, np.uint8)
+        start = -room.ctypes.data % ALIGNMENT
+        self._memory = room[start : start + code.arena]
+        self.address = self._memory.ctypes.data
+        for offset, content in code.constants:
+            kind = Type(content.shape, cast(DType, content.dtype.name))
+            view(self._memory, offset, kind)[...] = content
+        places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}
+
+        def views(role: Role) -> dict[str, Array]:
+            items = program.of_role(role)
+            return {item.name: view(self._memory, places[item.name], item.type) for item in items}
+
+        self.params, self.state = views("param"), views("state")
+        self.seed = next(iter(views("seed").values()), None)
+
+    def fill(self, params: Arrays, state: Arrays) -> None:
+        """Copy weights and state in."""
+        for name, array in self.params.items():
+            array[...] = params[name]
+        for name, array in self.state.items():
+            array[...] = state[name]
+
+
+def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
+    """The arguments of ``run``: see ``layout``."""
+    words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _yield_address()]
+    words += [0] * (ARRAYS - len(words))
+    words += [array.ctypes.data for array in arrays]
+    return np.array(words, dtype=np.uint64)
 
 
 class _Handle:
@@ -105,20 +125,13 @@ class _Handle:
         program, code = executable.program, executable.code
         (self._input,) = (np.zeros(item.type.shape, item.type.dtype) for item in program.data)
         (self._output,) = (np.zeros(item.value.shape, item.value.dtype) for item in program.outputs)
-        arena, constants = _new_arena(code.arena), code.constants
-        for offset, content in constants:
-            view(arena, offset, Type(content.shape, cast(DType, content.dtype.name)))[...] = content
-        for items, arrays in ((program.params, params), (program.state, state)):
-            for item in items:
-                executable._view(arena, item)[...] = arrays[item.name]
+        arena = _Arena(program, code)
+        arena.fill(params, state)
         rows, valid = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
-        words = [1, rows.ctypes.data, valid.ctypes.data, 0, _yield_address()]
-        words += [0] * (ARRAYS - len(words))
-        words += [self._input.ctypes.data, self._output.ctypes.data]
-        args = np.array(words, dtype=np.uint64)
+        args = _words(1, rows, valid, 0, [self._input, self._output])
         self._kept = (executable, arena, rows, valid, args)
         self._call = partial(
-            executable._run, ctypes.c_void_p(arena.ctypes.data), ctypes.c_void_p(args.ctypes.data)
+            executable._run, ctypes.c_void_p(arena.address), ctypes.c_void_p(args.ctypes.data)
         )
 
     def __call__(self, batch: Array) -> Array:
@@ -126,13 +139,6 @@ class _Handle:
         self._input[...] = batch
         self._call()
         return self._output.copy()
-
-
-def _new_arena(size: int) -> Array:
-    """``size`` bytes that begin at a cache line."""
-    room = np.empty(size + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    return room[start : start + size]
 
 
 def view(arena: Array, offset: int, kind: Type) -> Array:
@@ -185,7 +191,7 @@ def default_threads() -> int:
     """GLASSGRAD_THREADS, or the cores that this process may run on; raises InputError for anything else."""
     asked = os.environ.get("GLASSGRAD_THREADS", "")
     if asked:
-        if not asked.isdigit() or int(asked) < 1:
+        if not re.fullmatch("0*[1-9][0-9]{0,5}", asked):
             raise InputError(f"GLASSGRAD_THREADS must be a whole number of at least 1, not {asked!r}")
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

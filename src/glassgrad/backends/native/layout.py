@@ -13,3 +13,4 @@ STEPS, ROWS, VALID, FIRST_STEP, YIELD, KERNEL, UNITS, TICKETS = range(8)
 WORD, PLACES, DONE, ARRAYS = 8, 9, 16, 24
 
 ALIGNMENT = 64  # bytes: the arena, and every buffer in it, begins at a cache line
+TICKETS_PER_KERNEL = 16  # a shared kernel is cut into at most as many: more threads would find nothing to do

@@ -26,6 +26,7 @@ from glassgrad.backends.native.layout import (
     ROWS,
     STEPS,
     TICKETS,
+    TICKETS_PER_KERNEL,
     UNITS,
     VALID,
     WORD,
@@ -42,7 +43,6 @@ ARGS = Reg("%args", "ptr")
 # A kernel is shared out from this much work on: a few microseconds, many times what sharing costs.
 PRODUCT_WORK = 1 << 18  # multiplications
 ROWS_WORK = 1 << 15  # elements
-TICKETS_PER_KERNEL = 16
 SPINS = 10_000  # turns before a waiting thread gives its core away
 
 

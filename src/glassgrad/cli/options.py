@@ -1,0 +1,86 @@
+"""The options that commands share: how each is written, and what is made of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from glassgrad.common.errors import InputError
+
+DESCRIBED_BY_FILE = ("layers", "activation", "init", "output_activation")
+
+Source = Annotated[
+    str,
+    Argument(
+        metavar="SOURCE",
+        help="digits, an .npz file with arrays X and y, or a folder of MNIST-style idx files.",
+    ),
+]
+Layers = Annotated[str, Option(help="Units of the hidden layers; none for no hidden layer.")]
+Activation = Annotated[str, Option(help="Activation of the hidden layers.")]
+OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
+Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
+Momentum = Annotated[float, Option(help="From 0 up to but not including 1.")]
+WeightDecay = Annotated[float, Option(help="How strongly weights are pulled to 0.")]
+ClipNorm = Annotated[float | None, Option(help="Bound on the norm of all gradients together.")]
+ClipValue = Annotated[float | None, Option(help="Bound on each element of the gradients.")]
+Schedule = Annotated[str, Option(help="How the learning rate changes.")]
+Scaling = Annotated[str, Option(help="Of the features: standard or none.")]
+NetworkFile = Annotated[Path | None, Option(metavar="FILE", help="A .toml or .json file with all layers.")]
+InitFrom = Annotated[str | None, Option(metavar="MODEL", help="A run or model file to take weights from.")]
+InitLayers = Annotated[
+    str | None, Option(metavar="LAYERS", help="The layers to take from it (default: all).")
+]
+Freeze = Annotated[
+    str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
+]
+Force = Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")]
+Epochs = Annotated[int, Option(help="How often all rows are seen.")]
+Keep = Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")]
+Validation = Annotated[float, Option(help="Share of the rows, after the test part is taken.")]
+Test = Annotated[float, Option(help="Share of the rows, unless the source brings a test part.")]
+BackendName = Annotated[str | None, Option(help="What runs it (default: the fastest there is).")]
+DTypeName = Annotated[str, Option(help="float32 or float64.")]
+Json = Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")]
+
+
+def settings_of(context: typer.Context, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The options of ``Settings`` from the parameters of a command, without those in ``but``."""
+    own = ("source", "out", "as_json")
+    given = {key: value for key, value in context.params.items() if key not in (*own, *but)}
+    if given["network"] is not None:
+        for key in DESCRIBED_BY_FILE:
+            if is_given(context, key):
+                option = key.replace("_", "-")
+                raise InputError(f"--network gives all layers, so --{option} changes nothing; leave one out")
+    given["layers"] = _units(given["layers"])
+    given["freeze"] = _names(given["freeze"])
+    if given["init_layers"] is not None:
+        given["init_layers"] = _names(given["init_layers"])
+    if given["backend"] is None:
+        del given["backend"]
+    return given
+
+
+def is_given(context: typer.Context, key: str) -> bool:
+    """Whether the option stands on the command line."""
+    source = context.get_parameter_source(key)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _units(text: str) -> tuple[int, ...]:
+    if text.strip() in ("", "none"):
+        return ()
+    try:
+        return tuple(int(item) for item in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--layers takes whole numbers such as 64,32 (or none for no hidden layer), not {text!r}"
+        ) from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name for item in text.split(",") if (name := item.strip()))

@@ -1,0 +1,220 @@
+"""``glassgrad sweep``."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Option
+
+from glassgrad.cli import interrupts, options, output, ranges
+from glassgrad.cli.train import DIVERGED, STOPPED
+from glassgrad.common.errors import InputError
+
+if TYPE_CHECKING:
+    from glassgrad.training.fit import Run
+    from glassgrad.training.sweep import Point
+
+AXES = ("optimizer", "batch_size", "init", "learning_rate")
+SHOWN = 20
+PICTURE = "sweep.svg"
+
+
+def command(
+    context: typer.Context,
+    source: options.Source,
+    layers: options.Layers = "64,32",
+    activation: options.Activation = "relu",
+    init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = "he_normal",
+    output_activation: options.OutputActivation = "auto",
+    loss: options.Loss = "auto",
+    optimizer: Annotated[str, Option(help="How gradients become steps: one, or several.")] = "adam",
+    learning_rate: Annotated[
+        str, Option(help="The sizes of a step: a,b, or from:to:count for a range in equal ratios.")
+    ] = "1e-4:1:9",
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    clip_norm: options.ClipNorm = None,
+    clip_value: options.ClipValue = None,
+    schedule: options.Schedule = "constant",
+    scaling: options.Scaling = "standard",
+    network: options.NetworkFile = None,
+    init_from: options.InitFrom = None,
+    init_layers: options.InitLayers = None,
+    freeze: options.Freeze = "",
+    force: options.Force = False,
+    batch_size: Annotated[str, Option(help="Rows per step: one number, or several.")] = "32",
+    epochs: options.Epochs = 30,
+    keep: options.Keep = "best",
+    validation: options.Validation = 0.1,
+    test: options.Test = 0.2,
+    seed: Annotated[int, Option(help="The first seed.")] = 0,
+    seeds: Annotated[int, Option(help="How many seeds each combination is trained with.")] = 3,
+    backend: options.BackendName = None,
+    dtype: options.DTypeName = "float32",
+    out: Annotated[
+        Path | None, Option(metavar="FOLDER", help="Where it goes (default: runs/<name>-sweep-<time>).")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a network on SOURCE once for every combination of options and seed, and tell which does best.
+
+    Combinations that differ in learning rate, init or seed share one compilation. The folder gets a table of
+    all runs, a picture, and the best run as a model.
+    """
+    from glassgrad.cli.networks import read_network
+    from glassgrad.cli.progress import runs_watcher
+    from glassgrad.data.sources import load_source
+    from glassgrad.files.run_folder import RunFolder
+    from glassgrad.training.many import train_many
+    from glassgrad.training.settings import make_settings
+    from glassgrad.training.sweep import grid, points
+
+    common = options.settings_of(context, but=(*AXES, "seed", "seeds"))
+    axes = _axes(context.params, has_network=network is not None)
+    count = math.prod(map(len, axes.values()))
+    if count > ranges.LIMIT:
+        raise InputError(f"{count:,} runs are too many; ask for at most {ranges.LIMIT:,}")
+    variants = grid(axes)
+    if network is not None:
+        common["network"] = read_network(network).to_document()
+    for variant in variants:  # whatever is wrong is said before anything is done
+        make_settings({**common, **variant})
+    if common["validation"] == 0:
+        raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
+    dataset = load_source(source)
+    with RunFolder.create(out, f"{dataset.name}-sweep") as folder:
+        start = time.perf_counter()
+        with runs_watcher(count) as watch:
+            runs = train_many(dataset, variants, progress=watch, **common)
+        compiling = sum(run.seconds_compiling for run in runs)
+        seconds = {
+            "seconds_training": max(time.perf_counter() - start - compiling, 0.0),
+            "seconds_compiling": compiling,
+        }
+        with interrupts.uninterrupted():
+            names = tuple(name for name in AXES if name in axes)
+            ranked = points(runs, names)
+            document = _document(dataset.name, runs, ranked, names) | seconds
+            files, trouble = _files(dataset.name, document, ranked)
+            folder.commit(files)
+    document["run"] = str(folder.path)
+    document["picture"] = None if trouble is not None else str(folder.path / PICTURE)
+    _tell(document, ranked, count, trouble, context.obj, as_json)
+
+
+def _axes(params: dict[str, Any], has_network: bool) -> dict[str, Sequence[Any]]:
+    seed, seeds = params["seed"], params["seeds"]
+    if seeds < 1:
+        raise InputError(f"--seeds must be a whole number of at least 1, not {seeds}")
+    axes: dict[str, Sequence[Any]] = {
+        "optimizer": ranges.names("optimizer", params["optimizer"]),
+        "batch_size": ranges.wholes("batch-size", params["batch_size"]),
+        "init": ranges.names("init", params["init"]),
+        "learning_rate": ranges.rates("learning-rate", params["learning_rate"]),
+        "seed": range(seed, seed + seeds),
+    }
+    if has_network:  # the file says how each layer starts
+        del axes["init"]
+    return axes
+
+
+def _document(
+    name: str, runs: Sequence[Run], ranked: Sequence[Point], names: Sequence[str]
+) -> dict[str, Any]:
+    """What ``--json``, and sweep.json, say of a sweep."""
+    from glassgrad.training.sweep import best, run_document
+
+    winner = best(ranked)
+    return {
+        "source": name,
+        "task": runs[0].model.schema.task,
+        "backend": runs[0].backend,
+        "parameters": runs[0].model.parameters,
+        "epochs": runs[0].settings.epochs,
+        "best": None if winner is None else winner.document(),
+        "points": [point.document() for point in ranked],
+        "runs": [run_document(run, names) for run in runs],
+        "diverged": sum(run.status == "diverged" for run in runs),
+    }
+
+
+def _files(
+    name: str, document: dict[str, Any], ranked: Sequence[Point]
+) -> tuple[dict[str, bytes], str | None]:
+    """The files of the folder, and why there is no picture among them, if so."""
+    from glassgrad.report.sweep import draw_sweep, pictures
+    from glassgrad.training.sweep import best, best_run, table_csv
+
+    winner = best(ranked)
+    files = {} if winner is None else best_run(winner).files()
+    files["sweep.csv"] = table_csv(document["runs"])
+    files["sweep.json"] = (json.dumps(output.plain(document), indent=2, allow_nan=False) + "\n").encode()
+    runs, seeds = len(document["runs"]), max(len(point.runs) for point in ranked)
+    title = f"{name}: {runs} runs of {document['epochs']} epochs"
+    title += f"; mean and range of {seeds} seeds" if seeds > 1 else ""
+    try:
+        return files | pictures(draw_sweep(ranked, title), "sweep"), None
+    except InputError as error:
+        return files, str(error)
+
+
+def _tell(
+    document: dict[str, Any],
+    ranked: Sequence[Point],
+    asked: int,
+    no_picture: str | None,
+    start: float,
+    as_json: bool,
+) -> None:
+    """Say what came out; leave with an exit code if it was stopped, or if nothing came to its end."""
+    place, runs = document["run"], document["runs"]
+    ended = sum(run["status"] != "interrupted" for run in runs)
+    code, trouble = 0, None
+    if ended < asked:
+        code, trouble = STOPPED, output.complain(f"{place}: stopped after {ended} of {asked} runs")
+    elif document["best"] is None:
+        said = (
+            f"{place}: all {asked} runs met NaN or Inf; try lower learning rates, clipping, or another init"
+        )
+        code, trouble = DIVERGED, output.complain(f"error: {said}")
+    document["seconds_total"] = time.perf_counter() - start
+    if as_json:
+        if no_picture is not None:
+            output.complain(no_picture)
+        output.print_json(document if trouble is None else document | {"error": trouble, "exit_code": code})
+    else:
+        print(_table(ranked))
+        if len(ranked) > SHOWN:
+            print(f"... and {len(ranked) - SHOWN} more in sweep.csv")
+        each = f"{document['seconds_training'] / len(runs) * 1000:.3g} ms each"
+        compiled = f"{document['seconds_compiling']:.2g} s to compile"
+        print(f"{len(runs)} runs in {document['seconds_training']:.3g} s ({each}), {compiled}: {place}")
+        if no_picture is not None:
+            print(no_picture)
+    if code:
+        raise typer.Exit(code)
+
+
+def _table(ranked: Sequence[Point]) -> str:
+    """The points, best first, without the options that are the same in all."""
+    told = [
+        name
+        for name in ranked[0].options
+        if name in ("init", "learning_rate") or len({repr(point.options[name]) for point in ranked}) > 1
+    ]
+    measure = ranked[0].measure
+    measured = ["loss", *([measure] if measure else [])]
+    header = [name.replace("_", " ") for name in told]
+    header += [item for name in measured for item in (f"validation {name}", "+-")] + ["diverged"]
+    rows = []
+    for point in ranked[:SHOWN]:
+        found = [item for name in measured for item in (point.mean(name), point.deviation(name))]
+        diverged = f"{point.diverged} of {len(point.runs)}" if point.diverged else "-"
+        rows.append([*(point.options[name] for name in told), *found, diverged])
+    return output.table(header, rows)

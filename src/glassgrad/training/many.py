@@ -1,0 +1,152 @@
+"""Many networks at once: each distinct program is compiled once, and the runs are spread over the cores."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glassgrad.common.errors import InputError
+from glassgrad.data.dataset import Dataset
+from glassgrad.training.backends import backend, cores
+from glassgrad.training.compiled import Compiled, compile_task, structure
+from glassgrad.training.fit import Run, _Fit, load
+from glassgrad.training.settings import Settings, make_settings
+from glassgrad.training.task import Preparation, Task
+
+LOOK_AGAIN = 0.1  # seconds: a thread that waits without an end cannot be interrupted on every system
+
+
+def train_many(
+    data: str | Path | Dataset,
+    variants: Sequence[Mapping[str, Any]],
+    *,
+    threads: int | None = None,
+    sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
+    progress: Callable[[int, Run], None] | None = None,
+    **common: Any,
+) -> list[Run]:
+    """Train one network per entry of ``variants`` on ``data``, each to the same bits as ``train`` alone.
+
+    A variant holds options of ``Settings``; ``common`` are those of all variants, which a variant may replace.
+    Variants that differ only in what a compiled program takes when it runs (learning rate, schedule, seed,
+    initialization, any hyperparameter) share one compilation; the first of them bears its time. Up to
+    ``threads`` runs go on at once (default: GLASSGRAD_THREADS, or the cores that this process may use).
+    ``progress`` is called in the thread of the caller after each run, with its number in ``variants`` and the run.
+
+    The runs come in the order of ``variants``. One that diverges ends as such, and the others go on. Ctrl-C ends
+    all: those under way end with their last good weights, and those without one whole epoch are left out (if
+    that leaves none, KeyboardInterrupt is raised). Raises InputError as ``train`` does, before any run begins,
+    and names the variant.
+    """
+    if isinstance(variants, Mapping) or not all(isinstance(item, Mapping) for item in variants):
+        raise InputError("variants is a list of tables of options, such as [{'learning_rate': 0.1}]")
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
+        raise InputError(f"threads must be a whole number of at least 1, not {threads!r}")
+    jobs = [_Job(number, settings) for number, settings in enumerate(_settings(variants, common))]
+    if not jobs:
+        return []
+    available = threads or cores()
+    workers = min(available, len(jobs))
+    preparation = Preparation(load(data), sample_weight, class_weight)
+    known: list[tuple[Any, Compiled]] = []
+    for job in jobs:
+        with _Named(job.number, len(jobs)):
+            job.take(preparation, known, available // workers)
+    return _run(jobs, workers, progress)
+
+
+@dataclass(eq=False)
+class _Job:
+    """One variant: what it trains on, its programs, and whether it is the first to use them."""
+
+    number: int
+    settings: Settings
+    task: Task | None = None
+    compiled: Compiled | None = None
+    is_first: bool = False
+
+    def take(self, preparation: Preparation, known: list[tuple[Any, Compiled]], threads: int) -> None:
+        """Prepare the data and the programs, unless they are known from another variant."""
+        self.task = preparation.task(self.settings)
+        form = structure(self.task, self.settings)
+        self.compiled = next((compiled for other, compiled in known if other == form), None)
+        self.is_first = self.compiled is None
+        if self.compiled is None:
+            self.compiled = compile_task(
+                self.task, self.settings, backend(self.settings.backend, threads=threads)
+            )
+            known.append((form, self.compiled))
+
+    def run(self, check: Callable[[], None]) -> Run | None:
+        """Train; None where nothing was reached before ``check`` stopped it."""
+        assert self.task is not None
+        start = time.perf_counter()
+        try:
+            check()
+            run = _Fit(self.task, self.settings, check=check, compiled=self.compiled).run(start)
+        except KeyboardInterrupt:
+            return None
+        if not self.is_first:
+            run.seconds_compiling = 0.0
+        return None if run.status == "interrupted" and run.epochs == 0 else run
+
+
+def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[int, Run], None] | None) -> list[Run]:
+    stop = threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+
+    done: dict[int, Run | None] = {}
+    with ThreadPoolExecutor(workers, "glassgrad") as pool:
+        numbers = {pool.submit(job.run, check): job.number for job in jobs}
+        try:
+            for future in _as_they_end(numbers):
+                run = done[numbers[future]] = future.result()
+                if progress is not None and run is not None:
+                    progress(numbers[future], run)
+        except KeyboardInterrupt:
+            stop.set()
+            # What has not begun ends at once, what is under way after its call of the compiled step.
+            done |= {number: future.result() for future, number in numbers.items()}
+        except BaseException:
+            stop.set()
+            raise
+    found = [run for _, run in sorted(done.items()) if run is not None]
+    if not found:
+        raise KeyboardInterrupt
+    return found
+
+
+def _as_they_end(futures: Mapping[Future[Run | None], int]) -> Iterator[Future[Run | None]]:
+    waiting = set(futures)
+    while waiting:
+        ended, waiting = wait(waiting, LOOK_AGAIN, FIRST_COMPLETED)
+        yield from sorted(ended, key=futures.__getitem__)
+
+
+def _settings(variants: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> Iterator[Settings]:
+    for number, variant in enumerate(variants):
+        with _Named(number, len(variants)):
+            yield make_settings({**common, **variant})
+
+
+class _Named:
+    """Errors inside the block say which variant they are about."""
+
+    def __init__(self, number: int, count: int) -> None:
+        self.number, self.count = number, count
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, InputError):
+            raise InputError(f"variant {self.number + 1} of {self.count}: {error}") from None

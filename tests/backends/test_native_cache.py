@@ -1,0 +1,313 @@
+"""Compiled code on disk: found again, rebuilt where it is damaged, and never a reason to fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backends.programs import feed, regression
+from backends.rounding import same_bits
+from glassgrad.backends.base import Result
+from glassgrad.backends.native import backend as native
+from glassgrad.backends.native import cache
+from glassgrad.backends.native.machine import host, machine
+from glassgrad.graph.node import DType
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import constant, make_input
+from glassgrad.program import Input, Output, Program
+
+Place = Callable[[], list[Path]]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of our own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("GLASSGRAD_CACHE", str(folder))
+    return folder
+
+
+def entries(home: Path) -> list[Path]:
+    return sorted(home.iterdir()) if home.is_dir() else []
+
+
+def trained() -> Result:
+    return native.NativeBackend(threads=1).compile(regression()).run(feed())
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    def generate(*_: object) -> None:
+        raise AssertionError("code was generated")
+
+    monkeypatch.setattr(native, "generate", generate)
+
+
+def test_a_hit_gives_the_same_bits_and_builds_no_code(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = trained()
+    assert len(entries(home)) == 1
+    refuse(monkeypatch)
+    assert same_bits(first, trained()) == []
+    assert len(entries(home)) == 1
+
+
+def test_a_hit_does_not_load_the_compiler(home: Path) -> None:
+    trained()
+    script = (
+        "import sys; from glassgrad.backends.native.backend import NativeBackend;"
+        "from backends.programs import feed, regression;"
+        "NativeBackend().compile(regression()).run(feed());"
+        "print('glassgrad.backends.native.generate' in sys.modules)"
+    )
+    assert run_python(script) == "False"
+
+
+def run_python(script: str) -> str:
+    return finish(start_python(script))
+
+
+def start_python(script: str) -> subprocess.Popen[str]:
+    tests = str(Path(__file__).parents[1])
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", script],
+        env=os.environ | {"PYTHONPATH": tests},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    out, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert errors == ""
+    return out.strip()
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    spoiled = bytearray(content)
+    spoiled[place] ^= 0x10
+    return bytes(spoiled)
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "first byte flipped": lambda content: flipped(content, 0),
+    "header flipped": lambda content: flipped(content, 40),
+    "code flipped": lambda content: flipped(content, len(content) // 2),
+    "last byte flipped": lambda content: flipped(content, -1),
+    "cut to half": lambda content: content[: len(content) // 2],
+    "cut by one": lambda content: content[:-1],
+    "longer": lambda content: content + b"\0",
+    "cut to the digest": lambda content: content[:32],
+    "empty": lambda _: b"",
+    "rubbish": lambda _: b"rubbish " * 999,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_thrown_away_and_made_again(home: Path, damage: str) -> None:
+    first = trained()
+    (entry,) = entries(home)
+    whole = entry.read_bytes()
+    entry.write_bytes(DAMAGE[damage](whole))
+    assert cache.load(entry.name) is None
+    assert entries(home) == []
+    assert same_bits(first, trained()) == []
+    assert entries(home) == [entry]
+    again = cache.Code.from_bytes(entry.read_bytes())
+    known = cache.Code.from_bytes(whole)
+    assert again is not None
+    assert known is not None
+    assert again.arena == known.arena
+
+
+def test_the_oldest_entries_make_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = cache.Code((b"x" * 1000,), 64, (), (), False)
+    monkeypatch.setattr(cache, "LIMIT", 5000)
+    for i, name in enumerate("abc"):
+        cache.save(name, code)
+        os.utime(home / name, (1000 + i, 1000 + i))
+    assert cache.load("a") is not None  # used just now: no longer the oldest
+    for name in "de":
+        cache.save(name, code)
+    names = {entry.name for entry in entries(home)}
+    assert "e" in names
+    assert "a" in names
+    assert "b" not in names
+    assert sum(entry.stat().st_size for entry in entries(home)) <= 5000
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of this kind are POSIX")
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_that_others_can_write_to_is_not_used(
+    home: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = trained()
+    home.chmod(mode)
+    before = [entry.stat().st_mtime_ns for entry in entries(home)]
+    assert cache.folder() is None
+    (entry,) = entries(home)
+    assert cache.load(entry.name) is None
+    assert same_bits(first, trained()) == []
+    assert [entry.stat().st_mtime_ns for entry in entries(home)] == before
+    refuse(monkeypatch)
+    with pytest.raises(AssertionError, match="code was generated"):
+        trained()
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of this kind are POSIX")
+def test_the_folder_is_made_for_its_owner_alone(home: Path) -> None:
+    trained()
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert all(entry.stat().st_mode & 0o077 == 0 for entry in entries(home))
+
+
+def test_an_empty_variable_switches_the_cache_off(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLASSGRAD_CACHE", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
+    monkeypatch.chdir(tmp_path)
+    assert cache.folder() is None
+    trained()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_variable_it_is_the_users_own_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GLASSGRAD_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert cache.folder() == tmp_path / "glassgrad"
+
+
+def test_two_processes_may_compile_the_same_at_once(home: Path) -> None:
+    script = (
+        "from glassgrad.backends.native.backend import NativeBackend;"
+        "from backends.programs import feed, regression;"
+        "r = NativeBackend().compile(regression()).run(feed());"
+        "print(r.params['w'].tobytes().hex())"
+    )
+    processes = [start_python(script) for _ in range(3)]
+    found = {finish(process) for process in processes}
+    assert found == {trained().params["w"].tobytes().hex()}
+    assert len(entries(home)) == 1, "a temporary file is left, or the key differs from process to process"
+
+
+@pytest.mark.parametrize("trouble", ["a file in its place", "a file above", "no room", "no reading"])
+def test_a_folder_that_cannot_be_used_is_no_error(
+    home: Path, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if trouble == "a file in its place":
+        home.write_text("mine")
+    elif trouble == "a file above":
+        (home.parent / "file").write_text("mine")
+        monkeypatch.setenv("GLASSGRAD_CACHE", str(home.parent / "file" / "cache"))
+    elif trouble == "no room":
+        monkeypatch.setattr(os, "replace", full)
+    else:
+        monkeypatch.setattr(Path, "read_bytes", full)
+    result = trained()
+    assert np.isfinite(result.outputs["loss"]).all()
+    if trouble == "no room":
+        assert entries(home) == []
+    if trouble == "a file in its place":
+        assert home.read_text() == "mine"
+
+
+def scaled(
+    factor: float = 2.0, dtype: DType = "float32", batch: int = 4, axis: int = 1, table: float = 0.0
+) -> Program:
+    """A program with an attribute, a number, an array, and two outputs to mistake for one another."""
+    x = make_input("x", (batch, 3), dtype)
+    array = constant(np.arange(3) + table, dtype)
+    values = [ops.cumsum(x, axis) * factor, x + array]
+    outputs = tuple(Output(f"y{i}", value) for i, value in enumerate(values))
+    return Program("scaled", batch, (Input("x", "data", x),), {}, outputs)
+
+
+def test_the_key_covers_everything_that_the_code_depends_on() -> None:
+    def key(*args: object, target: str = "host", **changes: object) -> str:
+        return cache.key_of(scaled(**changes), machine(target))  # type: ignore[arg-type]
+
+    base = scaled()
+    x = base.inputs[0]
+    swapped = Program("scaled", 4, base.inputs, {}, tuple(reversed(base.outputs)))
+    as_state = Program("scaled", 4, (Input("x", "state", x.value),), {}, base.outputs)
+    updated = Program("scaled", 4, (Input("x", "state", x.value),), {"x": base.outputs[0].value}, base.outputs)
+    keys = [
+        key(),
+        key(factor=3.0),
+        key(factor=-2.0),
+        key(table=1.0),
+        key(dtype="float64"),
+        key(batch=5),
+        key(axis=0),
+        key(target="sse2"),
+        key(target="avx2"),
+        *(cache.key_of(item, host()) for item in (swapped, as_state, updated)),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key() == key()  # built again from nothing
+    renamed = Program("other", 4, base.inputs, {}, base.outputs)
+    assert cache.key_of(renamed, host()) == key()  # a name is not in the code
+
+
+def test_the_key_covers_bodies_of_scans_and_constants_of_one_bit() -> None:
+    def program(sign: float, cell: float) -> Program:
+        x = make_input("x", (3,), "float32")
+        (final,), _ = ops.scan(lambda h: (h * cell,), [x], [], [], length=3)
+        return Program("scan", 1, (Input("x", "state", x),), {}, (Output("y", final + sign),))
+
+    keys = {cache.key_of(program(sign, cell), host()) for sign in (0.0, -0.0) for cell in (0.5, 0.25)}
+    assert len(keys) == 4
+
+
+def test_the_key_covers_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache.key_of(scaled(), host())
+    monkeypatch.setattr(cache, "version", lambda: "another LLVM")
+    after = cache.key_of(scaled(), host())
+    assert after != before
+    monkeypatch.setattr(cache, "_sources", lambda: "other sources")
+    assert cache.key_of(scaled(), host()) not in (before, after)
+
+
+def test_code_survives_the_way_to_disk() -> None:
+    constants = (
+        (64, np.arange(6, dtype=np.float32).reshape(2, 3)),
+        (128, np.array(3.5)),
+        (192, np.array([True, False, True])),
+    )
+    code = cache.Code((b"one", b"", b"three"), 4096, (0, 64), constants, True)
+    again = cache.Code.from_bytes(code.to_bytes())
+    assert again is not None
+    assert (again.objects, again.arena, again.inputs, again.parallel) == (
+        code.objects,
+        code.arena,
+        code.inputs,
+        True,
+    )
+    for (offset, array), (other_offset, other) in zip(again.constants, constants, strict=True):
+        assert offset == other_offset
+        np.testing.assert_array_equal(array, other)
+        assert array.dtype == other.dtype
+
+
+def test_an_op_from_elsewhere_is_not_cached(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its emitter may change without the sources that the key covers."""
+    from glassgrad.backends.native.elements import ELEMENTWISE
+
+    monkeypatch.setitem(ELEMENTWISE, "tanh", lambda f, node, args: args[0])
+    x = make_input("x", (3,), "float32")
+    program = Program("own", 1, (Input("x", "state", x),), {}, (Output("y", ops.tanh(x)),))
+    native.NativeBackend().compile(program)
+    assert entries(home) == []

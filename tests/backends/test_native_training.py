@@ -1,0 +1,65 @@
+"""Fifty steps of real training on digits: the native backend against the reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from backends.rounding import compare, run
+from glassgrad.backends.base import Feed
+from glassgrad.backends.native.backend import NativeBackend
+from glassgrad.data.digits import load_digits
+from glassgrad.graph.node import DType
+from glassgrad.nn.images import Conv2D, MaxPool2D
+from glassgrad.nn.layers import Dense, Flatten, Reshape
+from glassgrad.nn.losses import loss
+from glassgrad.nn.network import Network, Sequential
+from glassgrad.optim.optimizers import optimizer
+from glassgrad.training.programs import training_program
+from glassgrad.training.start import initial_weights
+
+STEPS, BATCH = 50, 32
+NETWORKS: dict[str, Network] = {
+    "mlp": Sequential(Flatten(), Dense(32, "relu"), Dense(10)),
+    "conv": Sequential(
+        Reshape((8, 8, 1)), Conv2D(4, 3, activation="relu"), MaxPool2D(2), Flatten(), Dense(10)
+    ),
+}
+OPTIMIZERS = {"sgd": "sgd(0.2)", "momentum": "sgd(0.05, momentum=0.9)", "adam": "adam(0.01)"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_fifty_steps_on_digits_agree_with_the_reference(kind: str, name: str, dtype: DType) -> None:
+    """Within the spread of the same training under rounding errors at random; see ``rounding``."""
+    data = load_digits()
+    features = np.ascontiguousarray(data.features / 16, dtype)
+    shape = features.shape[1:]
+    made, network = optimizer(OPTIMIZERS[name]), NETWORKS[kind]
+    program = training_program(
+        network, shape, loss("cross_entropy"), made, batch=BATCH, targets=None, dtype=dtype
+    )
+    order = np.random.default_rng(0).permutation(len(features))[: STEPS * BATCH - 5].astype(np.int32)
+    given = Feed(
+        {"features": features, "targets": data.targets.astype(np.int32)},
+        order,
+        initial_weights(network, shape, seed=1, dtype=dtype),
+        {item.name: np.zeros(item.type.shape, dtype) for item in program.state},
+        dict(made.hyperparameters()),
+    )
+    wanted = run(program, given)
+    found = NativeBackend(cached=False).compile(program).run(given)
+    seen = compare(program, given, found, samples=2, wanted=wanted)
+    assert not seen.wrong
+    assert seen.compared == len(program.params) + len(program.state) + 1
+    if dtype == "float64":  # the comparison is as sharp as that: ten digits and more
+        assert seen.chaotic == []
+        np.testing.assert_allclose(found.outputs["loss"], wanted.outputs["loss"], rtol=1e-10)
+    losses = found.outputs["loss"]
+    assert losses.shape == (STEPS,)
+    assert losses[-10:].mean() < 0.75 * losses[:5].mean(), "it does not learn"
+    other = replace(given, hyper=given.hyper | {"learning_rate": 1.01 * made.hyperparameters()["learning_rate"]})
+    assert compare(program, other, found, samples=1).wrong, "a rate that is 1 % off would go unnoticed"
