@@ -111,7 +111,9 @@ def main() -> int:
         slower[name] = busy / alone
         print(f"{name:<24} {alone * 1e6:>7.0f} us {busy * 1e6:>10.0f} us {slower[name]:>9.2f}x")
     _, shared, control = slower.values()
-    print(f"on all cores {shared:.2f} times slower (wanted: below {ALLOWED:g}); {shared / control:.2f} of the control")
+    print(
+        f"on all cores {shared:.2f} times slower (wanted: below {ALLOWED:g}); {shared / control:.2f} of the control"
+    )
     return 0 if shared < max(ALLOWED, control) else 1
 
 

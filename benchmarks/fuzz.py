@@ -4,8 +4,8 @@
 
 Each network is drawn with its data, loss, optimizer and everything else (``tests/backends/random_networks.py``),
 trained for a few steps on both backends, and compared within the spread that rounding errors cause in that very
-training (``tests/backends/rounding.py`` says how it is measured). A failing recipe is printed as JSON, one line, which
-``--replay`` takes from a file or from standard input (``-``).
+training (``tests/backends/rounding.py`` says how it is measured). A failing recipe is printed as JSON, one line,
+which ``--replay`` takes from a file or from standard input (``-``).
 """
 
 from __future__ import annotations
@@ -78,10 +78,12 @@ def main() -> int:
         if not verdict.complaints:
             worst[recipe["dtype"]] = max(worst[recipe["dtype"]], verdict.worst)
         if (i + 1) % EVERY == 0:
-            print(f"{i + 1} networks, {len(failed)} disagree, {time.perf_counter() - start:.0f} s", flush=True)
+            print(
+                f"{i + 1} networks, {len(failed)} disagree, {time.perf_counter() - start:.0f} s", flush=True
+            )
 
     summary = [
-        f"{options.networks} random networks from seed {options.seed}: {len(failed)} disagree {failed or ''}".rstrip(),
+        f"{options.networks} random networks from seed {options.seed}: {len(failed)} disagree",
         f"{counts['float64']} in float64, {counts['float32']} in float32; for this processor {counts['host']}, for "
         f"AVX2 {counts['avx2']}, for SSE2 {counts['sse2']}; cut into small shared units {counts['shared']}",
         f"{counts['compared']} tensors compared, of which {counts['chaotic']} chaotic (on a kink: their spread is of"

@@ -39,7 +39,7 @@ forward:
       %1.2 = %1.1 + a1  : float32
       %1.3 = -a0        : float32
       give %1.2, %1.3
-return %1"""  # noqa: E501
+return %1"""
 
 
 def test_forward_and_backward_read_as_numbered_equations() -> None:

@@ -169,9 +169,8 @@ class _Drawer:
         """Join the loose ends, and end in ``units`` outputs."""
         if "input" in self.loose:
             self.loose.remove("input")
-        flat = []
-        for wire in list(self.loose):
-            flat.append(wire if len(self.shape(wire)) == 1 else self.add("flatten", [wire]))
+        ends = list(self.loose)
+        flat = [wire if len(self.shape(wire)) == 1 else self.add("flatten", [wire]) for wire in ends]
         joined = self.add("concatenate", flat) if len(flat) > 1 else flat[0]
         self.dense(joined, units, activation=activation)
 
@@ -209,9 +208,11 @@ def draw(number: int) -> Recipe:
     d.finish(units, final)
     document = {"layers": d.layers}
     network = from_document(document)
-    trainable = [step.name for step in network.steps if any(
-        name.startswith(f"{step.name}.") for name in network.weights(shape)
-    )]
+    trainable = [
+        step.name
+        for step in network.steps
+        if any(name.startswith(f"{step.name}.") for name in network.weights(shape))
+    ]
     frozen = [name for name in trainable[:-1] if d.chance(0.15)]
     momentum = d.pick(("", ", momentum=0.9", ", momentum=0.8, nesterov=True"))
     decay = d.pick(("", ", weight_decay=0.05"))
@@ -328,9 +329,7 @@ def _targets(recipe: Recipe) -> int | None:
 def _weights(network: Network, recipe: Recipe) -> dict[str, np.ndarray]:
     """Drawn as always; those that start at one number (biases, scales) moved a little, or much would be hidden."""
     rng = np.random.default_rng([recipe["number"], 2])
-    weights = initial_weights(
-        network, tuple(recipe["shape"]), seed=recipe["number"], dtype=recipe["dtype"]
-    )
+    weights = initial_weights(network, tuple(recipe["shape"]), seed=recipe["number"], dtype=recipe["dtype"])
     for name, array in weights.items():
         if np.all(array == array.flat[0]):
             weights[name] = (array + rng.normal(size=array.shape) * 0.1).astype(recipe["dtype"])

@@ -243,7 +243,9 @@ def test_the_key_covers_everything_that_the_code_depends_on() -> None:
     x = base.inputs[0]
     swapped = Program("scaled", 4, base.inputs, {}, tuple(reversed(base.outputs)))
     as_state = Program("scaled", 4, (Input("x", "state", x.value),), {}, base.outputs)
-    updated = Program("scaled", 4, (Input("x", "state", x.value),), {"x": base.outputs[0].value}, base.outputs)
+    updated = Program(
+        "scaled", 4, (Input("x", "state", x.value),), {"x": base.outputs[0].value}, base.outputs
+    )
     keys = [
         key(),
         key(factor=3.0),

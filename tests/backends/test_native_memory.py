@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 
-from backends.nets import NETS, program
-from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
+from backends.nets import NETS, feed, program
+from backends.rounding import same_bits
+from glassgrad.backends.native.backend import NativeBackend, NativeExecutable, _Arena
 from glassgrad.backends.native.fusion import look_through, operand
 from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.machine import host
@@ -17,7 +19,7 @@ from glassgrad.graph.node import Value
 from glassgrad.program import Program
 
 BYTES = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "bool": 1}
-SLACK = 128  # alignment to a cache line, and one for the vector that begins in the last element
+VECTOR = 64  # room behind a buffer, for a vector that begins in its last element
 
 
 def size_of(value: Value) -> int:
@@ -88,13 +90,13 @@ def test_nothing_that_is_alive_at_once_overlaps(name: str) -> None:
     lasting = [buffer for buffer in schedule.buffers.values() if buffer.lasting]
     lasting += [schedule.scratch] if schedule.scratch is not None else []
     end = max(last for _, last in found.values())
-    spans = {buffer: (0, end) for buffer in lasting} | {b: s for b, s in found.items() if not b.lasting}
+    spans = dict.fromkeys(lasting, (0, end)) | {b: s for b, s in found.items() if not b.lasting}
     listed = sorted(spans, key=lambda buffer: buffer.offset)
     assert all(buffer.offset >= 0 and buffer.offset % 64 == 0 for buffer in listed)
     for i, low in enumerate(listed):
-        assert low.offset + low.size + 64 <= schedule.size
+        assert low.offset + low.size + VECTOR <= schedule.size
         for high in listed[i + 1 :]:
-            if high.offset >= low.offset + low.size + 64:  # with room for a vector that begins in the last element
+            if high.offset >= low.offset + low.size + VECTOR:
                 break
             apart = spans[low][1] < spans[high][0] or spans[high][1] < spans[low][0]
             assert apart, f"{low} and {high} share memory while both are needed"
@@ -134,7 +136,7 @@ def test_the_arena_is_bounded(name: str) -> None:
 
 def test_fused_values_are_not_in_memory() -> None:
     """Of a dense layer's forward pass only what the backward pass reads: not the product, not the sum."""
-    given, schedule = scheduled("dense")
+    _, schedule = scheduled("dense")
     hidden = [
         value
         for value in schedule.buffers
@@ -148,3 +150,21 @@ def test_fused_values_are_not_in_memory() -> None:
 def test_every_weight_is_replaced_in_place() -> None:
     _, schedule = scheduled("dense")
     assert schedule.replacements == []
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_what_was_in_the_arena_before_changes_nothing(name: str) -> None:
+    """Nothing is read before it is written, and no lane beyond the end of a row is counted."""
+    given = program(name, batch=13)
+    executable = NativeBackend(threads=1, cached=False).compile(given)
+    assert isinstance(executable, NativeExecutable)
+    results = []
+    for byte in (0x00, 0xFF, 0x7F):  # zeros, NaN, huge numbers
+        arena = _Arena(given, executable.code)
+        arena._memory[:] = byte
+        for offset, content in executable.code.constants:
+            arena._memory[offset : offset + content.nbytes] = np.frombuffer(content.tobytes(), np.uint8)
+        executable._arenas = [arena]
+        results.append(executable.run(feed(name, given)))
+    assert same_bits(results[0], results[1]) == []
+    assert same_bits(results[0], results[2]) == []

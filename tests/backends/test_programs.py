@@ -132,6 +132,25 @@ def test_threads_may_share_a_compiled_program(backend: str, compiled: dict[str, 
 
 
 @every_backend
+def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executable]) -> None:
+    """Two epochs of ten rows in batches of four, in one call and one by one: the same bits."""
+    whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
+    epochs = whole.order[:ROWS], whole.order[ROWS:]
+    padding = np.full(2, -1, np.int32)
+    together = compiled[backend].run(
+        replace(whole, order=np.concatenate([epochs[0], padding, epochs[1], padding]))
+    )
+    first = compiled[backend].run(replace(whole, order=epochs[0]))
+    second = compiled[backend].run(
+        replace(whole, order=epochs[1], params=first.params, state=first.state, first_step=103)
+    )
+    assert_same_bits(together.params, second.params)
+    assert_same_bits(together.state, second.state)
+    joined = np.concatenate([first.outputs["loss"], second.outputs["loss"]])
+    assert_same_bits({"loss": together.outputs["loss"]}, {"loss": joined})
+
+
+@every_backend
 def test_the_order_chooses_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
     given = replace(feed(), order=np.array([9, 0, 9, 3], np.int32), hyper={"rate": 0.0, "momentum": 0.0})
     result = compiled[backend].run(given)

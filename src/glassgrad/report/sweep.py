@@ -78,13 +78,14 @@ def pictures(figure: Figure, stem: str) -> dict[str, bytes]:
 
 
 def _label(options: Mapping[str, Any], ranked: Sequence[Point]) -> str:
-    """The options of a line, without those that are the same everywhere."""
+    """The options of a line in which lines differ; its init where they differ in nothing."""
     told = [
-        f"{value}" if name == "init" else f"{name.replace('_', ' ')} {value}"
-        for name, value in options.items()
-        if name != RATE and (name == "init" or len({repr(point.options[name]) for point in ranked}) > 1)
+        name for name in options if name != RATE and len({repr(point.options[name]) for point in ranked}) > 1
     ]
-    return ", ".join(told)
+    told = told or [name for name in ("init",) if name in options]
+    return ", ".join(
+        f"{'' if name == 'init' else name.replace('_', ' ') + ' '}{options[name]}" for name in told
+    )
 
 
 def _draw_line(axes: Axes, members: Sequence[Point], label: str, style: Mapping[str, Any]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 from glassgrad.backends.base import Backend, Executable
 from glassgrad.nn.initializers import Initializer
@@ -17,19 +17,31 @@ from glassgrad.training.programs import evaluation_program, training_program
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Task
 
+T = TypeVar("T")
+
 
 @dataclass(eq=False)
 class Compiled:
-    """One step of training, and the network in use by (batch, with loss, values inside)."""
+    """One step of training, and the network in use by (batch, with loss, values inside).
+
+    ``own`` are those that were compiled for this run and not for an earlier one.
+    """
 
     training: Executable
-    evaluation: dict[Hashable, Executable] = field(default_factory=dict)
+    evaluation: dict[Hashable, Executable]
+    own: list[Executable]
 
     def seconds(self) -> float:
         """What compiling took so far; some backends compile when they first run."""
-        return self.training.seconds_compiling + sum(
-            executable.seconds_compiling for executable in self.evaluation.values()
-        )
+        return _seconds([self.training, *self.evaluation.values()])
+
+    def seconds_own(self) -> float:
+        """The same of ``own`` alone."""
+        return _seconds(self.own)
+
+
+def _seconds(executables: Iterable[Executable]) -> float:
+    return sum(executable.seconds_compiling for executable in executables)
 
 
 def seam(settings: Settings) -> Seam:
@@ -37,51 +49,76 @@ def seam(settings: Settings) -> Seam:
     return Seam(settings.clip_norm, settings.clip_value)
 
 
-def compile_task(task: Task, settings: Settings, backend: Backend) -> Compiled:
-    """The programs of a run: the step of training, and the evaluation of every part of the data."""
-    schema, network, loss = task.parts.schema, task.choice.network, task.choice.loss
-    program = training_program(
-        network,
-        schema.feature_shape,
-        loss,
-        settings.made,
-        batch=task.batch,
-        targets=task.targets,
-        seam=seam(settings),
-        weighted=task.parts.weights is not None,
-        frozen=settings.freeze,
-        dtype=settings.dtype,
-    )
-    compiled = Compiled(backend.compile(program))
-    for batch in {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}:
-        program = evaluation_program(
-            network, schema.feature_shape, loss, batch=batch, targets=task.targets, dtype=settings.dtype
-        )
-        compiled.evaluation[batch, True, ()] = backend.compile(program)
-    return compiled
+class Programs:
+    """The programs of any number of runs, each compiled once.
 
-
-def structure(task: Task, settings: Settings) -> tuple[Any, ...]:
-    """What the programs of a run depend on: runs for which it is equal can share them.
-
-    Not part of it is what a program takes when it runs: hyperparameters, the schedule, the seed, the weights
-    and so the initializers. Layers and optimizers from outside of this package could build such a number into
-    the graph all the same; theirs are all part of it.
+    Runs share a program if they differ only in what it takes when it runs: hyperparameters, the schedule, the
+    seed, the weights and so the initializers. A layer or optimizer from outside of this package could build such a
+    number into the graph all the same: those have to be equal.
     """
-    return (
-        Network(tuple(replace(step, layer=_bare(step.layer)) for step in task.choice.network.steps)),
-        task.choice.loss,
-        _form(settings.made),
-        tuple(seam(settings).hyperparameters()),
-        task.parts.schema.feature_shape,
-        task.targets,
-        task.batch,
-        {evaluation_batch(len(features)) for features, _ in task.parts.named().values()},
-        task.parts.weights is not None,
-        settings.freeze,
-        settings.dtype,
-        settings.backend,
-    )
+
+    def __init__(self) -> None:
+        self._training: list[tuple[Any, Executable]] = []
+        self._evaluation: list[tuple[Any, dict[Hashable, Executable]]] = []
+
+    def compiled(self, task: Task, settings: Settings, backend: Backend) -> Compiled:
+        """The programs of a run: a step of training, and the evaluation of every part of the data."""
+        schema, network, loss = task.parts.schema, task.choice.network, task.choice.loss
+        own: list[Executable] = []
+        form = (
+            Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.steps)),
+            loss,
+            schema.feature_shape,
+            task.targets,
+            settings.dtype,
+            settings.backend,
+        )
+        step = (
+            *form,
+            _form(settings.made),
+            tuple(seam(settings).hyperparameters()),
+            task.batch,
+            task.parts.weights is not None,
+            settings.freeze,
+        )
+        training = _find(self._training, step)
+        if training is None:
+            program = training_program(
+                network,
+                schema.feature_shape,
+                loss,
+                settings.made,
+                batch=task.batch,
+                targets=task.targets,
+                seam=seam(settings),
+                weighted=task.parts.weights is not None,
+                frozen=settings.freeze,
+                dtype=settings.dtype,
+            )
+            training = backend.compile(program)
+            self._training.append((step, training))
+            own.append(training)
+        evaluation = _find(self._evaluation, form)
+        if evaluation is None:
+            evaluation = {}
+            self._evaluation.append((form, evaluation))
+        for batch in {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}:
+            if (batch, True, ()) not in evaluation:
+                program = evaluation_program(
+                    network,
+                    schema.feature_shape,
+                    loss,
+                    batch=batch,
+                    targets=task.targets,
+                    dtype=settings.dtype,
+                )
+                evaluation[batch, True, ()] = backend.compile(program)
+                own.append(evaluation[batch, True, ()])
+        return Compiled(training, evaluation, own)
+
+
+def _find(known: Iterable[tuple[Any, T]], form: Any) -> T | None:
+    return next((found for other, found in known if other == form), None)
 
 
 def _is_ours(part: object) -> bool:

@@ -24,7 +24,7 @@ from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import Network
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.backends import backend
-from glassgrad.training.compiled import Compiled, compile_task, seam
+from glassgrad.training.compiled import Compiled, Programs, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
 from glassgrad.training.model import Model
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
@@ -212,7 +212,7 @@ class _Fit:
             return self._finish(start, status, message, best_epoch, training)
 
     def _compile(self) -> Compiled:
-        return compile_task(self.task, self.settings, backend(self.settings.backend))
+        return Programs().compiled(self.task, self.settings, backend(self.settings.backend))
 
     def _empty_slots(self) -> dict[str, Array]:
         assert self.compiled is not None
@@ -276,7 +276,9 @@ class _Fit:
             weights = result.params
             statistics = {key: result.state[key] for key in statistics}
             slots = {key: result.state[key] for key in slots}
-            if self.progress is not None or self.check is not None:
+            if self.check is not None:
+                self.check()
+            if self.progress is not None:
                 self._tell(first, done + end, self._mean_loss(order[: end * batch], losses[:end]))
         model.weights, model.statistics, self.slots = weights, statistics, slots
         self._record(first, count, order, losses, rates)
@@ -323,8 +325,6 @@ class _Fit:
     def _tell(
         self, epoch: int, steps: int, loss: float, record: Mapping[str, float | int] | None = None
     ) -> None:
-        if self.check is not None:
-            self.check()
         if self.progress is not None:
             epochs = self.settings.epochs
             self.progress(Progress(epoch, epochs, steps, epochs * self.steps_per_epoch, loss, record))
@@ -362,7 +362,7 @@ class _Fit:
             best_epoch=best_epoch,
             steps=len(self.history) * self.steps_per_epoch,
             seconds_training=seconds_training,
-            seconds_compiling=self.compiled.seconds() if self.compiled is not None else 0.0,
+            seconds_compiling=self.compiled.seconds_own() if self.compiled is not None else 0.0,
             seconds_total=time.perf_counter() - start,
             backend=name,
             rows=rows,

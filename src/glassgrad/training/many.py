@@ -13,7 +13,7 @@ from typing import Any
 from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.training.backends import backend, cores
-from glassgrad.training.compiled import Compiled, compile_task, structure
+from glassgrad.training.compiled import Compiled, Programs
 from glassgrad.training.fit import Run, _Fit, load
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.task import Preparation, Task
@@ -54,34 +54,28 @@ def train_many(
     available = threads or cores()
     workers = min(available, len(jobs))
     preparation = Preparation(load(data), sample_weight, class_weight)
-    known: list[tuple[Any, Compiled]] = []
+    programs = Programs()
     for job in jobs:
         with _Named(job.number, len(jobs)):
-            job.take(preparation, known, available // workers)
+            job.take(preparation, programs, available // workers)
     return _run(jobs, workers, progress)
 
 
 @dataclass(eq=False)
 class _Job:
-    """One variant: what it trains on, its programs, and whether it is the first to use them."""
+    """One variant: what it trains on, and its programs."""
 
     number: int
     settings: Settings
     task: Task | None = None
     compiled: Compiled | None = None
-    is_first: bool = False
 
-    def take(self, preparation: Preparation, known: list[tuple[Any, Compiled]], threads: int) -> None:
-        """Prepare the data and the programs, unless they are known from another variant."""
+    def take(self, preparation: Preparation, programs: Programs, threads: int) -> None:
+        """Prepare the data and the programs, as far as no other variant has."""
         self.task = preparation.task(self.settings)
-        form = structure(self.task, self.settings)
-        self.compiled = next((compiled for other, compiled in known if other == form), None)
-        self.is_first = self.compiled is None
-        if self.compiled is None:
-            self.compiled = compile_task(
-                self.task, self.settings, backend(self.settings.backend, threads=threads)
-            )
-            known.append((form, self.compiled))
+        self.compiled = programs.compiled(
+            self.task, self.settings, backend(self.settings.backend, threads=threads)
+        )
 
     def run(self, check: Callable[[], None]) -> Run | None:
         """Train; None where nothing was reached before ``check`` stopped it."""
@@ -92,8 +86,6 @@ class _Job:
             run = _Fit(self.task, self.settings, check=check, compiled=self.compiled).run(start)
         except KeyboardInterrupt:
             return None
-        if not self.is_first:
-            run.seconds_compiling = 0.0
         return None if run.status == "interrupted" and run.epochs == 0 else run
 
 

@@ -23,6 +23,9 @@ from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
 
+# Starting a thread costs about as much as this many multiplications; below, thread 0 is faster alone.
+WORTH_A_THREAD = 20_000_000
+
 
 def generate(program: Program, target: Machine) -> Code:
     """Code for ``program``. The compiler is loaded here, when it is needed: most processes find their code."""
@@ -33,8 +36,8 @@ def generate(program: Program, target: Machine) -> Code:
 class NativeExecutable:
     """A compiled program: code, and where everything lies. Each call works in an arena of its own."""
 
-    def __init__(self, program: Program, code: Code, threads: int) -> None:
-        self.program, self.code, self.threads = program, code, threads
+    def __init__(self, program: Program, code: Code, threads: int, worth: int = 0) -> None:
+        self.program, self.code, self.threads, self.worth = program, code, threads, worth
         self.seconds_compiling = 0.0
         self._arenas: list[_Arena] = []
         self._library = Library(*code.objects)
@@ -59,7 +62,7 @@ class NativeExecutable:
         }
         arrays = [*data, *(chunk.hyper[item.name] for item in program.hyper), *stacked.values()]
         args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
-        self._enter(arena.address, args.ctypes.data)
+        self._enter(arena.address, args.ctypes.data, chunk.steps)
         params = {name: array.copy() for name, array in arena.params.items()}
         state = {name: array.copy() for name, array in arena.state.items()}
         self._arenas.append(arena)
@@ -69,10 +72,10 @@ class NativeExecutable:
         """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
         return _Handle(self, params, state)
 
-    def _enter(self, arena: int, args: int) -> None:
+    def _enter(self, arena: int, args: int, steps: int) -> None:
         """Call the code, on as many threads as it can use."""
         others = []
-        if self.code.parallel:
+        if self.code.parallel and steps * self.code.shared_work >= self.worth:
             helpers = min(self.threads, TICKETS_PER_KERNEL) - 1
             others = [Thread(target=self._help, args=(arena, args)) for _ in range(helpers)]
         for thread in others:
@@ -158,10 +161,12 @@ class NativeBackend:
         """``target`` is another processor to make code for (one that this one can run).
 
         ``threads`` defaults to the environment variable GLASSGRAD_THREADS, else to the cores that this process
-        may use; the bits of a result do not depend on it. ``cached``: keep compiled code on disk.
+        may use, where there is enough to do; the bits of a result do not depend on it. ``cached``: keep compiled
+        code on disk.
         """
         self.target = target or host()
         self.threads = threads or default_threads()
+        self.worth = WORTH_A_THREAD if threads is None else 0
         self.cached = cached
 
     def compile(self, program: Program) -> Executable:
@@ -175,7 +180,7 @@ class NativeBackend:
             code = generate(program, self.target)
             if key is not None:
                 save(key, code)
-        executable = NativeExecutable(program, code, self.threads)
+        executable = NativeExecutable(program, code, self.threads, self.worth)
         executable.seconds_compiling = time.perf_counter() - start
         return executable
 

@@ -39,14 +39,19 @@ class Code:
     arena: int  # bytes
     inputs: tuple[int, ...]  # offsets, in the order of the program's inputs
     constants: tuple[tuple[int, Array], ...]  # offset and content
-    parallel: bool
+    shared_work: int  # multiplications (or elements) a step in the kernels that threads can share
+
+    @property
+    def parallel(self) -> bool:
+        """Whether there is a kernel that threads can share."""
+        return self.shared_work > 0
 
     def to_bytes(self) -> bytes:
         """The content of an entry."""
         header = {
             "arena": self.arena,
             "inputs": self.inputs,
-            "parallel": self.parallel,
+            "shared_work": self.shared_work,
             "objects": [len(item) for item in self.objects],
             "constants": [[offset, item.dtype.name, item.shape] for offset, item in self.constants],
         }
@@ -74,7 +79,7 @@ class Code:
             constants.append((offset, array))
             start += array.nbytes
         return cls(
-            tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["parallel"]
+            tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["shared_work"]
         )
 
 

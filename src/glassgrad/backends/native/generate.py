@@ -8,7 +8,7 @@ from glassgrad.backends.native.emit import scratch_bytes, supported
 from glassgrad.backends.native.machine import Machine, compile_texts
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
-from glassgrad.backends.native.steps import emit_program
+from glassgrad.backends.native.steps import emit_program, is_large
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
@@ -38,7 +38,7 @@ def generate(program: Program, target: Machine) -> Code:
         schedule.size,
         tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
         tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
-        module.parallel,
+        sum(kernel.work for kernel in module.kernels.values() if is_large(kernel)),
     )
 
 

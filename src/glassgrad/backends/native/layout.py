@@ -3,8 +3,9 @@
 0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 number of the first step
 4 address of sched_yield, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)
 8 the offer: number of the kernel << 32 | first free ticket << 16 | end of the free tickets
-9 places of its buffers   16 tickets done   24 ... data arrays, one per data input; then one array of numbers per hyperparameter; then
-one per output. (8, 16 and 24 stand in cache lines of their own.)
+9 places of its buffers   16 tickets done
+24 ... data arrays, one per data input; then one array of numbers per hyperparameter; then one per output
+(8, 16 and 24 stand in cache lines of their own.)
 """
 
 from __future__ import annotations
