@@ -1,6 +1,6 @@
 """The README's first result: accuracy on `digits` over five seeds, beside scikit-learn's MLP of the same shape.
 
-    python benchmarks/digits.py
+python benchmarks/digits.py
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def main() -> None:
     means = [statistics.mean(pair[i][0] for pair in pairs) for i in range(2)]
     seconds = [statistics.median(pair[i][1] for pair in pairs) for i in range(2)]
     print(f"mean  {means[0]:>9.4f}  {means[1]:>12.4f}   test accuracy")
-    print(f"time  {seconds[0]:>8.3f}s  {seconds[1]:>11.3f}s   median of one run; ratio {seconds[1] / seconds[0]:.0f}")
+    print(
+        f"time  {seconds[0]:>8.3f}s  {seconds[1]:>11.3f}s   median of one run; ratio {seconds[1] / seconds[0]:.0f}"
+    )
 
 
 if __name__ == "__main__":

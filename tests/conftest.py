@@ -13,6 +13,9 @@ from pathlib import Path
 # spend their time waiting for one another.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+# Compiled code goes where pytest keeps its own cache, and not among the user's.
+os.environ.setdefault("GLASSGRAD_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "glassgrad-code"))
+
 import pytest
 from hypothesis import settings
 

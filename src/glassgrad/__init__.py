@@ -19,6 +19,7 @@ from typing import Any
 _HOMES = {
     "glassgrad.autodiff.sweeps": ("gradient", "hessian_vector_product", "jvp", "vjp"),
     "glassgrad.training.check": ("check_derivative",),
+    "glassgrad.backends.native.inspect": ("inspect",),
     "glassgrad.common.errors": ("DivergedError", "GlassgradError", "GraphError", "InputError"),
     "glassgrad.data.dataset": ("Dataset", "from_arrays"),
     "glassgrad.data.sources": ("load_source",),

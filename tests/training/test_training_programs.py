@@ -90,3 +90,11 @@ def test_the_run_time_numbers_are_inputs_of_the_program():
     ]
     assert 0.9 not in constants
     assert 0.001 not in constants
+
+
+def test_a_run_shows_its_step() -> None:
+    run = gg.train("digits", layers=[8], epochs=1)
+    text = str(run.program)
+    places = [text.index(f"\n{section}:") for section in ("forward", "backward", "update")]
+    assert places == sorted(places)
+    assert "dense_1.weights <- " in text

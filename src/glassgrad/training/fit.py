@@ -23,6 +23,7 @@ from glassgrad.files.run_folder import CONFIG, HISTORY, MODEL, RunFolder, config
 from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import Network
 from glassgrad.optim.schedules import schedule
+from glassgrad.program import Program
 from glassgrad.training.backends import backend
 from glassgrad.training.compiled import Compiled, Programs, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
@@ -67,6 +68,8 @@ class Run:
     seconds_total: float
     backend: str
     rows: dict[str, int] = field(default_factory=dict)
+    program: Program | None = field(default=None, repr=False)
+    """One step of the training; ``print`` shows forward, backward and update as numbered equations."""
 
     def files(self) -> dict[str, bytes]:
         """The files of the run folder, by name."""
@@ -366,6 +369,7 @@ class _Fit:
             seconds_total=time.perf_counter() - start,
             backend=name,
             rows=rows,
+            program=self.compiled.training.program if self.compiled is not None else None,
         )
 
 
