@@ -15,10 +15,12 @@ from collections.abc import Sequence
 
 from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
+from glassgrad.backends.native.emit import KERNEL as KERNEL_PARAMETERS
 from glassgrad.backends.native.emit import Code, Kernel, Module
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.layout import (
     ARRAYS,
+    BATCH_ROWS,
     DONE,
     FIRST_STEP,
     KERNEL,
@@ -43,6 +45,7 @@ ARGS = Reg("%args", "ptr")
 # A kernel is shared out from this much work on: a few microseconds, many times what sharing costs.
 PRODUCT_WORK = 1 << 18  # multiplications
 ROWS_WORK = 1 << 15  # elements
+GATHER_BYTES = 1 << 16
 SPINS = 10_000  # turns before a waiting thread gives its core away
 
 
@@ -178,6 +181,21 @@ def _help(target: Machine) -> Function:
     return f
 
 
+def _gather(buffers: Sequence[Buffer], batch: int) -> Function:
+    """Rows ``first`` to ``last`` of the batch, of every data array."""
+    f = Function("gather", KERNEL_PARAMETERS, attributes="noinline nounwind")
+    words = Reg("%places", "ptr")
+    rows = f.load("ptr", f.at(words, "i64", BATCH_ROWS), 8)
+    sources = [f.load("ptr", f.at(words, "i64", ARRAYS + i), 8) for i in range(len(buffers))]
+    with f.loop(Reg("%last", "i64"), Reg("%first", "i64")) as i:
+        row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
+        for buffer, source in zip(buffers, sources, strict=True):
+            size = buffer.size // batch
+            target = f.at(address(f, buffer), "i8", f.mul(i, size))
+            f.copy(target, f.at(source, "i8", f.mul(row, size)), size)
+    return f
+
+
 class _Runner:
     """Emits ``run``."""
 
@@ -198,8 +216,7 @@ class _Runner:
         steps, rows, valid = self.word(STEPS, "i64"), self.word(ROWS, "ptr"), self.word(VALID, "ptr")
         first = self.word(FIRST_STEP, "i64")
         slots = ARRAYS
-        data = [self.word(slots + i, "ptr") for i in range(len(program.data))]
-        slots += len(data)
+        slots += len(program.data)
         hyper = [self.word(slots + i, "ptr") for i in range(len(program.hyper))]
         slots += len(hyper)
         outputs = [self.word(slots + i, "ptr") for i in range(len(program.outputs))]
@@ -208,7 +225,7 @@ class _Runner:
         with f.loop(steps) as step:
             place = f.mul(step, program.batch)
             here = f.at(rows, "i32", place)
-            self.gather([buffer for item, buffer in inputs if item.role == "data"], data, here)
+            self.gather([buffer for item, buffer in inputs if item.role == "data"], here)
             numbers = iter(hyper)
             for item, buffer in inputs:
                 size = SIZE[item.type.dtype]
@@ -231,17 +248,15 @@ class _Runner:
         if self.module.parallel:  # the other threads may go home
             f.raw(f"store atomic i64 {CLOSED}, ptr {f.at(ARGS, 'i64', WORD).text} release, align 8")
 
-    def gather(self, buffers: Sequence[Buffer], sources: Sequence[Reg], rows: Reg) -> None:
-        """The batch's rows of every data array, side by side."""
+    def gather(self, buffers: Sequence[Buffer], rows: Reg) -> None:
+        """The batch's rows of every data array, side by side: a kernel whose places are the words themselves."""
         f, batch = self.f, self.program.batch
         if not buffers:
             return
-        with f.loop(batch) as i:
-            row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
-            for buffer, source in zip(buffers, sources, strict=True):
-                size = buffer.size // batch
-                target = f.at(address(f, buffer), "i8", f.mul(i, size))
-                f.copy(target, f.at(source, "i8", f.mul(row, size)), size)
+        self.module.functions.append(_gather(buffers, batch))
+        f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
+        shared = self.module.parallel and sum(buffer.size for buffer in buffers) >= GATHER_BYTES
+        self.offer("gather", ARGS.text, batch, shared)
 
     def items(self, items: Sequence[Item], turn: Reg | None) -> None:
         """Run the items; ``turn`` is the position in the sequences of the scan around them."""
@@ -271,11 +286,15 @@ class _Runner:
         table = self.tables.setdefault(code.places, f"@places{len(self.tables)}")
         content = ", ".join(f"i64 {offset}" for offset in code.places)
         f.declared.add(f"{table} = private unnamed_addr constant [{count} x i64] [{content}]")
+        self.offer(code.name, table, units, shared)
+
+    def offer(self, name: str, places: str, units: int, shared: bool) -> None:
+        """Call a kernel, or share it out."""
         if shared and units > 1:
             tickets = min(units, TICKETS_PER_KERNEL)
-            f.raw(
-                f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{code.name}, ptr {table}, "
+            self.f.raw(
+                f"call void @share(ptr {ARENA.text}, ptr {ARGS.text}, ptr @{name}, ptr {places}, "
                 f"i64 {units}, i64 {tickets})"
             )
         else:
-            f.raw(f"call void @{code.name}(ptr {ARENA.text}, ptr {table}, i64 0, i64 {units})")
+            self.f.raw(f"call void @{name}(ptr {ARENA.text}, ptr {places}, i64 0, i64 {units})")
