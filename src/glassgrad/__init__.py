@@ -20,7 +20,7 @@ _HOMES = {
     "glassgrad.autodiff.sweeps": ("gradient", "hessian_vector_product", "jvp", "vjp"),
     "glassgrad.training.check": ("check_derivative",),
     "glassgrad.backends.native.inspect": ("inspect",),
-    "glassgrad.common.errors": ("DivergedError", "GlassgradError", "GraphError", "InputError"),
+    "glassgrad.common.errors": ("GlassgradError", "GraphError", "InputError"),
     "glassgrad.data.dataset": ("Dataset", "from_arrays"),
     "glassgrad.data.sources": ("load_source",),
     "glassgrad.graph.node": ("Graph", "Node", "Type", "Value"),

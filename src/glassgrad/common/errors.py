@@ -18,10 +18,6 @@ class GraphError(GlassgradError, ValueError):
     """A graph that cannot be built or is not well formed. The message names the op and the shapes."""
 
 
-class DivergedError(GlassgradError, ArithmeticError):
-    """Training met NaN or Inf. The message says at which step and in which layer it began."""
-
-
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a registry: lists the known ones and suggests the nearest."""
     names = sorted(known)

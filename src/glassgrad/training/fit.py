@@ -20,7 +20,6 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.data.feed import epoch_order
 from glassgrad.data.sources import load_source
 from glassgrad.files.run_folder import CONFIG, HISTORY, MODEL, RunFolder, config_json, history_csv
-from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import Network
 from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
@@ -388,8 +387,3 @@ def _saved(settings: Settings) -> dict[str, Any] | None:
 
 def _finite_only(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {key: value if np.isfinite(value) else None for key, value in metrics.items()}
-
-
-def loss_name(run: Run) -> str:
-    """The registered name of the loss that was trained."""
-    return str(LOSSES.config(run.model.loss)["name"])

@@ -72,7 +72,7 @@ class Evaluator:
         self.scalars: dict[Value, Reg] = {}
         self.sources: dict[Value, Source] = {}
 
-    def hoist(self, skip: Sequence[Value] = ()) -> None:
+    def hoist(self) -> None:
         """Load every scalar that the group reads, before the loops."""
         for node in self.group.nodes:
             for value in node.inputs if node.op.name != "matmul" else ():

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from glassgrad.backends.native.elements import SIZE
 from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
 from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
@@ -315,8 +314,3 @@ def _live(items: list[Item], builder: _Builder, inputs: Sequence[Value], outputs
         visit(item)
     for buffer in outputs:  # and outputs are read after the last one
         buffer.touch(position, position)
-
-
-def element_size(value: Value) -> int:
-    """Bytes of one element."""
-    return SIZE[value.dtype]
