@@ -14,6 +14,7 @@ from glassgrad.backends.native.fusion import look_through, operand
 from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.machine import host
 from glassgrad.backends.native.memory import Buffer, memory_of
+from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.graph.node import Value
 from glassgrad.program import Program
@@ -29,7 +30,8 @@ def size_of(value: Value) -> int:
 def lives(schedule: Schedule) -> dict[Buffer, tuple[int, int]]:
     """From when to when each buffer has to keep its content, worked out again from the items alone.
 
-    A kernel touches what its nodes read from elsewhere and what it leaves; a loop holds all that its body touches.
+    A kernel touches what its nodes read from elsewhere and what it leaves; loops, chains and spreads hold
+    all that they touch.
     Inputs are there before the first item, outputs until after the last.
     """
     found: dict[Buffer, tuple[int, int]] = {}
@@ -42,7 +44,7 @@ def lives(schedule: Schedule) -> dict[Buffer, tuple[int, int]]:
     def buffers_of(item: Item) -> set[Buffer]:
         if isinstance(item, Copy):
             return {item.target, item.source}
-        assert not isinstance(item, Loop)
+        assert not isinstance(item, Loop | Chain | Spread)
         own = {value for node in item.group.nodes for value in node.outputs}
         read: set[Value] = set()
         for node in item.group.nodes:
@@ -58,7 +60,7 @@ def lives(schedule: Schedule) -> dict[Buffer, tuple[int, int]]:
         touched: set[Buffer] = set()
         for item in items:
             position += 1
-            if isinstance(item, Loop):
+            if isinstance(item, Loop | Chain | Spread):
                 start = position
                 inside = walk(item.items)
                 for buffer in inside:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +24,7 @@ class Feed:
     it is padding too: so that several epochs, each with a partial last batch, go into one call.
     first_step: the number of the first step, for the random streams.
     hyper: for each hyperparameter one number, or one per step.
+    probed: bool, one per step: the steps in which the program's probes are measured (None: in none).
     """
 
     data: Arrays
@@ -33,15 +34,20 @@ class Feed:
     hyper: Mapping[str, float | Array]
     seed: int = 0
     first_step: int = 0
+    probed: Array | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one call gives back: new parameters and state, and outputs, stacked by step or joined by row."""
+    """What one call gives back: new parameters and state, and outputs, stacked by step or joined by row.
+
+    ``probes`` are stacked by the steps that were probed, each as the step found things.
+    """
 
     params: dict[str, Array]
     state: dict[str, Array]
     outputs: dict[str, Array]
+    probes: dict[str, Array] = field(default_factory=dict)
 
 
 Handle = Callable[[Array], Array]
@@ -80,6 +86,7 @@ class Chunk:
     hyper: dict[str, Array]  # (steps,)
     seed: Array  # uint32 (2,)
     step: Array  # uint32 (steps,)
+    probed: Array  # bool (steps,): false throughout where the program has no probes
 
 
 def lay_out(program: Program, feed: Feed) -> Chunk:
@@ -118,7 +125,12 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
     np.maximum(rows, 0, out=rows)
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
-    return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step)
+    probed = np.zeros(steps, bool)
+    if feed.probed is not None and program.probes:
+        if np.shape(feed.probed) != (steps,):
+            raise InputError(f"probed is one bool per step ({steps}), not {list(np.shape(feed.probed))}")
+        probed[:] = feed.probed
+    return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step, probed)
 
 
 def _per_step(program: Program, feed: Feed, steps: int) -> dict[str, Array]:

@@ -78,15 +78,24 @@ class ReferenceExecutable:
         params = {item.name: np.array(feed.params[item.name]) for item in program.params}
         state = {item.name: np.array(feed.state[item.name]) for item in program.state}
         stacked: dict[str, list[Array]] = {item.name: [] for item in program.outputs}
+        measured: list[list[Array]] = []
         for step in range(chunk.steps):
             values = step_values(program, feed, chunk, step, params, state)
+            if chunk.probed[step]:
+                measured.append(evaluate(program.probe_graph, values))
             outputs = evaluate(self._graph, values)
             for name, array in zip(program.updates, outputs, strict=False):
                 (params if name in params else state)[name] = array
             for item, array in zip(program.outputs, outputs[len(program.updates) :], strict=True):
                 stacked[item.name].append(array)
         joined = {name: np.stack(arrays) for name, arrays in stacked.items()}
-        return Result(params, state, collect(program, feed.order.size, joined))
+        probes = {
+            item.name: np.array([found[i] for found in measured], item.value.dtype).reshape(
+                -1, *item.value.shape
+            )
+            for i, item in enumerate(program.probes)
+        }
+        return Result(params, state, collect(program, feed.order.size, joined), probes)
 
 
 def step_values(

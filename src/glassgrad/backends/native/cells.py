@@ -204,10 +204,14 @@ def finish_tile(
     column: Reg,
     vectors: Sequence[tuple[int, int, int]],
 ) -> None:
-    """The epilogue on one tile: ``values[row][vector]``; ``vectors`` are (column offset, lanes, count)."""
+    """The epilogue on one tile: ``values[row][vector]``; ``vectors`` are (column offset, lanes, count).
+
+    Everything is read before anything is stored: a load of what a masked store has just touched waits for it.
+    """
     f = evaluator.f
     shared: list[dict[Value, Reg]] = [{} for _ in vectors]
     columns = [f.add(column, offset) if offset else column for offset, _, _ in vectors]
+    cells: list[Cell] = []
     for i, line in enumerate(values):
         here = Row(f.add(row, i) if i else row)
         for j, ((_, lanes, count), given) in enumerate(zip(vectors, line, strict=True)):
@@ -215,4 +219,7 @@ def finish_tile(
             for node in evaluator.group.nodes:
                 if node is not product:
                     evaluator.compute(node, here, cell)
-                evaluator.save(node.outputs[0], here, cell)
+            cells.append(cell)
+    for cell in cells:
+        for node in evaluator.group.nodes:
+            evaluator.save(node.outputs[0], cell.row, cell)

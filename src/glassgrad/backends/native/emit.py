@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
-from glassgrad.backends.native.fusion import Group, operand
+from glassgrad.backends.native.fusion import operand
 from glassgrad.backends.native.ir import Function, Reg
-from glassgrad.backends.native.product import Product, Tile, emit_pack
+from glassgrad.backends.native.memory import Buffer
+from glassgrad.backends.native.product import Plan, Product, Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
 from glassgrad.backends.native.product import plan as plan_product
+from glassgrad.backends.native.regions import Work
 from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
-from glassgrad.backends.native.schedule import Schedule, Work
+from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.graph.node import Node
 
@@ -35,10 +37,15 @@ def product_of(node: Node) -> Product:
     return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b)
 
 
-def scratch_bytes(group: Group, vector_bytes: int) -> int:
-    """The workspace that a group needs."""
-    products = [node for node in group.nodes if node.op.name == "matmul"]
-    return sum(plan_product(product_of(node), vector_bytes).scratch_bytes for node in products)
+def plan_of(work: Work, node: Node, vector_bytes: int) -> Plan:
+    """How the product ``node`` of ``work`` is computed."""
+    return plan_product(product_of(node), vector_bytes, work.block, work.blocks)
+
+
+def scratch_bytes(work: Work, vector_bytes: int) -> int:
+    """The workspace that a kernel needs."""
+    products = [node for node in work.group.nodes if node.op.name == "matmul"]
+    return sum(plan_of(work, node, vector_bytes).scratch_bytes for node in products)
 
 
 @dataclass(frozen=True)
@@ -119,7 +126,7 @@ class Module:
         group, locate = work.group, self.schedule.buffer
         elements = max(1, math.prod(group.shape))
         if group.kind == "rows":
-            layout: Layout = lay_out(group, self.vector_bytes)
+            layout: Layout = lay_out(group, self.vector_bytes, work.block, work.blocks)
             f = self._function(name)
             emit_rows(f, group, layout, locate, work.outputs, FIRST, LAST)
             return Kernel(self._add(f), layout.units, elements)
@@ -142,16 +149,15 @@ class Module:
     def _product(self, work: Work, name: str) -> Kernel:
         group, locate = work.group, self.schedule.buffer
         node = next(node for node in group.nodes if node.op.name == "matmul")
-        product = product_of(node)
-        plan = plan_product(product, self.vector_bytes)
+        product, plan = product_of(node), plan_of(work, node, self.vector_bytes)
         pack = None
         if plan.pack_units:
             f = self._function(f"{name}_pack")
-            a, b, scratch = self._operands(f, node)
+            a, b, scratch = self._operands(f, node, work.scratch)
             emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST)
             pack = self._add(f)
         f = self._function(name)
-        a, b, scratch = self._operands(f, node)
+        a, b, scratch = self._operands(f, node, work.scratch)
         evaluator = tile_evaluator(f, group, locate, work.outputs)
 
         def finish(tile: Tile) -> None:
@@ -165,9 +171,9 @@ class Module:
         work_done = product.m * product.n * product.k
         return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units)
 
-    def _operands(self, f: Function, node: Node) -> tuple[Reg, Reg, Reg]:
+    def _operands(self, f: Function, node: Node, scratch: Buffer | None = None) -> tuple[Reg, Reg, Reg]:
         a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)
-        scratch = self.schedule.scratch
+        scratch = scratch or self.schedule.scratch
         return a, b, address(f, scratch) if scratch is not None else ARENA
 
     def _batched(self, f: Function, node: Node) -> None:

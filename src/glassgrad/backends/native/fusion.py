@@ -28,6 +28,8 @@ Kind = Literal["m", "r", "c", "s"]
 
 # A row of at most this many vectors is held in registers, so that it can be read after it was reduced.
 ROW_VECTORS = 8
+# From so many rows on, a sum over the batch is no longer merged with what goes row by row: see ``regions``.
+APART = 256
 _FUSED = ("one_hot", "iota")
 _REDUCTIONS = ("sum", "max")
 
@@ -148,8 +150,16 @@ class Group:
         return f"{self.kind}[{' x '.join(map(str, self.shape)) or '1'}]: {names}"
 
 
-def form_groups(graph: Graph, vector_bytes: int) -> list[Group]:
-    """The groups of ``graph``, each after those that it reads from."""
+def is_reduction(node: Node) -> bool:
+    """Whether ``node`` is a sum or a maximum over axes."""
+    return node.op.name in _REDUCTIONS
+
+
+def form_groups(graph: Graph, vector_bytes: int, batch: int = 0) -> list[Group]:
+    """The groups of ``graph``, each after those that it reads from.
+
+    What goes row by row of a ``batch`` is kept apart from sums over the batch: see ``regions``.
+    """
     nodes = needed_nodes(graph)
     home: dict[Node, Group] = {}
     for node in nodes:
@@ -169,7 +179,7 @@ def form_groups(graph: Graph, vector_bytes: int) -> list[Group]:
                     continue
                 if not scalars and () in (producer.shape, home[node].shape):
                     continue
-                merged = _merge(producer, home[node], vector_bytes)
+                merged = _merge(producer, home[node], vector_bytes, batch)
                 if merged is not None:
                     for item in merged.nodes:
                         home[item] = merged
@@ -229,10 +239,12 @@ def _is_wide(node: Node) -> bool:
     return bool(node.attributes["classes"] > 1)
 
 
-def _merge(a: Group, b: Group, vector_bytes: int) -> Group | None:
+def _merge(a: Group, b: Group, vector_bytes: int, batch: int) -> Group | None:
     """``a`` (read by ``b``) and ``b`` as one group, if that is right."""
     shape = _common_shape(a, b)
     if shape is None or _between(a, b):
+        return None
+    if len(shape) > 1 and shape[0] == batch >= APART and _sums_batch(a) != _sums_batch(b):
         return None
     nodes = sorted([*a.nodes, *b.nodes], key=lambda node: node.serial)
     merged = Group("product" if "product" in (a.kind, b.kind) else "rows", shape, nodes)
@@ -262,6 +274,11 @@ def _common_shape(a: Group, b: Group) -> Shape | None:
 
 def _reduces_partly(group: Group) -> bool:
     return any(group.kind_of(node) in ("r", "c") for node in group.nodes)
+
+
+def _sums_batch(group: Group) -> bool:
+    """Whether a node of ``group`` sums over its rows."""
+    return any(is_reduction(node) and group.kind_of(node) in ("c", "s") for node in group.nodes)
 
 
 def _between(a: Group, b: Group) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
-from glassgrad.backends.native.emit import scratch_bytes, supported
+from glassgrad.backends.native.emit import Module, scratch_bytes, supported
 from glassgrad.backends.native.machine import Machine, compile_texts
+from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
 from glassgrad.backends.native.steps import emit_program, is_large
@@ -25,7 +26,8 @@ def schedule_program(program: Program, target: Machine) -> Schedule:
         [(i, names.index(name)) for i, name in enumerate(program.updates)],
         target.vector_bytes,
         supported,
-        lambda group: scratch_bytes(group, target.vector_bytes),
+        lambda work: scratch_bytes(work, target.vector_bytes),
+        program.batch,
     )
 
 
@@ -38,8 +40,15 @@ def generate(program: Program, target: Machine) -> Code:
         schedule.size,
         tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
         tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
-        sum(kernel.work for kernel in module.kernels.values() if is_large(kernel)),
+        _shared_work(schedule, module),
     )
+
+
+def _shared_work(schedule: Schedule, module: Module) -> int:
+    """Multiplications (or elements) in the kernels that threads can share."""
+    regions = [item for item in schedule.items if isinstance(item, Chain | Spread)]
+    together = {work for item in regions for work in item.items}
+    return sum(k.work for work, k in module.kernels.items() if work in together or is_large(k))
 
 
 def is_ours(graph: Graph) -> bool:

@@ -9,6 +9,7 @@ from glassgrad.backends.native.fusion import Group, look_through
 from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.machine import Machine, compile_text, host
 from glassgrad.backends.native.memory import Buffer, memory_of
+from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.backends.native.steps import emit_program, is_large
 from glassgrad.common.errors import unknown_name
@@ -102,6 +103,12 @@ def _schedule(given: _Inspection) -> str:
                 lines.append(f"{lead}copy {target} <- {source} ({item.size} bytes)")
             elif isinstance(item, Loop):
                 lines.append(f"{lead}{item.length} times{', backwards' if item.backwards else ''}:")
+                show(item.items, indent + "    ")
+            elif isinstance(item, Chain):
+                lines.append(f"{lead}chain, shared among threads in {item.units} blocks of rows:")
+                show(item.items, indent + "    ")
+            elif isinstance(item, Spread):
+                lines.append(f"{lead}side by side, shared among threads:")
                 show(item.items, indent + "    ")
             else:
                 kernel = module.kernel(item)

@@ -74,6 +74,7 @@ class Plan:
     pack_a: bool = False  # A (stored transposed) is first copied into panels as high as a tile
     pack_b: bool = False  # B is first copied, or turned, into panels as wide as a tile
     row_block: int = 1  # tiles of a unit, one below the other
+    blocks: int = 0  # units one below the other, where that is asked for
 
     @property
     def width(self) -> int:
@@ -87,8 +88,8 @@ class Plan:
 
     @property
     def row_blocks(self) -> int:
-        """Units one below the other; the last one has the rows that do not fill a tile."""
-        return max(1, _ceil(self.product.m // self.rows, self.row_block))
+        """Units one below the other; the last one has all rows that are left."""
+        return self.blocks or max(1, _ceil(self.product.m // self.rows, self.row_block))
 
     @property
     def units(self) -> int:
@@ -174,15 +175,21 @@ def _ceil(count: int, size: int) -> int:
 # --- choosing --------------------------------------------------------------------------------------------
 
 
-def plan(product: Product, vector_bytes: int) -> Plan:
-    """The plan for ``product`` on a machine with vectors of ``vector_bytes``: by the shapes alone."""
+def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) -> Plan:
+    """The plan for ``product`` on a machine with vectors of ``vector_bytes``: by the shapes alone.
+
+    With ``blocks`` there are so many units one below the other, each (but the last) of ``height`` rows, a multiple
+    of 16.
+    """
     m, n, k, size = product.m, product.n, product.k, BYTES[product.element]
     lanes = max(1, vector_bytes // size)
     if n == 1 and lanes > 1:
         rows, vectors = min(m, 8, lanes if product.a_transposed else 8), 1
     else:
-        rows, vectors = _tile(product, lanes, vector_bytes)
+        rows, vectors = _tile(product, lanes, vector_bytes, height)
     pack_a, pack_b = (False, False) if n == 1 and lanes > 1 else _packs(product, size)
+    if blocks:
+        return Plan(product, lanes, rows, vectors, pack_a, pack_b, height // rows, blocks)
     tiles = max(1, m // rows)
     block = min(tiles, max(1, BLOCK // (rows * k * size)))
     block = _ceil(tiles, _ceil(tiles, block))
@@ -202,15 +209,15 @@ def _packs(product: Product, size: int) -> tuple[bool, bool]:
     return pack_a, pack_b
 
 
-def _tile(product: Product, lanes: int, vector_bytes: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: the cheapest of those that fit the registers."""
+def _tile(product: Product, lanes: int, vector_bytes: int, height: int) -> tuple[int, int]:
+    """Rows and vectors of a tile: the cheapest of those that fit the registers, and divide ``height``."""
     registers = 32 if vector_bytes == 64 else 16
     spare = 1 if vector_bytes >= 32 else 2  # without a fused multiply-add, the product needs one too
     choices = [
         (_cost(product, lanes, rows, vectors), rows, vectors)
         for vectors in range(1, min(8, _ceil(product.n, lanes)) + 1)
         for rows in range(1, min(product.m, 8 if product.m > 14 and vectors > 1 else 16) + 1)
-        if rows * vectors + vectors + spare <= registers
+        if rows * vectors + vectors + spare <= registers and height % rows == 0
     ]
     return min(choices)[1:]
 
@@ -336,11 +343,11 @@ class _Units:
         full, rest = divmod(plan.product.m, plan.rows)
         if full:
             start = f.mul(block, plan.row_block)
-            count: Reg | int = min(plan.row_block, full)
-            if full % plan.row_block and plan.row_blocks > 1:
-                count = f.intrinsic(
-                    "umin", f.sub(f.number("i64", full), start), f.number("i64", plan.row_block)
-                )
+            final = full - (plan.row_blocks - 1) * plan.row_block
+            count: Reg | int = final
+            if plan.row_blocks > 1 and final != plan.row_block:
+                last = f.compare("eq", block, plan.row_blocks - 1)
+                count = f.select(last, f.number("i64", final), plan.row_block)
             with f.loop(count) as i:
                 self._tile(f.mul(f.add(start, i), plan.rows), plan.rows, column, vectors)
         if rest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from glassgrad.backends.native.blocks import Block, is_turned
@@ -18,7 +19,15 @@ from glassgrad.backends.native.cells import (
     store,
 )
 from glassgrad.backends.native.elements import ELEMENT
-from glassgrad.backends.native.fusion import ROW_VECTORS, Group, Kind, canonical, group_lanes, look_through
+from glassgrad.backends.native.fusion import (
+    ROW_VECTORS,
+    Group,
+    Kind,
+    canonical,
+    group_lanes,
+    is_reduction,
+    look_through,
+)
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.memory import memory_of
 from glassgrad.graph.node import Node, Value
@@ -42,8 +51,11 @@ class Layout:
     turned: bool  # a lane per row: see ``blocks``
 
 
-def lay_out(group: Group, vector_bytes: int) -> Layout:
-    """Choose how to walk: all elements in one line where no node knows rows from columns."""
+def lay_out(group: Group, vector_bytes: int, block: int = 0, blocks: int = 0) -> Layout:
+    """Choose how to walk: all elements in one line where no node knows rows from columns.
+
+    With ``blocks`` there are so many units, of ``block`` rows of the batch (the first axis) each.
+    """
     lanes = group_lanes(group, vector_bytes)
     kinds = {group.kind_of(node) for node in group.nodes}
     flat = kinds <= {"m", "s"} and not any(node.op.name in ("one_hot", "iota") for node in group.nodes)
@@ -52,22 +64,18 @@ def lay_out(group: Group, vector_bytes: int) -> Layout:
             source = look_through(value)
             rank = len(canonical(value.shape))
             flat = flat and (source.number is not None or len(source.kept) in (0, rank))
-    accumulates = bool(kinds & {"c", "s"} and any(_is_reduction(node) for node in group.nodes))
+    accumulates = bool(kinds & {"c", "s"} and any(is_reduction(node) for node in group.nodes))
     rows, columns = (1, group.rows * group.columns) if flat else (group.rows, group.columns)
     span = columns if flat else rows
-    block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
-    units = (
-        1
-        if any(group.kind_of(n) in ("c", "s") and _is_reduction(n) for n in group.nodes) and accumulates
-        else -(-span // block)
-    )
-    turned = not flat and units == 1 and is_turned(group, rows, lanes)
+    if blocks:
+        block *= span // group.shape[0]
+        units = blocks
+    else:
+        block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
+        units = 1 if accumulates else -(-span // block)
+    turned = not flat and (units == 1 or blocks > 0) and is_turned(group, rows, lanes)
     short = columns <= ROW_VECTORS * lanes
     return Layout(rows, columns, lanes, flat, short, units, block if units > 1 else span, turned)
-
-
-def _is_reduction(node: Node) -> bool:
-    return node.op.name in ("sum", "max")
 
 
 def emit_rows(
@@ -93,7 +101,7 @@ class _Rows:
 
     @staticmethod
     def _reader(group: Group, node: Node) -> Kind | None:
-        return group.kind_of_shape(canonical(node.inputs[0].shape)) if _is_reduction(node) else None
+        return group.kind_of_shape(canonical(node.inputs[0].shape)) if is_reduction(node) else None
 
     # --- accumulators --------------------------------------------------------------------------------
 
@@ -128,7 +136,7 @@ class _Rows:
         self.ev.hoist()
         lanes = layout.lanes
         full, rest = divmod(layout.columns, lanes)
-        totals = [node for node in self.group.nodes if self.kinds[node] == "s" and _is_reduction(node)]
+        totals = [node for node in self.group.nodes if self.kinds[node] == "s" and is_reduction(node)]
         sums = [node for node in self.group.nodes if self.kinds[node] == "c"]
         for node in totals:
             self._clear(node, 0, lanes if self.readers[node] == "m" else 1)
@@ -142,29 +150,32 @@ class _Rows:
                 )
         if layout.flat:
             self._flat(first, last, full, rest)
-        elif layout.units == 1:
-            done = self._blocks(totals, sums) if layout.turned else 0
-            if done < layout.rows:
-                with f.loop(layout.rows, done) as row:
-                    self._row(Row(row), full, rest)
         else:
-            begin, end = self._span(first, last, layout.rows)
-            with f.loop(end, begin) as row:
-                self._row(Row(row), full, rest)
+            begin: Reg | int
+            end: Reg | int
+            begin, end = (0, layout.rows) if layout.units == 1 else self._span(first, last, layout.rows)
+            if layout.turned:
+                begin = self._blocks(totals, sums, begin, end)
+            if not (layout.turned and layout.rows % lanes == 0):
+                left = f.when(f.compare("ult", begin, end)) if isinstance(begin, Reg) else nullcontext()
+                with left, f.loop(end, begin) as row:
+                    self._row(Row(row), full, rest)
         for node in totals:
             self._store_total(node)
         if layout.in_registers:
             for node in sums:
                 self._store_sum(node, full, rest)
 
-    def _blocks(self, totals: Sequence[Node], sums: Sequence[Node]) -> int:
-        """As many whole blocks of rows as there are; returns how many rows that is."""
+    def _blocks(
+        self, totals: Sequence[Node], sums: Sequence[Node], begin: Reg | int, end: Reg | int
+    ) -> Reg | int:
+        """As many whole blocks of rows as there are from ``begin`` on; returns their end."""
         f, lanes = self.f, self.layout.lanes
-        done = self.layout.rows // lanes * lanes
+        done = end // lanes * lanes if isinstance(end, int) else f.and_(end, -lanes)
         for node in (*totals, *sums):
             for column in range(self.layout.columns if node in sums else 1):
                 self._clear(node, _TURNED + column, lanes)
-        with f.loop(done, step=lanes) as start:
+        with f.loop(done, begin, lanes) as start:
             Block(self.ev, start, lanes).run(
                 self.kinds,
                 self.readers,
@@ -174,8 +185,7 @@ class _Rows:
 
     def _span(self, first: Reg, last: Reg, stop: int) -> tuple[Reg, Reg]:
         f, block = self.f, self.layout.block
-        end = f.mul(last, block)
-        end = f.select(f.compare("ult", end, stop), end, stop)
+        end = f.select(f.compare("eq", last, self.layout.units), f.number("i64", stop), f.mul(last, block))
         return f.mul(first, block), end
 
     def _flat(self, first: Reg, last: Reg, full: int, rest: int) -> None:
@@ -187,7 +197,7 @@ class _Rows:
             with f.loop(end, begin, step=lanes) as column:
                 self._cells(row, [Cell(row, column, lanes, lanes)])
             return
-        reduces = any(_is_reduction(node) for node in self.group.nodes)
+        reduces = any(is_reduction(node) for node in self.group.nodes)
         if rest and not reduces:
             full, rest = full + 1, 0  # into the slack as well
         unroll = FLAT_UNROLL if full >= FLAT_UNROLL else 1
@@ -243,7 +253,7 @@ class _Rows:
         return early, late
 
     def _row_node(self, node: Node, row: Row) -> None:
-        if _is_reduction(node):  # of a row value, over all rows
+        if is_reduction(node):  # of a row value, over all rows
             self._accumulate(node, 0, self.ev.read(node.inputs[0], "r", row, None), 1)
         else:
             self.ev.compute_row(node, row)
@@ -273,7 +283,7 @@ class _Rows:
         f = self.f
         for node in self.group.nodes:
             kind = self.kinds[node]
-            if kind == "m" or (kind == "s" and not _is_reduction(node)):
+            if kind == "m" or (kind == "s" and not is_reduction(node)):
                 for cell in cells:
                     self.ev.compute(node, row, cell)
                     self.ev.save(node.outputs[0], row, cell)

@@ -1,26 +1,20 @@
 """Stage 2, the plan: which kernels run, in which order, and where each value lies.
 
-A schedule is a list of items: a kernel, copies between buffers, or a loop (the body of a scan) of items.
+A schedule is a list of items: a kernel, several that threads share (see ``regions``), copies between buffers, or a
+loop (the body of a scan) of items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
 from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
+from glassgrad.backends.native.regions import Chain, Spread, Work, cluster, form_region, is_chain, row_wise
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Node, Type, Value
-
-
-@dataclass(eq=False)
-class Work:
-    """A kernel to be emitted: a group, and the values that it leaves in memory."""
-
-    group: Group
-    outputs: list[Value]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +41,7 @@ class Loop:
         return works(self.items)
 
 
-Item = Work | Copy | Loop
+Item = Work | Copy | Loop | Chain | Spread
 
 
 @dataclass(eq=False)
@@ -72,24 +66,36 @@ class Schedule:
         """Where ``value`` lies."""
         return self.buffers[memory_of(value)]
 
+    def touched(self, item: Item) -> set[Buffer]:
+        """The buffers that ``item`` reads or writes."""
+        return touched(item, self.buffers)
+
 
 Supported = Callable[[Node], bool]
 
 
 class _Builder:
-    def __init__(self, vector_bytes: int, supported: Supported) -> None:
+    def __init__(self, vector_bytes: int, supported: Supported, scratch_bytes: Callable[[Work], int]) -> None:
         self.vector_bytes = vector_bytes
-        self.supported = supported
+        self.supported, self.scratch_bytes = supported, scratch_bytes
         self.buffers: dict[Value, Buffer] = {}
         self.constants: dict[Value, Buffer] = {}
         self.extra: list[Buffer] = []
         self.groups: list[Group] = []
 
-    def region(self, graph: Graph, in_place: dict[Value, Value]) -> list[Item]:
-        """The items of ``graph``, whose inputs have buffers. ``in_place``: results that replace an input."""
-        groups = form_groups(graph, self.vector_bytes)
+    def region(self, graph: Graph, in_place: dict[Value, Value], batch: int = 0) -> list[Item]:
+        """The items of ``graph``, whose inputs have buffers. ``in_place``: results that replace an input.
+
+        ``batch`` is the number of rows of the batch where ``graph`` is a whole step.
+        """
+        groups = form_groups(graph, self.vector_bytes, batch)
         self._check(groups)
-        groups = self._order(groups, in_place)
+        groups, extra = self._order(groups, in_place)
+        rows = row_wise(groups, batch)
+        layers = cluster(groups, rows, extra)
+        if not any(is_chain(layer, rows) for layer in layers):
+            rows, layers = set(), [[group] for group in groups]
+        groups = [group for layer in layers for group in layer]
         self.groups += groups
         # In memory: what is given out, and what another group reads. A group's own nodes pass it in registers.
         wanted = {memory_of(value) for value in graph.outputs}
@@ -99,18 +105,24 @@ class _Builder:
                 # Operands of products are read past transposes, everything else past what is virtual.
                 wanted.update({memory_of(value) for value in self._sources(node)} - own)
         items: list[Item] = []
-        for group in groups:
-            for node in group.nodes:
-                for value in self._sources(node):
-                    self._constant(value)
-            outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
-            for value in outputs:
-                replaced = in_place.get(value)
-                self.buffers[value] = self.buffers[replaced] if replaced is not None else Buffer(value.type)
-            if group.nodes[0].op.name == "scan":
-                items += self._scan(group.nodes[0])
-            else:
-                items.append(Work(group, outputs))
+        for layer in layers:
+            works: list[Work] = []
+            for group in layer:
+                for node in group.nodes:
+                    for value in self._sources(node):
+                        self._constant(value)
+                outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
+                for value in outputs:
+                    replaced = in_place.get(value)
+                    self.buffers[value] = (
+                        self.buffers[replaced] if replaced is not None else Buffer(value.type)
+                    )
+                if group.nodes[0].op.name == "scan":
+                    items += self._scan(group.nodes[0])
+                else:
+                    works.append(Work(group, outputs))
+            items += form_region(works, layer[0] in rows, batch, self.scratch_bytes) if rows else works
+            self.extra += [work.scratch for work in works if work.scratch is not None]
         for value in graph.outputs:
             self._constant(value)
         return items
@@ -137,8 +149,13 @@ class _Builder:
                 if not self.supported(node):
                     raise GraphError(f"the native backend has no lowering for op {node.op.name!r}")
 
-    def _order(self, groups: list[Group], in_place: dict[Value, Value]) -> list[Group]:
-        """Put readers of an old value before the group that replaces it; give up where that cannot be."""
+    def _order(
+        self, groups: list[Group], in_place: dict[Value, Value]
+    ) -> tuple[list[Group], list[tuple[Group, Group]]]:
+        """Put readers of an old value before the group that replaces it; give up where that cannot be.
+
+        Returns the groups in order, and the pairs (first, then) that this asks for.
+        """
         home = {value: group for group in groups for node in group.nodes for value in node.outputs}
         readers: dict[Value, list[tuple[Group, Node]]] = {}
         for group in groups:
@@ -152,18 +169,19 @@ class _Builder:
                 del in_place[new]
             else:
                 pairs[new] = [(reader, target) for reader, _ in seen if reader is not target]
+        extra = [pair for found in pairs.values() for pair in found]
         try:
-            return sort_groups(groups, [pair for found in pairs.values() for pair in found])
+            return sort_groups(groups, extra), extra
         except ValueError:
             pass
-        extra: list[tuple[Group, Group]] = []  # some have to give way: find them one by one
+        extra = []  # some have to give way: find them one by one
         for new, found in pairs.items():
             try:
                 sort_groups(groups, [*extra, *found])
                 extra += found
             except ValueError:
                 del in_place[new]
-        return sort_groups(groups, extra)
+        return sort_groups(groups, extra), extra
 
     @staticmethod
     def _may_replace(group: Group, new: Value, old: Value, readers: list[tuple[Group, Node]]) -> bool:
@@ -233,26 +251,28 @@ def make_schedule(
     updates: Sequence[tuple[int, int]],
     vector_bytes: int,
     supported: Supported,
-    scratch_bytes: Callable[[Group], int],
+    scratch_bytes: Callable[[Work], int],
+    batch: int = 0,
 ) -> Schedule:
-    """The schedule of ``graph``.
+    """The schedule of ``graph``, a step on ``batch`` rows.
 
     ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
     (output, input) of which the output replaces the input at the end of the step.
     """
     prepared = prepare(graph)
-    builder = _Builder(vector_bytes, supported)
+    builder = _Builder(vector_bytes, supported, scratch_bytes)
     for value, keep in zip(prepared.inputs, lasting, strict=True):
         builder.buffers[value] = Buffer(value.type, lasting=keep)
     in_place = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
-    items = builder.region(prepared, in_place)
+    items = builder.region(prepared, in_place, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
     replacements: list[Item] = []
     for output, given in updates:
         target = builder.buffers[prepared.inputs[given]]
         if outputs[output] is not target:
             replacements.append(Copy(target, outputs[output], target.size))
-    scratch_size = max((scratch_bytes(work.group) for work in works(items)), default=0)
+    shared = (scratch_bytes(work) for work in works(items) if work.scratch is None)
+    scratch_size = max(shared, default=0)
     scratch = None
     if scratch_size:
         scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
@@ -275,38 +295,45 @@ def make_schedule(
 def works(items: Sequence[Item]) -> Iterator[Work]:
     """Every kernel, loops included."""
     for item in items:
-        if isinstance(item, Loop):
+        if isinstance(item, Loop | Chain | Spread):
             yield from works(item.items)
         elif isinstance(item, Work):
             yield item
 
 
+def touched(item: Item, buffers: Mapping[Value, Buffer]) -> set[Buffer]:
+    """The buffers that ``item`` reads or writes."""
+    if isinstance(item, Copy):
+        return {item.target, item.source}
+    if not isinstance(item, Work):
+        return {buffer for inner in item.items for buffer in touched(inner, buffers)}
+    found = {buffers[value] for value in item.outputs}
+    if item.scratch is not None:
+        found.add(item.scratch)
+    for node in item.group.nodes:
+        for value in _Builder._sources(node):
+            buffer = buffers.get(memory_of(value))
+            if buffer is not None:
+                found.add(buffer)
+    return found
+
+
 def _live(items: list[Item], builder: _Builder, inputs: Sequence[Value], outputs: Sequence[Buffer]) -> None:
-    """Mark from when to when each buffer holds something; a loop holds all it touches while it lasts."""
+    """Mark from when to when each buffer holds something.
+
+    A loop, a chain and a spread hold all that they touch while they last.
+    """
     position = 0
 
-    def visit(item: Item) -> set[Buffer]:
+    def visit(item: Item) -> None:
         nonlocal position
         position += 1
-        if isinstance(item, Copy):
-            touched = {item.target, item.source}
-        elif isinstance(item, Work):
-            touched = {builder.buffers[value] for value in item.outputs}
-            for node in item.group.nodes:
-                for value in builder._sources(node):
-                    buffer = builder.buffers.get(memory_of(value))
-                    if buffer is not None:
-                        touched.add(buffer)
-        else:
-            start = position
-            touched = set()
+        start = position
+        if not isinstance(item, Copy | Work):
             for inner in item.items:
-                touched |= visit(inner)
-            for buffer in touched:
-                buffer.touch(start, position)
-        for buffer in touched:
-            buffer.touch(position, position)
-        return touched
+                visit(inner)
+        for buffer in touched(item, builder.buffers):
+            buffer.touch(start, position)
 
     for value in inputs:  # filled before the first item
         builder.buffers[value].touch(0, 0)

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
+from glassgrad.backends.native.emit import FIRST, LAST, Code, Kernel, Module
 from glassgrad.backends.native.emit import KERNEL as KERNEL_PARAMETERS
-from glassgrad.backends.native.emit import Code, Kernel, Module
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.layout import (
     ARRAYS,
@@ -36,6 +36,7 @@ from glassgrad.backends.native.layout import (
 )
 from glassgrad.backends.native.machine import Machine
 from glassgrad.backends.native.memory import Buffer
+from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
 from glassgrad.program import Program
 
@@ -203,9 +204,13 @@ class _Runner:
         self.module, self.f, self.program = module, f, program
         self.schedule = module.schedule
         self.tables: dict[tuple[int, ...], str] = {}
+        self.regions = 0
+        self.gathering: Chain | None = None  # gathers its rows itself
         for work in self.schedule.works():
             kernel = module.kernel(work)
             module.parallel = module.parallel or is_large(kernel)
+        if any(isinstance(item, Chain | Spread) for item in self.schedule.items):
+            module.parallel = True
 
     def word(self, index: int, kind: str) -> Reg:
         """One argument."""
@@ -255,6 +260,12 @@ class _Runner:
             return
         self.module.functions.append(_gather(buffers, batch))
         f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
+        for item in self.schedule.items:
+            if not {id(buffer) for buffer in buffers}.isdisjoint(map(id, self.schedule.touched(item))):
+                self.gathering = item if isinstance(item, Chain) else None
+                break
+        if self.gathering is not None:
+            return
         shared = self.module.parallel and sum(buffer.size for buffer in buffers) >= GATHER_BYTES
         self.offer("gather", ARGS.text, batch, shared)
 
@@ -274,19 +285,75 @@ class _Runner:
                     self.items(
                         item.items, f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t
                     )
+            elif isinstance(item, Chain):
+                for work in item.items:
+                    self.pack(self.module.kernel(work))
+                self.offer(self.chain(item), ARGS.text, item.units, True)
+            elif isinstance(item, Spread):
+                name, units = self.spread(item)
+                self.offer(name, ARGS.text, units, True)
             else:
                 kernel = self.module.kernel(item)
-                if kernel.pack is not None:
-                    self.call(kernel.pack, kernel.pack_units, is_large(kernel))
+                self.pack(kernel)
                 self.call(kernel.code, kernel.units, is_large(kernel))
+
+    def pack(self, kernel: Kernel) -> None:
+        """The packing of a product's operands, where it needs that."""
+        if kernel.pack is not None:
+            self.call(kernel.pack, kernel.pack_units, is_large(kernel))
+
+    def chain(self, chain: Chain) -> str:
+        """The function of a chain: unit by unit, all kernels on the rows of the unit."""
+        f = self.region("chain")
+        with f.loop(LAST, FIRST) as unit:
+            following = f.add(unit, 1)
+            if chain is self.gathering:
+                batch, block = self.program.batch, chain.items[0].block
+                final = f.compare("eq", following, chain.units)
+                end = f.select(final, f.number("i64", batch), f.mul(following, block))
+                start = f.mul(unit, block).text
+                f.raw(f"call void @gather(ptr {ARENA.text}, ptr %places, i64 {start}, i64 {end.text})")
+            for work in chain.items:
+                kernel = self.module.kernel(work)
+                each = kernel.units // chain.units
+                self.direct(f, kernel.code, f.mul(unit, each), f.mul(following, each))
+        return f.name
+
+    def spread(self, spread: Spread) -> tuple[str, int]:
+        """The function of a spread, the units of its kernels in a row; and how many they are."""
+        f, count = self.region("spread"), 0
+        for work in spread.items:
+            kernel = self.module.kernel(work)
+            end = count + kernel.units
+            low = f.intrinsic("umax", FIRST, f.number("i64", count))
+            high = f.intrinsic("umin", LAST, f.number("i64", end))
+            with f.when(f.compare("ult", low, high)):
+                self.direct(f, kernel.code, f.sub(low, count), f.sub(high, count))
+            count = end
+        return f.name, count
+
+    def region(self, kind: str) -> Function:
+        """A new function for a chain or a spread."""
+        f = Function(f"{kind}{self.regions}", KERNEL_PARAMETERS, attributes="noinline nounwind")
+        self.regions += 1
+        self.module.functions.append(f)
+        return f
+
+    def direct(self, f: Function, code: Code, first: Reg, last: Reg) -> None:
+        """A plain call of some units of a kernel from within ``f``."""
+        table = self.table(f, code)
+        f.raw(f"call void @{code.name}(ptr {ARENA.text}, ptr {table}, i64 {first.text}, i64 {last.text})")
+
+    def table(self, f: Function, code: Code) -> str:
+        """The constant that holds the places of a kernel's buffers, declared in ``f``."""
+        table = self.tables.setdefault(code.places, f"@places{len(self.tables)}")
+        content = ", ".join(f"i64 {offset}" for offset in code.places)
+        f.declared.add(f"{table} = private unnamed_addr constant [{len(code.places)} x i64] [{content}]")
+        return table
 
     def call(self, code: Code, units: int, shared: bool) -> None:
         """One kernel: offered to all threads, or by thread 0 alone."""
-        f, count = self.f, len(code.places)
-        table = self.tables.setdefault(code.places, f"@places{len(self.tables)}")
-        content = ", ".join(f"i64 {offset}" for offset in code.places)
-        f.declared.add(f"{table} = private unnamed_addr constant [{count} x i64] [{content}]")
-        self.offer(code.name, table, units, shared)
+        self.offer(code.name, self.table(self.f, code), units, shared)
 
     def offer(self, name: str, places: str, units: int, shared: bool) -> None:
         """Call a kernel, or share it out."""
