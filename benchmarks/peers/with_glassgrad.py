@@ -1,4 +1,4 @@
-"""Glassgrad: one call per epoch of the compiled program, in the order that ``train`` would draw."""
+"""Glassgrad: a few hundred steps per call of the compiled program, in the order that ``train`` would draw."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import numpy as np
 
 from glassgrad.backends.base import Executable, Feed, Result
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.data.feed import epoch_order
+from glassgrad.data.feed import Orders
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
-from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
+from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, STEPS_PER_CALL, Task
 
 
 class Glassgrad:
@@ -40,7 +40,6 @@ class Glassgrad:
         self.optimizer = optimizer_of(task)
         self.program = program_of(task, self.optimizer)
         self.executable = NativeBackend(threads=self.threads).compile(self.program)
-        self.epoch = 0
         self.first = first_weights(task, self.program)
         features, classes, _ = task.data()
         self.data = {FEATURES: features, TARGETS: classes}
@@ -60,12 +59,14 @@ class Glassgrad:
         self.step = 0
 
     def epochs(self, count: int) -> None:
-        """As ``train`` does it; the result has the loss of every step."""
+        """As ``train`` does it: short epochs several to a call, the next orders drawn meanwhile, all losses kept."""
         task = self.task
-        for _ in range(count):
-            self.epoch += 1
-            order = epoch_order(task.rows, seed=0, epoch=self.epoch, shuffle=task.batch < task.rows)
+        at_once = max(1, min(count, STEPS_PER_CALL // task.steps))
+        orders = Orders(task.rows, task.batch, seed=0, epochs=count, shuffle=task.batch < task.rows)
+        for first in range(1, count + 1, at_once):
+            order = orders.take(first, min(at_once, count + 1 - first))
             self.result = self._run(self.executable, order)
+        orders.close()
 
     def _run(self, executable: Executable, order: np.ndarray) -> Result:
         hyper = self.optimizer.hyperparameters()

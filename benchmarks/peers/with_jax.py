@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
+from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, STEPS_PER_CALL, Task
 
 ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
 
@@ -47,11 +47,11 @@ class _Jax:
         slots = [jax.tree.map(jnp.zeros_like, params) for _ in range(count)]
         self.carry = (params, slots, jnp.zeros((), jnp.int32))
 
-    def _order(self) -> jax.Array:
+    def _order(self) -> np.ndarray:
         # NumPy's permutation: XLA's sorts random keys, which on a CPU takes longer than many an epoch here.
         rows = self.task.rows
         full = self.task.batch == rows
-        return jnp.asarray((np.arange(rows) if full else self.random.permutation(rows)).astype(np.int32))
+        return (np.arange(rows) if full else self.random.permutation(rows)).astype(np.int32)
 
     def _batch(self, X: jax.Array, Y: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (X, Y) if self.task.batch == self.task.rows else (X[rows], Y[rows])
@@ -121,7 +121,7 @@ class Step(_Jax):
         """Steps are queued; the end waits for the last."""
         state = (self.carry, jnp.zeros(()))
         for _ in range(count):
-            order = self._order()
+            order = jnp.asarray(self._order())
             state = (state[0], jnp.zeros(()))
             for _ in range(self.task.steps):
                 state = self.function(state, self.X, self.Y, order)
@@ -138,12 +138,13 @@ class Step(_Jax):
 
 
 class Scan(_Jax):
-    """One call per epoch. Unrolling the scan was never faster."""
+    """One call per epoch, or for several of them. Unrolling the scan was never faster."""
 
     def variants(self, task: Task) -> list[str]:
-        """How rows are gathered, and threads."""
+        """How rows are gathered, epochs per call, and threads."""
         gathers = ["rows per epoch", "rows per step"] if task.batch < task.rows else ["all rows"]
-        return [f"{g}, {t}" for g in gathers for t in self._threads()]
+        calls = ["one epoch", "several epochs"] if task.steps < STEPS_PER_CALL // 2 else ["one epoch"]
+        return [f"{g}, {c}, {t}" for g in gathers for c in calls for t in self._threads()]
 
     def _make(self, variant: str) -> Any:
         task = self.task
@@ -164,10 +165,14 @@ class Scan(_Jax):
         return self._jit(epoch, variant)
 
     def epochs(self, count: int) -> None:
-        """Epochs are queued; the end waits for the last."""
+        """Calls are queued; the end waits for the last."""
         carry, losses = self.carry, None
-        for _ in range(count):
-            carry, losses = self.function(carry, self.X, self.Y, self._order())
+        several = "several" in self.variant
+        at_once = max(1, min(count, STEPS_PER_CALL // self.task.steps)) if several else 1
+        for first in range(0, count, at_once):
+            orders = [self._order() for _ in range(min(at_once, count - first))]
+            order = orders[0] if len(orders) == 1 else np.concatenate(orders)
+            carry, losses = self.function(carry, self.X, self.Y, jnp.asarray(order))
         self.carry, self.loss = jax.block_until_ready((carry, losses))
 
     def losses(self, steps: int) -> list[float]:

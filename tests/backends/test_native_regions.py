@@ -26,7 +26,7 @@ FEATURES = 12
 
 def branches() -> Network:
     start = Input()
-    left, right = Dense(24, "gelu")(start), Dense(40, "relu")(start)
+    left, right = Dense(48, "gelu")(start), Dense(80, "relu")(start)
     return functional(start, Dense(3)(LayerNorm()(Concatenate()(left, right))))
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset, from_arrays
-from glassgrad.data.feed import epoch_order
+from glassgrad.data.feed import Orders, epoch_order
 from glassgrad.data.sources import load_source
 from glassgrad.data.split import Split, split
 
@@ -157,3 +157,21 @@ def test_rows_beyond_int32_are_refused() -> None:
             epoch_order(rows, seed=0, epoch=0)
     with pytest.raises(InputError, match=r"^epoch "):
         epoch_order(1, seed=0, epoch=-1)
+
+
+def test_orders_drawn_ahead_are_the_same() -> None:
+    orders = Orders(10, 4, seed=3, epochs=7)
+    found = [orders.take(1, 1), orders.take(2, 2), orders.take(4, 2), orders.take(6, 2)]
+    orders.close()
+    epochs = np.concatenate(found).reshape(7, 12)
+    for number, order in enumerate(epochs, start=1):
+        np.testing.assert_array_equal(order[:10], epoch_order(10, seed=3, epoch=number))
+        assert (order[10:] == -1).all()
+
+
+def test_orders_may_be_taken_in_any_order() -> None:
+    orders = Orders(5, 5, seed=0, epochs=4)
+    later, first = orders.take(3, 1), orders.take(1, 1)
+    orders.close()
+    np.testing.assert_array_equal(later, epoch_order(5, seed=0, epoch=3))
+    np.testing.assert_array_equal(first, epoch_order(5, seed=0, epoch=1))

@@ -1,6 +1,8 @@
-"""The order in which an epoch visits the training rows."""
+"""The order in which an epoch visits the training rows, and orders drawn ahead."""
 
 from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -19,3 +21,45 @@ def epoch_order(rows: int, *, seed: int, epoch: int, shuffle: bool = True) -> np
         raise InputError(f"an epoch of {rows} rows cannot be ordered; give from 0 to 2**31 - 1 rows")
     order = np.arange(rows, dtype=np.int32)
     return generator(seed, SHUFFLE, epoch).permutation(order) if shuffle else order
+
+
+class Orders:
+    """The orders of the epochs of a run, each drawn while the epochs before it are still trained on.
+
+    Machine code runs without the GIL, so what is drawn on another thread meanwhile costs nothing.
+    """
+
+    def __init__(self, rows: int, batch: int, *, seed: int, epochs: int, shuffle: bool = True) -> None:
+        """For epochs 1 to ``epochs`` over ``rows`` rows; each is padded with -1 to whole batches of ``batch``."""
+        self.rows, self.seed, self.epochs, self.shuffle = rows, seed, epochs, shuffle
+        self.length = -(-rows // batch) * batch
+        self._ahead: tuple[int, int, Future[npt.NDArray[np.int32]]] | None = None
+        self._thread = ThreadPoolExecutor(1, "glassgrad-orders")
+
+    def take(self, first: int, count: int) -> npt.NDArray[np.int32]:
+        """The order of ``count`` epochs from epoch ``first`` on, int32 ``[count * padded rows]``.
+
+        As many again are then drawn ahead.
+        """
+        known = self._ahead
+        if known is not None and known[:2] == (first, count):
+            found = known[2].result()
+        else:
+            found = self._draw(first, count)
+        following = min(count, self.epochs - first - count + 1)
+        self._ahead = None
+        if following > 0:
+            self._ahead = first + count, following, self._thread.submit(self._draw, first + count, following)
+        return found
+
+    def _draw(self, first: int, count: int) -> npt.NDArray[np.int32]:
+        orders = np.full((count, self.length), -1, np.int32)
+        for i in range(count):
+            orders[i, : self.rows] = epoch_order(
+                self.rows, seed=self.seed, epoch=first + i, shuffle=self.shuffle
+            )
+        return orders.reshape(-1)
+
+    def close(self) -> None:
+        """Let the thread go."""
+        self._thread.shutdown(cancel_futures=True)

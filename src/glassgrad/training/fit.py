@@ -17,7 +17,7 @@ import numpy as np
 from glassgrad.backends.base import Array, Feed
 from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
-from glassgrad.data.feed import epoch_order
+from glassgrad.data.feed import Orders
 from glassgrad.data.sources import load_source
 from glassgrad.files.run_folder import CONFIG, HISTORY, MODEL, RunFolder, config_json, history_csv
 from glassgrad.nn.network import Network
@@ -148,6 +148,7 @@ class _Fit:
         features, targets = task.parts.train
         self.rows, self.batch = len(features), task.batch
         self.steps_per_epoch = -(-self.rows // self.batch)
+        self.orders = Orders(self.rows, self.batch, seed=settings.seed, epochs=settings.epochs)
         self.data = {FEATURES: features, TARGETS: targets}
         if task.parts.weights is not None:
             self.data[WEIGHTS] = task.parts.weights
@@ -199,6 +200,8 @@ class _Fit:
                 self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
         except KeyboardInterrupt:
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
+        finally:
+            self.orders.close()
         training = max(time.perf_counter() - clock - (compiled.seconds() - spent), 0.0)
         if best is not None:
             model.weights, model.statistics = best[2], best[3]
@@ -237,10 +240,7 @@ class _Fit:
             self.steps_per_epoch,
             self.batch,
         )
-        orders = np.full((count, steps * batch), -1, np.int32)
-        for i in range(count):
-            orders[i, : self.rows] = epoch_order(self.rows, seed=settings.seed, epoch=first + i)
-        order = orders.reshape(-1)
+        order = self.orders.take(first, count)
         done, total_steps = (first - 1) * steps, count * steps
         rates = self.hyper["learning_rate"] * self.schedule.factors(
             np.arange(done, done + total_steps, dtype=np.int64),
