@@ -7,13 +7,14 @@ once per row is a full vector. The turning is done with shuffles, on the way in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from glassgrad.backends.native.cells import Evaluator, address, combine, load, store
-from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, convert
+from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, access
 from glassgrad.backends.native.ir import Reg
 from glassgrad.backends.native.memory import memory_of
+from glassgrad.backends.native.packing import turn, turn_back
 from glassgrad.graph.node import Node, Value
 
 MOST_COLUMNS = 16
@@ -101,37 +102,38 @@ class Block:
         return self.matrices[found][column]
 
     def _load(self, value: Value) -> list[Reg]:
-        """The block of a matrix in memory, turned: lane i of column j is element i * columns + j."""
-        f, buffer, lanes = self.f, self.ev.locate(memory_of(value)), self.lanes
-        first = f.mul(self.start, self.columns)
-        lines = [
-            load(f, address(f, buffer, f.add(first, k * lanes)), value.dtype, lanes)
-            for k in range(self.columns)
-        ]
-        return [
-            self._pick(lines, [divmod(i * self.columns + j, lanes) for i in range(lanes)])
-            for j in range(self.columns)
-        ]
+        """The block of a matrix in memory, turned: lane i of column j is element i * columns + j.
 
-    def _pick(self, lines: Sequence[Reg], wanted: Sequence[tuple[int, int]]) -> Reg:
-        """A vector of which lane i is lane ``wanted[i][1]`` of register ``wanted[i][0]``."""
-        f, lanes = self.f, self.lanes
-        first, *others = sorted({line for line, _ in wanted})
-        result = f.shuffle(lines[first], [lane if line == first else 0 for line, lane in wanted])
-        for other in others:
-            order = [lanes + lane if line == other else i for i, (line, lane) in enumerate(wanted)]
-            result = f.shuffle(result, order, lines[other])
-        return result
+        It is read and turned in pieces of 16 bytes; the last ones of a row may hold what comes behind it.
+        """
+        f, buffer = self.f, self.ev.locate(memory_of(value))
+        size = self._piece(value)
+        columns: list[Reg] = []
+        for j in range(0, self.columns, size):
+            places = [address(f, buffer, self._element(i, j)) for i in range(self.lanes)]
+            columns += turn(f, [load(f, place, value.dtype, size) for place in places])
+        return columns[: self.columns]
+
+    def _piece(self, value: Value) -> int:
+        """Lanes of a piece."""
+        return min(self.lanes, 16 // SIZE[value.dtype] if value.dtype != "bool" else 4)
+
+    def _element(self, row: int, column: int) -> Reg:
+        """The number of an element of the block in its matrix."""
+        return self.f.add(self.f.mul(self.start, self.columns), row * self.columns + column)
 
     # --- out -----------------------------------------------------------------------------------------------
 
     def _store(self, value: Value) -> None:
-        f, buffer, lanes = self.f, self.ev.locate(value), self.lanes
-        first = f.mul(self.start, self.columns)
-        for k in range(self.columns):
-            spots = [divmod(k * lanes + lane, self.columns) for lane in range(lanes)]
-            line = self._pick(self.matrices[value], [(column, row) for row, column in spots])
-            store(f, line, address(f, buffer, f.add(first, k * lanes)), value.dtype, lanes)
+        f, buffer, size = self.f, self.ev.locate(value), self._piece(value)
+        columns = self.matrices[value]
+        for j in range(0, self.columns, size):
+            part = columns[j : j + size]
+            exist = len(part)
+            pieces = turn_back(f, part + part[-1:] * (size - exist))
+            for i, piece in enumerate(pieces):
+                kept = piece if exist == size else f.shuffle(piece, range(exist))
+                store(f, kept, address(f, buffer, self._element(i, j)), value.dtype, exist)
 
     def _store_row(self, value: Value) -> None:
         if value in self.ev.outputs:

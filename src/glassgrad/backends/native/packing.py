@@ -71,18 +71,33 @@ def turn_strip(
     with f.loop(k, step=lanes) as p:
         there, packed = f.at(here, element, p), f.at(target, element, f.mul(p, step))
         pieces = [f.load(piece, f.at(there, element, min(i, valid - 1) * k)) for i in range(rows)]
-        for i, value in enumerate(_turn(f, pieces)):
+        for i, value in enumerate(turn(f, pieces)):
             f.store(value, f.at(packed, element, i * step))
 
 
-def _turn(f: Function, pieces: list[Reg]) -> list[Reg]:
+def turn(f: Function, pieces: list[Reg]) -> list[Reg]:
     """The transpose of ``pieces`` (of 1, 2 or 4 lanes): as many vectors as a piece has lanes.
 
     Machines shuffle cheaply inside 16 bytes only: so row i goes to the 16-byte part i // size of register
     i % size, and what is left are transposes of squares inside of each part.
     """
-    size, parts = pieces[0].lanes, len(pieces) // pieces[0].lanes
-    block = [_join(f, pieces[i::size]) for i in range(size)]
+    size = pieces[0].lanes
+    return _turn_squares(f, [_join(f, pieces[i::size]) for i in range(size)])
+
+
+def turn_back(f: Function, columns: list[Reg]) -> list[Reg]:
+    """The inverse of ``turn``: the rows, as pieces of ``len(columns)`` (1, 2 or 4) lanes."""
+    size = len(columns)
+    block = _turn_squares(f, columns)
+    return [
+        f.shuffle(block[i % size], range(i // size * size, (i // size + 1) * size))
+        for i in range(columns[0].lanes)
+    ]
+
+
+def _turn_squares(f: Function, block: list[Reg]) -> list[Reg]:
+    """The transpose of each square of ``len(block)`` (1, 2 or 4) registers x as many neighbouring lanes."""
+    size, parts = len(block), block[0].lanes // len(block)
 
     def halves(a: Reg, b: Reg, unit: int) -> list[Reg]:
         """The low halves of all parts, interleaved in runs of ``unit`` lanes, and the high ones."""
