@@ -117,7 +117,7 @@ class Worker:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
         module, cls, _ = PEERS[name]
         self.peer: Peer = getattr(import_module(module), cls)(threads)
-        self.count = 1
+        self.count = self.repeats = 1
 
     def versions(self) -> dict[str, str]:
         """The libraries in use."""
@@ -148,6 +148,7 @@ class Worker:
         self.count = max(1, min(MOST_EPOCHS, round(ROUND_SECONDS / times[chosen])))
         if self.count > together(task):  # whole calls: another number of epochs would be compiled anew
             self.count -= self.count % together(task)
+        self.repeats = max(1, round(ROUND_SECONDS / (self.count * times[chosen])))
         extra = getattr(self.peer, "compiling", dict)()
         return {
             "variant": chosen,
@@ -172,11 +173,14 @@ class Worker:
         return self.peer.losses(steps)
 
     def measure(self) -> float:
-        """Seconds per epoch of one timing, from the first weights."""
-        self.peer.reset()
-        start = time.perf_counter()
-        self.peer.epochs(self.count)
-        return (time.perf_counter() - start) / self.count
+        """Seconds per epoch of one timing: trainings from the first weights, as many as fill it."""
+        seconds = 0.0
+        for _ in range(self.repeats):
+            self.peer.reset()
+            start = time.perf_counter()
+            self.peer.epochs(self.count)
+            seconds += time.perf_counter() - start
+        return seconds / (self.repeats * self.count)
 
     def ask(self, method: str, *arguments: Any) -> Any:
         """Any other method of the peer."""
