@@ -1,0 +1,254 @@
+"""``explain``: the derivative of one row's loss by one weight or input, factor by factor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array
+from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.data.checks import some
+from glassgrad.data.number_encodings import NumberEncoding
+from glassgrad.data.schema import Schema
+from glassgrad.data.sources import load_rows
+from glassgrad.data.table import Table
+from glassgrad.data.tabular import to_tabular
+from glassgrad.explain.explanation import Explanation, Factor, Layer, Line
+from glassgrad.explain.links import PREACTIVATION, Anatomy
+from glassgrad.explain.paths import Hop, Path, Ways, take
+from glassgrad.explain.step import step_view
+from glassgrad.explain.whole import INPUT as WHOLE_INPUT
+from glassgrad.explain.whole import Whole
+from glassgrad.nn.losses import LOSSES
+from glassgrad.nn.network import INPUT
+from glassgrad.training.metrics import quantities
+from glassgrad.training.model import Model, load_model
+
+FEW = 200
+"""Up to so many paths are all shown if all are asked for, and summed one by one."""
+
+
+def explain(
+    model: Model | str | FilePath,
+    source: Any,
+    *,
+    row: int = 0,
+    weight: str | None = None,
+    input: str | None = None,
+    targets: Any = None,
+    paths: int = 5,
+) -> Explanation:
+    """The derivative of the loss of one row with respect to one ``weight`` or one ``input``, path by path.
+
+    ``model`` is a model, or the path of a run folder or model file. ``source`` is a source as on the command
+    line, a table with its target column, or (with ``targets``) an array of rows. ``weight`` is written
+    ``dense_1.weights[3,7]``; ``input`` is a column, an encoded input such as ``workclass=Private``, or ``x[3]``.
+
+    All is computed in float64, with the network as it is in use (no dropout, running statistics). Raises
+    InputError for what does not exist.
+    """
+    if (weight is None) == (input is None):
+        raise InputError("name one weight (dense_1.weights[3,7]) or one input (a column, or x[3]): not both")
+    if not isinstance(paths, int) or isinstance(paths, bool) or paths < 0:
+        raise InputError(f"paths must be a whole number of at least 0, not {paths!r}")
+    made = model if isinstance(model, Model) else load_model(model)
+    x, target, said, place = _row(made, source, targets, row)
+    anatomy = Anatomy(made.network, made.weights, made.statistics, x)
+    whole = Whole.of(anatomy, made.loss, target)
+    if weight is not None:
+        name, index = _weight(made, weight)
+        at, ends = anatomy.by_weight(name, index)
+        value, what = float(anatomy.weights[name][index]), f"{name}[{','.join(map(str, index))}]"
+        where = name
+    else:
+        assert input is not None
+        number, what = _input(made.schema, input)
+        index = (0, *(int(i) for i in np.unravel_index(number, x.shape)))
+        at, ends = INPUT, np.zeros(x.size)
+        ends[number] = 1.0
+        value, where = float(x.reshape(-1)[number]), WHOLE_INPUT
+    derivative = float(whole.gradients[where][index])
+    forward, central = whole.forward(where, index), whole.central(where, index)
+    lines: Sequence[Line] = ()
+    count = total = None
+    if paths:
+        ways = Ways(anatomy, at, ends, made.network.output, whole.seed)
+        count, total = ways.count, ways.total
+        lines = [_line(made, anatomy, path, at, what) for path in take(ways.strongest(), paths)]
+    outputs = anatomy.places[made.network.output].values[None]
+    return Explanation(
+        source=place,
+        row=row,
+        what="weight" if weight is not None else "input",
+        name=what,
+        value=value,
+        target=said,
+        prediction=_predicted(made, outputs),
+        loss=whole.loss,
+        loss_name=str(LOSSES.config(made.loss)["name"]),
+        derivative=derivative,
+        forward=forward,
+        central=central,
+        forward_error=whole.error(where, index, forward),
+        central_error=whole.error(where, index, central),
+        lines=tuple(lines),
+        paths=count,
+        path_total=total,
+        paths_error=None if total is None else whole.error(where, index, total),
+        unit=None if weight is not None else _per_unit(made.schema, index, x, derivative),
+        layers=tuple(_layers(anatomy)),
+        step=None
+        if weight is None
+        else step_view(made.training, anatomy.weights, dict(whole.gradients), name, index),
+    )
+
+
+# --- what is asked for -------------------------------------------------------------------------------------
+
+
+def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Array, Any, str]:
+    """The prepared row (without the batch axis), its target as the loss takes it, as it was given, and its place."""
+    place = "the rows"
+    if isinstance(source, str | FilePath):
+        place = str(source)
+        rows = load_rows(source, targets=True)
+        features, targets = rows.features, rows.targets
+    else:
+        table = to_tabular(source) if model.schema.table is not None else None
+        features = source if table is None else table
+    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(features):
+        raise InputError(f"{place}: has rows 0 to {len(features) - 1}, not row {row!r}")
+    one = features[row : row + 1]
+    if isinstance(one, Table) and targets is None:
+        known = model.schema.take_targets(one)
+        if len(known.values) == 0:
+            raise InputError(
+                f"{place}: row {row} has no target, so it has no loss to explain; take another row"
+            )
+        one, values = known.features, known.values
+    elif targets is None:
+        raise InputError(f"{place}: has no targets, and without one a row has no loss; give them too")
+    else:
+        values = np.asarray(targets)[row : row + 1]
+    x, _ = model.schema.take_features(one, np.float64, place)
+    coded = model.schema.encode_targets(values, np.float64, place)
+    return x[0], coded, np.asarray(values).tolist()[0], place
+
+
+def _weight(model: Model, text: str) -> tuple[str, tuple[int, ...]]:
+    match = re.fullmatch(r"\s*([\w.-]+)\s*\[([\d,\s]+)\]\s*", text)
+    if match is None:
+        raise InputError(
+            f"{text!r} does not name a weight; write name[indices], such as dense_1.weights[3,7]"
+        )
+    name, index = match[1], tuple(int(item) for item in match[2].split(",") if item.strip())
+    if name not in model.weights and f"{name}s" in model.weights:
+        name += "s"  # dense_1.weight
+    if name not in model.weights:
+        raise unknown_name("weight", name, model.weights)
+    shape = model.weights[name].shape
+    if len(index) != len(shape) or any(i >= n for i, n in zip(index, shape, strict=True)):
+        first, last = (",".join(map(str, ends)) for ends in ([0] * len(shape), [n - 1 for n in shape]))
+        raise InputError(f"{text!r}: the elements of {name} go from {name}[{first}] to {name}[{last}]")
+    return name, index
+
+
+def _input(schema: Schema, text: str) -> tuple[int, str]:
+    names = schema.input_names
+    compact = {re.sub(r"\s", "", name): number for number, name in enumerate(names)}
+    wanted = re.sub(r"\s", "", text)
+    if schema.table is None and re.fullmatch(r"\[?[\d,]+\]?", wanted):
+        wanted = f"x[{wanted.strip('[]')}]"
+    if wanted in compact:
+        return compact[wanted], names[compact[wanted]]
+    if schema.table is not None:
+        own = [name for name, origin in zip(names, schema.table.origins, strict=True) if origin == text]
+        if own:
+            raise InputError(
+                f"{text!r} is a category and has no derivative; name one of its inputs: {some(own)}"
+            )
+        raise unknown_name("input", text, names)
+    last = ", ".join(str(n - 1) for n in schema.feature_shape)
+    first = ", ".join("0" for _ in schema.feature_shape)
+    raise InputError(f"{text!r} is no input of this model; they go from x[{first}] to x[{last}]")
+
+
+# --- what is said ------------------------------------------------------------------------------------------
+
+
+def _line(model: Model, anatomy: Anatomy, path: Path, at: str, what: str) -> Line:
+    factors = []
+    before: Hop | None = None
+    for hop in path.hops:
+        factors.append(_factor(model, anatomy, hop, before))
+        before = hop
+    last = path.hops[-1]
+    if at != INPUT:
+        factors.append(_end(anatomy, last, what, path.end))
+    units = tuple(anatomy.places[hop.place].unit(hop.unit) for hop in path.hops)
+    return Line(units, tuple(factors), path.product)
+
+
+def _factor(model: Model, anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
+    unit = anatomy.places[hop.place].unit(hop.unit)
+    if before is None:
+        return Factor("loss", f"dL/d {unit}", hop.derivative, "how the loss answers to this output")
+    target = anatomy.places[before.place].unit(before.unit)
+    if hop.kind == "weights":
+        layer = before.place.removesuffix(f".{PREACTIVATION}")
+        shape = anatomy.places[hop.place].shape
+        row = int(np.unravel_index(hop.unit, shape)[-1])
+        column = int(np.unravel_index(before.unit, anatomy.places[before.place].shape)[-1])
+        return Factor("weight", f"{layer}.weights[{row},{column}]", hop.derivative, f"d {target} / d {unit}")
+    if hop.kind == "activation":
+        layer = before.place
+        function = anatomy.pieces[layer].activation
+        z = float(anatomy.places[hop.place].values.reshape(-1)[hop.unit])
+        name = type(function).__name__.lower() if function is None else function.name
+        return Factor("activation", f"{name}'({z:.4g})", hop.derivative, f"d {target} / d {unit}")
+    return Factor("layer", f"d {target} / d {unit}", hop.derivative, "")
+
+
+def _end(anatomy: Anatomy, hop: Hop, what: str, value: float) -> Factor:
+    layer = hop.place.removesuffix(f".{PREACTIVATION}")
+    piece = anatomy.pieces[layer]
+    unit = anatomy.places[hop.place].unit(hop.unit)
+    match = re.fullmatch(r".*\.weights\[(\d+),(\d+)\]", what)
+    if type(piece.step.layer).__name__ == "Dense" and match is not None:
+        source = anatomy.places[piece.inputs[0]]
+        if len(source.shape) == 1:
+            return Factor("value", source.unit(int(match[1])), value, f"d {unit} / d {what}")
+    return Factor("end", f"d {unit} / d {what}", value, "")
+
+
+def _layers(anatomy: Anatomy) -> list[Layer]:
+    return [Layer(place.name, place.shape, place.values) for place in anatomy.places.values()]
+
+
+def _predicted(model: Model, outputs: Array) -> Any:
+    if model.schema.classes is None:
+        return model.schema.decode_outputs(quantities(model.loss, outputs)).tolist()[0]
+    return model.schema.labels(model.loss.scores(outputs)).tolist()[0]
+
+
+def _per_unit(schema: Schema, index: tuple[int, ...], x: Array, derivative: float) -> Factor | None:
+    """The derivative by the column as it was given, before it was scaled (and, if so, bent)."""
+    number = int(np.ravel_multi_index(index[1:], x.shape))
+    mean, scale = (
+        float(np.broadcast_to(item, x.shape).reshape(-1)[number])
+        for item in (schema.feature_mean, schema.feature_scale)
+    )
+    inner = 1.0 / scale
+    if schema.table is not None:
+        origin = schema.table.origins[number]
+        column = next(item for item in schema.table.used if item.name == origin)
+        if schema.table.names[number] != origin:
+            return None  # an indicator or a category: there is nothing in between
+        if isinstance(column, NumberEncoding) and column.spread is not None:
+            bent = float(x.reshape(-1)[number]) * scale + mean
+            inner /= column.spread * float(np.cosh(bent))
+    return Factor("scale", "d input / d column", inner, "the scaling of the inputs") if inner != 1.0 else None

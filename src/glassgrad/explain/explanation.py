@@ -1,0 +1,147 @@
+"""What ``explain`` finds, as plain typed results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array
+from glassgrad.explain.step import StepView
+
+
+@dataclass(frozen=True)
+class Factor:
+    """One factor of a product: ``symbol`` as in a formula, its number, and ``meaning`` where the symbol hides it.
+
+    ``kind`` is "loss", "weight", "activation", "layer" (a local derivative of any other layer), "value" (what a unit
+    gives to a weight), "end" (the derivative by the weight itself) or "scale".
+    """
+
+    kind: str
+    symbol: str
+    value: float
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One path: the units it goes through from the output on, its factors, and their product."""
+
+    units: tuple[str, ...]
+    factors: tuple[Factor, ...]
+    product: float
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """The values of one place for the row."""
+
+    name: str
+    shape: tuple[int, ...]
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The derivative of one row's loss by one weight or input.
+
+    ``derivative`` comes from the reverse sweep over the whole graph; ``forward`` from the forward sweep along this
+    one direction, ``central`` from a central difference, with their relative errors. ``lines`` are the strongest
+    paths; there are ``paths`` in all (None: not searched), their sum is ``path_total``. ``unit`` is the factor from a
+    scaled input to the column as it was given.
+    """
+
+    source: str
+    row: int
+    what: str
+    name: str
+    value: float
+    target: Any
+    prediction: Any
+    loss: float
+    loss_name: str
+    derivative: float
+    forward: float
+    central: float
+    forward_error: float
+    central_error: float
+    lines: tuple[Line, ...]
+    paths: float | None
+    path_total: float | None
+    paths_error: float | None
+    unit: Factor | None
+    layers: tuple[Layer, ...]
+    step: StepView | None
+
+    @property
+    def shown(self) -> float:
+        """The sum of the paths in ``lines``."""
+        return float(sum(line.product for line in self.lines))
+
+    @property
+    def remainder(self) -> float:
+        """What the paths that are not shown add up to."""
+        return self.derivative - self.shown
+
+    @property
+    def per_unit(self) -> float | None:
+        """The derivative by the column as it was given; None where it is the same."""
+        return None if self.unit is None else self.derivative * self.unit.value
+
+    def document(self) -> dict[str, Any]:
+        """The explanation as plain JSON values."""
+        step = self.step
+        return {
+            "source": self.source,
+            "row": self.row,
+            "target": self.target,
+            "prediction": self.prediction,
+            "loss": self.loss,
+            "loss_name": self.loss_name,
+            "of": {"kind": self.what, "name": self.name, "value": self.value},
+            "derivative": self.derivative,
+            "per_unit": self.per_unit,
+            "checks": {
+                "forward_sweep": self.forward,
+                "forward_sweep_error": self.forward_error,
+                "central_difference": self.central,
+                "central_difference_error": self.central_error,
+                "sum_of_all_paths": self.path_total,
+                "sum_of_all_paths_error": self.paths_error,
+            },
+            "paths": {
+                "count": self.paths,
+                "shown": [
+                    {
+                        "units": list(line.units),
+                        "factors": [
+                            {"kind": f.kind, "symbol": f.symbol, "value": f.value, "meaning": f.meaning}
+                            for f in line.factors
+                        ],
+                        "product": line.product,
+                    }
+                    for line in self.lines
+                ],
+                "sum_shown": self.shown,
+                "remainder": self.remainder,
+            },
+            "layers": [
+                {"name": layer.name, "shape": list(layer.shape), "values": np.asarray(layer.values).tolist()}
+                for layer in self.layers
+            ],
+            "step": None
+            if step is None
+            else {
+                "optimizer": step.optimizer,
+                "old": step.old,
+                "gradient": step.raw_gradient,
+                "clipped_gradient": step.gradient,
+                "hyperparameters": dict(step.hyperparameters),
+                "slots_before": dict(step.slots_before),
+                "slots_after": dict(step.slots),
+                "new": step.new,
+                "change": step.change,
+            },
+        }

@@ -1,0 +1,288 @@
+"""The local derivatives of a network at one row: how every unit of a layer answers to the units before it.
+
+A network is taken apart into ``places``, the values that have a name (the input, each layer's output, and the
+pre-activation where a layer ends in a function of it), and ``links`` between them. A link is the Jacobian matrix of
+one place by another with all else held still. It comes from the layer's own graph, by the reverse sweep of the chain
+rule: so it exists for every layer there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from glassgrad.autodiff.sweeps import jvp, vjp
+from glassgrad.backends.base import Array
+from glassgrad.backends.reference import evaluate
+from glassgrad.common.errors import InputError
+from glassgrad.graph.node import DType, Graph, Shape, Value
+from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
+from glassgrad.nn.layer import Building
+from glassgrad.nn.network import INPUT, Network, Step, activation_of
+from glassgrad.ops.op import constant, make_input
+
+CHUNK = 256
+"""Rows of a Jacobian that are computed at once."""
+
+LARGEST = 60_000_000
+"""Elements of a Jacobian beyond which no paths are searched: computing it would take minutes."""
+
+PREACTIVATION = "preactivation"
+ALTOGETHER = (Softmax, LogSoftmax)
+"""Activations of which every output depends on every input of its row."""
+
+Weights = Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A named value inside the network at one row: ``shape`` and float64 ``values``, in C order."""
+
+    name: str
+    shape: Shape
+    values: Array
+
+    def unit(self, number: int) -> str:
+        """The name of one unit: dense_1[7], conv2d_1[3, 0, 5]."""
+        index = np.unravel_index(number, self.shape)
+        return f"{self.name}[{', '.join(str(int(i)) for i in index)}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Link:
+    """The derivatives of place ``target`` by place ``source`` that are not zero.
+
+    Those of unit u are ``values[starts[u]:starts[u + 1]]``, by the units ``columns[...]``. ``kind`` is "weights"
+    (of a dense layer: the derivative is the weight itself), "activation", or "layer".
+    """
+
+    target: str
+    source: str
+    kind: str
+    starts: Array
+    columns: Array
+    values: Array
+
+    def row(self, unit: int) -> tuple[Array, Array]:
+        """The units that ``unit`` answers to, and the derivatives."""
+        part = slice(int(self.starts[unit]), int(self.starts[unit + 1]))
+        return self.columns[part], self.values[part]
+
+    @property
+    def rows(self) -> Array:
+        """The unit of ``target`` that each derivative is of."""
+        return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """One step of a network for one row: ``build`` makes its places from its inputs and its weights."""
+
+    step: Step
+    inputs: tuple[str, ...]
+    shapes: tuple[Shape, ...]
+    weights: dict[str, Array]
+    state: dict[str, Array]
+    activation: Activation | None
+    """What makes the output of the pre-activation; None where the layer is one piece."""
+
+    @property
+    def inner(self) -> str:
+        """The place that the weights act on."""
+        return f"{self.step.name}.{PREACTIVATION}" if self.activation is not None else self.step.name
+
+    def build(self, inputs: Sequence[Value], weights: Mapping[str, Value], valid: Value) -> Value:
+        """The place ``inner``, [batch, *shape], as in use."""
+        building = Building(self.step.name, 0, False, valid, None)
+        state = {name: fixed(array) for name, array in self.state.items()}
+        output, _ = self.step.layer.build(building, list(inputs), dict(weights), state)
+        return building.inner[PREACTIVATION] if self.activation is not None else output
+
+
+class Anatomy:
+    """A network, its weights and statistics in float64, and its values at one row ``x`` (without the batch axis)."""
+
+    def __init__(self, network: Network, weights: Weights, statistics: Weights, x: Array) -> None:
+        self.network = network
+        self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
+        self.statistics = {name: np.asarray(array, np.float64) for name, array in statistics.items()}
+        self.x = np.asarray(x, np.float64)
+        self.places: dict[str, Place] = {}
+        self.pieces: dict[str, Piece] = {}
+        self._links: dict[str, list[Link]] = {}
+        self._look()
+
+    def _look(self) -> None:
+        """Evaluate the network once, and find its places in their order."""
+        x = make_input("x", (1, *self.x.shape), "float64")
+        valid = make_input("valid", (1,), "bool")
+        params = {name: make_input(name, array.shape, "float64") for name, array in self.weights.items()}
+        state = {name: make_input(name, array.shape, "float64") for name, array in self.statistics.items()}
+        built = self.network.build(x, params, state, valid=valid)
+        values = dict(built.outputs) | dict(built.inner)
+        graph = Graph((x, valid, *params.values(), *state.values()), tuple(values.values()))
+        given = [self.x[None], np.ones(1, bool), *self.weights.values(), *self.statistics.values()]
+        found = dict(zip(values, evaluate(graph, given), strict=True))
+        self._add(INPUT, self.x)
+        for step in self.network.steps:
+            before = found.get(f"{step.name}.{PREACTIVATION}")
+            after = found[step.name]
+            function = activation_of(step.layer)
+            splits = before is not None and not isinstance(function, Identity) and before.shape == after.shape
+            if splits and before is not None:
+                splits = np.array_equal(_apply(function, before), after, equal_nan=True)
+            prefix = f"{step.name}."
+            self.pieces[step.name] = Piece(
+                step,
+                step.inputs,
+                tuple(self.places[name].shape for name in step.inputs),
+                _own(self.weights, prefix),
+                _own(self.statistics, prefix),
+                function if splits else None,
+            )
+            if splits and before is not None:
+                self._add(prefix + PREACTIVATION, before[0])
+            self._add(step.name, after[0])
+
+    def _add(self, name: str, values: Array) -> None:
+        self.places[name] = Place(name, values.shape, np.asarray(values, np.float64))
+
+    # --- local derivatives ---------------------------------------------------------------------------------
+
+    def links(self, target: str) -> list[Link]:
+        """The links that end at the place ``target``; raises InputError where they are too many to compute."""
+        if target not in self._links:
+            self._links[target] = self._find(target)
+        return self._links[target]
+
+    def _find(self, target: str) -> list[Link]:
+        if target == INPUT:
+            return []
+        name = target.removesuffix(f".{PREACTIVATION}")
+        piece = self.pieces[name if name in self.pieces else target]
+        if target == piece.step.name and piece.activation is not None:
+            return [self._through(piece.activation, target, piece.inner)]
+        size = self.places[target].values.size
+        most = max(self.places[source].values.size for source in piece.inputs)
+        if size * most > LARGEST:
+            raise InputError(
+                f"layer {name!r} has {size:,} units on {most:,}: too many derivatives for a search of paths; "
+                "ask for a weight behind it, or for 0 paths"
+            )
+        parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in piece.inputs]
+        made = _jacobian(piece, [self.places[source] for source in piece.inputs], self.places[target].shape)
+        for start, rows in made:
+            for number, block in enumerate(rows):
+                i, j = np.nonzero(block)
+                parts[number].append((i + start, j, block[i, j]))
+        kind = "weights" if piece.step.layer.__class__.__name__ == "Dense" else "layer"
+        links: dict[str, Link] = {}
+        for source, found in zip(piece.inputs, parts, strict=True):
+            i, j, values = (np.concatenate(items) for items in zip(*found, strict=True))
+            if source in links:  # taken twice, as by Add()(x, x)
+                known = links[source]
+                i, j = np.concatenate([known.rows, i]), np.concatenate([known.columns, j])
+                values = np.concatenate([known.values, values])
+                kind = "layer"
+            links[source] = _link(target, source, kind, size, i, j, values)
+        return list(links.values())
+
+    def _through(self, function: Activation, target: str, source: str) -> Link:
+        """The link through an activation: a diagonal, unless its outputs depend on one another."""
+        place = self.places[source]
+        size = place.values.size
+        if not isinstance(function, ALTOGETHER):
+            p = make_input("p", (1, *place.shape), "float64")
+            ones = fixed(np.ones((1, *place.shape)))
+            (found,) = vjp([function(p)], [ones], [p])
+            diagonal = np.zeros(size)
+            if found is not None:
+                diagonal = evaluate(Graph((p,), (found,)), [place.values[None]])[0].reshape(-1)
+            (kept,) = np.nonzero(diagonal)
+            return _link(target, source, "activation", size, kept, kept, diagonal[kept])
+        columns = place.shape[-1]
+        p, ct = (make_input(name, (columns, *place.shape), "float64") for name in ("p", "ct"))
+        (found,) = vjp([function(p)], [ct], [p])
+        assert found is not None
+        unit = np.zeros((columns, *place.shape))
+        unit[np.arange(columns), ..., np.arange(columns)] = 1.0
+        (block,) = evaluate(Graph((p, ct), (found,)), [np.repeat(place.values[None], columns, 0), unit])
+        rows = block.reshape(columns, -1, columns).transpose(1, 0, 2)  # [lines, output, input]
+        line, i, j = np.nonzero(rows)
+        values = rows[line, i, j]
+        return _link(target, source, "layer", size, line * columns + i, line * columns + j, values)
+
+    def by_weight(self, weight: str, index: tuple[int, ...]) -> tuple[str, Array]:
+        """The place that the weight acts on first, and the derivative of each of its units by that one weight."""
+        layer, _, name = weight.rpartition(".")
+        piece = self.pieces[layer]
+        valid = fixed(np.ones(1, bool))
+        inputs = [
+            make_input(source, (1, *shape), "float64")
+            for source, shape in zip(piece.inputs, piece.shapes, strict=True)
+        ]
+        weights = {key: make_input(key, array.shape, "float64") for key, array in piece.weights.items()}
+        output = piece.build(inputs, weights, valid)
+        one = np.zeros(piece.weights[name].shape)
+        one[index] = 1.0
+        (moved,) = jvp([output], [fixed(one)], [weights[name]])
+        size = self.places[piece.inner].values.size
+        if moved is None:
+            return piece.inner, np.zeros(size)
+        given = [*(self.places[source].values[None] for source in piece.inputs), *piece.weights.values()]
+        (found,) = evaluate(Graph((*inputs, *weights.values()), (moved,)), given)
+        return piece.inner, found.reshape(-1)
+
+
+def _jacobian(piece: Piece, inputs: Sequence[Place], shape: Shape) -> list[tuple[int, list[Array]]]:
+    """Some rows of the Jacobian of a piece by each of its inputs at a time: (first row, [rows, input size] each)."""
+    size = int(np.prod(shape, dtype=np.int64))
+    batch = min(CHUNK, size)
+    values = [make_input(f"x{i}", (batch, *place.shape), "float64") for i, place in enumerate(inputs)]
+    ct = make_input("ct", (batch, *shape), "float64")
+    valid = fixed(np.ones(batch, bool))
+    weights = {name: fixed(array) for name, array in piece.weights.items()}
+    output = piece.build(values, weights, valid)
+    found = vjp([output], [ct], values)
+    asked = [value for value in found if value is not None]
+    graph = Graph((*values, ct), tuple(asked))
+    repeated = [np.broadcast_to(place.values, (batch, *place.shape)) for place in inputs]
+    made = []
+    for start in range(0, size, batch):
+        count = min(batch, size - start)
+        unit = np.zeros((batch, size))
+        unit[np.arange(count), start + np.arange(count)] = 1.0
+        results = iter(evaluate(graph, [*repeated, unit.reshape(batch, *shape)]))
+        rows = [
+            np.zeros((count, place.values.size))
+            if value is None
+            else next(results).reshape(batch, -1)[:count]
+            for value, place in zip(found, inputs, strict=True)
+        ]
+        made.append((start, rows))
+    return made
+
+
+def _link(target: str, source: str, kind: str, size: int, rows: Array, columns: Array, values: Array) -> Link:
+    order = np.lexsort((columns, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    starts = np.searchsorted(rows, np.arange(size + 1))
+    return Link(target, source, kind, starts, columns, values)
+
+
+def _apply(function: Callable[[Value], Value], values: Array) -> Array:
+    p = make_input("p", values.shape, "float64")
+    (found,) = evaluate(Graph((p,), (function(p),)), [values])
+    return found
+
+
+def _own(arrays: Weights, prefix: str) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def fixed(array: Array) -> Value:
+    """A known array as a constant of its own dtype."""
+    dtype: DType = array.dtype.name  # type: ignore[assignment]
+    return constant(array, dtype)
