@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from glassgrad.common.errors import InputError
-from glassgrad.data import schema as schema_module
+from glassgrad.data import scaling as scaling_module
 from glassgrad.data.schema import Schema
 
 RANDOM = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def test_without_scaling_features_stay() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Schema.fit(TABLE, FLOATS, False)
-    monkeypatch.setattr(schema_module, "_CHUNK", 7)
+    monkeypatch.setattr(scaling_module, "CHUNK", 7)
     parts = Schema.fit(TABLE, FLOATS, False)
     assert np.allclose(parts.feature_scale, whole.feature_scale, rtol=1e-14)
     scaled = whole.transform_features(TABLE, "float32")

@@ -89,7 +89,7 @@ def test_a_cut_mnist_file_is_refused(tmp_path: Path, keep: int) -> None:
 def test_an_unknown_name_lists_what_can_be_given(given: str) -> None:
     message = refusal(given)
     assert message.startswith("unknown source ")
-    assert "'digits', an .npz file" in message
+    assert "'digits', a .csv, .tsv or .parquet table, an .npz file" in message
     assert ("did you mean 'digits'" in message) == (given == "digts")
 
 
@@ -107,7 +107,7 @@ def test_a_built_in_name_gives_way_to_a_path(tmp_path: Path, monkeypatch: pytest
     assert len(load_source(Path("digits")).targets) == 6
 
 
-@pytest.mark.parametrize("name", ["data.csv", "model.safetensors", "train-images-idx3-ubyte"])
+@pytest.mark.parametrize("name", ["data.xls", "model.safetensors", "train-images-idx3-ubyte"])
 def test_other_files_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"1,2,3\n")
     message = refusal(tmp_path / name)

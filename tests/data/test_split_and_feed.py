@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassgrad.common.errors import InputError
+from glassgrad.data import feed
 from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.feed import Orders, epoch_order
 from glassgrad.data.sources import load_source
@@ -159,7 +160,9 @@ def test_rows_beyond_int32_are_refused() -> None:
         epoch_order(1, seed=0, epoch=-1)
 
 
-def test_orders_drawn_ahead_are_the_same() -> None:
+@pytest.mark.parametrize("worth", [0, 1000])
+def test_orders_drawn_ahead_are_the_same(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "WORTH_A_THREAD", worth)
     orders = Orders(10, 4, seed=3, epochs=7)
     found = [orders.take(1, 1), orders.take(2, 2), orders.take(4, 2), orders.take(6, 2)]
     orders.close()
@@ -169,7 +172,9 @@ def test_orders_drawn_ahead_are_the_same() -> None:
         assert (order[10:] == -1).all()
 
 
-def test_orders_may_be_taken_in_any_order() -> None:
+@pytest.mark.parametrize("worth", [0, 1000])
+def test_orders_may_be_taken_in_any_order(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "WORTH_A_THREAD", worth)
     orders = Orders(5, 5, seed=0, epochs=4)
     later, first = orders.take(3, 1), orders.take(1, 1)
     orders.close()

@@ -93,6 +93,8 @@ def _plain(value: Any) -> Any:
 
 def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """``name`` or ``name(1, key=2)``, read without evaluating anything."""
+    if text.isidentifier():
+        return text, (), {}
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         if isinstance(tree, ast.Name):

@@ -29,6 +29,8 @@ def to_array(values: Any, place: str, label: str) -> Array:
         raise InputError(f"{place}: {label} is not a regular array; give rows of equal length") from None
     if array.dtype.kind == "T":
         array = np.array(array.tolist(), dtype=str)
+    if array.dtype.kind == "O" and array.size and set(map(type, array.ravel().tolist())) == {str}:
+        array = array.astype(str)  # what a Series of text gives
     if array.dtype.kind == "O":
         raise InputError(f"{place}: {label} holds Python objects; convert it to numbers or text first")
     if array.dtype.kind not in LABEL_KINDS + "f":
@@ -49,6 +51,12 @@ def check_finite(array: Array, place: str, label: str) -> None:
         f"{place}: {label} has {kind} in {position(tuple(int(i) for i in index))}; "
         "remove the row or fill in a number"
     )
+
+
+def distinct(array: Array) -> Array:
+    """The different elements of ``array``, sorted."""
+    # Not asked for the counts, NumPy would load its masked arrays, which takes longer than a short training.
+    return np.unique(array, return_counts=True)[0]
 
 
 def position(index: tuple[int, ...]) -> str:

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
-from glassgrad.data.checks import LABEL_KINDS, Array, check_finite, position, some, to_array
-
-TASKS = ("auto", "classification", "regression")
+from glassgrad.data.checks import LABEL_KINDS, Array, check_finite, distinct, position, some, to_array
+from glassgrad.data.origin import Origin
+from glassgrad.data.table import Table
+from glassgrad.data.tabular import to_tabular
+from glassgrad.data.targets import TASKS, training_targets
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """Features and targets, with a test part where the source brings its own.
 
-    ``features`` has shape ``[rows, ...]`` with rank 2 or more (bool, integer or float, unscaled). ``targets``
-    has shape ``[rows]`` (class labels, or one number per row) or ``[rows, n]`` (n numbers per row).
-    ``test_features`` and ``test_targets`` are both arrays of the same kind, or both None.
+    ``features`` is an array ``[rows, ...]`` with rank 2 or more (bool, integer or float, unscaled), or a table
+    (without the target, which is called ``target`` if it has a name). ``targets`` has shape ``[rows]``
+    (class labels, or one number per row) or ``[rows, n]`` (n numbers per row).
+    ``test_features`` and ``test_targets`` are of the same kind, or both None. ``dropped`` rows of the source
+    were left out because they have no target, and ``target_is_guessed`` where nobody named it.
     """
 
     name: str
-    features: Array
+    features: Array | Table
     targets: Array
-    test_features: Array | None
+    test_features: Array | Table | None
     test_targets: Array | None
     classification: bool
+    target: str | None = None
+    target_is_guessed: bool = False
+    dropped: int = 0
+    origin: Origin | None = field(default=None, init=False, repr=False)
+    """Where it was read; None of arrays, and of what was made from another data set."""
 
 
 def from_arrays(
@@ -42,10 +52,11 @@ def from_arrays(
 ) -> Dataset:
     """A checked data set from ``features`` ``[rows, ...]`` and ``targets`` ``[rows]`` or ``[rows, n]``.
 
-    One-dimensional features become one column. With ``task="auto"``, integer, bool and text targets mean
-    classification and float targets mean regression; ``"classification"`` also takes whole floats as labels,
-    ``"regression"`` also takes integers as quantities. ``place`` is what messages call the source (the name,
-    unless given). Raises InputError for everything that ``validate`` refuses.
+    Features may also be a DataFrame, or a dict of columns, of numbers, texts and times. One-dimensional features
+    become one column. With ``task="auto"``, integer, bool and text targets mean classification and float targets
+    mean regression; ``"classification"`` also takes whole floats as labels, ``"regression"`` also takes integers
+    as quantities. ``place`` is what messages call the source (the name, unless given). Raises
+    InputError for everything that ``validate`` refuses.
     """
     place = name if place is None else place
     if task not in TASKS:
@@ -62,8 +73,38 @@ def from_arrays(
         if test_targets is None
         else convert(to_array(test_targets, place, "test y"), place, "test y"),
         classification=classification,
+        target=_name_of(targets),
     )
     validate(dataset, place)
+    return dataset
+
+
+def from_table(
+    data: Any, target: str | None = None, *, name: str = "table", task: str = "auto", place: str | None = None
+) -> Dataset:
+    """A checked data set from a DataFrame or dict of columns, one of which, ``target``, is what is predicted.
+
+    Without ``target`` that is the last column. With ``task="auto"``, text, true and false, and up to 20
+    different whole numbers mean classification, other numbers regression. Rows without a target are left out.
+    Raises InputError for a column that is not there, and for everything that ``validate`` refuses.
+    """
+    table = to_tabular(data, place)
+    if table is None:
+        raise InputError(f"a table is a DataFrame or a dict of columns, not {type(data).__name__}")
+    chosen = table.names[-1] if target is None else target
+    found, classification = training_targets(table, chosen, task)
+    dataset = Dataset(
+        name=name,
+        features=found.features,
+        targets=found.values,
+        test_features=None,
+        test_targets=None,
+        classification=classification,
+        target=chosen,
+        target_is_guessed=target is None,
+        dropped=found.dropped,
+    )
+    validate(dataset, table.place)
     return dataset
 
 
@@ -77,10 +118,11 @@ def validate(dataset: Dataset, place: str | None = None) -> None:
     X, y = dataset.features, dataset.targets
     _check_part(X, y, place, "", dataset.classification)
     if dataset.classification:
-        classes = np.unique(y).tolist()
+        classes = distinct(y).tolist()
         if len(classes) < 2:
+            called = "y" if dataset.target is None else f"target {dataset.target!r}"
             raise InputError(
-                f"{place}: y holds one class only, {classes[0]!r}; a classifier needs rows of two or more"
+                f"{place}: {called} holds one class only, {classes[0]!r}; a classifier needs rows of two or more"
             )
     if dataset.test_features is None and dataset.test_targets is None:
         return
@@ -89,7 +131,9 @@ def validate(dataset: Dataset, place: str | None = None) -> None:
     test_X, test_y = dataset.test_features, dataset.test_targets
     _check_part(test_X, test_y, place, "test ", dataset.classification)
     for label, train, test in (("X", X, test_X), ("y", y, test_y)):
-        if train.shape[1:] != test.shape[1:]:
+        if isinstance(train, Table) != isinstance(test, Table):
+            raise InputError(f"{place}: only one of {label} and test {label} is a table; give both as one")
+        if not isinstance(train, Table) and train.shape[1:] != test.shape[1:]:
             raise InputError(
                 f"{place}: one row of test {label} has shape {test.shape[1:]} but one row of {label} has "
                 f"{train.shape[1:]}; make them equal"
@@ -103,14 +147,14 @@ def validate(dataset: Dataset, place: str | None = None) -> None:
             )
 
 
-def _check_part(X: Array, y: Array, place: str, part: str, classification: bool) -> None:
-    if X.ndim < 2:
-        raise InputError(f"{place}: {part}X has shape {X.shape}; give rows first, as [rows, columns]")
-    if X.dtype.kind not in "biuf":
-        raise InputError(f"{place}: {part}X has dtype {X.dtype}; features are numbers, so encode text first")
+def _check_part(X: Array | Table, y: Array, place: str, part: str, classification: bool) -> None:
+    if not isinstance(X, Table):
+        _check_features(X, place, part)
     if len(X) == 0:
         raise InputError(f"{place}: {part}X has no rows; give at least one")
-    if X.size == 0:
+    if isinstance(X, Table) and not X.columns:
+        raise InputError(f"{place}: has no column beside the target; give one to learn from")
+    if 0 in X.shape:
         raise InputError(f"{place}: {part}X has shape {X.shape}, so no columns; give at least one")
     if classification:
         if y.ndim != 1:
@@ -129,11 +173,28 @@ def _check_part(X: Array, y: Array, place: str, part: str, classification: bool)
         raise InputError(
             f"{place}: {part}X has {len(X)} rows but {part}y has {len(y)}; they must have equally many"
         )
-    check_finite(X, place, f"{part}X")
+    if not isinstance(X, Table):
+        check_finite(X, place, f"{part}X")
     check_finite(y, place, f"{part}y")
 
 
-def _columns(values: Any, place: str, label: str) -> Array:
+def _check_features(X: Array, place: str, part: str) -> None:
+    if X.ndim < 2:
+        raise InputError(f"{place}: {part}X has shape {X.shape}; give rows first, as [rows, columns]")
+    if X.dtype.kind not in "biuf":
+        raise InputError(f"{place}: {part}X has dtype {X.dtype}; features are numbers, so encode text first")
+
+
+def _name_of(targets: Any) -> str | None:
+    """The name of a Series."""
+    name = getattr(targets, "name", None)
+    return name if isinstance(name, str) else None
+
+
+def _columns(values: Any, place: str, label: str) -> Array | Table:
+    table = to_tabular(values, f"{place}: {label}")
+    if table is not None:
+        return table
     array = to_array(values, place, label)
     return array[:, np.newaxis] if array.ndim == 1 else array
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
 from glassgrad.data.streams import SHUFFLE, generator
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    import numpy.typing as npt
+
+WORTH_A_THREAD = 4_000  # rows; fewer are drawn in less time than another thread takes to be told
 
 
 def epoch_order(rows: int, *, seed: int, epoch: int, shuffle: bool = True) -> npt.NDArray[np.int32]:
@@ -34,21 +40,22 @@ class Orders:
         self.rows, self.seed, self.epochs, self.shuffle = rows, seed, epochs, shuffle
         self.length = -(-rows // batch) * batch
         self._ahead: tuple[int, int, Future[npt.NDArray[np.int32]]] | None = None
-        self._thread = ThreadPoolExecutor(1, "glassgrad-orders")
+        self._thread: ThreadPoolExecutor | None = None
 
     def take(self, first: int, count: int) -> npt.NDArray[np.int32]:
         """The order of ``count`` epochs from epoch ``first`` on, int32 ``[count * padded rows]``.
 
-        As many again are then drawn ahead.
+        As many again are then drawn ahead, where that takes a while.
         """
-        known = self._ahead
-        if known is not None and known[:2] == (first, count):
-            found = known[2].result()
-        else:
-            found = self._draw(first, count)
+        known, self._ahead = self._ahead, None
+        is_drawn = known is not None and known[:2] == (first, count)
+        found = known[2].result() if known and is_drawn else self._draw(first, count)
         following = min(count, self.epochs - first - count + 1)
-        self._ahead = None
-        if following > 0:
+        if following * self.length >= WORTH_A_THREAD:
+            if self._thread is None:
+                from concurrent.futures import ThreadPoolExecutor
+
+                self._thread = ThreadPoolExecutor(1, "glassgrad-orders")
             self._ahead = first + count, following, self._thread.submit(self._draw, first + count, following)
         return found
 
@@ -62,4 +69,5 @@ class Orders:
 
     def close(self) -> None:
         """Let the thread go."""
-        self._thread.shutdown(cancel_futures=True)
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)

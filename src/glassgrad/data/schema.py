@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
-from glassgrad.data.checks import Array, check_finite, position, some, to_array
-
-Label = int | bool | str
-Floats = npt.NDArray[np.float64]
+from glassgrad.data.checks import Array, check_finite, distinct, position, some, to_array
+from glassgrad.data.encoding import TableEncoding
+from glassgrad.data.encoding_parts import Odd
+from glassgrad.data.scaling import Floats, chunks, moments, scaled
+from glassgrad.data.table import Table
+from glassgrad.data.tabular import to_tabular
+from glassgrad.data.targets import Label, Targets, known_targets
 
 SCALINGS = ("standard", "none")
-_CHUNK = 1 << 20
 _KEYS = (
     "task",
     "feature_shape",
@@ -39,7 +42,8 @@ class Schema:
     ``classes`` lists the labels in the order of the model's outputs, or is None for regression. ``scaling``
     is "standard" or "none". ``feature_mean`` and ``feature_scale`` are float64, shape ``[columns]`` for
     tables and ``[]`` otherwise; ``target_mean`` and ``target_scale`` are float64 ``[outputs]`` for regression
-    and ``[0]`` for classification. A scaled value is ``(value - mean) / scale``.
+    and ``[0]`` for classification. A scaled value is ``(value - mean) / scale``. ``table`` is how a table's
+    columns become the features; None where the features were arrays.
     """
 
     task: str
@@ -51,26 +55,37 @@ class Schema:
     feature_scale: Floats
     target_mean: Floats
     target_scale: Floats
+    table: TableEncoding | None = None
 
     @property
     def outputs(self) -> int:
         """The number of classes, or of regression targets per row."""
         return len(self.target_mean) if self.classes is None else len(self.classes)
 
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the network's inputs, in C order: "age", "workclass=Private"; of arrays x[3], x[3, 7]."""
+        if self.table is not None:
+            return self.table.names
+        places = itertools.product(*map(range, self.feature_shape))
+        return tuple(f"x[{', '.join(map(str, place))}]" for place in places)
+
     @classmethod
     def fit(
         cls,
-        features: Array,
+        features: Array | Table,
         targets: Array,
         classification: bool,
         scaling: str = "standard",
         standardize_targets: bool = True,
+        target: str | None = None,
     ) -> Schema:
         """The schema of the training rows.
 
-        ``features`` has shape ``[rows, ...]`` (rank 2 or more), ``targets`` ``[rows]`` or ``[rows, n]``.
+        ``features`` is an array ``[rows, ...]`` (rank 2 or more) or a table (see ``TableEncoding``), ``targets``
+        has shape ``[rows]`` or ``[rows, n]``, and ``target`` is its name.
 
-        With "standard" scaling a table (rank 2) gets a mean and a standard deviation per column. Features of
+        With "standard" scaling an array of rank 2 gets a mean and a standard deviation per column. Features of
         higher rank, such as images, get one of each over everything: per pixel, a pixel that is rarely lit
         would be blown up. Constant columns get scale 1. ``standardize_targets`` does the same to regression
         targets; leave it off for counts under a Poisson loss. Raises InputError for an unknown scaling, no
@@ -82,37 +97,61 @@ class Schema:
             raise InputError(
                 f"cannot fit on {len(features)} rows of X and {len(targets)} of y; give equally many"
             )
-        if scaling == "none":
-            mean, scale = np.zeros(()), np.ones(())
+        table, mean, scale = None, np.zeros(()), np.ones(())
+        if isinstance(features, Table):
+            table = TableEncoding.fit(features, target, curves=scaling == "standard")
+            if scaling == "standard":
+                mean, scale = table.moments(features)
+        elif scaling == "none":
+            pass
         elif features.ndim == 2:
-            mean, scale = _moments(features, "X")
+            mean, scale = moments(features, "X")
         else:
-            mean, scale = (moment.reshape(()) for moment in _moments(features.reshape(-1, 1), "X"))
+            mean, scale = (moment.reshape(()) for moment in moments(features.reshape(-1, 1), "X"))
         columns = _as_columns(targets)
         if classification:
             target_mean, target_scale = np.zeros(0), np.ones(0)
         elif standardize_targets:
-            target_mean, target_scale = _moments(columns, "y")
+            target_mean, target_scale = moments(columns, "y")
         else:
             target_mean, target_scale = np.zeros(columns.shape[1]), np.ones(columns.shape[1])
         return cls(
             task="classification" if classification else "regression",
-            feature_shape=features.shape[1:],
-            classes=tuple(np.unique(targets).tolist()) if classification else None,
+            feature_shape=features.shape[1:] if table is None else (table.width,),
+            classes=tuple(distinct(targets).tolist()) if classification else None,
             target_shape=targets.shape[1:],
             scaling=scaling,
             feature_mean=mean,
             feature_scale=scale,
             target_mean=target_mean,
             target_scale=target_scale,
+            table=table,
         )
 
     def transform_features(self, features: Any, dtype: npt.DTypeLike, place: str = "features") -> Array:
         """Scaled ``features`` ``[rows, *feature_shape]``, C-contiguous, in the float ``dtype``.
 
-        A one-dimensional array is taken as one column if the model has one. Raises InputError for another
-        shape per row, text, and NaN or Inf before or after scaling; ``place`` begins the message.
+        The first of what ``take_features`` gives.
         """
+        return self.take_features(features, dtype, place)[0]
+
+    def take_features(
+        self, features: Any, dtype: npt.DTypeLike, place: str = "features", *, strict: bool = False
+    ) -> tuple[Array, tuple[str, ...]]:
+        """Scaled ``features`` ``[rows, *feature_shape]`` in the float ``dtype``, and what is odd about them.
+
+        Where the model was fitted on a table they are a DataFrame, a dict of columns, or a table; see
+        ``TableEncoding.transform`` for what is told, or (``strict``) refused. Otherwise they are an array; a
+        one-dimensional one is taken as one column if the model has one. Raises InputError for another shape per
+        row, text, and NaN or Inf before or after scaling; ``place`` begins the message.
+        """
+        if self.table is not None:
+            return self._take_table(self.table, features, dtype, place, strict)
+        if isinstance(features, Table):
+            raise InputError(
+                f"{features.place}: is a table, but this model was trained on arrays [rows, "
+                f"{', '.join(map(str, self.feature_shape))}]; give it such an array"
+            )
         array = to_array(features, place, "X")
         if array.ndim == 1 and self.feature_shape == (1,):
             array = array[:, np.newaxis]
@@ -122,7 +161,54 @@ class Schema:
         if array.dtype.kind == "U":
             raise InputError(f"{place}: X holds text; this model takes numbers")
         check_finite(array, place, "X")
-        return _scaled(array, self.feature_mean, self.feature_scale, dtype, place, "X")
+        return _scaled(array, self.feature_mean, self.feature_scale, dtype, place, "X"), ()
+
+    def _take_table(
+        self, encoding: TableEncoding, features: Any, dtype: npt.DTypeLike, place: str, strict: bool
+    ) -> tuple[Array, tuple[str, ...]]:
+        table = to_tabular(features)
+        if table is None:
+            columns = some([column.name for column in encoding.used])
+            raise InputError(
+                f"{place}: this model takes tables with the columns {columns}; give a DataFrame, not "
+                f"{type(features).__name__}"
+            )
+        told = encoding.check(table)
+        odd: dict[tuple[str, str], Odd] = {}
+        mean, scale = (
+            np.broadcast_to(item, encoding.width) for item in (self.feature_mean, self.feature_scale)
+        )
+        measured = np.flatnonzero((mean != 0) | (scale != 1))
+        mean, scale = mean[measured], scale[measured]
+        result = np.empty((len(table), encoding.width), dtype)
+        for part in chunks(len(table), 8 * encoding.width):  # small enough to stay in the cache
+            rows = table[part]
+            values = np.empty((len(rows), encoding.width))
+            encoding.fill(rows, values, odd, strict=strict)
+            with np.errstate(over="ignore"):
+                values[:, measured] = (values[:, measured] - mean) / scale
+                result[part] = values
+            finite = np.isfinite(result[part])
+            if not finite.all():
+                row, number = divmod(int(np.argmin(finite)), encoding.width)
+                raise InputError(
+                    f"{table.place}: column {encoding.origins[number]!r} holds in {rows.where(row)} a number too "
+                    f"large for {result.dtype.name} once scaled; correct it"
+                )
+        return result, (*told, *(item.sentence() for item in odd.values()))
+
+    def take_targets(self, features: Any) -> Targets:
+        """The targets in the table ``features`` (a DataFrame, a dict of columns, or a Table), and its other columns.
+
+        Rows without a target are left out. Raises InputError where there is no table, no such column, a class
+        that the model does not know, or no row left.
+        """
+        table = to_tabular(features)
+        if table is None or self.table is None or self.table.target is None:
+            raise InputError(
+                "this model does not know which column of a table is its target; give the targets y"
+            )
+        return known_targets(table, self.table.target, self.classes)
 
     def encode_targets(self, targets: Any, dtype: npt.DTypeLike, place: str = "targets") -> Array:
         """What the loss compares with: class numbers int32 ``[rows]``, or scaled floats ``[rows, outputs]``.
@@ -172,7 +258,7 @@ class Schema:
 
     def to_document(self) -> dict[str, Any]:
         """The schema as plain JSON values, from which ``from_document`` restores every float to the bit."""
-        return {
+        document = {
             "task": self.task,
             "feature_shape": list(self.feature_shape),
             "classes": None if self.classes is None else list(self.classes),
@@ -183,11 +269,12 @@ class Schema:
             "target_mean": self.target_mean.tolist(),
             "target_scale": self.target_scale.tolist(),
         }
+        return document if self.table is None else document | {"table": self.table.to_document()}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Schema:
         """The schema that ``to_document`` described. Raises InputError for anything else."""
-        if set(document) != set(_KEYS):
+        if set(document) - {"table"} != set(_KEYS):
             raise InputError(f"preprocessing: the entries are not {', '.join(_KEYS)}; save the model again")
         classification = document["task"] == "classification"
         if not classification and document["task"] != "regression":
@@ -198,8 +285,13 @@ class Schema:
         target_shape = _shape(document, "target_shape")
         if classification and target_shape:
             raise InputError("preprocessing: target_shape of a classifier is not []; save the model again")
-        table = document["scaling"] == "standard" and len(feature_shape) == 1
-        moments = feature_shape if table else ()
+        table = TableEncoding.from_document(document["table"]) if "table" in document else None
+        if table is not None and feature_shape != (table.width,):
+            raise InputError(
+                "preprocessing: the table has other inputs than the network; save the model again"
+            )
+        by_column = document["scaling"] == "standard" and len(feature_shape) == 1
+        moments_shape = feature_shape if by_column else ()
         outputs = 0 if classification else math.prod(target_shape)
         return cls(
             task=document["task"],
@@ -207,57 +299,22 @@ class Schema:
             classes=_classes(document["classes"], classification),
             target_shape=target_shape,
             scaling=document["scaling"],
-            feature_mean=_floats(document, "feature_mean", moments),
-            feature_scale=_floats(document, "feature_scale", moments),
+            feature_mean=_floats(document, "feature_mean", moments_shape),
+            feature_scale=_floats(document, "feature_scale", moments_shape),
             target_mean=_floats(document, "target_mean", (outputs,)),
             target_scale=_floats(document, "target_scale", (outputs,)),
+            table=table,
         )
 
 
 def _scaled(array: Array, mean: Floats, scale: Floats, dtype: npt.DTypeLike, place: str, label: str) -> Array:
-    """``(array - mean) / scale``, computed in float64 a chunk of rows at a time, checked in ``dtype``."""
-    result = np.empty(array.shape, dtype)
-    step = max(1, _CHUNK // max(1, math.prod(array.shape[1:])))
-    with np.errstate(over="ignore"):
-        for start in range(0, len(array), step):
-            rows = array[start : start + step].astype(np.float64)
-            result[start : start + step] = (rows - mean) / scale
+    result = scaled(array, mean, scale, dtype)
     check_finite(result, place, f"{label} scaled for {result.dtype.name}")
     return result
 
 
 def _as_columns(targets: Array) -> Array:
     return targets[:, np.newaxis] if targets.ndim == 1 else targets
-
-
-def _moments(values: Array, label: str) -> tuple[Floats, Floats]:
-    """Mean and standard deviation of the columns of ``values`` ``[rows, columns]``, in two passes."""
-    rows, columns = values.shape
-    step = max(1, _CHUNK // columns)
-    chunks = [slice(start, start + step) for start in range(0, rows, step)]
-    low, high = values.min(axis=0).astype(np.float64), values.max(axis=0).astype(np.float64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean: Floats = (
-            sum((values[c].sum(axis=0, dtype=np.float64) for c in chunks), np.zeros(columns)) / rows
-        )
-        # Rounding must not turn a constant column into one with a tiny spread.
-        constant = low == high
-        mean = np.where(constant, low, mean)
-        # Deviations are measured in units of the largest, so that their squares neither overflow nor vanish.
-        unit = np.where(constant, 1.0, np.maximum(high - mean, mean - low))
-        squares = sum(
-            (np.square((values[c].astype(np.float64) - mean) / unit).sum(axis=0) for c in chunks),
-            np.zeros(columns),
-        )
-        scale = np.where(constant, 1.0, unit * np.sqrt(squares / rows))
-    usable = np.isfinite(mean) & np.isfinite(scale) & (scale > 0)
-    if not usable.all():
-        column = int(np.argmin(usable))
-        raise InputError(
-            f"{label}: column {column} (from 0) spans {low[column]:g} to {high[column]:g}, "
-            "which float64 arithmetic cannot standardise; rescale it"
-        )
-    return mean, scale
 
 
 def _shape(document: Mapping[str, Any], key: str) -> tuple[int, ...]:

@@ -1,0 +1,124 @@
+"""Tables from files: CSV and TSV, plain or compressed, and Parquet."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from glassgrad.common.errors import InputError
+from glassgrad.data.arrow_columns import check_names, load_arrow, to_table, unfit
+from glassgrad.data.delimited import DELIMITERS, read_delimited
+from glassgrad.data.reading import unreadable
+from glassgrad.data.table import Table
+
+KINDS = "a .csv, .tsv or .parquet file (text also as .gz, .bz2, .zst or .lz4)"
+
+_TEXT = {".csv": DELIMITERS, ".tsv": ("\t",)}
+_COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
+_UNNAMED_INDEX = "__index_level_"  # how pandas stores an index without a name
+
+
+def is_table_file(path: str | Path) -> bool:
+    """Whether the name ``path`` is that of a file for ``read_table``; the file need not exist."""
+    return _kind(Path(path)) is not None
+
+
+def read_table(path: str | Path) -> Table:
+    """The table in the file ``path``: .csv, .tsv or .parquet; the text ones also .gz, .bz2, .zst or .lz4.
+
+    ``glassgrad.data.delimited.read_delimited`` says how text is read, ``glassgrad.data.table.Column`` which
+    types there are, ``glassgrad.data.arrow_columns.MISSING_WORDS`` which words mean "no value". Raises
+    InputError, one line, where pyarrow is not installed, the file cannot be read, changes meanwhile, or does
+    not hold a table with at least one row and one value a cell.
+    """
+    path = Path(path)
+    kind = _kind(path)
+    if kind is None:
+        raise InputError(f"{path}: is not a table by its name; give {KINDS}")
+    load_arrow()
+    suffix, compression = kind
+    try:
+        content = _read_unchanged(path)
+        if suffix == ".parquet":
+            return _read_parquet(content, str(path))
+        if compression is not None:
+            content = _decompress(content, compression, path)
+        return read_delimited(content, str(path), _TEXT[suffix])
+    except MemoryError:
+        raise InputError(f"{path}: does not fit into memory; give fewer rows or columns") from None
+
+
+def _kind(path: Path) -> tuple[str, str | None] | None:
+    """The suffix that says what is in ``path``, and the compression; None for other files."""
+    suffixes = [suffix.lower() for suffix in path.suffixes[-2:]]
+    if suffixes and (suffixes[-1] in _TEXT or suffixes[-1] == ".parquet"):
+        return suffixes[-1], None
+    if len(suffixes) == 2 and suffixes[0] in _TEXT and suffixes[1] in _COMPRESSION:
+        return suffixes[0], _COMPRESSION[suffixes[1]]
+    return None
+
+
+def _read_unchanged(path: Path) -> bytes:
+    """The bytes of ``path``; raises InputError where the file is another one, or longer, after reading."""
+    try:
+        before = path.stat()
+        if stat.S_ISDIR(before.st_mode):
+            raise IsADirectoryError
+        regular = stat.S_ISREG(before.st_mode)
+        content = path.read_bytes() if regular else b""  # reading a pipe might wait for ever
+        after = path.stat()
+    except OSError as error:
+        raise unreadable(path, error) from None
+    except ValueError:  # a NUL character in the name
+        raise unreadable(path, FileNotFoundError()) from None
+    if not regular:
+        raise InputError(f"{path}: is not a regular file; write the table to a file first")
+    if _identity(before) != _identity(after) or len(content) != after.st_size:
+        raise InputError(f"{path}: changed while it was read; wait until it is complete, then try again")
+    if not content:
+        raise InputError(f"{path}: is empty; get or write the file again")
+    return content
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _decompress(content: bytes, compression: str, path: Path) -> bytes:
+    pa = load_arrow()
+    try:
+        text: bytes = pa.CompressedInputStream(pa.BufferReader(content), compression).read()
+    except OSError:
+        raise InputError(
+            f"{path}: is not {compression}, damaged or cut short; get or write the file again"
+        ) from None
+    if not text:
+        raise InputError(f"{path}: holds an empty file; get or write the file again")
+    return text
+
+
+def _read_parquet(content: bytes, place: str) -> Table:
+    pa, parquet = load_arrow(), load_arrow("pyarrow.parquet")
+    if not content.startswith(b"PAR1"):
+        raise InputError(f"{place}: is not a Parquet file; name it by what it is, or write it again")
+    try:
+        # Reading ahead (pre_buffer) would allocate whatever sizes a damaged file claims.
+        source = pa.BufferReader(content)
+        with parquet.ParquetFile(source, pre_buffer=False, page_checksum_verification=True) as file:
+            check_names(place, file.schema_arrow.names)
+            for field in file.schema_arrow:
+                if pa.types.is_nested(field.type):
+                    raise unfit(place, field.name, field.type)
+            arrow = file.read()
+        arrow.validate(full=True)
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, TypeError, KeyError, RuntimeError, OverflowError):
+        raise InputError(f"{place}: is damaged or cut short; get or write the file again") from None
+    columns = [
+        (name, column)
+        for name, column in zip(arrow.column_names, arrow.columns, strict=True)
+        if not name.startswith(_UNNAMED_INDEX)
+    ]
+    return to_table(place, columns, arrow.num_rows, None)
