@@ -6,7 +6,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from glassgrad.common.errors import InputError
+from glassgrad.report.svg import load_figure
 from glassgrad.training.sweep import Point, best
 
 if TYPE_CHECKING:
@@ -18,17 +18,6 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#00
 DASHES = ("-", "--", ":", "-.")
 RATE = "learning_rate"
 TALLEST = 30  # times the middle one of the means
-
-
-def load_figure() -> type[Figure]:
-    """Matplotlib's figure; raises InputError where it is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise InputError(
-            "the picture needs Matplotlib; install it with: pip install 'glassgrad[plot]'"
-        ) from None
-    return Figure
 
 
 def draw_sweep(ranked: Sequence[Point], title: str = "") -> Figure:

@@ -1,0 +1,122 @@
+"""Pictures of what was seen while a network trained: one line for each layer, over the epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from glassgrad.report.figures import Line, bars, line_figure
+from glassgrad.report.page import Block, Details, Figure
+from glassgrad.report.words import number
+from glassgrad.training.lenses import Lenses
+
+FEW_EPOCHS = 4  # below, single steps are shown
+MOST_LAYERS = 12
+
+
+def activity(lenses: Lenses, hidden: Sequence[str]) -> list[Block]:
+    """How many neurons of each of the ``hidden`` layers were active at the start and at the end, and in between."""
+    layers = [layer for layer in lenses.layers("active") if layer in hidden]
+    if not layers or not len(lenses):
+        return []
+    at_ends = bars(
+        layers,
+        {
+            when: [float(lenses["active", layer][i]) for layer in layers]
+            for when, i in (("start", 0), ("end", -1))
+        },
+        title="Active neurons at the start and at the end",
+        in_percent=True,
+        x_range=(0, 1.12),
+    )
+    shown = {layer: lenses["active", layer] for layer in layers}
+    over_time = _lines(lenses, shown, "Active neurons by layer", "active", in_percent=True, wide=True)
+    caption = (
+        "A neuron is active for a row where its activation is not flat. Some are quiet for some rows in any good "
+        "network; a layer near 0% hands hardly anything on."
+    )
+    return [
+        Figure(at_ends, caption, "How much of each layer is active"),
+        Details("The same, epoch by epoch", [Figure(over_time, wide=True)]),
+    ]
+
+
+def update_ratios(lenses: Lenses) -> list[Block]:
+    """The size of the updates relative to that of the weights."""
+    layers = lenses.layers("update_norm")
+    if not layers or not len(lenses):
+        return []
+    ratios = {layer: lenses.update_ratio(layer) for layer in layers}
+    picture = _lines(lenses, ratios, "Updates relative to weights, by layer", "update : weight", log=True)
+    caption = "How far one step moves the weights of a layer, as a share of their size."
+    return [Figure(picture, caption, "The steps, seen from each layer")]
+
+
+def gradient_sizes(lenses: Lenses) -> list[Block]:
+    """The gradients of the weights of each layer, over time."""
+    layers = lenses.layers("gradient_norm")
+    if not layers or not len(lenses):
+        return []
+    sizes = {layer: lenses["gradient_norm", layer] for layer in layers}
+    picture = _lines(
+        lenses, sizes, "Size of the gradient by layer", "size of the gradient", log=True, wide=True
+    )
+    caption = (
+        "The gradient of the loss by all weights of a layer, as one number. Lines that fall together are a network "
+        "that has learned; a line far below the others is a layer that the gradient hardly reaches."
+    )
+    return [Figure(picture, caption, "The gradient, layer by layer", wide=True)]
+
+
+def signal_sizes(lenses: Lenses, shown: Sequence[str]) -> list[Block]:
+    """How far the outputs of the layers in ``shown`` spread at the start and at the end."""
+    layers = [layer for layer in lenses.layers("output_variance") if layer in shown]
+    if not layers or not len(lenses):
+        return []
+    spread = {layer: np.sqrt(lenses["output_variance", layer].astype(np.float64)) for layer in layers}
+    picture = bars(
+        layers,
+        {
+            "first step": [float(spread[layer][0]) for layer in layers],
+            "last step seen": [float(spread[layer][-1]) for layer in layers],
+        },
+        title="Spread of the outputs of each layer",
+        x_label="standard deviation of the outputs",
+        show=number,
+    )
+    caption = "Similar lengths from top to bottom: the signal keeps its size on its way through the network."
+    return [Figure(picture, caption, "How large the values are, layer by layer")]
+
+
+def _lines(
+    lenses: Lenses,
+    values: dict[str, npt.NDArray[np.floating]],
+    title: str,
+    label: str,
+    *,
+    log: bool = False,
+    in_percent: bool = False,
+    wide: bool = False,
+) -> str:
+    """One line for each layer: the mean of every epoch, or the single steps of a short run."""
+    layers = list(values)
+    if len(layers) > MOST_LAYERS:  # evenly spaced ones, with the first and the last
+        layers = [layers[i] for i in np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int)]
+    whole = Lenses(lenses.steps, lenses.epochs, {("shown", layer): values[layer] for layer in layers})
+    by_epoch = len(np.unique(lenses.epochs)) >= FEW_EPOCHS
+    shown = whole.per_epoch() if by_epoch else whole
+    x = shown.epochs if by_epoch else shown.steps + 1
+    return line_figure(
+        [Line(layer, shown["shown", layer], x) for layer in layers],
+        title=title,
+        x_label="epoch" if by_epoch else "step",
+        y_label=label,
+        log_y=log,
+        in_percent=in_percent,
+        in_order=True,
+        from_zero=in_percent,
+        whole_x=True,
+        wide=wide,
+    )
