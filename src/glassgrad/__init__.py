@@ -21,8 +21,10 @@ _HOMES = {
     "glassgrad.training.check": ("check_derivative",),
     "glassgrad.backends.native.inspect": ("inspect",),
     "glassgrad.common.errors": ("GlassgradError", "GraphError", "InputError"),
-    "glassgrad.data.dataset": ("Dataset", "from_arrays"),
+    "glassgrad.common.version": ("__version__",),
+    "glassgrad.data.dataset": ("Dataset", "from_arrays", "from_table"),
     "glassgrad.data.sources": ("load_source",),
+    "glassgrad.explain.explain": ("explain",),
     "glassgrad.graph.node": ("Graph", "Node", "Type", "Value"),
     "glassgrad.graph.printer": ("format_graph",),
     "glassgrad.nn.activations": ("Activation",),
@@ -129,8 +131,7 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
-__version__ = "0.1.0"
-__all__ = [*sorted(_HOME_OF), "__version__"]  # noqa: PLE0604 - built from the table above
+__all__ = sorted(_HOME_OF)  # noqa: PLE0605 - built from the table above
 
 
 def __getattr__(name: str) -> Any:

@@ -133,10 +133,11 @@ def test_a_network_file_reaches_the_settings(data: Path, asked: list[Settings]) 
 def test_a_run_is_told_in_a_table_and_lies_in_its_folder(data: Path) -> None:
     done = train(data, "--out", "some/new/run")
     assert done.code == 0
-    header, _, *rows, last = done.out.splitlines()
+    header, _, *rows, last, next_one = done.out.splitlines()
     assert header.split() == ["part", "rows", "loss", "accuracy"]
     assert [row.split()[:2] for row in rows] == [["train", "43"], ["validation", "5"], ["test", "12"]]
     assert last.endswith("some/new/run")
+    assert next_one.endswith("glassgrad report some/new/run")
     assert [line.split("  ")[0] for line in done.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
     assert "validation loss" in done.err
     assert sorted(path.name for path in Path("some/new/run").iterdir()) == [

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from glassgrad.cli import output
+from glassgrad.cli import output, tables_text
 from glassgrad.common.errors import InputError
 
 MODEL = "A run folder, or a .safetensors file."
@@ -23,29 +23,48 @@ def command(
 ) -> None:
     """Measure MODEL on SOURCE: on its test part if it brings one (an idx folder), or else on all its rows.
 
-    The rows of SOURCE are not split: digits, and an .npz file, are measured whole, with rows that the model
-    was trained on if it was trained on them. What train held back is in summary.
+    The rows of SOURCE are not split: digits, a table, and an .npz file are measured whole, with rows that the
+    model was trained on if it was trained on them. What train held back is in summary. In a table the column
+    of the targets is the one that the model was trained to predict.
     """
     from glassgrad.data.sources import load_rows
+    from glassgrad.data.table import Table
     from glassgrad.training.model import load_model
 
     loaded = load_model(model)
     rows = load_rows(source, targets=True)
+    features, targets, notices = rows.features, rows.targets, []
     try:
-        found = loaded.evaluate(rows.features, rows.targets)
+        if isinstance(features, Table):
+            known = loaded.schema.take_targets(features)
+            features, targets = known.features, known.values
+            if known.dropped:
+                notices.append(f"{source}: {tables_text.left_out(known.dropped)}")
+        ready, told = loaded.schema.take_features(features, loaded.dtype)
+        coded = loaded.schema.encode_targets(targets, loaded.dtype)
+        found = loaded.evaluate_prepared(ready, coded)
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+        raise placed(source, error) from None
+    notices += [f"{source}: {said}" for said in told]
+    for said in notices:
+        output.complain(said)
     if as_json:
         output.print_json(
             {
                 "task": loaded.schema.task,
                 "source": source,
                 "part": rows.part,
-                "rows": len(rows.features),
+                "rows": len(ready),
                 "metrics": found,
+                "notices": notices,
                 "model": model,
                 "seconds_total": time.perf_counter() - context.obj,
             }
         )
     else:
-        print(output.table(["part", "rows", *found], [[rows.part, len(rows.features), *found.values()]]))
+        print(output.table(["part", "rows", *found], [[rows.part, len(ready), *found.values()]]))
+
+
+def placed(source: str, error: InputError) -> InputError:
+    """``error`` with the name of the source; what is wrong in a table says so itself."""
+    return error if str(error).startswith(f"{source}: ") else InputError(f"{source}: {error}")

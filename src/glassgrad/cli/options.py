@@ -16,9 +16,14 @@ Source = Annotated[
     str,
     Argument(
         metavar="SOURCE",
-        help="digits, an .npz file with arrays X and y, or a folder of MNIST-style idx files.",
+        help="digits, a .csv, .tsv or .parquet table, an .npz file with arrays X and y, or a folder of MNIST-style "
+        "idx files.",
     ),
 ]
+Target = Annotated[
+    str | None, Option(metavar="NAME", help="The column of a table that is predicted (default: the last).")
+]
+Task = Annotated[str, Option(help="auto, classification or regression.")]
 Layers = Annotated[str, Option(help="Units of the hidden layers; none for no hidden layer.")]
 Activation = Annotated[str, Option(help="Activation of the hidden layers.")]
 OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
@@ -38,6 +43,7 @@ Freeze = Annotated[
     str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
 ]
 Force = Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")]
+Watch = Annotated[bool, Option("--watch", help="Look inside while training: gradients, updates, activity.")]
 Epochs = Annotated[int, Option(help="How often all rows are seen.")]
 Keep = Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")]
 Validation = Annotated[float, Option(help="Share of the rows, after the test part is taken.")]
@@ -49,7 +55,7 @@ Json = Annotated[bool, Option("--json", help="End with one line of JSON on stand
 
 def settings_of(context: typer.Context, but: tuple[str, ...] = ()) -> dict[str, Any]:
     """The options of ``Settings`` from the parameters of a command, without those in ``but``."""
-    own = ("source", "out", "as_json")
+    own = ("source", "target", "task", "out", "as_json", "report")
     given = {key: value for key, value in context.params.items() if key not in (*own, *but)}
     if given["network"] is not None:
         for key in DESCRIBED_BY_FILE:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from glassgrad.cli import interrupts
+from glassgrad.cli import interrupts, lenses_text
 from glassgrad.cli.output import show
 from glassgrad.training.fit import Progress, Run
 
@@ -59,14 +59,28 @@ class Lines:
 
 
 class Bar:
-    """A live bar on standard error."""
+    """A live bar on standard error, and a live table below it where the run is watched."""
 
     def __init__(self) -> None:
-        from rich.console import Console
+        from rich.console import Console, RenderableType
         from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Table
 
-        self._bar = RichProgress(
+        class BarWithTable(RichProgress):
+            rows: Sequence[Sequence[str]] = ()
+
+            def get_renderables(self) -> Iterator[RenderableType]:
+                yield from super().get_renderables()
+                if self.rows:
+                    table = Table(box=None, pad_edge=False)
+                    for number, title in enumerate(lenses_text.HEADER):
+                        table.add_column(title, justify="right" if number else "left")
+                    for row in self.rows:
+                        table.add_row(*row)
+                    yield table
+
+        self._bar = BarWithTable(
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -91,6 +105,8 @@ class Bar:
         interrupts.check()
         if progress.record is not None:
             self._validated = validated(progress.record)
+        if progress.lenses is not None and len(progress.lenses):
+            self._bar.rows = lenses_text.epoch_rows(progress.lenses)
         fields: dict[str, Any] = {
             "epoch": progress.epoch,
             "epochs": progress.epochs,
@@ -133,8 +149,9 @@ def runs_watcher(count: int) -> Iterator[Callable[[int, Run], None]]:
 
 
 def described(progress: Progress) -> str:
-    """Loss, and what validation found."""
-    return f"loss {show(progress.loss)}{validated(progress.record or {})}"
+    """Loss, what validation found, and what the lenses saw."""
+    seen = "" if progress.lenses is None else lenses_text.epoch_line(progress.lenses)
+    return f"loss {show(progress.loss)}{validated(progress.record or {})}{seen}"
 
 
 def validated(record: Mapping[str, float | int]) -> str:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from glassgrad.training.model import Model
 
 FORMATS = ("table", "toml", "json")
+FACTS = ("name", "kind", "inputs", "use")
 
 
 def command(
@@ -52,6 +53,8 @@ def document_of(model: Model) -> dict[str, Any]:
         "task": model.schema.task,
         "classes": None if model.schema.classes is None else list(model.schema.classes),
         "input": list(model.schema.feature_shape),
+        "target": None if model.schema.table is None else model.schema.table.target,
+        "columns": None if model.schema.table is None else model.schema.table.facts(),
         "layers": model.summary(),
         "parameters": model.parameters,
         "loss": LOSSES.config(model.loss),
@@ -75,10 +78,13 @@ def tables_of(model: Model) -> str:
         "parameters": output.show(model.parameters),
         "loss": output.spelled(LOSSES.config(model.loss)),
         "source": model.provenance.get("source"),
+        "target": None if model.schema.table is None else model.schema.table.target,
         "trained": f"{model.training.get('epochs')} epochs, {model.training.get('status')}",
     }
     lines = [f"{key + ':':<12}{output.show(value)}" for key, value in facts.items()]
     metrics = output.metrics_table(model.metrics, model.provenance.get("rows", {}))
-    return "\n\n".join(
-        [output.table(["name", "type", "inputs", "output", "parameters"], layers), "\n".join(lines), metrics]
-    )
+    parts = [output.table(["name", "type", "inputs", "output", "parameters"], layers), "\n".join(lines)]
+    if model.schema.table is not None:
+        columns = [[fact[key] for key in FACTS] for fact in model.schema.table.facts()]
+        parts.append(output.table(["column", *FACTS[1:]], columns))
+    return "\n\n".join([*parts, metrics])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Option
 
-from glassgrad.cli import interrupts, options, output, ranges
+from glassgrad.cli import interrupts, options, output, ranges, tables_text
 from glassgrad.cli.train import DIVERGED, STOPPED
 from glassgrad.common.errors import InputError
 
@@ -28,6 +28,8 @@ PICTURE = "sweep.svg"
 def command(
     context: typer.Context,
     source: options.Source,
+    target: options.Target = None,
+    task: options.Task = "auto",
     layers: options.Layers = "64,32",
     activation: options.Activation = "relu",
     init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = "he_normal",
@@ -87,7 +89,7 @@ def command(
         make_settings({**common, **variant})
     if common["validation"] == 0:
         raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
-    dataset = load_source(source)
+    dataset = load_source(source, target=target, task=task)
     with RunFolder.create(out, f"{dataset.name}-sweep") as folder:
         start = time.perf_counter()
         with runs_watcher(count) as watch:
@@ -100,11 +102,15 @@ def command(
         with interrupts.uninterrupted():
             names = tuple(name for name in AXES if name in axes)
             ranked = points(runs, names)
+            schema = runs[0].model.schema
             document = _document(dataset.name, runs, ranked, names) | seconds
+            document |= tables_text.document_of(dataset, schema)
             files, trouble = _files(dataset.name, document, ranked)
             folder.commit(files)
     document["run"] = str(folder.path)
     document["picture"] = None if trouble is not None else str(folder.path / PICTURE)
+    for line in [] if as_json else tables_text.lines_of(dataset, schema):
+        print(line)
     _tell(document, ranked, count, trouble, context.obj, as_json)
 
 

@@ -17,6 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from glassgrad.common.errors import InputError
 from glassgrad.data.reading import read_bytes, unreadable
@@ -25,7 +28,9 @@ from glassgrad.files.atomic import sync_folder, unwritable, write_new
 MODEL = "model.safetensors"
 HISTORY = "history.csv"
 CONFIG = "config.json"
+LENSES = "lenses.safetensors"
 RUNS = "runs"
+_ORDER = "order"
 
 
 class RunFolder:
@@ -222,6 +227,23 @@ def read_config(run: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise InputError(f"{path}: holds no JSON object; write {{...}} with the settings by name")
     return config
+
+
+def arrays_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """``arrays`` as a safetensors file, which ``read_arrays`` gives back in the same order."""
+    ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(ready, {_ORDER: json.dumps(list(ready))})
+
+
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays in a file of ``arrays_bytes``; raises InputError for one that is missing, foreign or damaged."""
+    content = read_bytes(path)
+    try:
+        arrays = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return {name: arrays[name] for name in json.loads(header["__metadata__"][_ORDER])}
+    except (SafetensorError, ValueError, LookupError, TypeError):
+        raise InputError(f"{path}: is damaged, or not a file of a run; copy it again") from None
 
 
 def _number(value: float | int) -> str:

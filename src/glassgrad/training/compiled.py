@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from glassgrad.backends.base import Backend, Executable
+from glassgrad.common.dataclass import dataclass
 from glassgrad.nn.initializers import Initializer
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.network import Network
@@ -80,6 +81,7 @@ class Programs:
             task.batch,
             task.parts.weights is not None,
             settings.freeze,
+            settings.watch,
         )
         training = _find(self._training, step)
         if training is None:
@@ -94,6 +96,7 @@ class Programs:
                 weighted=task.parts.weights is not None,
                 frozen=settings.freeze,
                 dtype=settings.dtype,
+                watch=settings.watch,
             )
             training = backend.compile(program)
             self._training.append((step, training))

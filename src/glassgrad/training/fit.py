@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Feed
+from glassgrad.backends.base import Array, Feed, Result
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
-from glassgrad.data.dataset import Dataset
+from glassgrad.common.version import __version__
+from glassgrad.data.dataset import Dataset, from_table
 from glassgrad.data.feed import Orders
 from glassgrad.data.sources import load_source
-from glassgrad.files.run_folder import CONFIG, HISTORY, MODEL, RunFolder, config_json, history_csv
+from glassgrad.data.tabular import to_tabular
+from glassgrad.files.run_folder import CONFIG, HISTORY, LENSES, MODEL, RunFolder, config_json, history_csv
 from glassgrad.nn.network import Network
 from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
 from glassgrad.training.backends import backend
 from glassgrad.training.compiled import Compiled, Programs, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
+from glassgrad.training.given import Given
+from glassgrad.training.lenses import Lenses, Looking
 from glassgrad.training.model import Model
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
 from glassgrad.training.settings import Settings, make_settings
@@ -47,6 +52,8 @@ class Progress:
     total_steps: int
     loss: float
     record: Mapping[str, float | int] | None = None
+    lenses: Lenses | None = None
+    """With a record, and ``watch``: what was seen in this epoch."""
 
 
 @dataclass(eq=False)
@@ -69,14 +76,48 @@ class Run:
     rows: dict[str, int] = field(default_factory=dict)
     program: Program | None = field(default=None, repr=False)
     """One step of the training; ``print`` shows forward, backward and update as numbered equations."""
+    lenses: Lenses | None = field(default=None, repr=False)
+    """What was seen inside the network while it trained, with ``watch``; else None."""
+    start: Model | None = field(default=None, repr=False)
+    """The same network with the weights that it began with."""
+    given: Given | None = field(default=None, repr=False)
+    """What it was trained on, as it was given."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it was trained on."""
+        assert self.given is not None
+        return self.given.dataset
+
+    @cached_property
+    def task(self) -> Task:
+        """Network, loss, and the data cut and scaled. Prepared when it is first asked for: runs are light to keep."""
+        assert self.given is not None
+        given = self.given
+        return Preparation(given.dataset, given.sample_weight, given.class_weight).task(self.settings)
+
+    def diagnose(self, **options: Any) -> Any:
+        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``)."""
+        # Floors know nothing of those above; the package's root does, and loads what it names when it is asked for.
+        return sys.modules[__name__.partition(".")[0]].diagnose(self, **options)
 
     def files(self) -> dict[str, bytes]:
         """The files of the run folder, by name."""
-        return {
+        files = {
             MODEL: self.model.to_bytes(),
             HISTORY: history_csv(self.history),
-            CONFIG: config_json(self.settings.to_document()),
+            CONFIG: config_json(self._config()),
         }
+        if self.lenses is not None:
+            files[LENSES] = self.lenses.to_bytes()
+        return files
+
+    def _config(self) -> dict[str, Any]:
+        """The settings, and under ``source`` the data: what ``replay`` needs."""
+        config = self.settings.to_document()
+        if config["init_from"] is not None:
+            config["init_from"] = str(Path(config["init_from"]).absolute())
+        return config | {"source": None if self.given is None else self.given.document()}
 
     def save(self, path: str | Path) -> None:
         """Write the run folder: all of it, or nothing. Raises InputError for a folder that is not empty."""
@@ -85,22 +126,27 @@ class Run:
 
 
 def train(
-    data: str | Path | Dataset,
+    data: Any,
     settings: Settings | None = None,
     *,
+    target: str | None = None,
+    task: str = "auto",
     network: Network | Mapping[str, Any] | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | str | None = None,
+    prepared: Callable[[Task], None] | None = None,
     progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Run:
     """Train a network on ``data`` and return the run.
 
-    ``data`` is a source as on the command line, or a ``Dataset`` (see ``from_arrays``). Options are those of
-    ``Settings``; ``network`` replaces ``layers``. ``sample_weight`` has one number >= 0 per row of the data
-    (not of a test part that it brings); ``class_weight`` maps labels to numbers, or is "balanced". NaN or Inf
-    in training, and Ctrl-C, end the run with its last good weights (see ``Run.status``). Raises InputError
-    for anything that cannot be meant.
+    ``data`` is a source as on the command line, a DataFrame or dict of columns (see ``from_table``; ``target``
+    names the column to predict, the last one unless given, and ``task`` says whether it is a class), or a
+    ``Dataset`` (see ``from_arrays``). Options are those of ``Settings``; ``network`` replaces ``layers``.
+    ``sample_weight`` has one number >= 0 per row of the data (not of a test part that it brings);
+    ``class_weight`` maps labels to numbers, or is "balanced". ``prepared`` is called before the training, with
+    what is trained on what. NaN or Inf in training, and Ctrl-C, end the run with its last good weights (see
+    ``Run.status``). Raises InputError for anything that cannot be meant.
     """
     start = time.perf_counter()
     if settings is None:
@@ -113,15 +159,28 @@ def train(
                 f"network is what Sequential() or functional() gives, or a document, not {network!r}"
             )
         settings = replace(settings, network=network)
-    task = Preparation(load(data), sample_weight, class_weight).task(settings)
-    return _Fit(task, settings, progress).run(start)
+    work = Preparation(load(data, target=target, task=task), sample_weight, class_weight).task(settings)
+    if prepared is not None:
+        prepared(work)
+    return _Fit(work, settings, progress).run(start)
 
 
-def load(data: str | Path | Dataset) -> Dataset:
-    """The data set that ``data`` is, or names; raises InputError where it is something else."""
-    if not isinstance(data, (str, Path, Dataset)):
-        raise InputError(f"data is a source or a Dataset, not {type(data).__name__}; use from_arrays(X, y)")
-    return data if isinstance(data, Dataset) else load_source(data)
+def load(data: Any, *, target: str | None = None, task: str = "auto") -> Dataset:
+    """The data set that ``data`` is, or names, or that its columns make; InputError where it is something else."""
+    if isinstance(data, Dataset):
+        if target is not None or task != "auto":
+            raise InputError(
+                "a Dataset has its target and its task; name them where it is made (load_source)"
+            )
+        return data
+    if isinstance(data, (str, Path)):
+        return load_source(data, target=target, task=task)
+    table = to_tabular(data)
+    if table is None:
+        raise InputError(
+            f"data is a source, a DataFrame or a Dataset, not {type(data).__name__}; use from_arrays(X, y)"
+        )
+    return from_table(table, target, task=task)
 
 
 class _Fit:
@@ -145,6 +204,7 @@ class _Fit:
         self.compiled = compiled
         self.schedule = schedule(settings.schedule)
         self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.looking: Looking | None = None
         features, targets = task.parts.train
         self.rows, self.batch = len(features), task.batch
         self.steps_per_epoch = -(-self.rows // self.batch)
@@ -153,6 +213,9 @@ class _Fit:
         if task.parts.weights is not None:
             self.data[WEIGHTS] = task.parts.weights
         self.model = self._model()
+        self.start = replace(self.model)
+        if settings.watch:
+            self.looking = Looking(self.steps_per_epoch, self.batch * self.model.parameters)
         self.slots: dict[str, Array] = {}
         self.last_feed: Feed | None = None
         self.history: list[dict[str, float | int]] = []
@@ -178,6 +241,7 @@ class _Fit:
         settings, model = self.settings, self.model
         compiled = self.compiled = self.compiled or self._compile()
         model.share(compiled.evaluation)
+        self.start.share(compiled.evaluation)
         self.slots = self._empty_slots()
         status: Status = "finished"
         message: str | None = None
@@ -264,12 +328,14 @@ class _Fit:
                 settings.seed,
                 done + begin,
             )
-            result = executable.run(feed)
+            result = self._run(feed)
             losses[begin:end] = result.outputs["loss"]
             if not (
                 np.isfinite(losses[begin:end]).all() and is_finite(result.params) and is_finite(result.state)
             ):
                 trouble = locate(executable, feed, self.last_feed)
+                if self.looking is not None:
+                    self.looking.last = trouble.step
                 model.weights = trouble.params
                 model.statistics = {key: trouble.state[key] for key in statistics}
                 self._record(first, (trouble.step - done) // steps, order, losses, rates)
@@ -286,6 +352,16 @@ class _Fit:
         self._record(first, count, order, losses, rates)
         self._plan(count, time.perf_counter() - start)
         return None
+
+    def _run(self, feed: Feed) -> Result:
+        """One call of the compiled step."""
+        assert self.compiled is not None
+        if self.looking is None:
+            return self.compiled.training.run(feed)
+        mask = self.looking.mask(feed.first_step, len(feed.order) // self.batch)
+        result = self.compiled.training.run(replace(feed, probed=mask))
+        self.looking.add(feed.first_step, mask, result.probes)
+        return result
 
     def _plan(self, count: int, seconds: float) -> None:
         """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
@@ -328,8 +404,10 @@ class _Fit:
         self, epoch: int, steps: int, loss: float, record: Mapping[str, float | int] | None = None
     ) -> None:
         if self.progress is not None:
-            epochs = self.settings.epochs
-            self.progress(Progress(epoch, epochs, steps, epochs * self.steps_per_epoch, loss, record))
+            epochs, lenses = self.settings.epochs, None
+            if record is not None and self.looking is not None:
+                lenses = self.looking.lenses((epoch - 1) * self.steps_per_epoch)
+            self.progress(Progress(epoch, epochs, steps, epochs * self.steps_per_epoch, loss, record, lenses))
 
     def _finish(
         self,
@@ -346,7 +424,7 @@ class _Fit:
         model.metrics = {part: _finite_only(found) for part, found in metrics.items()}
         model.training = {"settings": _saved(settings), "epochs": len(self.history), "status": status}
         model.provenance = {
-            "program": f"glassgrad {_version()}",
+            "program": f"glassgrad {__version__}",
             "numpy": np.__version__,
             "backend": name,
             "source": self.task.name,
@@ -369,12 +447,10 @@ class _Fit:
             backend=name,
             rows=rows,
             program=self.compiled.training.program if self.compiled is not None else None,
+            lenses=self.looking.lenses() if self.looking is not None else None,
+            start=self.start,
+            given=self.task.given,
         )
-
-
-@cache
-def _version() -> str:
-    return version("glassgrad")
 
 
 def _saved(settings: Settings) -> dict[str, Any] | None:

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from glassgrad.common.errors import InputError
-from glassgrad.data.dataset import Dataset
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import Compiled, Programs
 from glassgrad.training.fit import Run, _Fit, load
@@ -22,9 +20,11 @@ LOOK_AGAIN = 0.1  # seconds: a thread that waits without an end cannot be interr
 
 
 def train_many(
-    data: str | Path | Dataset,
+    data: Any,
     variants: Sequence[Mapping[str, Any]],
     *,
+    target: str | None = None,
+    task: str = "auto",
     threads: int | None = None,
     sample_weight: Any = None,
     class_weight: Mapping[Any, float] | str | None = None,
@@ -33,9 +33,10 @@ def train_many(
 ) -> list[Run]:
     """Train one network per entry of ``variants`` on ``data``, each to the same bits as ``train`` alone.
 
-    A variant holds options of ``Settings``; ``common`` are those of all variants, which a variant may replace.
-    Variants that differ only in what a compiled program takes when it runs (learning rate, schedule, seed,
-    initialization, any hyperparameter) share one compilation; the first of them bears its time. Up to
+    ``data``, ``target`` and ``task`` are as in ``train``. A variant holds options of ``Settings``; ``common`` are
+    those of all variants, which a variant may replace. Variants that differ only in what a compiled program takes
+    when it runs (learning rate, schedule, seed, initialization, any hyperparameter) share one compilation; the first
+    of them bears its time. Up to
     ``threads`` runs go on at once (default: GLASSGRAD_THREADS, or the cores that this process may use).
     ``progress`` is called in the thread of the caller after each run, with its number in ``variants`` and the run.
 
@@ -53,7 +54,7 @@ def train_many(
         return []
     available = threads or cores()
     workers = min(available, len(jobs))
-    preparation = Preparation(load(data), sample_weight, class_weight)
+    preparation = Preparation(load(data, target=target, task=task), sample_weight, class_weight)
     programs = Programs()
     for job in jobs:
         with _Named(job.number, len(jobs)):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Backend, Executable, Feed, Handle
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
@@ -55,26 +57,40 @@ class Model:
 
     # --- use ---------------------------------------------------------------------------------------------
 
+    # Features are given as in the source that the model was trained on: an array, or a DataFrame, a dict of columns
+    # or a Table. What is odd about a table (categories that training never saw ...) is a warning.
+
     def predict(self, features: Any) -> Array:
         """Labels [rows] for a classification, quantities in their own units for a regression."""
-        outputs = self.outputs(features)
+        return self.decode(self.outputs(features))
+
+    def predict_probabilities(self, features: Any) -> Array:
+        """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""
+        return self.probabilities(self.outputs(features))
+
+    def outputs(self, features: Any) -> Array:
+        """The raw outputs of the last layer [rows, units]."""
+        return self.outputs_prepared(self.prepare(features))
+
+    def outputs_prepared(self, features: Array, targets: Array | None = None) -> Array:
+        """The same of rows that went through the preprocessing; with ``targets``, by the program that evaluates."""
+        return self._run(features, targets)["output"]
+
+    def decode(self, outputs: Array) -> Array:
+        """What raw outputs [rows, units] mean: labels [rows], or quantities in their own units."""
         if self.schema.classes is None:
             return self.schema.decode_outputs(quantities(self.loss, outputs))
         return self.schema.labels(self.loss.scores(outputs))
 
-    def predict_probabilities(self, features: Any) -> Array:
+    def probabilities(self, outputs: Array) -> Array:
         """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""
         found = None
         if self.schema.classes is not None:
-            found = self.loss.probabilities(self.outputs(features).astype(np.float64))
+            found = self.loss.probabilities(outputs.astype(np.float64))
         if found is None:
             name = LOSSES.config(self.loss)["name"]
             raise InputError(f"a model trained with {name} has no probabilities; train with a cross-entropy")
         return found
-
-    def outputs(self, features: Any) -> Array:
-        """The raw outputs of the last layer [rows, units]."""
-        return self._run(self.prepare(features))["output"]
 
     def handle(self, rows: int = 1) -> Handle:
         """A prepared call for ``rows`` rows at a time, for predictions that must not wait.
@@ -87,10 +103,19 @@ class Model:
 
     def prepare(self, features: Any) -> Array:
         """Features as the network takes them."""
-        return self.schema.transform_features(features, self.dtype)
+        found, told = self.schema.take_features(features, self.dtype)
+        for said in told:
+            warnings.warn(said, stacklevel=4)  # where predict was called
+        return found
 
-    def evaluate(self, features: Any, targets: Any) -> dict[str, float]:
-        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows."""
+    def evaluate(self, features: Any, targets: Any = None) -> dict[str, float]:
+        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows.
+
+        Without ``targets``, features are a table with the target column, whose name the model knows.
+        """
+        if targets is None:
+            known = self.schema.take_targets(features)
+            features, targets = known.features, known.values
         return self.evaluate_prepared(self.prepare(features), self.schema.encode_targets(targets, self.dtype))
 
     def evaluate_prepared(self, features: Array, targets: Array) -> dict[str, float]:

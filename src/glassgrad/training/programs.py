@@ -19,6 +19,7 @@ from glassgrad.ops.structure import convert
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import Optimizer
 from glassgrad.program import Input, Output, Program, Role
+from glassgrad.training.lenses import layer_gradients, lens_probes
 
 FEATURES, TARGETS, WEIGHTS = "features", "targets", "sample_weights"
 INSIDE = "inside/"  # begins the names of outputs from inside a network: a layer may be called "output"
@@ -65,11 +66,13 @@ def training_program(
     weighted: bool = False,
     frozen: Collection[str] = (),
     dtype: DType = "float32",
+    watch: bool = False,
 ) -> Program:
     """One step of training: forward, loss, backward, update.
 
     Takes ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` ``sample_weights`` [batch];
-    gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update.
+    gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update. With ``watch`` the
+    program has the lenses as its probes.
     """
     seam = seam or Seam()
     inputs = _Inputs(dtype)
@@ -102,13 +105,21 @@ def training_program(
             total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(valid, dtype)))
         else:  # a row of weight 0 may be one whose loss is infinite
             total = batch_loss(loss, built.output, t, select(valid, given, 0.0))
-    gradients = dict(zip(trained, gradient(total, list(trained.values())), strict=True))
-    with place("update", "gradients"):
-        gradients = seam.apply(gradients, hyper)
-    with place("update", "optimizer"):
-        new_weights, new_slots = optimizer.update(gradients, trained, slots, hyper, random.step)
+
+    def moved(gradients: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+        with place("update", "gradients"):
+            gradients = seam.apply(gradients, hyper)
+        with place("update", "optimizer"):
+            return optimizer.update(gradients, trained, slots, hyper, random.step)
+
+    new_weights, new_slots = moved(dict(zip(trained, gradient(total, list(trained.values())), strict=True)))
     updates = new_weights | new_slots | built.state
-    program = Program("train", batch, tuple(inputs.listed), updates, (Output("loss", total),))
+    probes: tuple[Output, ...] = ()
+    if watch:
+        by_output, by_weight = layer_gradients(network, built, total, weights)
+        watched, _ = moved({name: by_weight[name] for name in trained})
+        probes = lens_probes(network, built, by_output, by_weight, weights, watched, valid)
+    program = Program("train", batch, tuple(inputs.listed), updates, (Output("loss", total),), probes)
     return program.cleaned()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import SCALINGS
 from glassgrad.graph.node import DType
@@ -33,7 +34,7 @@ class Settings:
     are names, names with arguments (``leaky_relu(0.2)``), or tables. ``clip_norm`` bounds the global norm of
     the gradients, ``clip_value`` each element. ``validation`` and ``test`` are shares of the rows: the test
     part is taken first, the validation part from what is left. ``force`` trains combinations that cannot be
-    meant.
+    meant. ``watch`` looks inside while training (see ``Run.lenses``); it changes no result.
     """
 
     layers: tuple[int, ...] = (64, 32)
@@ -54,6 +55,7 @@ class Settings:
     init_layers: tuple[str, ...] | None = None
     freeze: tuple[str, ...] = ()
     force: bool = False
+    watch: bool = False
     batch_size: int = 32
     epochs: int = 30
     keep: str = "best"
@@ -108,7 +110,7 @@ class Settings:
         part = optimizer(self.optimizer)
         fields = {item.name for item in dataclasses.fields(part)}
         changes: dict[str, float] = {}
-        for name, default in (("learning_rate", 0.001), ("momentum", 0.0), ("weight_decay", 0.0)):
+        for name, default in _OF_OPTIMIZER.items():
             given = getattr(self, name)
             explicit = isinstance(self.optimizer, str) and "(" not in self.optimizer
             if given == default and not (name == "learning_rate" and explicit):
@@ -139,6 +141,7 @@ class Settings:
         return document
 
 
+_OF_OPTIMIZER = {"learning_rate": 0.001, "momentum": 0.0, "weight_decay": 0.0}
 _MAKERS = {
     "activation": lambda value: ACTIVATIONS.config(activation(value)),
     "output_activation": lambda value: ACTIVATIONS.config(activation(value)),
@@ -151,11 +154,28 @@ _MAKERS = {
 
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """``Settings`` from keyword options; raises InputError for one that does not exist."""
+    _check_names(options)
+    return Settings(**options)
+
+
+def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
+    """``settings`` with other values of some options; raises InputError for one that does not exist.
+
+    A learning rate, momentum or weight decay goes into the optimizer, also where that had its own.
+    """
+    _check_names(changes)
+    part = settings.made
+    own = {name: value for name, value in changes.items() if name in _OF_OPTIMIZER and hasattr(part, name)}
+    if own and "optimizer" not in changes:
+        changes = {**changes, "optimizer": dataclasses.replace(part, **own)}
+    return dataclasses.replace(settings, **changes)
+
+
+def _check_names(options: Mapping[str, Any]) -> None:
     known = [item.name for item in dataclasses.fields(Settings) if item.init]
     for name in options:
         if name not in known:
             raise unknown_name("option", name, known)
-    return Settings(**options)
 
 
 def _plain(name: str, value: Any) -> Any:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.dataclass import dataclass
+from glassgrad.data.checks import distinct
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
 from glassgrad.data.split import split
+from glassgrad.data.table import Table
 from glassgrad.training.choices import Choice, choose, class_weights
+from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings
 
 Part = tuple[Array, Array]
@@ -27,6 +30,8 @@ class Parts:
     validation: Part | None
     test: Part | None
     weights: Array | None
+    notices: tuple[str, ...] = ()
+    """What is odd about the rows of a table that were held back: categories that training never saw ..."""
 
     def named(self) -> dict[str, Part]:
         """The parts that there are."""
@@ -42,6 +47,7 @@ class Task:
     parts: Parts
     choice: Choice
     batch: int
+    given: Given
 
     @property
     def targets(self) -> int | None:
@@ -59,9 +65,10 @@ class Preparation:
         sample_weight: Any = None,
         class_weight: Mapping[Any, float] | str | None = None,
     ) -> None:
+        self._given = Given(dataset, sample_weight, class_weight)
         self._dataset = dataset
         self._sample_weight, self._class_weight = sample_weight, class_weight
-        self._classes = len(np.unique(dataset.targets)) if dataset.classification else None
+        self._classes = len(distinct(dataset.targets)) if dataset.classification else None
         self._known: dict[tuple[Any, ...], Parts] = {}
 
     def task(self, settings: Settings) -> Task:
@@ -80,7 +87,8 @@ class Preparation:
             self._known[key] = self._cut(settings, standardize)
         parts = self._known[key]
         choice.check(parts.schema, parts.train[1], settings)
-        return Task(self._dataset.name, parts, choice, min(settings.batch_size, len(parts.train[0])))
+        batch = min(settings.batch_size, len(parts.train[0]))
+        return Task(self._dataset.name, parts, choice, batch, self._given)
 
     def _cut(self, settings: Settings, standardize_targets: bool) -> Parts:
         dataset, dtype = self._dataset, settings.dtype
@@ -92,22 +100,34 @@ class Preparation:
             dataset.classification,
             settings.scaling,
             standardize_targets=standardize_targets,
+            target=dataset.target,
         )
+        notices: list[str] = []
 
-        def part(features: Array, targets: Array) -> Part:
+        def part(name: str, features: Array | Table, targets: Array) -> Part:
             place = dataset.name
-            return schema.transform_features(features, dtype, place), schema.encode_targets(
-                targets, dtype, place
-            )
+            ready, told = schema.take_features(features, dtype, place)
+            notices.extend(f"{name} rows: {said}" for said in told)
+            return ready, schema.encode_targets(targets, dtype, place)
 
-        train = part(X[rows.train], y[rows.train])
-        validation = part(X[rows.validation], y[rows.validation]) if len(rows.validation) else None
-        test = None
+        train = part("training", X[rows.train], y[rows.train])
+        validation = test = None
+        if len(rows.validation):
+            validation = part("validation", X[rows.validation], y[rows.validation])
         if dataset.test_features is not None and dataset.test_targets is not None:
-            test = part(dataset.test_features, dataset.test_targets)
+            test = part("test", dataset.test_features, dataset.test_targets)
         elif len(rows.test):
-            test = part(X[rows.test], y[rows.test])
+            test = part("test", X[rows.test], y[rows.test])
         weights = class_weights(
-            schema, train[1], self._sample_weight, len(X), rows.train, self._class_weight, dtype
+            schema, train[1], self._row_weights(), len(X), rows.train, self._class_weight, dtype
         )
-        return Parts(schema, train, validation, test, weights)
+        return Parts(schema, train, validation, test, weights, tuple(notices))
+
+    def _row_weights(self) -> Any:
+        """The weights that were given, without those of rows that were dropped for want of a target."""
+        dataset, weights = self._dataset, self._sample_weight
+        if dataset.dropped and isinstance(dataset.features, Table):
+            rows = len(dataset.targets) + dataset.dropped
+            if np.shape(weights) == (rows,) and dataset.features.numbers.max() < rows:
+                return np.asarray(weights)[dataset.features.numbers]
+        return weights

@@ -1,0 +1,140 @@
+"""``glassgrad diagnose``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from glassgrad.cli import interrupts, options, output
+from glassgrad.common.errors import InputError
+
+if TYPE_CHECKING:
+    from glassgrad.diagnosis.examination import Phase
+    from glassgrad.diagnosis.findings import Diagnosis
+
+FAULTY = 3
+
+
+def command(
+    context: typer.Context,
+    source: Annotated[
+        str, Argument(metavar="SOURCE|RUN", help="What to train on, or the folder of a run to examine.")
+    ],
+    layers: options.Layers = "64,32",
+    activation: options.Activation = "relu",
+    init: Annotated[str, Option(help="How the weights start.")] = "he_normal",
+    output_activation: options.OutputActivation = "auto",
+    loss: options.Loss = "auto",
+    optimizer: Annotated[str, Option(help="How gradients become steps.")] = "adam",
+    learning_rate: Annotated[float, Option(help="The size of a step.")] = 0.001,
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    clip_norm: options.ClipNorm = None,
+    clip_value: options.ClipValue = None,
+    schedule: options.Schedule = "constant",
+    scaling: options.Scaling = "standard",
+    network: options.NetworkFile = None,
+    init_from: options.InitFrom = None,
+    init_layers: options.InitLayers = None,
+    freeze: options.Freeze = "",
+    batch_size: Annotated[int, Option(help="Rows per step.")] = 32,
+    epochs: options.Epochs = 30,
+    keep: options.Keep = "best",
+    validation: options.Validation = 0.1,
+    test: options.Test = 0.2,
+    seed: Annotated[int, Option(help="The same seed gives the same weights.")] = 0,
+    backend: options.BackendName = None,
+    dtype: options.DTypeName = "float32",
+    budget: Annotated[str, Option(metavar="TIME", help="How long it may take: 30s, 2min.")] = "30s",
+    out: Annotated[Path | None, Option(metavar="REPORT.html", help="Write a report with pictures.")] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say what is wrong with a network, and prove it: each cure is tried on fresh seeds.
+
+    Answers five questions: are the neurons alive, is the learning rate right, do the weights start right, is the
+    loss right, does the gradient reach every layer? Options are those of train; with a RUN they replace some of
+    its settings. Exit code 3 says that a fault is confirmed, 0 that none is.
+    """
+    from glassgrad.cli.networks import read_network
+    from glassgrad.diagnosis.budget import seconds_of
+    from glassgrad.diagnosis.diagnose import diagnose, is_run
+
+    seconds = seconds_of(budget)
+    if out is not None and out.is_dir():
+        raise InputError(f"{out}: is a folder; name the file of the report, such as report.html")
+    given = options.settings_of(context, but=("budget",))
+    if network is not None:
+        given["network"] = read_network(network).to_document()
+    if is_run(source):
+        given = {key: value for key, value in given.items() if options.is_given(context, key)}
+    with _phases() as tell:
+        found = diagnose(source, budget=seconds, progress=tell, **given)
+    if out is not None:
+        _write(found, out)
+    if as_json:
+        code = FAULTY if found.verdict == "fault" else 0
+        output.print_json(found.document() | {"report": None if out is None else str(out), "exit_code": code})
+    else:
+        _print(found)
+        if out is not None:
+            print(f"report: {out}")
+    if found.verdict == "fault":
+        raise typer.Exit(FAULTY)
+
+
+def _print(found: Diagnosis) -> None:
+    from glassgrad.cli.diagnosis_text import MARKS, WIDTH, Painter, text_of
+
+    terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    try:
+        "".join([*MARKS.values(), "→"]).encode(sys.stdout.encoding or "ascii")
+        unicode = True
+    except UnicodeEncodeError:
+        unicode = False
+    width = WIDTH
+    if terminal:
+        with contextlib.suppress(OSError):
+            width = max(64, min(WIDTH, os.get_terminal_size().columns))
+    print(text_of(found, Painter(color=terminal and "NO_COLOR" not in os.environ, unicode=unicode), width))
+
+
+@contextlib.contextmanager
+def _phases() -> Iterator[Callable[[Phase], None]]:
+    """Shows what a diagnosis is at: a bar on a terminal, a line per phase everywhere else."""
+
+    def line(phase: Phase) -> None:
+        interrupts.check()
+        with contextlib.suppress(OSError):  # the reader went away: the work goes on
+            print(f"{phase.done:4.0%}  {phase.text}", file=sys.stderr, flush=True)
+
+    if not (sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"):
+        yield line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with RichProgress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+
+        def move(phase: Phase) -> None:
+            interrupts.check()
+            bar.update(task, completed=phase.done, description=phase.text)
+
+        yield move
+
+
+def _write(found: Diagnosis, place: Path) -> None:
+    """Write the report, all of it or nothing."""
+    from glassgrad.files.atomic import write_text
+    from glassgrad.report.diagnosis_page import diagnosis_page
+
+    write_text(place, diagnosis_page(found).html())

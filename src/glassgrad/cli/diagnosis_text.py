@@ -1,0 +1,211 @@
+"""A diagnosis as text for a terminal: a sentence per question, then the cures and what they did in trial."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial, Verdict
+
+WIDTH = 80
+TITLES = {
+    "neurons": "Neurons: what does each compute, and is it alive?",
+    "learning_rate": "Learning rate: is the step right?",
+    "initialization": "Initialization: do the weights start right?",
+    "loss": "Loss: is it the right measure, and how low can it go?",
+    "chain_rule": "Chain rule: does the gradient reach every layer?",
+}
+MARKS: Mapping[Verdict, str] = {"ok": "✓", "warning": "!", "fault": "✗"}
+PLAIN_MARKS: Mapping[Verdict, str] = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
+COLORS: Mapping[Verdict, str] = {"ok": "\033[32m", "warning": "\033[33m", "fault": "\033[1;31m"}
+BOLD, DIM, END = "\033[1m", "\033[2m", "\033[0m"
+NOT_SPELLED = ("network", "drop_inputs", "class_weight", "shuffle_targets", "dropout")
+MEASURES = {
+    "loss": "validation loss",
+    "nll": "validation loss of the probabilities",
+    "accuracy": "validation accuracy",
+    "balanced_accuracy": "validation accuracy, every class counted alike",
+    "rmse": "validation error (RMSE)",
+}
+
+
+class Painter:
+    """Paints where the terminal can show it."""
+
+    def __init__(self, *, color: bool, unicode: bool) -> None:
+        self.color, self.unicode = color, unicode
+
+    def mark(self, verdict: Verdict) -> str:
+        """The sign of a verdict."""
+        sign = (MARKS if self.unicode else PLAIN_MARKS)[verdict]
+        return f"{COLORS[verdict]}{sign}{END}" if self.color else sign
+
+    def bold(self, text: str) -> str:
+        """A heading."""
+        return f"{BOLD}{text}{END}" if self.color else text
+
+    def dim(self, text: str) -> str:
+        """What may be skipped."""
+        return "\n".join(f"{DIM}{line}{END}" for line in text.split("\n")) if self.color else text
+
+    @property
+    def arrow(self) -> str:
+        """From before to after."""
+        return "→" if self.unicode else "->"
+
+
+def text_of(diagnosis: Diagnosis, painter: Painter, width: int = WIDTH) -> str:
+    """The whole diagnosis, in lines of at most ``width`` characters."""
+    parts = [_examined(diagnosis, width)]
+    parts += ["\n".join(_answer(answer, painter, width)) for answer in diagnosis.answers]
+    parts.append("\n".join(_end(diagnosis, painter, width)))
+    return "\n\n".join(parts)
+
+
+def _examined(diagnosis: Diagnosis, width: int) -> str:
+    seen = diagnosis.examined
+    count = "1 epoch" if seen["epochs"] == 1 else f"{seen['epochs']} epochs"
+    said = f"{diagnosis.source}: {seen['rows']['train']:,} training rows, {count}"
+    for name, (asked, examined) in seen["scaled_down"].items():
+        said += f"; {examined:,} of {asked:,} {name}, to fit the budget"
+    return _filled(said + ".", width)
+
+
+def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
+    yield f"{painter.mark(answer.verdict)} {painter.bold(TITLES[answer.question])}"
+    yield _wrapped(answer.sentence, width)
+    for fault in (fault for fault in answer.faults if fault.verdict == "fault" or _harmless(fault)):
+        yield from _case(fault, answer.sentence, painter, width)
+    follows = [fault for fault in answer.faults if fault.because is not None]
+    for cause in dict.fromkeys(fault.because for fault in follows):
+        names = _listed([fault for fault in follows if fault.because == cause])
+        yield _entry("follows", f"from {words(str(cause))}: {names}", width)
+    doubts = [fault for fault in answer.faults if not fault.confirmed and fault.because is None]
+    tried = [fault for fault in doubts if fault.trial is not None]
+    if tried:
+        said = (
+            "a cure was tried and changed little"
+            if len(tried) == 1
+            else "cures were tried and changed little"
+        )
+        yield painter.dim(_entry("suspected", f"{_listed(tried)}; {said}", width))
+    untried = [fault for fault in doubts if fault.trial is None]
+    if untried:
+        yield painter.dim(_entry("suspected", f"{_listed(untried)}; not tried", width))
+    for what in answer.left_out:
+        yield painter.dim(_entry("no time", what, width))
+
+
+def _case(fault: Fault, said: str, painter: Painter, width: int) -> Iterator[str]:
+    """A fault, its cure, and what that did; what was ``said`` already is not said twice."""
+    if fault.sentence and fault.sentence not in said:
+        yield _entry("found", fault.sentence, width)
+    if fault.prescription is not None:
+        flags = command_options(fault.prescription.options)
+        told = [text for text in (fault.prescription.sentence,) if text not in said or not flags]
+        lines = [*told, *([flags] if flags else [])]
+        for number, line in enumerate(lines):
+            yield _entry("cure" if number == 0 else "", line, width)
+    if fault.trial is not None:
+        yield _entry("trial", _trial(fault.trial, painter), width)
+
+
+def _trial(trial: Trial, painter: Painter) -> str:
+    before, after = _mean(trial.before), _mean(trial.after)
+    name = MEASURES.get(trial.measure, trial.measure)
+    constant = f"; a constant guess has {_number(trial.constant)}" if math.isfinite(trial.constant) else ""
+    return f"{name} {before} {painter.arrow} {after} (mean of {len(trial.seeds)} seeds{constant})"
+
+
+def _mean(scores: Sequence[float]) -> str:
+    known = [score for score in scores if math.isfinite(score)]
+    if not known:
+        return "none"
+    lost = len(scores) - len(known)
+    return _number(sum(known) / len(known)) + (f" ({lost} of {len(scores)} diverged)" if lost else "")
+
+
+def _end(diagnosis: Diagnosis, painter: Painter, width: int) -> Iterator[str]:
+    named = diagnosis.named
+    if named is None:
+        said = "No fault found" if diagnosis.verdict == "ok" else "No fault confirmed"
+    else:
+        others = [fault.kind for fault in diagnosis.faults if fault.verdict == "fault" and fault is not named]
+        more = "".join(f", {words(kind)}" for kind in dict.fromkeys(others) if kind != named.kind)
+        said = f"Fault: {words(named.kind)}{_place(named)}{more}"
+    networks = diagnosis.examined.get("networks_trained")
+    cost = f"{diagnosis.seconds:.1f} s of {diagnosis.budget:g} s"
+    cost += f", {networks:,} networks trained" if networks else ""
+    yield _filled(f"{painter.mark(diagnosis.verdict)} {said}. {cost}.", width + 20 * painter.color)
+    for what in diagnosis.left_out:
+        yield painter.dim(_entry("no time", what, width))
+
+
+def command_options(options: Mapping[str, Any]) -> str:
+    """``options`` as one writes them after ``glassgrad train``; empty where the command line cannot say them."""
+    spelled = {name: _spelled(name, value) for name, value in options.items()}
+    if None in spelled.values():
+        return ""
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in spelled.items())
+
+
+def _spelled(name: str, value: Any) -> str | None:
+    """A value as the command line takes it; None where it does not."""
+    if name in NOT_SPELLED or value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, Mapping):
+        rest = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "name")
+        return f"'{value['name']}({rest})'" if rest else str(value["name"])
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def words(kind: str) -> str:
+    """A kind as people write it."""
+    return kind.replace("_", " ")
+
+
+def _harmless(fault: Fault) -> bool:
+    return fault.confirmed and fault.because is None and fault.verdict == "warning"
+
+
+def _place(fault: Fault) -> str:
+    return f" ({fault.where})" if fault.where else ""
+
+
+def _listed(faults: Sequence[Fault]) -> str:
+    """``dead neurons (dense_1, dense_2), plateau``."""
+    places: dict[str, list[str]] = {}
+    for fault in faults:
+        places.setdefault(fault.kind, []).extend([fault.where] if fault.where else [])
+    shown = []
+    for kind, where in places.items():
+        some = ", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else "")
+        shown.append(f"{words(kind)} ({some})" if where else words(kind))
+    return ", ".join(shown)
+
+
+def _entry(name: str, text: str, width: int) -> str:
+    return _filled(text, width, f"  {name:<11}", " " * 13)
+
+
+def _wrapped(text: str, width: int) -> str:
+    return _filled(text, width, "  ", "  ")
+
+
+def _filled(text: str, width: int, first: str = "", rest: str = "") -> str:
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

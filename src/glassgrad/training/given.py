@@ -1,0 +1,79 @@
+"""The data of a run as they were given: kept with the run, and written down so that they can be found again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glassgrad.common.dataclass import dataclass
+from glassgrad.common.errors import InputError
+from glassgrad.data.dataset import Dataset
+from glassgrad.data.origin import check_unchanged
+from glassgrad.data.sources import BUILT_IN, load_source
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """A data set, and the weights of its rows and classes."""
+
+    dataset: Dataset
+    sample_weight: Any = None
+    class_weight: Mapping[Any, float] | str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The entry ``source`` of a run's configuration: ``Origin.document`` and what is known of the weights.
+
+        ``source`` is null for data that were given as arrays. Weights of rows are not written, only that there were
+        any; those of classes are pairs of label and weight, or "balanced".
+        """
+        origin = self.dataset.origin
+        found = {"name": self.dataset.name, "source": None} | ({} if origin is None else origin.document())
+        weights: Any = self.class_weight
+        if isinstance(weights, Mapping):
+            weights = [[_plain(label), float(weight)] for label, weight in weights.items()]
+        return found | {"sample_weight": self.sample_weight is not None, "class_weight": weights}
+
+
+def find_given(
+    document: Mapping[str, Any] | None,
+    run: str,
+    source: str | Path | Dataset | None = None,
+    sample_weight: Any = None,
+) -> Given:
+    """The data that ``document`` (see ``Given.document``) describes, or those in ``source``, with the same weights.
+
+    Raises InputError where they are gone or have changed, or where weights of rows are needed and not given.
+    """
+    document = document or {"source": None}
+    options = dict(document.get("options") or {})
+    if isinstance(source, Dataset):
+        dataset = source
+    elif source is not None:
+        dataset = load_source(source, **options)
+    else:
+        dataset = load_source(_known_source(document, run), **options)
+    if document.get("sample_weight") and sample_weight is None:
+        raise InputError(
+            f"{run}: was trained with weights of its rows, which it does not hold; give sample_weight"
+        )
+    weights = document.get("class_weight")
+    if isinstance(weights, list):
+        weights = dict(weights)
+    return Given(dataset, sample_weight, weights)
+
+
+def _known_source(document: Mapping[str, Any], run: str) -> str | Path:
+    source = document.get("source")
+    if not isinstance(source, str):
+        raise InputError(f"{run}: was trained on data from memory, which it does not hold; give the source")
+    if source in BUILT_IN:
+        return source
+    check_unchanged(Path(source), document.get("bytes"), document.get("sha256"), run)
+    return Path(source)
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
