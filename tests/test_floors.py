@@ -49,6 +49,8 @@ HEAVY: dict[str, str | None] = {
     "matplotlib": "report",
     "plotly": "report",
     "pandas": None,
+    "narwhals": None,
+    "pyarrow": None,
 }
 
 AUTODIFF_LIMIT = 150

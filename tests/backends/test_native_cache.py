@@ -127,7 +127,7 @@ def test_a_damaged_entry_is_thrown_away_and_made_again(home: Path, damage: str) 
 
 
 def test_the_oldest_entries_make_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = cache.Code((b"x" * 1000,), 64, (), (), False)
+    code = cache.Code(None, (b"x" * 1000,), 64, (), (), False)
     monkeypatch.setattr(cache, "LIMIT", 5000)
     for i, name in enumerate("abc"):
         cache.save(name, code)
@@ -289,7 +289,7 @@ def test_code_survives_the_way_to_disk() -> None:
         (128, np.array(3.5)),
         (192, np.array([True, False, True])),
     )
-    code = cache.Code((b"one", b"", b"three"), 4096, (0, 64), constants, True)
+    code = cache.Code(None, (b"one", b"", b"three"), 4096, (0, 64), constants, True)
     again = cache.Code.from_bytes(code.to_bytes())
     assert again is not None
     assert (again.objects, again.arena, again.inputs, again.parallel) == (

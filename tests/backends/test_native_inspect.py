@@ -98,10 +98,10 @@ def test_values_have_the_same_number_in_every_stage() -> None:
 
 def test_the_code_is_what_is_compiled() -> None:
     text = inspect(small(), "llvm", machine("avx512"))
-    assert "define void @run(" in text
+    assert "define dso_local void @run(" in text
     assert "<16 x float>" in text
     assert "<16 x float>" not in inspect(small(), "llvm", machine("avx2"))
-    kernels = re.findall(r"define void @(k\w+)\(", text)
+    kernels = re.findall(r"define dso_local void @(k\w+)\(", text)
     assembly = inspect(small(), "assembly", machine("avx512"))
     for name in ("run", *kernels):
         assert f"{name}:" in assembly

@@ -98,6 +98,7 @@ OPTIONS: list[tuple[str, Any, list[str]]] = [
     ("seed", 2**63 - 1, ["--seed", str(2**63 - 1)]),
     ("backend", "xla", ["--backend", "xla"]),
     ("dtype", "float64", ["--dtype", "float64"]),
+    ("watch", True, ["--watch"]),
 ]
 
 

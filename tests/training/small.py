@@ -10,7 +10,7 @@ import glassgrad as gg
 
 # Training means the same on every backend, and these networks are so small that compiling them takes longer than
 # interpreting them. Tests of what a backend could spoil (bits, files, replays) use ``gg.train`` and the default.
-train = partial(gg.train, backend="reference")
+train = partial(gg.train, backend="reference", schedule="constant", learning_rate=0.001)
 
 CENTERS = np.array([[2.0, 0.0], [-1.0, 1.8], [-1.0, -1.8]])
 

@@ -24,7 +24,7 @@ VARIANTS = [
 ]
 PROGRAMS = 2  # adam; sgd with momentum and a bound on the norm
 PARTS = 3  # of different sizes
-SMALL = {"layers": [6], "epochs": 4, "batch_size": 16}
+SMALL = {"layers": [6], "epochs": 4, "batch_size": 16, "schedule": "constant"}
 
 
 @pytest.fixture
@@ -171,7 +171,7 @@ def test_ctrl_c_ends_all_with_what_is_there(threads):
         raise KeyboardInterrupt
 
     variants = [{"seed": 0, "epochs": 2}, *({"seed": seed, "epochs": 10**6} for seed in range(1, 6))]
-    common = {"layers": [4], "backend": "reference", "keep": "last"}
+    common = {"layers": [4], "backend": "reference", "keep": "last", "schedule": "constant"}
     runs = gg.train_many(blobs(30), variants, threads=threads, progress=stop, **common)
     assert seen == [0]
     assert same(runs[0], gg.train(blobs(30), **common, **variants[0]))

@@ -282,6 +282,7 @@ def test_a_run_folder_tells_what_was_trained(tmp_path):
     run.save(tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["network"] == network.to_document()
+    assert config.pop("source")["source"] is None, "these rows came from no file"
     again = gg.train(blobs(), gg.Settings(**config))
     assert same_bits(again.model.weights, run.model.weights)
     with pytest.raises(gg.InputError, match="not empty"):

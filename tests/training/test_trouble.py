@@ -15,7 +15,7 @@ from glassgrad.training.backends import backend
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train
 
-WHOLE = {"validation": 0, "test": 0, "optimizer": "sgd"}
+WHOLE = {"validation": 0, "test": 0, "optimizer": "sgd", "schedule": "constant"}
 
 
 def named(run):

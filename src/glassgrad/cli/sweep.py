@@ -43,7 +43,7 @@ def command(
     weight_decay: options.WeightDecay = 0.0,
     clip_norm: options.ClipNorm = None,
     clip_value: options.ClipValue = None,
-    schedule: options.Schedule = "constant",
+    schedule: options.Schedule = "cosine",
     scaling: options.Scaling = "standard",
     network: options.NetworkFile = None,
     init_from: options.InitFrom = None,

@@ -45,10 +45,13 @@ def find_given(
 ) -> Given:
     """The data that ``document`` (see ``Given.document``) describes, or those in ``source``, with the same weights.
 
-    Raises InputError where they are gone or have changed, or where weights of rows are needed and not given.
+    Raises InputError where they are gone or have changed, where weights of rows are needed and not given, and where
+    ``document`` is nothing of the kind.
     """
-    document = document or {"source": None}
-    options = dict(document.get("options") or {})
+    document = {} if document is None else document
+    options = (document.get("options") or {}) if isinstance(document, Mapping) else None
+    if not isinstance(options, Mapping):
+        raise InputError(f"{run}: says nothing of its data that can be understood; train it again")
     if isinstance(source, Dataset):
         dataset = source
     elif source is not None:

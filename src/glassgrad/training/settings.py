@@ -43,12 +43,12 @@ class Settings:
     output_activation: Any = "auto"
     loss: Any = "auto"
     optimizer: Any = "adam"
-    learning_rate: float = 0.001
+    learning_rate: float = 0.002
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip_norm: float | None = None
     clip_value: float | None = None
-    schedule: Any = "constant"
+    schedule: Any = "cosine"
     scaling: str = "standard"
     network: Network | Mapping[str, Any] | None = None
     init_from: str | None = None
@@ -128,7 +128,8 @@ class Settings:
         """The options as plain values; raises InputError for a part that is not registered."""
         document: dict[str, Any] = {}
         for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
+            # The optimizer as it was made: by itself its name says nothing of the options given on their own.
+            value = self.made if item.name == "optimizer" else getattr(self, item.name)
             if item.name == "made":
                 continue
             if item.name in _MAKERS and value != "auto":
@@ -141,7 +142,7 @@ class Settings:
         return document
 
 
-_OF_OPTIMIZER = {"learning_rate": 0.001, "momentum": 0.0, "weight_decay": 0.0}
+_OF_OPTIMIZER = {"learning_rate": 0.002, "momentum": 0.0, "weight_decay": 0.0}
 _MAKERS = {
     "activation": lambda value: ACTIVATIONS.config(activation(value)),
     "output_activation": lambda value: ACTIVATIONS.config(activation(value)),
