@@ -107,7 +107,7 @@ class _Images:
 def _first_weights(model: Model) -> _Images | None:
     """The weights of the first layer that has any, if they look at an image."""
     shape = model.schema.feature_shape
-    if not _is_image(shape):
+    if not is_image(shape):
         return None
     reached = {INPUT}
     for step in model.network.steps:
@@ -129,15 +129,15 @@ def _first_weights(model: Model) -> _Images | None:
 def one_row(run: Run, rows: Rows) -> list[Block]:
     """The first row on its way through the network, layer by layer, where it is an image."""
     shape = run.model.schema.feature_shape
-    if not _is_image(shape) or len(rows.targets) == 0:
+    if not is_image(shape) or len(rows.targets) == 0:
         return []
     row = np.asarray(rows.features[:1])
     names = working_layers(run.model.network)
     inside = run.model.inside(row, *names)
-    images = [_input_image(row[0])]
+    images = [input_image(row[0])]
     labels = ["the row"]
     for name in names:
-        for label, values in _images_of(name, inside[name][0].astype(np.float64)):
+        for label, values in images_of(name, inside[name][0].astype(np.float64)):
             images.append(values)
             labels.append(label)
     signed = [False] + [True] * (len(images) - 1)
@@ -171,7 +171,7 @@ def one_row(run: Run, rows: Rows) -> list[Block]:
     return [*blocks, Figure(picture, said, "What the network says of it")]
 
 
-def _images_of(name: str, values: Floats) -> list[tuple[str, Floats]]:
+def images_of(name: str, values: Floats) -> list[tuple[str, Floats]]:
     """The values of one layer as images: one for each of the first channels, or all in one."""
     if values.ndim == 3:
         return [(f"{name}, {channel}", values[..., channel]) for channel in range(min(values.shape[2], 4))]
@@ -191,7 +191,8 @@ def _width(count: int) -> int:
     return math.ceil(math.sqrt(count))
 
 
-def _is_image(shape: tuple[int, ...]) -> bool:
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether rows of this shape can be looked at."""
     return len(shape) in (2, 3) and min(shape[:2]) >= 4 and (len(shape) == 2 or shape[2] in (1, 3))
 
 
@@ -200,7 +201,8 @@ def _gray(image: Floats) -> Floats:
     return image if image.ndim == 2 else image.mean(axis=2)
 
 
-def _input_image(row: npt.NDArray[Any]) -> Floats:
+def input_image(row: npt.NDArray[Any]) -> Floats:
+    """One row as a picture."""
     values = row.astype(np.float64)
     if values.ndim == 3 and values.shape[2] == 3:
         return values / (255.0 if values.max(initial=0) > 1 else 1.0)

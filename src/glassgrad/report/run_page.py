@@ -10,8 +10,10 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.diagnosis.baseline import constant_scores
+from glassgrad.explain.explain import explain, telling_weight
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
-from glassgrad.report.page import Block, Details, Page, Section, Table
+from glassgrad.report.derivative_pictures import worked_derivative
+from glassgrad.report.page import Block, Details, Page, Section, Table, Text
 from glassgrad.report.questions import section
 from glassgrad.report.run_pictures import Rows
 from glassgrad.report.words import number, percent, plural, seconds
@@ -32,7 +34,7 @@ def run_page(run: Run) -> Page:
         _learning_rate(run, constant),
         _initialization(run),
         _loss(run, rows, constant),
-        _chain_rule(run),
+        _chain_rule(run, rows),
     ]
     return Page(
         title=str(run.dataset.name),
@@ -189,9 +191,12 @@ def _loss(run: Run, rows: Rows, constant: Mapping[str, float]) -> Section:
     return section("loss", sentence, blocks)
 
 
-def _chain_rule(run: Run) -> Section:
+def _chain_rule(run: Run, rows: Rows) -> Section:
+    worked = _worked_derivative(run, rows)
     if run.lenses is None or not len(run.lenses) or not run.lenses.layers("gradient_norm"):
-        return section("chain_rule", "No lenses were on, so the gradients of this run were not recorded.", [])
+        return section(
+            "chain_rule", "No lenses were on, so the gradients of this run were not recorded.", worked
+        )
     layers = run.lenses.layers("gradient_norm")
     sizes = {layer: float(np.mean(run.lenses["gradient_norm", layer][:3])) for layer in layers}
     first, last = layers[0], layers[-1]
@@ -201,4 +206,20 @@ def _chain_rule(run: Run) -> Section:
         if len(layers) > 1
         else f"In the first steps the gradient is {number(sizes[first])}."
     )
-    return section("chain_rule", sentence, lens_pictures.gradient_sizes(run.lenses))
+    return section("chain_rule", sentence, [*lens_pictures.gradient_sizes(run.lenses), *worked])
+
+
+def _worked_derivative(run: Run, rows: Rows) -> list[Block]:
+    """The chain rule at work on one row: the weight of the first layer that its loss answers to most."""
+    try:
+        weight = telling_weight(run.model, rows.features, targets=rows.targets)
+        if weight is None:
+            return []
+        found = explain(run.model, rows.features, weight=weight, targets=rows.targets, paths=3)
+    except InputError:  # the last good weights may still give no number for some row
+        return []
+    lead = (
+        f"The first {rows.part} row has a loss of {number(found.loss)}. Of all weights of the first layer it answers "
+        f"most to {weight}, by {number(found.derivative)}: that is a sum over paths, each of them a product."
+    )
+    return [Text(lead, heading="One derivative, factor by factor"), *worked_derivative(found)]

@@ -1,0 +1,380 @@
+"""Trials: the network trained again with a change, on fresh seeds, against the network without it.
+
+Both sides share their seeds, and with them the rows and, as far as they have the same shapes, the first weights:
+what differs is the change. Scores are those of validation rows; test rows are held out before anything begins.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array
+from glassgrad.common.errors import GraphError, InputError
+from glassgrad.data.dataset import Dataset
+from glassgrad.data.split import split
+from glassgrad.diagnosis.baseline import constant_scores
+from glassgrad.diagnosis.budget import Clock
+from glassgrad.diagnosis.findings import Better, Change, Trial
+from glassgrad.diagnosis.judging import HIGHER, chance, judged
+from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
+from glassgrad.diagnosis.variants import Variant, apply, transformed
+from glassgrad.nn.losses import LOSSES
+from glassgrad.training.fit import Run
+from glassgrad.training.given import Given
+from glassgrad.training.many import train_many
+from glassgrad.training.model import Model
+from glassgrad.training.settings import Settings
+
+SEEDS = 5
+FEWEST_SEEDS = 3
+CHEAP = 0.03
+"""A trial takes five seeds while one side of it costs no more than this share of the budget, else three."""
+
+FIRST_SEED = 1001
+"""Trials use seeds that the examined run, and most people, do not."""
+
+VALIDATION_ROWS = 2000
+LARGEST_VALIDATION = 0.25
+"""Trials take up to a quarter of the rows for validation, while that is fewer than 2000 of them."""
+
+COMPILING = 0.7
+"""Seconds that a network of usual size takes to compile; corrected as soon as it is known."""
+
+STEP_ROWS = 20
+"""A step of a small network costs as much, besides its rows, as this many rows do; that of a large one less."""
+
+SOUND: Mapping[str, Any] = {
+    "network": None,
+    "layers": (64, 32),
+    "activation": "relu",
+    "init": "he_normal",
+    "output_activation": "auto",
+    "loss": "auto",
+    "optimizer": "adam",
+    "learning_rate": 0.001,
+    "scaling": "standard",
+    "schedule": "constant",
+    "clip_norm": None,
+    "clip_value": None,
+    "freeze": (),
+    "init_from": None,
+    "init_layers": None,
+    "batch_size": 32,
+    "keep": "best",
+}
+"""A configuration that learns something from any table that holds something, whatever the one given does."""
+
+COMPILED = {item for item in SOUND if item not in ("keep", "init", "learning_rate", "schedule")} | {
+    "momentum",
+    "weight_decay",
+    "dropout",
+    "dtype",
+    "drop_inputs",
+    "task",
+    "class_weight",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run of a trial came to. ``validation`` and ``training`` hold its scores by name.
+
+    ``constant`` holds the scores of the best constant prediction.
+    """
+
+    seed: int
+    status: str
+    training: Mapping[str, float]
+    validation: Mapping[str, float]
+    constant: Mapping[str, float] = field(repr=False)
+    history: Sequence[Mapping[str, float | int]] = field(repr=False)
+    steps: int
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it met NaN or Inf."""
+        return self.status == "diverged"
+
+    def score(self, measure: str) -> float:
+        """The validation score; the worst there is where the run diverged."""
+        value = self.validation.get(measure, math.nan)
+        if self.diverged or not math.isfinite(value):
+            return -math.inf if measure in HIGHER else math.inf
+        return value
+
+
+Outcomes = tuple[Outcome | None, ...]
+
+
+class Trials:
+    """Runs variants of ``settings`` on ``given``; the same run is never done twice."""
+
+    def __init__(self, given: Given, settings: Settings, clock: Clock, seconds: float) -> None:
+        """``given`` has no test rows; ``seconds`` is what one run of ``settings`` takes."""
+        self.given = given
+        share = min(LARGEST_VALIDATION, VALIDATION_ROWS / len(given.dataset.targets))
+        self.settings = replace(
+            settings, force=True, watch=False, test=0.0, validation=max(settings.validation, share)
+        )
+        self.clock = clock
+        self.seconds_per_run = seconds
+        self.seconds_compiling = COMPILING
+        self.count = 0
+        self._first_seed = FIRST_SEED if settings.seed < FIRST_SEED else settings.seed + 1
+        self._known: dict[tuple[str, int], Outcome | None] = {}
+        self._constants: dict[str, dict[str, float]] = {}
+
+    @property
+    def dataset(self) -> Dataset:
+        """The rows that trials are trained and scored on."""
+        return self.given.dataset
+
+    def seeds(self, count: int | None = None) -> tuple[int, ...]:
+        """The first ``count`` fresh seeds: by default five, or three where a run takes long."""
+        if count is None:
+            count = SEEDS if self.seconds_per_run * SEEDS <= CHEAP * self.clock.budget else FEWEST_SEEDS
+        return tuple(range(self._first_seed, self._first_seed + count))
+
+    def run(
+        self, variants: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
+    ) -> list[Outcomes]:
+        """Every variant (options, see ``variants.apply``) on every seed; None where ``train`` refuses it.
+
+        All that is not known yet is trained at once; variants that differ only in numbers share a compilation.
+        """
+        seeds = self.seeds() if seeds is None else tuple(seeds)
+        made = [self._made(options) for options in variants]
+        wanted: dict[tuple[str, int], Variant] = {}
+        for variant in made:
+            if variant is not None:
+                names = [(variant.key, seed) for seed in seeds]
+                wanted |= {name: variant for name in names if name not in self._known}
+        groups: dict[str, list[tuple[tuple[str, int], Variant]]] = {}
+        for name, variant in wanted.items():
+            groups.setdefault(repr(sorted(variant.actions.items())), []).append((name, variant))
+        for group in groups.values():
+            self._train(group)
+        return [tuple(None if v is None else self._known[v.key, seed] for seed in seeds) for v in made]
+
+    def seconds(self, options: Mapping[str, Any], count: int | None = None) -> float:
+        """What a variant is likely to take on ``count`` seeds."""
+        variant = self._made(options)
+        if variant is None:
+            return 0.0
+        count = len(self.seeds()) if count is None else count
+        compiling = self.seconds_compiling if COMPILED & set(options) else 0.05
+        return self._work(variant) * self.seconds_per_run * count + compiling
+
+    def compare(
+        self,
+        change: Change,
+        kind: str,
+        seeds: Sequence[int] | None = None,
+        *,
+        onto: Change | None = None,
+        refused: bool = False,
+    ) -> Trial:
+        """Try ``change`` as the cure of ``kind``: the same seeds without it and with it.
+
+        ``onto`` is a change that both sides have; ``refused``: the network as given cannot be trained at all, and
+        counts as worse than anything. See ``judging.judged`` for what confirms it. Where that is a close thing, as
+        many seeds again are added, if there is time: the first cure of several that seems to help may do so by luck.
+        """
+        start = time.perf_counter()
+        first = self.seeds() if seeds is None else tuple(seeds)
+        base = {} if onto is None else dict(onto.options)
+        trial = self._compared(base, change, kind, first, refused)
+        if seeds is None and _close(trial) and self.clock.allows(2 * self.seconds(change.options)):
+            trial = self._compared(base, change, kind, self.seeds(2 * len(first)), refused)
+        return replace(trial, seconds=time.perf_counter() - start)
+
+    def permutation(self, seeds: Sequence[int] | None = None, epochs: int = 10) -> Trial:
+        """Train a sound network on the targets as they are, and on the same targets dealt out anew.
+
+        ``before`` are the losses on the targets as they are. Confirmed: they are no better than those on shuffled
+        targets (R. Ojala and G. Garriga, Permutation tests for studying classifier performance, 2010), although
+        the experiment is fine enough to have shown a difference.
+        """
+        start = time.perf_counter()
+        seeds = self.seeds() if seeds is None else tuple(seeds)
+        sound = {**SOUND, "epochs": min(epochs, max(self.settings.epochs, 1))}
+        real, dealt = self.run([sound, sound | {"shuffle_targets": seeds[0]}], seeds)
+        sides = [tuple(math.inf if o is None else o.score("loss") for o in side) for side in (real, dealt)]
+        constant = next((o.constant["loss"] for o in real if o is not None), math.nan)
+        differences = (np.asarray(sides[1]) - np.asarray(sides[0])) / constant
+        noise = chance(differences)
+        gain = float(differences.mean())
+        alike = gain <= max(noise, 0.01) and noise <= 0.1
+        seconds = time.perf_counter() - start
+        return Trial(
+            seeds, "loss", sides[0], sides[1], alike, seconds, "lower", "proof", constant, gain, noise
+        )
+
+    # --- training ----------------------------------------------------------------------------------------
+
+    def _made(self, options: Mapping[str, Any]) -> Variant | None:
+        try:
+            return apply(self.settings, options)
+        except (InputError, GraphError):
+            return None
+
+    def _train(self, group: Sequence[tuple[tuple[str, int], Variant]]) -> None:
+        actions = group[0][1].actions
+        options = [_options(variant.settings) | {"seed": name[1]} for name, variant in group]
+        start = time.perf_counter()
+        try:
+            dataset = transformed(self.dataset, actions)
+            runs = train_many(
+                dataset,
+                options,
+                sample_weight=self.given.sample_weight,
+                class_weight=actions.get("class_weight", self.given.class_weight),
+            )
+        except (InputError, GraphError):
+            if len(group) == 1:
+                self._known[group[0][0]] = None
+            else:  # the others may be fine
+                for entry in group:
+                    self._train([entry])
+            return
+        if len(runs) < len(group) or any(run.status == "interrupted" for run in runs):
+            raise KeyboardInterrupt
+        for (name, _), run in zip(group, runs, strict=True):
+            self._known[name] = self._outcome(run, dataset, repr(sorted(actions.items())))
+        self.count += len(runs)
+        compiling = sum(run.seconds_compiling for run in runs)
+        if compiling > 0.05:
+            self.seconds_compiling = compiling
+        work = sum(self._work(variant) for _, variant in group)
+        if work >= len(group) / 2:  # much shorter runs say little: what is the same in all of them outweighs
+            found = max(time.perf_counter() - start - compiling, 1e-3) / work
+            change = found / self.seconds_per_run if self.seconds_per_run > 0 else 1.0
+            self.seconds_per_run *= math.sqrt(min(max(change, 0.25), 4.0))
+
+    def _work(self, variant: Variant) -> float:
+        """The work of a run of ``variant``, in runs of the settings."""
+        before, after = self.settings, variant.settings
+        factor: float = after.epochs / max(before.epochs, 1)
+        factor *= (1 + STEP_ROWS / after.batch_size) / (1 + STEP_ROWS / before.batch_size)
+        if after.network is None and after.layers != before.layers:
+            factor *= max(1.0, (1 + sum(after.layers)) / (1 + sum(before.layers)))
+        return factor
+
+    def _outcome(self, run: Run, dataset: Dataset, actions: str) -> Outcome:
+        validation = dict(run.metrics["validation"])
+        features, encoded = _validation_rows(run, dataset)
+        if run.model.schema.classes is not None:
+            validation |= further_scores(run.model, features, encoded)
+        key = f"{run.model.loss!r} {actions}"
+        if key not in self._constants:
+            self._constants[key] = constant_scores(run.model.loss, run.model.schema, encoded)
+        return Outcome(
+            run.settings.seed,
+            run.status,
+            run.metrics["train"],
+            validation,
+            self._constants[key],
+            tuple(run.history),
+            run.steps,
+        )
+
+    # --- comparing ---------------------------------------------------------------------------------------
+
+    def _compared(
+        self, base: Mapping[str, Any], change: Change, kind: str, seeds: tuple[int, ...], refused: bool
+    ) -> Trial:
+        changed = {**base, **change.options}
+        wanted = [changed] if refused else [changed, base]
+        after, *rest = self.run(wanted, seeds)
+        before: Outcomes = rest[0] if rest else (None,) * len(seeds)
+        found = [
+            trial
+            for measure in self._measures(base, changed, kind, refused)
+            if (trial := _scored(before, after, kind, seeds, measure)) is not None
+        ]
+        return next((trial for trial in found if trial.confirmed), found[0])
+
+    def _measures(
+        self, base: Mapping[str, Any], changed: Mapping[str, Any], kind: str, refused: bool
+    ) -> tuple[str, ...]:
+        """What both sides can be compared by, the first one first: losses of two kinds are not comparable."""
+        wanted = KINDS[kind].measure
+        if wanted is not None:
+            return (wanted,)
+        classification = changed.get("task", self.dataset.classification) in (True, "classification")
+        sides = [self._made(options) for options in (base, changed)]
+        losses = {None if side is None else _loss_name(side.settings) for side in sides}
+        same = len(losses) == 1 and not {"task", "class_weight"} & set(changed)
+        if same and not refused:
+            return ("loss",)
+        return ("accuracy", "nll") if classification else ("rmse",)
+
+
+def _scored(
+    before: Outcomes, after: Outcomes, kind: str, seeds: tuple[int, ...], measure: str
+) -> Trial | None:
+    """The trial by one measure; None for probabilities that one side does not have."""
+    better: Better = "higher" if measure in HIGHER else "lower"
+    bad = -math.inf if better == "higher" else math.inf
+    one, other = (tuple(bad if o is None else o.score(measure) for o in side) for side in (before, after))
+    if measure == "nll" and not np.isfinite((*one, *other)).all():
+        return None
+    known = [o.constant[measure] for o in (*after, *before) if o is not None and measure in o.constant]
+    constant = known[0] if known else math.nan
+    effect: Effect = KINDS[kind].effect
+    gain, noise, confirmed = judged(
+        one, other, constant, better=better, effect=effect, least=KINDS[kind].gain
+    )
+    return Trial(seeds, measure, one, other, confirmed, 0.0, better, effect, constant, gain, noise)
+
+
+def _close(trial: Trial) -> bool:
+    """Whether more seeds could still confirm it, or refute it."""
+    return (
+        trial.effect == "improves" and trial.gain >= GAIN and trial.noise / 3 < trial.gain < 3 * trial.noise
+    )
+
+
+def further_scores(model: Model, features: Array, targets: Array) -> dict[str, float]:
+    """What the metrics of a classification lack: balanced accuracy; nll and Brier score of true probabilities.
+
+    Balanced accuracy is the mean over the classes of the share of their rows that were decided right.
+    """
+    outputs = model.outputs_prepared(features, targets).astype(np.float64)
+    right = model.loss.scores(outputs) == targets
+    shares = [float(right[targets == number].mean()) for number in np.unique(targets)]
+    found = {"balanced_accuracy": float(np.mean(shares))}
+    with np.errstate(all="ignore"):
+        p = model.loss.probabilities(outputs)
+    if p is None or not np.isfinite(p).all() or not np.allclose(p.sum(axis=1), 1, atol=1e-3):
+        return found
+    if p.shape[1] <= int(targets.max()):
+        return found
+    own = p[np.arange(len(p)), targets]
+    return found | {
+        "nll": float(-np.log(np.maximum(own, 1e-12)).mean()),
+        "brier": float(((p - np.eye(p.shape[1])[targets]) ** 2).sum(axis=1).mean()),
+    }
+
+
+def _validation_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
+    """The validation rows of ``run``, prepared."""
+    settings, schema = run.settings, run.model.schema
+    rows = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed).validation
+    features, _ = schema.take_features(dataset.features[rows], settings.dtype, dataset.name)
+    return features, schema.encode_targets(dataset.targets[rows], settings.dtype, dataset.name)
+
+
+def _options(settings: Settings) -> dict[str, Any]:
+    return {item.name: getattr(settings, item.name) for item in dataclasses.fields(settings) if item.init}
+
+
+def _loss_name(settings: Settings) -> str:
+    return "auto" if settings.loss == "auto" else repr(LOSSES.make(settings.loss))
