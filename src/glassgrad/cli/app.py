@@ -14,7 +14,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.common.version import __version__
 
 # In the order in which the help lists them; each is the function ``command`` of glassgrad.cli.<name>.
-COMMANDS = ("train", "sweep", "evaluate", "predict", "summary", "report")
+COMMANDS = ("train", "sweep", "diagnose", "evaluate", "predict", "summary", "explain", "report")
 
 # What every usage error derives from; Typer does not name it in public.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]

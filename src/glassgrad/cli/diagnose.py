@@ -27,6 +27,8 @@ def command(
     source: Annotated[
         str, Argument(metavar="SOURCE|RUN", help="What to train on, or the folder of a run to examine.")
     ],
+    target: options.Target = None,
+    task: options.Task = "auto",
     layers: options.Layers = "64,32",
     activation: options.Activation = "relu",
     init: Annotated[str, Option(help="How the weights start.")] = "he_normal",
@@ -62,7 +64,6 @@ def command(
     loss right, does the gradient reach every layer? Options are those of train; with a RUN they replace some of
     its settings. Exit code 3 says that a fault is confirmed, 0 that none is.
     """
-    from glassgrad.cli.networks import read_network
     from glassgrad.diagnosis.budget import seconds_of
     from glassgrad.diagnosis.diagnose import diagnose, is_run
 
@@ -71,11 +72,13 @@ def command(
         raise InputError(f"{out}: is a folder; name the file of the report, such as report.html")
     given = options.settings_of(context, but=("budget",))
     if network is not None:
+        from glassgrad.cli.networks import read_network
+
         given["network"] = read_network(network).to_document()
     if is_run(source):
         given = {key: value for key, value in given.items() if options.is_given(context, key)}
     with _phases() as tell:
-        found = diagnose(source, budget=seconds, progress=tell, **given)
+        found = diagnose(source, target=target, task=task, budget=seconds, progress=tell, **given)
     if out is not None:
         _write(found, out)
     if as_json:
@@ -91,6 +94,11 @@ def command(
 
 def _print(found: Diagnosis) -> None:
     from glassgrad.cli.diagnosis_text import MARKS, WIDTH, Painter, text_of
+    from glassgrad.cli.tables_text import lines_of
+
+    parts = found.subject.task.parts
+    for line in lines_of(found.subject.given, parts.schema, parts.notices):
+        print(line)
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -18,8 +19,9 @@ from glassgrad.data.sources import load_rows
 from glassgrad.data.table import Table
 from glassgrad.data.tabular import to_tabular
 from glassgrad.explain.explanation import Explanation, Factor, Layer, Line
-from glassgrad.explain.links import PREACTIVATION, Anatomy
-from glassgrad.explain.paths import Hop, Path, Ways, take
+from glassgrad.explain.lines import line_of
+from glassgrad.explain.links import Anatomy, TooLarge
+from glassgrad.explain.paths import Ways, take
 from glassgrad.explain.step import step_view
 from glassgrad.explain.whole import INPUT as WHOLE_INPUT
 from glassgrad.explain.whole import Whole
@@ -28,8 +30,8 @@ from glassgrad.nn.network import INPUT
 from glassgrad.training.metrics import quantities
 from glassgrad.training.model import Model, load_model
 
-FEW = 200
-"""Up to so many paths are all shown if all are asked for, and summed one by one."""
+TIGHT = 1e-6
+"""A central difference that is off by more has a reason, which is looked for."""
 
 
 def explain(
@@ -56,9 +58,12 @@ def explain(
     if not isinstance(paths, int) or isinstance(paths, bool) or paths < 0:
         raise InputError(f"paths must be a whole number of at least 0, not {paths!r}")
     made = model if isinstance(model, Model) else load_model(model)
-    x, target, said, place = _row(made, source, targets, row)
-    anatomy = Anatomy(made.network, made.weights, made.statistics, x)
+    x, target, said, given, place = _row(made, source, targets, row)
+    anatomy = Anatomy(made.network, made.weights, made.statistics, x, made.schema.input_names)
     whole = Whole.of(anatomy, made.loss, target)
+    if not np.isfinite(whole.loss):
+        raise InputError(f"{place}: the loss of row {row} is {whole.loss}: there is nothing to explain")
+    raw = None
     if weight is not None:
         name, index = _weight(made, weight)
         at, ends = anatomy.by_weight(name, index)
@@ -70,15 +75,24 @@ def explain(
         index = (0, *(int(i) for i in np.unravel_index(number, x.shape)))
         at, ends = INPUT, np.zeros(x.size)
         ends[number] = 1.0
+        raw = _given(made.schema, given, number)
         value, where = float(x.reshape(-1)[number]), WHOLE_INPUT
     derivative = float(whole.gradients[where][index])
+    if not np.isfinite(derivative):
+        raise InputError(f"{place}: row {row} has no derivative by {what}: it is {derivative}")
     forward, central = whole.forward(where, index), whole.central(where, index)
+    central_error = whole.error(where, index, central)
     lines: Sequence[Line] = ()
-    count = total = None
+    count = total = ways = None
+    omitted = None if paths else "no paths were asked for"
     if paths:
-        ways = Ways(anatomy, at, ends, made.network.output, whole.seed)
-        count, total = ways.count, ways.total
-        lines = [_line(made, anatomy, path, at, what) for path in take(ways.strongest(), paths)]
+        try:
+            ways = Ways(anatomy, at, ends, made.network.output, whole.seed)
+        except TooLarge as error:
+            omitted = str(error)
+        else:
+            count, total = ways.count, ways.total
+            lines = [line_of(anatomy, path, what) for path in take(ways.strongest(), paths)]
     outputs = anatomy.places[made.network.output].values[None]
     return Explanation(
         source=place,
@@ -86,19 +100,24 @@ def explain(
         what="weight" if weight is not None else "input",
         name=what,
         value=value,
+        given=raw,
         target=said,
         prediction=_predicted(made, outputs),
+        probabilities=_probabilities(made, outputs),
         loss=whole.loss,
         loss_name=str(LOSSES.config(made.loss)["name"]),
         derivative=derivative,
         forward=forward,
         central=central,
         forward_error=whole.error(where, index, forward),
-        central_error=whole.error(where, index, central),
+        central_error=central_error,
+        kink=central_error > TIGHT and whole.kink(where, index),
         lines=tuple(lines),
         paths=count,
         path_total=total,
         paths_error=None if total is None else whole.error(where, index, total),
+        omitted=omitted,
+        zero=_zero(anatomy, ways, what) if ways is not None and not count else None,
         unit=None if weight is not None else _per_unit(made.schema, index, x, derivative),
         layers=tuple(_layers(anatomy)),
         step=None
@@ -110,13 +129,17 @@ def explain(
 # --- what is asked for -------------------------------------------------------------------------------------
 
 
-def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Array, Any, str]:
-    """The prepared row (without the batch axis), its target as the loss takes it, as it was given, and its place."""
+def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Array, Any, Any, str]:
+    """The prepared row (without the batch axis), its target as the loss takes it and as it was given, and more.
+
+    The last two are the one row as it was given, and what messages call the source.
+    """
     place = "the rows"
     if isinstance(source, str | FilePath):
         place = str(source)
         rows = load_rows(source, targets=True)
         features, targets = rows.features, rows.targets
+        place += "" if rows.part == "all" else f" ({rows.part} part)"
     else:
         table = to_tabular(source) if model.schema.table is not None else None
         features = source if table is None else table
@@ -136,7 +159,7 @@ def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Arra
         values = np.asarray(targets)[row : row + 1]
     x, _ = model.schema.take_features(one, np.float64, place)
     coded = model.schema.encode_targets(values, np.float64, place)
-    return x[0], coded, np.asarray(values).tolist()[0], place
+    return x[0], coded, np.asarray(values).tolist()[0], one, place
 
 
 def _weight(model: Model, text: str) -> tuple[str, tuple[int, ...]]:
@@ -171,58 +194,45 @@ def _input(schema: Schema, text: str) -> tuple[int, str]:
             raise InputError(
                 f"{text!r} is a category and has no derivative; name one of its inputs: {some(own)}"
             )
-        raise unknown_name("input", text, names)
+        near = get_close_matches(text, [*names, *schema.table.origins], n=3, cutoff=0.5)
+        hint = f"; did you mean {some(near)}?" if near else f"; they are {some(list(names))}"
+        raise InputError(f"{text!r} is no input of this model{hint}")
     last = ", ".join(str(n - 1) for n in schema.feature_shape)
     first = ", ".join("0" for _ in schema.feature_shape)
     raise InputError(f"{text!r} is no input of this model; they go from x[{first}] to x[{last}]")
 
 
+def _given(schema: Schema, one: Any, number: int) -> Any:
+    """What the source holds for the input ``number``: of a table, the column that it comes from."""
+    if schema.table is None:
+        return np.asarray(one)[0].reshape(-1)[number].item()
+    if not isinstance(one, Table):
+        return None
+    column = one.column(schema.table.origins[number])
+    value = column.values[0]
+    if column.missing[0]:
+        return "missing"
+    return value.item() if isinstance(value, np.number | np.bool_) else str(value)
+
+
 # --- what is said ------------------------------------------------------------------------------------------
 
 
-def _line(model: Model, anatomy: Anatomy, path: Path, at: str, what: str) -> Line:
-    factors = []
-    before: Hop | None = None
-    for hop in path.hops:
-        factors.append(_factor(model, anatomy, hop, before))
-        before = hop
-    last = path.hops[-1]
-    if at != INPUT:
-        factors.append(_end(anatomy, last, what, path.end))
-    units = tuple(anatomy.places[hop.place].unit(hop.unit) for hop in path.hops)
-    return Line(units, tuple(factors), path.product)
-
-
-def _factor(model: Model, anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
-    unit = anatomy.places[hop.place].unit(hop.unit)
-    if before is None:
-        return Factor("loss", f"dL/d {unit}", hop.derivative, "how the loss answers to this output")
-    target = anatomy.places[before.place].unit(before.unit)
-    if hop.kind == "weights":
-        layer = before.place.removesuffix(f".{PREACTIVATION}")
-        shape = anatomy.places[hop.place].shape
-        row = int(np.unravel_index(hop.unit, shape)[-1])
-        column = int(np.unravel_index(before.unit, anatomy.places[before.place].shape)[-1])
-        return Factor("weight", f"{layer}.weights[{row},{column}]", hop.derivative, f"d {target} / d {unit}")
-    if hop.kind == "activation":
-        layer = before.place
-        function = anatomy.pieces[layer].activation
-        z = float(anatomy.places[hop.place].values.reshape(-1)[hop.unit])
-        name = type(function).__name__.lower() if function is None else function.name
-        return Factor("activation", f"{name}'({z:.4g})", hop.derivative, f"d {target} / d {unit}")
-    return Factor("layer", f"d {target} / d {unit}", hop.derivative, "")
-
-
-def _end(anatomy: Anatomy, hop: Hop, what: str, value: float) -> Factor:
-    layer = hop.place.removesuffix(f".{PREACTIVATION}")
-    piece = anatomy.pieces[layer]
-    unit = anatomy.places[hop.place].unit(hop.unit)
-    match = re.fullmatch(r".*\.weights\[(\d+),(\d+)\]", what)
-    if type(piece.step.layer).__name__ == "Dense" and match is not None:
-        source = anatomy.places[piece.inputs[0]]
-        if len(source.shape) == 1:
-            return Factor("value", source.unit(int(match[1])), value, f"d {unit} / d {what}")
-    return Factor("end", f"d {unit} / d {what}", value, "")
+def _zero(anatomy: Anatomy, ways: Ways, what: str) -> str:
+    """Why no path leads to where the weight or input acts."""
+    (units,) = np.nonzero(ways.ends)
+    place = anatomy.places[ways.place]
+    if not len(units):
+        return f"{what} is multiplied by 0 in this row"
+    for name, piece in anatomy.pieces.items():
+        if piece.inner != ways.place or piece.activation is None:
+            continue
+        (link,) = anatomy.links(name, np.arange(place.values.size))
+        if not np.isin(link.columns, units).any():
+            unit, z = anatomy.places[name].unit(int(units[0])), place.values.reshape(-1)[units[0]]
+            off = f"{unit} is off: its {type(piece.activation).name} is flat at {z:.4g}"
+            return off if len(units) == 1 else f"all {len(units):,} units of {name} that it reaches are off"
+    return "on every way from the loss some factor is exactly 0, such as the slope of a unit that is off"
 
 
 def _layers(anatomy: Anatomy) -> list[Layer]:
@@ -233,6 +243,15 @@ def _predicted(model: Model, outputs: Array) -> Any:
     if model.schema.classes is None:
         return model.schema.decode_outputs(quantities(model.loss, outputs)).tolist()[0]
     return model.schema.labels(model.loss.scores(outputs)).tolist()[0]
+
+
+def _probabilities(model: Model, outputs: Array) -> tuple[tuple[Any, float], ...]:
+    try:
+        (found,) = model.probabilities(outputs)
+    except InputError:  # a regression, or a loss that has none
+        return ()
+    assert model.schema.classes is not None
+    return tuple(zip(model.schema.classes, found.tolist(), strict=True))
 
 
 def _per_unit(schema: Schema, index: tuple[int, ...], x: Array, derivative: float) -> Factor | None:
@@ -251,4 +270,23 @@ def _per_unit(schema: Schema, index: tuple[int, ...], x: Array, derivative: floa
         if isinstance(column, NumberEncoding) and column.spread is not None:
             bent = float(x.reshape(-1)[number]) * scale + mean
             inner /= column.spread * float(np.cosh(bent))
-    return Factor("scale", "d input / d column", inner, "the scaling of the inputs") if inner != 1.0 else None
+    name = schema.input_names[number]
+    return Factor("scale", "scaling", inner, f"{name} (scaled)", name) if inner != 1.0 else None
+
+
+def telling_weight(model: Model, source: Any, *, row: int = 0, targets: Any = None) -> str | None:
+    """The weight of the first layer with weights to which the loss of one row answers most, as ``explain`` takes it.
+
+    None where it answers to none of them. Arguments and errors are those of ``explain``.
+    """
+    x, target, _, _, _ = _row(model, source, targets, row)
+    anatomy = Anatomy(model.network, model.weights, model.statistics, x)
+    whole = Whole.of(anatomy, model.loss, target)
+    first = next(iter(model.weights), "").rpartition(".")[0]
+    own = {name: np.abs(whole.gradients[name]) for name in model.weights if name.startswith(f"{first}.")}
+    wide = {name: sizes for name, sizes in own.items() if sizes.ndim >= 2} or own
+    name = max(wide, key=lambda name: float(wide[name].max()), default="")
+    if not name or not wide[name].max() > 0:
+        return None
+    index = np.unravel_index(int(wide[name].argmax()), wide[name].shape)
+    return f"{name}[{','.join(str(int(i)) for i in index)}]"

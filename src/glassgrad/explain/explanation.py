@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,23 +13,26 @@ from glassgrad.explain.step import StepView
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a product: ``symbol`` as in a formula, its number, and ``meaning`` where the symbol hides it.
+    """One factor of a product: ``symbol`` as in a formula, and its number.
 
-    ``kind`` is "loss", "weight", "activation", "layer" (a local derivative of any other layer), "value" (what a unit
-    gives to a weight), "end" (the derivative by the weight itself) or "scale".
+    It is the derivative of ``target`` by ``source``, both units or values by name. ``kind`` is "loss", "weight",
+    "activation", "same" (layers that hand a value on as it is), "layer" (the local derivative of any other layer),
+    "value" (what a unit gives to a weight), "end" (any other derivative by the weight itself) or "scale".
     """
 
     kind: str
     symbol: str
     value: float
-    meaning: str
+    target: str
+    source: str
 
 
 @dataclass(frozen=True)
 class Line:
     """One path: the units it goes through from the output on, its factors, and their product."""
 
-    units: tuple[str, ...]
+    units: tuple[tuple[str, int], ...]
+    """The place and the number of each unit."""
     factors: tuple[Factor, ...]
     product: float
 
@@ -48,9 +51,11 @@ class Explanation:
     """The derivative of one row's loss by one weight or input.
 
     ``derivative`` comes from the reverse sweep over the whole graph; ``forward`` from the forward sweep along this
-    one direction, ``central`` from a central difference, with their relative errors. ``lines`` are the strongest
-    paths; there are ``paths`` in all (None: not searched), their sum is ``path_total``. ``unit`` is the factor from a
-    scaled input to the column as it was given.
+    one direction, ``central`` from a central difference, with their relative errors. With ``kink`` the loss has a
+    corner at this very point, so that no central difference can agree. ``lines`` are the strongest paths; there are
+    ``paths`` in all, their sum is ``path_total`` (None: not searched, and ``omitted`` says why); ``zero`` says why
+    there is none. ``unit`` is the factor from a scaled input to the column as it was given, and ``given`` what that
+    held. ``probabilities`` are those of the classes, by label.
     """
 
     source: str
@@ -58,8 +63,10 @@ class Explanation:
     what: str
     name: str
     value: float
+    given: Any
     target: Any
     prediction: Any
+    probabilities: tuple[tuple[Any, float], ...]
     loss: float
     loss_name: str
     derivative: float
@@ -67,10 +74,13 @@ class Explanation:
     central: float
     forward_error: float
     central_error: float
+    kink: bool
     lines: tuple[Line, ...]
     paths: float | None
     path_total: float | None
     paths_error: float | None
+    omitted: str | None
+    zero: str | None
     unit: Factor | None
     layers: tuple[Layer, ...]
     step: StepView | None
@@ -85,6 +95,10 @@ class Explanation:
         """What the paths that are not shown add up to."""
         return self.derivative - self.shown
 
+    def share(self, part: float) -> float | None:
+        """What share of the derivative ``part`` is; None where there is none."""
+        return part / self.derivative if self.derivative else None
+
     @property
     def per_unit(self) -> float | None:
         """The derivative by the column as it was given; None where it is the same."""
@@ -98,9 +112,12 @@ class Explanation:
             "row": self.row,
             "target": self.target,
             "prediction": self.prediction,
+            "probabilities": [
+                {"class": label, "probability": probability} for label, probability in self.probabilities
+            ],
             "loss": self.loss,
             "loss_name": self.loss_name,
-            "of": {"kind": self.what, "name": self.name, "value": self.value},
+            "of": {"kind": self.what, "name": self.name, "value": self.value, "given": self.given},
             "derivative": self.derivative,
             "per_unit": self.per_unit,
             "checks": {
@@ -108,19 +125,20 @@ class Explanation:
                 "forward_sweep_error": self.forward_error,
                 "central_difference": self.central,
                 "central_difference_error": self.central_error,
+                "kink": self.kink,
                 "sum_of_all_paths": self.path_total,
                 "sum_of_all_paths_error": self.paths_error,
             },
             "paths": {
                 "count": self.paths,
+                "omitted": self.omitted,
+                "zero": self.zero,
                 "shown": [
                     {
-                        "units": list(line.units),
-                        "factors": [
-                            {"kind": f.kind, "symbol": f.symbol, "value": f.value, "meaning": f.meaning}
-                            for f in line.factors
-                        ],
+                        "units": [{"layer": name, "unit": number} for name, number in line.units],
+                        "factors": [asdict(factor) for factor in line.factors],
                         "product": line.product,
+                        "share": self.share(line.product),
                     }
                     for line in self.lines
                 ],
@@ -138,7 +156,9 @@ class Explanation:
                 "old": step.old,
                 "gradient": step.raw_gradient,
                 "clipped_gradient": step.gradient,
+                "schedule": step.schedule,
                 "hyperparameters": dict(step.hyperparameters),
+                "terms": [asdict(term) for term in step.terms],
                 "slots_before": dict(step.slots_before),
                 "slots_after": dict(step.slots),
                 "new": step.new,

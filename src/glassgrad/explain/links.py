@@ -19,21 +19,36 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
-from glassgrad.nn.layer import Building
+from glassgrad.nn.images import Conv2D
+from glassgrad.nn.layer import Building, Layer
+from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten, Reshape
 from glassgrad.nn.network import INPUT, Network, Step, activation_of
 from glassgrad.ops.op import constant, make_input
 
 CHUNK = 256
 """Rows of a Jacobian that are computed at once."""
 
-LARGEST = 60_000_000
-"""Elements of a Jacobian beyond which no paths are searched: computing it would take minutes."""
+LARGEST = 20_000_000
+"""Elements of a Jacobian beyond which no paths are searched: it would take many seconds and most of a gigabyte."""
 
 PREACTIVATION = "preactivation"
 ALTOGETHER = (Softmax, LogSoftmax)
 """Activations of which every output depends on every input of its row."""
 
+KINDS: Mapping[type[Layer], str] = {
+    Dense: "weights",
+    Conv2D: "kernel",
+    Dropout: "same",
+    Flatten: "same",
+    Reshape: "same",
+}
+"""What the derivatives of a layer are, where they have a name of their own (see ``Link``)."""
+
 Weights = Mapping[str, Array]
+
+
+class TooLarge(InputError):
+    """A layer has so many derivatives that no paths can be searched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,18 +59,27 @@ class Place:
     shape: Shape
     values: Array
 
+    units: Sequence[str] | None = None
+    """Names of the units, where they have any of their own (the columns of a table)."""
+
+    def index(self, number: int) -> tuple[int, ...]:
+        """Where one unit stands."""
+        return tuple(int(i) for i in np.unravel_index(number, self.shape))
+
     def unit(self, number: int) -> str:
-        """The name of one unit: dense_1[7], conv2d_1[3, 0, 5]."""
-        index = np.unravel_index(number, self.shape)
-        return f"{self.name}[{', '.join(str(int(i)) for i in index)}]"
+        """The name of one unit: dense_1[7], conv2d_1[3, 0, 5], age."""
+        if self.units is not None:
+            return self.units[number]
+        return f"{self.name}[{', '.join(map(str, self.index(number)))}]"
 
 
 @dataclass(frozen=True, eq=False)
 class Link:
     """The derivatives of place ``target`` by place ``source`` that are not zero.
 
-    Those of unit u are ``values[starts[u]:starts[u + 1]]``, by the units ``columns[...]``. ``kind`` is "weights"
-    (of a dense layer: the derivative is the weight itself), "activation", or "layer".
+    Those of unit u are ``values[starts[u]:starts[u + 1]]``, by the units ``columns[...]``. ``kind`` is "weights" or
+    "kernel" (of a dense or convolutional layer: the derivative is a weight), "activation" (of one unit by itself),
+    "same" (values that are handed on as they are), or "layer".
     """
 
     target: str
@@ -86,12 +110,9 @@ class Piece:
     weights: dict[str, Array]
     state: dict[str, Array]
     activation: Activation | None
-    """What makes the output of the pre-activation; None where the layer is one piece."""
-
-    @property
-    def inner(self) -> str:
-        """The place that the weights act on."""
-        return f"{self.step.name}.{PREACTIVATION}" if self.activation is not None else self.step.name
+    """What makes the output of ``inner``; None where the layer is one piece."""
+    inner: str
+    """The place that the weights act on: the pre-activation, where there is one."""
 
     def build(self, inputs: Sequence[Value], weights: Mapping[str, Value], valid: Value) -> Value:
         """The place ``inner``, [batch, *shape], as in use."""
@@ -102,9 +123,19 @@ class Piece:
 
 
 class Anatomy:
-    """A network, its weights and statistics in float64, and its values at one row ``x`` (without the batch axis)."""
+    """A network, its weights and statistics in float64, and its values at one row ``x`` (without the batch axis).
 
-    def __init__(self, network: Network, weights: Weights, statistics: Weights, x: Array) -> None:
+    ``units`` are the names of the inputs, in C order.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        weights: Weights,
+        statistics: Weights,
+        x: Array,
+        units: Sequence[str] | None = None,
+    ) -> None:
         self.network = network
         self.weights = {name: np.asarray(array, np.float64) for name, array in weights.items()}
         self.statistics = {name: np.asarray(array, np.float64) for name, array in statistics.items()}
@@ -112,9 +143,9 @@ class Anatomy:
         self.places: dict[str, Place] = {}
         self.pieces: dict[str, Piece] = {}
         self._links: dict[str, list[Link]] = {}
-        self._look()
+        self._look(units)
 
-    def _look(self) -> None:
+    def _look(self, units: Sequence[str] | None) -> None:
         """Evaluate the network once, and find its places in their order."""
         x = make_input("x", (1, *self.x.shape), "float64")
         valid = make_input("valid", (1,), "bool")
@@ -125,11 +156,12 @@ class Anatomy:
         graph = Graph((x, valid, *params.values(), *state.values()), tuple(values.values()))
         given = [self.x[None], np.ones(1, bool), *self.weights.values(), *self.statistics.values()]
         found = dict(zip(values, evaluate(graph, given), strict=True))
-        self._add(INPUT, self.x)
+        self._add(INPUT, self.x, units)
         for step in self.network.steps:
             before = found.get(f"{step.name}.{PREACTIVATION}")
             after = found[step.name]
             function = activation_of(step.layer)
+            alone = isinstance(step.layer, Activate)  # whose pre-activation is the layer before
             splits = before is not None and not isinstance(function, Identity) and before.shape == after.shape
             if splits and before is not None:
                 splits = np.array_equal(_apply(function, before), after, equal_nan=True)
@@ -140,59 +172,68 @@ class Anatomy:
                 tuple(self.places[name].shape for name in step.inputs),
                 _own(self.weights, prefix),
                 _own(self.statistics, prefix),
-                function if splits else None,
+                function if splits or alone else None,
+                step.inputs[0] if alone else f"{prefix}{PREACTIVATION}" if splits else step.name,
             )
-            if splits and before is not None:
+            if splits and before is not None and not alone:
                 self._add(prefix + PREACTIVATION, before[0])
             self._add(step.name, after[0])
 
-    def _add(self, name: str, values: Array) -> None:
-        self.places[name] = Place(name, values.shape, np.asarray(values, np.float64))
+    def _add(self, name: str, values: Array, units: Sequence[str] | None = None) -> None:
+        self.places[name] = Place(name, values.shape, np.asarray(values, np.float64), units)
 
     # --- local derivatives ---------------------------------------------------------------------------------
 
-    def links(self, target: str) -> list[Link]:
-        """The links that end at the place ``target``; raises InputError where they are too many to compute."""
+    def piece(self, place: str) -> Piece | None:
+        """The layer that makes a place; None of the input."""
+        return self.pieces.get(place) or self.pieces.get(place.removesuffix(f".{PREACTIVATION}"))
+
+    def links(self, target: str, rows: Array | None = None) -> list[Link]:
+        """The links that end at the units ``rows`` (ascending; all of them by default) of the place ``target``.
+
+        Raises TooLarge.
+        """
+        if rows is not None:
+            return self._find(target, rows)
         if target not in self._links:
-            self._links[target] = self._find(target)
+            self._links[target] = self._find(target, np.arange(self.places[target].values.size))
         return self._links[target]
 
-    def _find(self, target: str) -> list[Link]:
-        if target == INPUT:
+    def _find(self, target: str, rows: Array) -> list[Link]:
+        piece = self.piece(target)
+        if piece is None:
             return []
-        name = target.removesuffix(f".{PREACTIVATION}")
-        piece = self.pieces[name if name in self.pieces else target]
         if target == piece.step.name and piece.activation is not None:
             return [self._through(piece.activation, target, piece.inner)]
-        size = self.places[target].values.size
+        name, size = piece.step.name, self.places[target].values.size
+        kind = KINDS.get(type(piece.step.layer), "layer")
+        if kind == "same":
+            (source,) = piece.inputs
+            return [_link(target, source, kind, size, rows, rows, np.ones(len(rows)))]
         most = max(self.places[source].values.size for source in piece.inputs)
-        if size * most > LARGEST:
-            raise InputError(
-                f"layer {name!r} has {size:,} units on {most:,}: too many derivatives for a search of paths; "
-                "ask for a weight behind it, or for 0 paths"
+        if len(rows) * most > LARGEST:
+            raise TooLarge(
+                f"layer {name!r} has {len(rows):,} units that matter, each on up to {most:,} values"
             )
-        parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in piece.inputs]
-        made = _jacobian(piece, [self.places[source] for source in piece.inputs], self.places[target].shape)
-        for start, rows in made:
-            for number, block in enumerate(rows):
-                i, j = np.nonzero(block)
-                parts[number].append((i + start, j, block[i, j]))
-        kind = "weights" if piece.step.layer.__class__.__name__ == "Dense" else "layer"
+        found = _jacobian(
+            piece, [self.places[source] for source in piece.inputs], self.places[target].shape, rows
+        )
         links: dict[str, Link] = {}
-        for source, found in zip(piece.inputs, parts, strict=True):
-            i, j, values = (np.concatenate(items) for items in zip(*found, strict=True))
-            if source in links:  # taken twice, as by Add()(x, x)
-                known = links[source]
-                i, j = np.concatenate([known.rows, i]), np.concatenate([known.columns, j])
-                values = np.concatenate([known.values, values])
-                kind = "layer"
-            links[source] = _link(target, source, kind, size, i, j, values)
+        for source, made in zip(piece.inputs, found, strict=True):
+            link = _link(target, source, kind, size, *made)
+            if source in links:  # taken twice, as by Multiply()(x, x)
+                total = _added(links[source], link, self.places[source].values.size)
+                link = _link(target, source, kind, size, *total)
+            links[source] = link
         return list(links.values())
 
     def _through(self, function: Activation, target: str, source: str) -> Link:
         """The link through an activation: a diagonal, unless its outputs depend on one another."""
         place = self.places[source]
         size = place.values.size
+        if isinstance(function, Identity):
+            units = np.arange(size)
+            return _link(target, source, "same", size, units, units, np.ones(size))
         if not isinstance(function, ALTOGETHER):
             p = make_input("p", (1, *place.shape), "float64")
             ones = fixed(np.ones((1, *place.shape)))
@@ -236,40 +277,50 @@ class Anatomy:
         return piece.inner, found.reshape(-1)
 
 
-def _jacobian(piece: Piece, inputs: Sequence[Place], shape: Shape) -> list[tuple[int, list[Array]]]:
-    """Some rows of the Jacobian of a piece by each of its inputs at a time: (first row, [rows, input size] each)."""
+def _jacobian(
+    piece: Piece, inputs: Sequence[Place], shape: Shape, rows: Array
+) -> list[tuple[Array, Array, Array]]:
+    """The rows of the Jacobian of a piece by each of its inputs, as (row, column, value) of what is not zero."""
     size = int(np.prod(shape, dtype=np.int64))
-    batch = min(CHUNK, size)
+    batch = min(CHUNK, max(len(rows), 1))
     values = [make_input(f"x{i}", (batch, *place.shape), "float64") for i, place in enumerate(inputs)]
     ct = make_input("ct", (batch, *shape), "float64")
     valid = fixed(np.ones(batch, bool))
     weights = {name: fixed(array) for name, array in piece.weights.items()}
     output = piece.build(values, weights, valid)
     found = vjp([output], [ct], values)
-    asked = [value for value in found if value is not None]
-    graph = Graph((*values, ct), tuple(asked))
+    graph = Graph((*values, ct), tuple(value for value in found if value is not None))
     repeated = [np.broadcast_to(place.values, (batch, *place.shape)) for place in inputs]
-    made = []
-    for start in range(0, size, batch):
-        count = min(batch, size - start)
+    parts: list[list[tuple[Array, Array, Array]]] = [[] for _ in inputs]
+    for start in range(0, len(rows), batch):
+        chunk = rows[start : start + batch]
         unit = np.zeros((batch, size))
-        unit[np.arange(count), start + np.arange(count)] = 1.0
+        unit[np.arange(len(chunk)), chunk] = 1.0
         results = iter(evaluate(graph, [*repeated, unit.reshape(batch, *shape)]))
-        rows = [
-            np.zeros((count, place.values.size))
-            if value is None
-            else next(results).reshape(batch, -1)[:count]
-            for value, place in zip(found, inputs, strict=True)
-        ]
-        made.append((start, rows))
+        for value, part in zip(found, parts, strict=True):
+            if value is not None:
+                block = next(results).reshape(batch, -1)[: len(chunk)]
+                i, j = np.nonzero(block)
+                part.append((chunk[i], j, block[i, j]))
+    nothing = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    made = []
+    for part in parts:
+        i, j, known = (np.concatenate(items) for items in zip(nothing, *part, strict=True))
+        made.append((i, j, known))
     return made
 
 
+def _added(one: Link, other: Link, columns: int) -> tuple[Array, Array, Array]:
+    """The sum of two Jacobians by the same place, which has ``columns`` units."""
+    keys = np.concatenate([link.rows * columns + link.columns for link in (one, other)])
+    kept, where = np.unique(keys, return_inverse=True)
+    total = np.bincount(where, np.concatenate([one.values, other.values]), len(kept))
+    return kept // columns, kept % columns, total
+
+
 def _link(target: str, source: str, kind: str, size: int, rows: Array, columns: Array, values: Array) -> Link:
-    order = np.lexsort((columns, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    starts = np.searchsorted(rows, np.arange(size + 1))
-    return Link(target, source, kind, starts, columns, values)
+    """``rows`` ascend."""
+    return Link(target, source, kind, np.searchsorted(rows, np.arange(size + 1)), columns, values)
 
 
 def _apply(function: Callable[[Value], Value], values: Array) -> Array:

@@ -49,12 +49,26 @@ class Ways:
         self.counts: dict[str, Array] = {place: (ends != 0).astype(np.float64)}
         self.links: dict[str, list[Link]] = {}
         names = list(anatomy.places)
-        for name in names[names.index(place) + 1 : names.index(output) + 1]:
-            self._reach(name)
+        between = names[names.index(place) + 1 : names.index(output) + 1]
+        found = self._matter(between)
+        for name in between:
+            self._reach(name, found[name])
 
-    def _reach(self, name: str) -> None:
-        """Extend the dynamic programmes to a place; its own ends come on top where it is the start."""
-        found = [link for link in self.anatomy.links(name) if link.source in self.bounds]
+    def _matter(self, between: Sequence[str]) -> dict[str, list[Link]]:
+        """The links of the units that the loss answers to by any path: those of all others need not be known."""
+        found: dict[str, list[Link]] = {}
+        alive = {name: np.zeros(self.anatomy.places[name].values.size, bool) for name in self.anatomy.places}
+        alive[self.output] = self.seed != 0
+        for name in reversed(between):
+            (rows,) = np.nonzero(alive[name])
+            found[name] = self.anatomy.links(name, rows) if len(rows) else []
+            for link in found[name]:
+                alive[link.source][link.columns[alive[name][link.rows]]] = True
+        return found
+
+    def _reach(self, name: str, links: Sequence[Link]) -> None:
+        """Extend the dynamic programmes to a place."""
+        found = [link for link in links if link.source in self.bounds]
         if not found:
             return
         size = self.anatomy.places[name].values.size

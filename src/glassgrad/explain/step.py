@@ -19,6 +19,15 @@ from glassgrad.training.settings import Settings
 
 
 @dataclass(frozen=True)
+class Term:
+    """One line of the arithmetic of a step: ``name`` is what is computed, by ``formula``."""
+
+    name: str
+    formula: str
+    value: float
+
+
+@dataclass(frozen=True)
 class StepView:
     """One weight before and after a first step of the optimizer, with all that goes into it.
 
@@ -34,11 +43,74 @@ class StepView:
     slots_before: Mapping[str, float]
     slots: Mapping[str, float]
     new: float
+    decays: bool
+    """Whether weight decay pulls at this weight."""
+    schedule: str | None
+    """The schedule of the learning rate, where it changes: this step is at the rate without it."""
 
     @property
     def change(self) -> float:
         """New minus old."""
         return self.new - self.old
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The arithmetic from the gradient to the new weight, line by line."""
+        hyper, slots = self.hyperparameters, self.slots
+        found = [Term("w", "old weight", self.old), Term("g", "gradient", self.raw_gradient)]
+        limits = [f"{key} {hyper[key]:g}" for key in ("clip_value", "clip_norm") if key in hyper]
+        if limits:
+            found.append(Term("g", f"clipped by {' and '.join(limits)}", self.gradient))
+        rate = hyper["learning_rate"]
+        found.append(Term("rate", "learning rate", rate))
+        divisor = "g"
+        for slot, value in slots.items():
+            symbol, formula = _SLOTS.get(slot, (slot, "as the optimizer keeps it"))
+            found.append(
+                Term(symbol, formula.format_map({key: f"{item:g}" for key, item in hyper.items()}), value)
+            )
+        if {"first_moment", "second_moment"} <= set(slots):
+            m, s = (
+                slots[slot] / (1 - hyper[beta])
+                for slot, beta in (("first_moment", "beta1"), ("second_moment", "beta2"))
+            )
+            found.append(Term("M", f"m / (1 - {hyper['beta1']:g}), for its start at 0", m))
+            found.append(Term("S", f"s / (1 - {hyper['beta2']:g}), for its start at 0", s))
+            divisor = "M / (√S + ε)"
+        elif {"mean_square", "sum_of_squares"} & set(slots):
+            divisor = "g / (√s + ε)"
+        elif "velocity" in slots:
+            divisor = (
+                "v"
+                if abs(rate * slots["velocity"] - self._moved) <= 1e-9 * abs(self._moved)
+                else f"(g + {hyper['momentum']:g} × v)"
+            )
+        known = not slots or set(slots) <= set(_SLOTS)
+        found.append(
+            Term("step", f"rate × {divisor}" if known else "what the optimizer takes off", self._moved)
+        )
+        if self.decays:
+            found.append(Term("decay", f"rate × {hyper['weight_decay']:g} × w", self._decay))
+        found.append(Term("w", "new weight: w - step" + (" - decay" if self.decays else ""), self.new))
+        return tuple(found)
+
+    @property
+    def _decay(self) -> float:
+        hyper = self.hyperparameters
+        return hyper["learning_rate"] * hyper["weight_decay"] * self.old if self.decays else 0.0
+
+    @property
+    def _moved(self) -> float:
+        return self.old - self._decay - self.new
+
+
+_SLOTS: Mapping[str, tuple[str, str]] = {
+    "velocity": ("v", "{momentum} × 0 + g"),
+    "first_moment": ("m", "{beta1} × 0 + (1 - {beta1}) × g"),
+    "second_moment": ("s", "{beta2} × 0 + (1 - {beta2}) × g²"),
+    "mean_square": ("s", "{decay} × 0 + (1 - {decay}) × g²"),
+    "sum_of_squares": ("s", "0 + g²"),
+}
 
 
 def step_view(
@@ -84,7 +156,15 @@ def step_view(
         {slot: float(fill) for slot, fill in fills.items()},
         {slot: float(array[index]) for slot, array in zip(fills, found[2:], strict=True)},
         float(found[0][index]),
+        "weight_decay" in hyper and weights[name].ndim >= 2,
+        _schedule(training["settings"]),
     )
+
+
+def _schedule(document: Mapping[str, Any]) -> str | None:
+    schedule = document.get("schedule")
+    name = str(schedule["name"]) if isinstance(schedule, Mapping) else str(schedule or "constant")
+    return None if name == "constant" else name
 
 
 def _settings(training: Mapping[str, Any]) -> Settings | None:

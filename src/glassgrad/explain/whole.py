@@ -89,12 +89,29 @@ class Whole:
         best = int(np.argmin(apart))
         return found[best]
 
+    def kink(self, name: str, index: tuple[int, ...]) -> bool:
+        """Whether the loss has a corner here: its slopes to both sides differ, however near one looks."""
+        scale = max(
+            abs(float(self.gradients[name][index])), FLOOR * float(np.abs(self.gradients[name]).max())
+        )
+        size = max(1.0, abs(float(self._arrays[name][index])))
+        here = self._at(name, index, 0.0)
+        for step in (1e-4, 1e-6):
+            h = step * size
+            after, before = self._at(name, index, h) - here, here - self._at(name, index, -h)
+            if abs(after - before) / h <= 0.01 * scale:
+                return False
+        return True
+
+    def _at(self, name: str, index: tuple[int, ...], offset: float) -> float:
+        moved = self._arrays[name].copy()
+        moved[index] += offset
+        (value,) = evaluate(self._graph, [moved if key == name else a for key, a in self._arrays.items()])
+        return float(value)
+
     def _difference(self, name: str, index: tuple[int, ...], h: float) -> float:
         def at(offset: float) -> float:
-            moved = self._arrays[name].copy()
-            moved[index] += offset
-            (value,) = evaluate(self._graph, [moved if key == name else a for key, a in self._arrays.items()])
-            return float(value)
+            return self._at(name, index, offset)
 
         return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 

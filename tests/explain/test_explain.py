@@ -1,0 +1,351 @@
+"""The derivative as a sum over paths equals what the sweeps and differences give, on every kind of layer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import glassgrad as gg
+from glassgrad.common.dataclass import dataclass
+from glassgrad.explain import links
+from glassgrad.explain.explain import explain, telling_weight
+from glassgrad.explain.explanation import Explanation
+from glassgrad.explain.links import Anatomy
+from glassgrad.explain.paths import Ways
+from glassgrad.nn.activations import ACTIVATIONS
+from glassgrad.nn.layer import LAYERS, Layer
+from glassgrad.training.fit import Run
+from glassgrad.training.model import Model
+
+SOFT = [name for name in ACTIVATIONS if name not in ("step",)]
+
+
+@dataclass(frozen=True)
+class Twist(Layer):
+    """A layer from outside: every value times the next one."""
+
+    def output_shape(self, inputs: Any) -> Any:
+        return inputs[0]
+
+    def build(self, building: Any, inputs: Any, weights: Any, state: Any) -> Any:
+        (x,) = inputs
+        ahead = gg.concatenate([gg.slice_axis(x, -1, 1, x.shape[-1]), gg.slice_axis(x, -1, 0, 1)], axis=-1)
+        return x * ahead + gg.sin(x), {}
+
+
+def dense(name: str) -> gg.Network:
+    return gg.Sequential(gg.Dense(4, activation=name), gg.Dense(3), gg.Dense(2))
+
+
+def branches() -> gg.Network:
+    x = gg.Input()
+    a, b = gg.Dense(4, activation="tanh")(x), gg.Dense(4, activation="silu")(x)
+    joined = gg.Concatenate()(gg.Add()(a, b), gg.Multiply()(a, b), gg.Multiply()(a, a))
+    return gg.functional(x, gg.Dense(2)(joined))
+
+
+def sequence(width: int) -> gg.Network:
+    return gg.Sequential(gg.Reshape((width, 1)), gg.Recurrent(3), gg.Flatten(), gg.Dense(2))
+
+
+NETWORKS: dict[str, Callable[[], gg.Network]] = {
+    **{f"dense {name}": partial(dense, name) for name in SOFT},
+    "dense on lines": lambda: gg.Sequential(
+        gg.Reshape((3, 2)), gg.Dense(3, activation="softmax"), gg.Flatten(), gg.Dense(2)
+    ),
+    "activations alone": lambda: gg.Sequential(
+        gg.Dense(4), gg.Activate("gelu"), gg.Activate("identity"), gg.Activate("softmax"), gg.Dense(2)
+    ),
+    "normalization": lambda: gg.Sequential(
+        gg.Dense(4), gg.BatchNorm(), gg.Activate("relu"), gg.LayerNorm(), gg.Dropout(0.4), gg.Dense(2)
+    ),
+    "branches": branches,
+    "recurrent": lambda: sequence(6),
+    "custom": lambda: gg.Sequential(gg.Dense(4), Twist(), gg.Dense(2)),
+    "convolution": lambda: gg.Sequential(
+        gg.Reshape((6, 1, 1)),
+        gg.Conv2D(3, size=(3, 1), padding="same", activation="tanh"),
+        gg.MaxPool2D((2, 1)),
+        gg.Conv2D(2, size=(2, 1)),
+        gg.AveragePool2D((2, 1), stride=1),
+        gg.Flatten(),
+        gg.Dense(2),
+    ),
+    "strides": lambda: gg.Sequential(
+        gg.Reshape((3, 2, 1)),
+        gg.Conv2D(3, size=2, stride=2, padding="same"),
+        gg.GlobalAveragePool2D(),
+        gg.Dense(2),
+    ),
+}
+numbers = np.random.default_rng(0)
+X = numbers.normal(size=(40, 6))
+Y = X[:, :2] @ numbers.normal(size=(2, 2)) + X[:, 2:4]
+
+
+def fitted(network: gg.Network, targets: Any = Y, **options: Any) -> Run:
+    settings: dict[str, Any] = {"epochs": 2, "backend": "reference", "validation": 0.0, "test": 0.0}
+    run: Run = gg.train(gg.from_arrays(X, targets), network=network, **(settings | options))
+    return run
+
+
+def every(model: Model) -> list[str]:
+    """Some weights of each kind, and an input."""
+    found = []
+    for name, array in model.weights.items():
+        ends = [np.unravel_index(flat, array.shape) for flat in sorted({0, array.size - 1})]
+        found += [f"{name}[{','.join(map(str, map(int, index)))}]" for index in ends]
+    return found
+
+
+def checked(found: Explanation) -> None:
+    assert found.forward_error <= 1e-10
+    assert found.central_error <= 1e-6 or found.kink
+    assert found.paths_error is not None
+    assert found.paths_error <= 1e-10
+    assert found.shown + found.remainder == pytest.approx(found.derivative, rel=1e-12, abs=1e-300)
+    sizes = [abs(line.product) for line in found.lines]
+    assert sizes == sorted(sizes, reverse=True)
+    for line in found.lines:
+        assert np.prod([factor.value for factor in line.factors]) == pytest.approx(line.product, rel=1e-12)
+
+
+@pytest.mark.parametrize("case", NETWORKS)
+def test_paths_add_up_and_every_check_agrees(case: str) -> None:
+    model = fitted(NETWORKS[case]()).model
+    for weight in every(model):
+        checked(explain(model, X, targets=Y, row=3, weight=weight))
+    found = explain(model, X, targets=Y, row=3, input="x[1]", paths=10_000)
+    checked(found)
+    if found.paths is not None and found.paths <= 10_000:
+        assert len(found.lines) == found.paths
+        assert found.shown == pytest.approx(found.derivative, rel=1e-9, abs=1e-14)
+        assert len({line.units for line in found.lines}) == found.paths
+
+
+def test_an_embedding_has_paths_from_its_rows() -> None:
+    tokens = numbers.integers(0, 5, (30, 4))
+    network = gg.Sequential(gg.Embedding(5, 3), gg.Recurrent(4), gg.Flatten(), gg.Dense(3))
+    data = gg.from_arrays(tokens, tokens[:, 0] % 3)
+    run = gg.train(data, network=network, epochs=1, backend="reference", scaling="none", validation=0, test=0)
+    token = int(tokens[2, 1])
+    found = explain(
+        run.model, tokens, targets=tokens[:, 0] % 3, row=2, weight=f"embedding_1.weights[{token},1]"
+    )
+    checked(found)
+    assert found.paths
+
+
+def test_all_layer_kinds_are_tried() -> None:
+    kinds = {
+        LAYERS.config(step.layer)["name"]
+        for make in NETWORKS.values()
+        for step in make().steps
+        if type(step.layer) is not Twist
+    }
+    own = {name for name in LAYERS if LAYERS[name].__module__.startswith("glassgrad.")}
+    assert own - kinds == {"embedding"}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
+    """On a small random dense network: every path one by one, sorted, and counted."""
+    rng = np.random.default_rng(seed)
+    shape = [int(n) for n in rng.integers(1, 4, 4)]
+    kind = rng.choice(["relu", "tanh", "softmax"])
+    network = gg.Sequential(*(gg.Dense(n, activation=str(kind)) for n in shape[1:]))
+    weights = {name: rng.normal(size=item.shape) for name, item in network.weights((shape[0],)).items()}
+    anatomy = Anatomy(network, weights, {}, rng.normal(size=shape[0]))
+    seed_values = rng.normal(size=shape[-1])
+    ends = np.zeros(shape[0])
+    ends[0] = 1.0
+    ways = Ways(anatomy, "input", ends, network.output, seed_values)
+    places = list(anatomy.places)
+    matrices = []
+    for target, source in zip(places[:0:-1], places[-2::-1], strict=True):
+        (link,) = anatomy.links(target)
+        full = np.zeros((anatomy.places[target].values.size, anatomy.places[source].values.size))
+        full[link.rows, link.columns] = link.values
+        matrices.append(full)
+    products = []
+    for units in itertools.product(*(range(anatomy.places[name].values.size) for name in reversed(places))):
+        if units[-1] == 0:
+            product = seed_values[units[0]]
+            for matrix, (one, other) in zip(matrices, itertools.pairwise(units), strict=True):
+                product *= matrix[one, other]
+            if product:
+                products.append(product)
+    found = [path.product for path in ways.strongest()]
+    assert ways.count == len(products) == len(found)
+    assert np.abs(found) == pytest.approx(sorted(np.abs(products), reverse=True), rel=1e-12)
+    assert ways.total == pytest.approx(sum(products), rel=1e-9, abs=1e-12)
+
+
+def test_shared_weights_end_in_every_place_where_they_act() -> None:
+    network = gg.Sequential(gg.Reshape((6, 1, 1)), gg.Conv2D(1, size=(2, 1)), gg.Flatten(), gg.Dense(2))
+    model = fitted(network).model
+    found = explain(model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100)
+    assert found.paths == 5 * 2
+    values = {line.factors[-1].symbol for line in found.lines}
+    assert values == {f"reshape_1[{i}, 0, 0]" for i in range(1, 6)}
+    weights = {factor.symbol for line in found.lines for factor in line.factors if factor.kind == "weight"}
+    assert weights == {f"dense_1.weights[{i},{j}]" for i in range(5) for j in range(2)}
+
+
+def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
+    model = fitted(NETWORKS["convolution"]()).model
+    found = explain(model, X, targets=Y, row=0, input="x[0]", paths=1000)
+    for line in found.lines:
+        for factor in line.factors:
+            if factor.kind == "weight":
+                name, _, index = factor.symbol.rstrip("]").partition("[")
+                assert model.weights[name][tuple(map(int, index.split(",")))] == pytest.approx(factor.value)
+    assert any("conv2d_1.weights" in factor.symbol for factor in found.lines[0].factors)
+
+
+def test_a_dead_unit_has_no_path_and_says_so() -> None:
+    model = fitted(gg.Sequential(gg.Dense(3, activation="relu"), gg.Dense(2))).model
+    model.weights["dense_1.bias"][1] = -100.0
+    found = explain(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
+    assert (found.derivative, found.paths, found.lines) == (0.0, 0, ())
+    assert found.zero is not None
+    assert "dense_1[1] is off: its relu is flat at" in found.zero
+    zeros = np.zeros((2, 6))
+    model.schema.feature_mean[:] = 0
+    off = explain(model, zeros, targets=Y[:2], row=0, weight="dense_1.weights[2,0]")
+    assert off.zero == "dense_1.weights[2,0] is multiplied by 0 in this row"
+
+
+def test_a_corner_is_recognized() -> None:
+    run = fitted(gg.Sequential(gg.Dense(2, activation="relu"), gg.Dense(2)), scaling="none")
+    run.model.weights["dense_1.weights"][:, 0] = 0
+    run.model.weights["dense_1.bias"][0] = 0
+    found = explain(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
+    assert found.kink
+    assert found.forward_error <= 1e-10
+
+
+def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fitted(gg.Sequential(gg.Dense(9), gg.Dense(9), gg.Dense(2))).model
+    monkeypatch.setattr(links, "LARGEST", 50)
+    found = explain(model, X, targets=Y, input="x[0]")
+    assert found.paths is None
+    assert found.omitted is not None
+    assert "dense_2" in found.omitted
+    assert found.forward_error <= 1e-10
+    assert explain(model, X, targets=Y, weight="dense_3.bias[0]").paths == 1
+
+
+def test_no_paths_can_be_asked_for() -> None:
+    found = explain(fitted(gg.Sequential(gg.Dense(2))).model, X, targets=Y, input="x[0]", paths=0)
+    assert (found.paths, found.path_total, found.lines) == (None, None, ())
+
+
+OPTIMIZERS: Mapping[str, dict[str, Any]] = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
+    "momentum": {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+    "nesterov": {"optimizer": "sgd(0.1, momentum=0.9, nesterov=True)"},
+    "decay": {"optimizer": "sgd", "learning_rate": 0.1, "weight_decay": 0.1},
+    "adam": {"optimizer": "adam"},
+    "adamw": {"optimizer": "adamw"},
+    "rmsprop": {"optimizer": "rmsprop"},
+    "adagrad": {"optimizer": "adagrad"},
+    "clipped by norm": {"optimizer": "sgd", "learning_rate": 0.1, "clip_norm": 0.01},
+    "clipped by value": {"optimizer": "adam", "clip_value": 0.001},
+}
+
+
+@pytest.mark.parametrize("case", OPTIMIZERS)
+def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
+    network = gg.Sequential(gg.Dense(3, activation="tanh"), gg.Dense(2))
+    one = {"epochs": 1, "dtype": "float64", "backend": "reference", "validation": 0.0, "test": 0.0}
+    same = {"schedule": "constant", "keep": "last", "scaling": "none"}
+    data = gg.from_arrays(X[:1], Y[:1])
+    run = gg.train(data, network=network, **one, **same, **OPTIMIZERS[case])
+    assert run.start is not None
+    start = run.start
+    start.training = run.model.training
+    for weight, index in (("dense_1.weights", (2, 1)), ("dense_2.bias", (1,))):
+        name = f"{weight}[{','.join(map(str, index))}]"
+        step = explain(start, X[:1], targets=Y[:1], weight=name).step
+        assert step is not None
+        assert step.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
+        values = {term.name: term.value for term in step.terms[:-1]}
+        assert step.new == pytest.approx(values["w"] - values["step"] - values.get("decay", 0.0), rel=1e-12)
+        if "step" in values and "(g + " not in step.terms[-2].formula:
+            assert _computed(step.terms, values) == pytest.approx(values["step"], rel=1e-6)
+
+
+def _computed(terms: Any, values: Mapping[str, float]) -> float:
+    """The step by the formula that is shown."""
+    formula = next(term.formula for term in terms if term.name == "step")
+    for shown, meant in (("×", "*"), ("√S", "S**0.5"), ("√s", "s**0.5"), ("ε", "1e-8")):
+        formula = formula.replace(shown, meant)
+    return float(eval(formula, {}, dict(values)))
+
+
+def test_a_frozen_layer_has_no_step() -> None:
+    run = fitted(gg.Sequential(gg.Dense(3), gg.Dense(2)), freeze=("dense_1",))
+    assert explain(run.model, X, targets=Y, weight="dense_1.bias[0]").step is None
+
+
+def test_the_telling_weight_has_the_largest_derivative() -> None:
+    model = fitted(gg.Sequential(gg.Dense(3, activation="tanh"), gg.Dense(2))).model
+    name = telling_weight(model, X, targets=Y, row=1)
+    assert name is not None
+    best = abs(explain(model, X, targets=Y, row=1, weight=name).derivative)
+    others = [
+        explain(model, X, targets=Y, row=1, weight=f"dense_1.weights[{i},{j}]")
+        for i in range(6)
+        for j in range(3)
+    ]
+    assert best == max(abs(other.derivative) for other in others)
+
+
+def test_a_row_of_a_table_by_frame_or_columns() -> None:
+    columns = {
+        "age": [20.0 + i % 40 for i in range(60)],
+        "kind": ["a" if i % 3 else "b" for i in range(60)],
+        "y": [float(i % 40) / 7 for i in range(60)],
+    }
+    run = gg.train(columns, target="y", epochs=2, layers=(4,), backend="reference")
+    found = explain(run.model, columns, row=5, input="age")
+    assert found.given == 25.0
+    assert found.unit is not None
+    raised = dict(columns, age=[20.0 + i % 40 + 1e-4 for i in range(60)])
+    slope = (explain(run.model, raised, row=5, input="age").loss - found.loss) / 1e-4
+    assert found.per_unit == pytest.approx(slope, rel=1e-2, abs=1e-6)
+    pandas = pytest.importorskip("pandas")
+    assert explain(run.model, pandas.DataFrame(columns), row=5, input="age").derivative == found.derivative
+    assert explain(run.model, columns, row=5, input="kind=a").given == "a"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"weight": "dense_1.weights"}, "does not name a weight"),
+        ({"weight": "dense_9.weights[0,0]"}, "unknown weight"),
+        ({"weight": "dense_1.weights[6,0]"}, "go from dense_1.weights[0,0] to dense_1.weights[5,1]"),
+        ({"weight": "dense_1.weights[0]"}, "go from"),
+        ({"input": "x[6]"}, "they go from x[0] to x[5]"),
+        ({"input": "x[0]", "row": 40}, "rows 0 to 39"),
+        ({"input": "x[0]", "row": -1}, "rows 0 to 39"),
+        ({"input": "x[0]", "paths": -1}, "paths"),
+        ({}, "one weight"),
+        ({"input": "x[0]", "weight": "dense_1.bias[0]"}, "one weight"),
+        ({"input": "x[0]", "targets": None}, "no targets"),
+    ],
+)
+def test_what_does_not_exist_is_refused(asked: dict[str, Any], words: str) -> None:
+    model = fitted(gg.Sequential(gg.Dense(2))).model
+    with pytest.raises(gg.InputError, match=words.replace("[", r"\[")) as refused:
+        explain(model, X, **({"targets": Y} | asked))
+    assert "\n" not in str(refused.value)
