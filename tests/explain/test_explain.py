@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import glassgrad as gg
 from glassgrad.common.dataclass import dataclass
 from glassgrad.explain import links
-from glassgrad.explain.explain import explain, telling_weight
+from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
 from glassgrad.explain.links import Anatomy
 from glassgrad.explain.paths import Ways
@@ -121,8 +121,8 @@ def checked(found: Explanation) -> None:
 def test_paths_add_up_and_every_check_agrees(case: str) -> None:
     model = fitted(NETWORKS[case]()).model
     for weight in every(model):
-        checked(explain(model, X, targets=Y, row=3, weight=weight))
-    found = explain(model, X, targets=Y, row=3, input="x[1]", paths=10_000)
+        checked(explain_derivative(model, X, targets=Y, row=3, weight=weight))
+    found = explain_derivative(model, X, targets=Y, row=3, input="x[1]", paths=10_000)
     checked(found)
     if found.paths is not None and found.paths <= 10_000:
         assert len(found.lines) == found.paths
@@ -136,7 +136,7 @@ def test_an_embedding_has_paths_from_its_rows() -> None:
     data = gg.from_arrays(tokens, tokens[:, 0] % 3)
     run = gg.train(data, network=network, epochs=1, backend="reference", scaling="none", validation=0, test=0)
     token = int(tokens[2, 1])
-    found = explain(
+    found = explain_derivative(
         run.model, tokens, targets=tokens[:, 0] % 3, row=2, weight=f"embedding_1.weights[{token},1]"
     )
     checked(found)
@@ -192,7 +192,7 @@ def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
 def test_shared_weights_end_in_every_place_where_they_act() -> None:
     network = gg.Sequential(gg.Reshape((6, 1, 1)), gg.Conv2D(1, size=(2, 1)), gg.Flatten(), gg.Dense(2))
     model = fitted(network).model
-    found = explain(model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100)
+    found = explain_derivative(model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100)
     assert found.paths == 5 * 2
     values = {line.factors[-1].symbol for line in found.lines}
     assert values == {f"reshape_1[{i}, 0, 0]" for i in range(1, 6)}
@@ -202,7 +202,7 @@ def test_shared_weights_end_in_every_place_where_they_act() -> None:
 
 def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
     model = fitted(NETWORKS["convolution"]()).model
-    found = explain(model, X, targets=Y, row=0, input="x[0]", paths=1000)
+    found = explain_derivative(model, X, targets=Y, row=0, input="x[0]", paths=1000)
     for line in found.lines:
         for factor in line.factors:
             if factor.kind == "weight":
@@ -214,13 +214,13 @@ def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
 def test_a_dead_unit_has_no_path_and_says_so() -> None:
     model = fitted(gg.Sequential(gg.Dense(3, activation="relu"), gg.Dense(2))).model
     model.weights["dense_1.bias"][1] = -100.0
-    found = explain(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
+    found = explain_derivative(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
     assert (found.derivative, found.paths, found.lines) == (0.0, 0, ())
     assert found.zero is not None
     assert "dense_1[1] is off: its relu is flat at" in found.zero
     zeros = np.zeros((2, 6))
     model.schema.feature_mean[:] = 0
-    off = explain(model, zeros, targets=Y[:2], row=0, weight="dense_1.weights[2,0]")
+    off = explain_derivative(model, zeros, targets=Y[:2], row=0, weight="dense_1.weights[2,0]")
     assert off.zero == "dense_1.weights[2,0] is multiplied by 0 in this row"
 
 
@@ -228,7 +228,7 @@ def test_a_corner_is_recognized() -> None:
     run = fitted(gg.Sequential(gg.Dense(2, activation="relu"), gg.Dense(2)), scaling="none")
     run.model.weights["dense_1.weights"][:, 0] = 0
     run.model.weights["dense_1.bias"][0] = 0
-    found = explain(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
+    found = explain_derivative(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
     assert found.kink
     assert found.forward_error <= 1e-10
 
@@ -236,16 +236,16 @@ def test_a_corner_is_recognized() -> None:
 def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted(gg.Sequential(gg.Dense(9), gg.Dense(9), gg.Dense(2))).model
     monkeypatch.setattr(links, "LARGEST", 50)
-    found = explain(model, X, targets=Y, input="x[0]")
+    found = explain_derivative(model, X, targets=Y, input="x[0]")
     assert found.paths is None
     assert found.omitted is not None
     assert "dense_2" in found.omitted
     assert found.forward_error <= 1e-10
-    assert explain(model, X, targets=Y, weight="dense_3.bias[0]").paths == 1
+    assert explain_derivative(model, X, targets=Y, weight="dense_3.bias[0]").paths == 1
 
 
 def test_no_paths_can_be_asked_for() -> None:
-    found = explain(fitted(gg.Sequential(gg.Dense(2))).model, X, targets=Y, input="x[0]", paths=0)
+    found = explain_derivative(fitted(gg.Sequential(gg.Dense(2))).model, X, targets=Y, input="x[0]", paths=0)
     assert (found.paths, found.path_total, found.lines) == (None, None, ())
 
 
@@ -275,7 +275,7 @@ def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
     start.training = run.model.training
     for weight, index in (("dense_1.weights", (2, 1)), ("dense_2.bias", (1,))):
         name = f"{weight}[{','.join(map(str, index))}]"
-        step = explain(start, X[:1], targets=Y[:1], weight=name).step
+        step = explain_derivative(start, X[:1], targets=Y[:1], weight=name).step
         assert step is not None
         assert step.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
         values = {term.name: term.value for term in step.terms[:-1]}
@@ -294,16 +294,16 @@ def _computed(terms: Any, values: Mapping[str, float]) -> float:
 
 def test_a_frozen_layer_has_no_step() -> None:
     run = fitted(gg.Sequential(gg.Dense(3), gg.Dense(2)), freeze=("dense_1",))
-    assert explain(run.model, X, targets=Y, weight="dense_1.bias[0]").step is None
+    assert explain_derivative(run.model, X, targets=Y, weight="dense_1.bias[0]").step is None
 
 
 def test_the_telling_weight_has_the_largest_derivative() -> None:
     model = fitted(gg.Sequential(gg.Dense(3, activation="tanh"), gg.Dense(2))).model
     name = telling_weight(model, X, targets=Y, row=1)
     assert name is not None
-    best = abs(explain(model, X, targets=Y, row=1, weight=name).derivative)
+    best = abs(explain_derivative(model, X, targets=Y, row=1, weight=name).derivative)
     others = [
-        explain(model, X, targets=Y, row=1, weight=f"dense_1.weights[{i},{j}]")
+        explain_derivative(model, X, targets=Y, row=1, weight=f"dense_1.weights[{i},{j}]")
         for i in range(6)
         for j in range(3)
     ]
@@ -317,15 +317,18 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
         "y": [float(i % 40) / 7 for i in range(60)],
     }
     run = gg.train(columns, target="y", epochs=2, layers=(4,), backend="reference")
-    found = explain(run.model, columns, row=5, input="age")
+    found = explain_derivative(run.model, columns, row=5, input="age")
     assert found.given == 25.0
     assert found.unit is not None
     raised = dict(columns, age=[20.0 + i % 40 + 1e-4 for i in range(60)])
-    slope = (explain(run.model, raised, row=5, input="age").loss - found.loss) / 1e-4
+    slope = (explain_derivative(run.model, raised, row=5, input="age").loss - found.loss) / 1e-4
     assert found.per_unit == pytest.approx(slope, rel=1e-2, abs=1e-6)
     pandas = pytest.importorskip("pandas")
-    assert explain(run.model, pandas.DataFrame(columns), row=5, input="age").derivative == found.derivative
-    assert explain(run.model, columns, row=5, input="kind=a").given == "a"
+    assert (
+        explain_derivative(run.model, pandas.DataFrame(columns), row=5, input="age").derivative
+        == found.derivative
+    )
+    assert explain_derivative(run.model, columns, row=5, input="kind=a").given == "a"
 
 
 @pytest.mark.parametrize(
@@ -347,5 +350,31 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
 def test_what_does_not_exist_is_refused(asked: dict[str, Any], words: str) -> None:
     model = fitted(gg.Sequential(gg.Dense(2))).model
     with pytest.raises(gg.InputError, match=words.replace("[", r"\[")) as refused:
-        explain(model, X, **({"targets": Y} | asked))
+        explain_derivative(model, X, **({"targets": Y} | asked))
     assert "\n" not in str(refused.value)
+
+
+def test_a_data_set_is_a_source() -> None:
+    data = gg.load_source("digits")
+    run = gg.train(data, layers=[4], epochs=1)
+    found = gg.explain_derivative(run.model, data, row=3, weight="dense_1.weights[10,2]")
+    assert (
+        found.derivative
+        == gg.explain_derivative(run.model, "digits", row=3, weight="dense_1.weights[10,2]").derivative
+    )
+
+
+def test_an_input_that_is_looked_up_has_no_derivative() -> None:
+    tokens = np.random.default_rng(0).integers(0, 5, (40, 3)).astype(np.float64)
+    data = gg.from_arrays(tokens, np.arange(40) % 2, name="tokens")
+    network = gg.Sequential(gg.Embedding(5, 4), gg.Flatten(), gg.Dense(1))
+    run = gg.train(data, network=network, scaling="none", epochs=1)
+    with pytest.raises(gg.InputError, match=r"x\[1\] is looked up as a whole number by layer 'embedding_1'"):
+        gg.explain_derivative(run.model, data, input="x[1]")
+
+
+def test_paths_are_counted_exactly() -> None:
+    data = gg.load_source("digits")
+    run = gg.train(data, layers=[7] * 22, activation="tanh", epochs=0)
+    found = gg.explain_derivative(run.model, data, row=0, weight="dense_1.weights[20,0]", paths=1)
+    assert found.paths == 10 * 7**21, "more than a float64 can count"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.explain.explain import explain
+from glassgrad.explain.explain import explain_derivative
 from glassgrad.report.explain_page import explain_page
 from glassgrad.report.run_page import run_page
 
@@ -32,7 +32,7 @@ def trained(**options: Any) -> Any:
 )
 def test_the_page_has_its_parts(asked: dict[str, Any], parts: list[str]) -> None:
     pytest.importorskip("matplotlib")
-    found = explain(trained().model, X, targets=Y, row=2, **asked)
+    found = explain_derivative(trained().model, X, targets=Y, row=2, **asked)
     page = explain_page(found)
     assert [section.id for section in page.sections] == parts
     text = page.html()

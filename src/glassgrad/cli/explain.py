@@ -38,13 +38,13 @@ def command(
         raise InputError("explain takes one of --weight 'dense_1.weights[3,7]' and --input NAME")
     if out is not None and out.is_dir():
         raise InputError(f"{out}: is a folder; name the file of the page, such as explain.html")
-    from glassgrad.explain.explain import explain
+    from glassgrad.explain.explain import explain_derivative
 
     if out is not None:
         from glassgrad.report.svg import load_figure
 
         load_figure()  # before the work
-    found = explain(model, source, row=row, weight=weight, input=of_input, paths=paths)
+    found = explain_derivative(model, source, row=row, weight=weight, input=of_input, paths=paths)
     if out is not None:
         from glassgrad.files.atomic import write_text
         from glassgrad.report.explain_page import explain_page

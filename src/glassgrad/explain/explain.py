@@ -1,4 +1,4 @@
-"""``explain``: the derivative of one row's loss by one weight or input, factor by factor."""
+"""The derivative of one row's loss by one weight or input, factor by factor."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.checks import some
+from glassgrad.data.dataset import Dataset
 from glassgrad.data.number_encodings import NumberEncoding
 from glassgrad.data.schema import Schema
 from glassgrad.data.sources import load_rows
@@ -25,6 +26,7 @@ from glassgrad.explain.paths import Ways, take
 from glassgrad.explain.step import step_view
 from glassgrad.explain.whole import INPUT as WHOLE_INPUT
 from glassgrad.explain.whole import Whole
+from glassgrad.nn.layers import Embedding
 from glassgrad.nn.losses import LOSSES
 from glassgrad.nn.network import INPUT
 from glassgrad.training.metrics import quantities
@@ -34,7 +36,7 @@ TIGHT = 1e-6
 """A central difference that is off by more has a reason, which is looked for."""
 
 
-def explain(
+def explain_derivative(
     model: Model | str | FilePath,
     source: Any,
     *,
@@ -47,7 +49,7 @@ def explain(
     """The derivative of the loss of one row with respect to one ``weight`` or one ``input``, path by path.
 
     ``model`` is a model, or the path of a run folder or model file. ``source`` is a source as on the command
-    line, a table with its target column, or (with ``targets``) an array of rows. ``weight`` is written
+    line, a ``Dataset``, a table with its target column, or (with ``targets``) an array of rows. ``weight`` is written
     ``dense_1.weights[3,7]``; ``input`` is a column, an encoded input such as ``workclass=Private``, or ``x[3]``.
 
     All is computed in float64, with the network as it is in use (no dropout, running statistics). Raises
@@ -72,6 +74,12 @@ def explain(
     else:
         assert input is not None
         number, what = _input(made.schema, input)
+        for step in made.network.steps:
+            if isinstance(step.layer, Embedding) and INPUT in step.inputs:
+                raise InputError(
+                    f"{what} is looked up as a whole number by layer {step.name!r}, so the loss has no derivative by "
+                    f"it; explain one of the weights, such as {step.name}.weights[0,0]"
+                )
         index = (0, *(int(i) for i in np.unravel_index(number, x.shape)))
         at, ends = INPUT, np.zeros(x.size)
         ends[number] = 1.0
@@ -140,6 +148,8 @@ def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Arra
         rows = load_rows(source, targets=True)
         features, targets = rows.features, rows.targets
         place += "" if rows.part == "all" else f" ({rows.part} part)"
+    elif isinstance(source, Dataset):
+        features, targets = source.features, source.targets
     else:
         table = to_tabular(source) if model.schema.table is not None else None
         features = source if table is None else table

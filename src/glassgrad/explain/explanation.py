@@ -76,7 +76,7 @@ class Explanation:
     central_error: float
     kink: bool
     lines: tuple[Line, ...]
-    paths: float | None
+    paths: int | None
     path_total: float | None
     paths_error: float | None
     omitted: str | None

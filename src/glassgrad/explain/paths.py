@@ -46,7 +46,8 @@ class Ways:
         self.anatomy, self.place, self.ends, self.output, self.seed = anatomy, place, ends, output, seed
         self.bounds: dict[str, Array] = {place: np.abs(ends)}
         self.sums: dict[str, Array] = {place: ends.copy()}
-        self.counts: dict[str, Array] = {place: (ends != 0).astype(np.float64)}
+        # Python's own integers: there are soon more paths than 2 ** 63.
+        self.counts: dict[str, Array] = {place: (ends != 0).astype(object) + 0}
         self.links: dict[str, list[Link]] = {}
         names = list(anatomy.places)
         between = names[names.index(place) + 1 : names.index(output) + 1]
@@ -72,7 +73,7 @@ class Ways:
         if not found:
             return
         size = self.anatomy.places[name].values.size
-        bound, total, count = np.zeros(size), np.zeros(size), np.zeros(size)
+        bound, total, count = np.zeros(size), np.zeros(size), np.zeros(size, object)
         for link in found:
             rows = link.rows
             np.maximum.at(bound, rows, np.abs(link.values) * self.bounds[link.source][link.columns])
@@ -87,11 +88,11 @@ class Ways:
         return float(self.seed @ self.sums[self.output]) if self.output in self.sums else 0.0
 
     @property
-    def count(self) -> float:
+    def count(self) -> int:
         """How many paths there are whose factors are all different from zero."""
         if self.output not in self.counts:
-            return 0.0
-        return float((self.seed != 0) @ self.counts[self.output])
+            return 0
+        return int(sum(self.counts[self.output][self.seed != 0]))
 
     def strongest(self) -> Iterator[Path]:
         """The paths, the largest product (in size) first."""

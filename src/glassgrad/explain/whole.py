@@ -27,6 +27,8 @@ INPUT = ""
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 """Relative widths of the central difference that are tried."""
 
+EPSILON = float(np.finfo(np.float64).eps)
+
 FLOOR = 1e-3
 """Errors are relative to the derivative, or to this share of the largest one of the same tensor if that is larger.
 
@@ -81,11 +83,13 @@ class Whole:
         """The derivative by one element, by central differences of fourth order.
 
         (8 (L(+h) - L(-h)) - (L(+2h) - L(-2h))) / 12h, for several widths h; taken are the two that follow one
-        another and agree best: too wide a step crosses kinks, too narrow a one drowns in rounding.
+        another and agree best, beyond what rounding alone may do: too wide a step crosses kinks, too narrow a one
+        drowns in rounding.
         """
         size = max(1.0, abs(float(self._arrays[name][index])))
         found = [self._difference(name, index, step * size) for step in STEPS]
-        apart = [abs(a - b) for a, b in pairwise(found)]
+        rounding = [EPSILON * (1 + abs(self.loss)) / (step * size) for step in STEPS]
+        apart = [abs(a - b) + noise for (a, b), noise in zip(pairwise(found), rounding[1:], strict=True)]
         best = int(np.argmin(apart))
         return found[best]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.diagnosis.baseline import constant_scores
-from glassgrad.explain.explain import explain, telling_weight
+from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
 from glassgrad.report.derivative_pictures import worked_derivative
 from glassgrad.report.page import Block, Details, Page, Section, Table, Text
@@ -215,7 +215,7 @@ def _worked_derivative(run: Run, rows: Rows) -> list[Block]:
         weight = telling_weight(run.model, rows.features, targets=rows.targets)
         if weight is None:
             return []
-        found = explain(run.model, rows.features, weight=weight, targets=rows.targets, paths=3)
+        found = explain_derivative(run.model, rows.features, weight=weight, targets=rows.targets, paths=3)
     except InputError:  # the last good weights may still give no number for some row
         return []
     lead = (

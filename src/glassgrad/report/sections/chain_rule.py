@@ -107,11 +107,12 @@ def _own_parts(m: ChainRule) -> list[Block]:
         ]
         for part in m.parts
     ]
-    caption = (
+    text = (
         "The derivative of each of your own parts, in random directions, against central differences. The error is "
         "relative: right derivatives are below a millionth."
     )
-    return [Table(["part", "in", "derivative by", "error", "it is"], rows, caption)]
+    table = Table(["part", "in", "derivative by", "error", "it is"], rows)
+    return [Text(text, heading="Your own parts"), table]
 
 
 def _table(m: ChainRule) -> list[Block]:

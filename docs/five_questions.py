@@ -1,0 +1,463 @@
+"""The numbers and the pictures of five-questions.md, from training runs made here and now.
+
+    python docs/five_questions.py
+
+draws the pictures into docs/five-questions/ and fills the numbers into the page. In the page a number stands between
+``<!--=name-->`` and ``<!--/-->``. The same bits go in every time: seeds are fixed, and no time is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from glassgrad.data.sources import load_source
+from glassgrad.explain.explain import explain_derivative, telling_weight
+from glassgrad.explain.explanation import Explanation
+from glassgrad.report.theme import COLORS, ordered
+from glassgrad.training.fit import Run, train
+from glassgrad.training.many import train_many
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PAGE = Path(__file__).with_name("five-questions.md")
+PICTURES = PAGE.with_suffix("")
+SPOT = re.compile(r"<!--=([\w.]+)-->(.*?)<!--/-->", re.DOTALL)
+
+# Double precision, so that another processor, which rounds otherwise, shows the same digits.
+SAME: dict[str, Any] = {"dtype": "float64", "seed": 0, "epochs": 20, "keep": "last"}
+RATES = (0.0001, 0.0003, 0.002, 0.01, 0.05, 1.0)
+INITS = {"zeros": "zeros", "too small": "normal(0.01)", "right": "he_normal", "too large": "normal(1.0)"}
+DEEP = (32,) * 8
+STACKS = {"sigmoid": "xavier_normal", "relu": "he_normal"}
+
+
+@dataclass
+class Found:
+    """What one question gave: texts for the page, and pictures, drawn when they are asked for."""
+
+    texts: dict[str, str] = field(default_factory=dict)
+    pictures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
+
+
+# --- the five questions --------------------------------------------------------------------------------------
+
+
+def neuron() -> Found:
+    """One neuron of a digits network: its weights, and two rows, to one of which it answers."""
+    data = load_source("digits")
+    labels = np.asarray(data.targets)
+    run = train(data, layers=(16,), **SAME)
+    model = run.model
+    active = model.inside(data.features, "dense_1")["dense_1"] > 0
+    by_digit = np.array([active[labels == digit].mean(axis=0) for digit in range(10)])
+    number = int(np.ptp(by_digit, axis=0).argmax())
+    most, least = int(by_digit[:, number].argmax()), int(by_digit[:, number].argmin())
+    rows = [int(np.flatnonzero(labels == digit)[0]) for digit in (most, least)]
+    x = model.prepare(data.features[rows]).reshape(2, -1)
+    weights, bias = model.weights["dense_1.weights"][:, number], model.weights["dense_1.bias"][number]
+    sums = x @ weights
+    z = model.neuron(f"dense_1.preactivation[{number}]", data.features[rows])
+    assert np.allclose(sums + bias, z)
+    share = active.mean(axis=0)
+    quiet = int(share.argmin())
+    table = [[str(digit), _percent(by_digit[digit, number])] for digit in range(10)]
+    texts = {
+        "neuron.accuracy": _percent(_test(run)),
+        "neuron.number": str(number),
+        "neuron.bias": f"{bias:.2f}",
+        "neuron.yes_digit": str(most),
+        "neuron.no_digit": str(least),
+        "neuron.yes_sum": f"{sums[0]:.2f}",
+        "neuron.yes_z": f"{z[0]:.2f}",
+        "neuron.no_sum": f"{sums[1]:.2f}",
+        "neuron.no_z": f"{z[1]:.2f}",
+        "neuron.table": _table(["digit", *(row[0] for row in table)], [["active", *(row[1] for row in table)]]),
+        "neuron.quiet": str(quiet),
+        "neuron.quiet_share": _percent(share[quiet]),
+    }
+    pixels = np.asarray(data.features)[rows].reshape(2, 8, 8)
+
+    def parts() -> Figure:
+        figure, axes = _figure(2, 3, 6.6, 4.6)
+        bound = np.abs(weights).max()
+        for line, (digit, total, value) in enumerate(zip((most, least), sums, z, strict=True)):
+            product = (x[line] * weights).reshape(8, 8)
+            state = "active" if value > 0 else "silent"
+            _image(axes[line][0], pixels[line], f"a row: the digit {digit}", None)
+            _image(axes[line][1], weights.reshape(8, 8), f"× weights of neuron {number}", bound)
+            heading = f"= products, sum {total:.2f}\nwith the bias {value:.2f}: {state}"
+            _image(axes[line][2], product, heading, np.abs(x * weights).max())
+        return figure
+
+    def activity() -> Figure:
+        figure, axes = _figure(1, 1, 6.6, 2.4)
+        colors = [_color("fault" if item == quiet else "series_1") for item in range(len(share))]
+        axes[0][0].bar(range(len(share)), 100 * share, color=colors)
+        axes[0][0].set_xticks(range(len(share)))
+        _name(axes[0][0], "neuron", "active for … % of the digits")
+        return figure
+
+    return Found(texts, {"neuron": parts, "neurons": activity})
+
+
+def learning_rate() -> Found:
+    """The same network with six rates."""
+    data = load_source("digits")
+    runs = train_many(data, [{"learning_rate": rate} for rate in RATES], layers=(32,), **SAME)
+    silent = [int((run.model.inside(data.features, "dense_1")["dense_1"] <= 0).all(axis=0).sum()) for run in runs]
+    rows = [
+        [f"{rate:g}", _loss(_last(run)), _percent(_test(run)), str(dead)]
+        for rate, run, dead in zip(RATES, runs, silent, strict=True)
+    ]
+    heads = ["learning rate", "training loss after 20 epochs", "test accuracy", "silent neurons of 32"]
+    texts = {"rate.table": _table(heads, rows), "rate.silent": str(silent[-1])}
+
+    def curves() -> Figure:
+        shown = [(RATES[i], runs[i]) for i in (0, 2, -1)]
+        lines = {
+            f"{rate:g}: {word}": _losses(run)
+            for (rate, run), word in zip(shown, ("too low", "right", "too high"), strict=True)
+        }
+        return _curves(lines, "epoch", "training loss", level=float(np.log(10)), said="a guess (log 10)")
+
+    return Found(texts, {"learning-rate": curves})
+
+
+def initialization() -> Found:
+    """Eight layers of 32, with four kinds of initial weights."""
+    data = load_source("digits")
+    runs = train_many(data, [{"init": init} for init in INITS.values()], layers=DEEP, force=True, **SAME)
+    sizes = {word: _sizes(run, data.features) for word, run in zip(INITS, runs, strict=True)}
+    rows = [
+        [
+            f"{word}: `{INITS[word]}`",
+            *(_two(sizes[word][layer]) for layer in (0, 3, 7)),
+            _loss(run.start.evaluate(data.features, data.targets)["loss"] if run.start else np.nan),
+            _loss(_last(run)),
+            _percent(_test(run)),
+        ]
+        for word, run in zip(INITS, runs, strict=True)
+    ]
+    heads = ["initial weights", "layer 1", "layer 4", "layer 8", "loss at the start", "after 20 epochs"]
+    texts = {
+        "init.table": _table([*heads, "test accuracy"], rows),
+        "init.shrink": f"{sizes['too small'][0] / sizes['too small'][1]:.0f}",
+        "init.grow": f"{(sizes['too large'][7] / sizes['too large'][0]) ** (1 / 7):.1f}",
+    }
+
+    def through() -> Figure:
+        lines = {word: list(size) for word, size in sizes.items() if word != "zeros"}
+        return _curves(lines, "layer", "size of the activations at the start")
+
+    def reached() -> Figure:
+        lines = {word: _losses(run) for word, run in zip(INITS, runs, strict=True)}
+        lines["zeros (below the next)"] = lines.pop("zeros")
+        order = ["too small", "right", "too large"]
+        return _curves({word: lines[word] for word in order}, "epoch", "training loss")
+
+    return Found(texts, {"activations": through, "initialization": reached})
+
+
+def loss() -> Found:
+    """The start, the guess, and a network with too few rows."""
+    data = load_source("digits")
+    run = train(data, layers=(32,), **SAME)
+    assert run.start is not None
+    labels = np.asarray(data.targets)
+    shares = np.bincount(labels) / len(labels)
+    right = float(run.metrics["test"]["accuracy"])
+    few = train(
+        data, layers=(32,), test=0.5, validation=0.9, learning_rate=0.01, schedule="constant", **SAME | {"epochs": 100}
+    )
+    watched = [float(record["validation_loss"]) for record in few.history]
+    accuracy = [float(record["validation_accuracy"]) for record in few.history]
+    best = int(np.argmin(watched))
+    texts = {
+        "loss.log10": f"{np.log(10):.4f}",
+        "loss.constant": f"{-(shares * np.log(shares)).sum():.4f}",
+        "loss.constant_accuracy": _percent(shares.max()),
+        "loss.start": _loss(run.start.evaluate(data.features, labels)["loss"]),
+        "loss.first": _loss(_losses(run)[0]),
+        "loss.last": _loss(_last(run)),
+        "loss.test": _loss(run.metrics["test"]["loss"]),
+        "loss.accuracy": _percent(right),
+        "loss.typical": _percent(np.exp(-run.metrics["test"]["loss"])),
+        "loss.few_rows": str(few.rows["train"]),
+        "loss.few_best": str(best + 1),
+        "loss.few_best_loss": _loss(watched[best]),
+        "loss.few_best_accuracy": _percent(accuracy[best]),
+        "loss.few_train": f"{_last(few):.4f}",
+        "loss.few_last_loss": _loss(watched[-1]),
+        "loss.few_last_accuracy": _percent(accuracy[-1]),
+    }
+
+    def overfitting() -> Figure:
+        lines = {"training rows": _losses(few), "validation rows": watched}
+        guess = float(np.log(10))
+        return _curves(lines, "epoch", "loss", level=guess, said="a guess (log 10)", mark=best + 1)
+
+    return Found(texts, {"overfitting": overfitting})
+
+
+def chain_rule() -> Found:
+    """One derivative path by path, and how the gradient gets through eight layers."""
+    run = train("digits", layers=(8, 4), activation="tanh", init="xavier_normal", learning_rate=0.01, **SAME)
+    weight = telling_weight(run.model, "digits", row=3)
+    found = explain_derivative(run.model, "digits", row=3, weight=weight, paths=1000)
+    stacks = [
+        train("digits", layers=DEEP, activation=name, init=init, watch=True, **SAME) for name, init in STACKS.items()
+    ]
+    flows = {name: _gradients(stack) for name, stack in zip(STACKS, stacks, strict=True)}
+    texts = {
+        "chain.weight": f"`{weight}`",
+        "chain.accuracy": _percent(_test(run)),
+        "chain.loss": _loss(found.loss),
+        "chain.target": str(found.target),
+        "chain.prediction": str(found.prediction),
+        "chain.derivative": f"{found.derivative:.4g}",
+        "chain.direction": "grow" if found.derivative > 0 else "shrink",
+        "chain.paths": f"{found.paths:.0f}",
+        "chain.products": _products(found, 3),
+        "chain.checks": _checks(found),
+        "chain.sigmoid_first": _two(flows["sigmoid"][0]),
+        "chain.sigmoid_last": _two(flows["sigmoid"][-1]),
+        "chain.sigmoid_factor": _two(flows["sigmoid"][-1] / flows["sigmoid"][0]),
+        "chain.relu_first": _two(flows["relu"][0]),
+        "chain.relu_last": _two(flows["relu"][-1]),
+        "chain.sigmoid_accuracy": _percent(_test(stacks[0])),
+        "chain.relu_accuracy": _percent(_test(stacks[1])),
+    }
+
+    def vanishing() -> Figure:
+        return _curves(flows, "layer", "size of the gradient by the weights")
+
+    return Found(texts, {"paths": lambda: _paths(found), "gradients": vanishing})
+
+
+QUESTIONS = (neuron, learning_rate, initialization, loss, chain_rule)
+
+
+# --- numbers -------------------------------------------------------------------------------------------------
+
+
+def _test(run: Run) -> float:
+    return float(run.metrics["test"]["accuracy"])
+
+
+def _losses(run: Run) -> list[float]:
+    return [float(record["train_loss"]) for record in run.history]
+
+
+def _last(run: Run) -> float:
+    return _losses(run)[-1]
+
+
+def _sizes(run: Run, features: Any) -> list[float]:
+    """The root mean square of every hidden layer's outputs, with the initial weights."""
+    assert run.start is not None
+    values = run.start.inside(features, *(f"dense_{layer + 1}" for layer in range(len(DEEP))))
+    return [float(np.sqrt((item**2).mean())) for item in values.values()]
+
+
+def _gradients(run: Run) -> list[float]:
+    """The norm of the gradient by the weights of every layer, in the first step."""
+    assert run.lenses is not None
+    return [float(run.lenses.values["gradient_norm", f"dense_{n + 1}"][0]) for n in range(len(DEEP) + 1)]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3f}" if value < 100 else _two(value)
+
+
+def _two(value: float) -> str:
+    """Two significant digits, without a power of ten where people write none."""
+    text = f"{value:.1e}"
+    mantissa, power = text.split("e")
+    if value == 0 or -3 <= int(power) <= 6:
+        return f"{float(text):,.{max(1 - int(power), 0)}f}" if value else "0"
+    return f"{mantissa} · 10<sup>{int(power)}</sup>"
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
+    return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _products(found: Explanation, count: int) -> str:
+    """The strongest paths, a line for each factor of the first and one line for each of the others."""
+    blocks = []
+    for number, line in enumerate(found.lines[:count], start=1):
+        factors = [factor for factor in line.factors if factor.kind != "same"]
+        way = " ← ".join(f"{place}[{unit}]" for place, unit in line.units if "preactivation" not in place)
+        rows = [
+            f"  {'×' if i else ' '} {factor.value:>8.4f}   {factor.symbol}" for i, factor in enumerate(factors)
+        ]
+        blocks.append("\n".join([f"{number}.  {way}", *rows, f"  = {line.product:>8.4f}"]))
+    shown = sum(line.product for line in found.lines[:count])
+    rest = len(found.lines) - count
+    end = [
+        f"these {count} paths      {shown:>8.4f}",
+        f"the other {rest:>2} paths {found.derivative - shown:>8.4f}",
+        f"all {len(found.lines)} paths       {found.path_total or 0.0:>8.4f}",
+    ]
+    return "\n```text\n" + "\n\n".join([*blocks, "\n".join(end)]) + "\n```\n"
+
+
+def _checks(found: Explanation) -> str:
+    rows = [
+        ["reverse sweep (what training uses)", f"{found.derivative:.8f}", ""],
+        ["sum over all paths", f"{found.path_total:.8f}", _within(found.paths_error or 0.0, 1e-10)],
+        ["forward sweep", f"{found.forward:.8f}", _within(found.forward_error, 1e-10)],
+        ["central difference", f"{found.central:.8f}", _within(found.central_error, 1e-6)],
+    ]
+    return _table(["way", "derivative", "relative difference"], rows)
+
+
+def _within(error: float, bound: float) -> str:
+    """Rounding errors differ between processors; the bound does not."""
+    assert error <= bound
+    return f"below 10<sup>{np.log10(bound):.0f}</sup>"
+
+
+# --- pictures ------------------------------------------------------------------------------------------------
+
+
+def _color(role: str) -> str:
+    return COLORS[role][0]
+
+
+def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _name(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _image(axes: Axes, values: Any, heading: str, bound: float | None) -> None:
+    """Pixels in grey, or signed numbers: orange above 0, blue below."""
+    if bound is None:
+        axes.imshow(values, cmap="gray_r")
+    else:
+        from matplotlib.colors import LinearSegmentedColormap
+
+        ends = [_color("negative"), "white", _color("positive")]
+        axes.imshow(values, cmap=LinearSegmentedColormap.from_list("signed", ends), vmin=-bound, vmax=bound)
+    axes.set_title(heading, fontsize=10)
+    axes.set_xticks([])
+    axes.set_yticks([])
+
+
+def _curves(
+    lines: Mapping[str, Sequence[float]],
+    x: str,
+    y: str,
+    *,
+    level: float | None = None,
+    said: str = "",
+    mark: int | None = None,
+) -> Figure:
+    """Lines over 1, 2, ..., each named at its end, on a log axis."""
+    figure, grid = _figure(1, 1, 6.6, 3.4)
+    axes = grid[0][0]
+    roles = ["series_1", "series_3", "series_2"] if len(lines) == 3 else ["series_1", "series_2"]
+    axes.set_yscale("log")
+    if level is not None:
+        axes.axhline(level, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
+        axes.annotate(said, (1, level), (2, 4), textcoords="offset points", color=_color("muted"), fontsize=9)
+    if mark is not None:
+        axes.axvline(mark, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
+    for (label, values), role in zip(lines.items(), roles, strict=True):
+        places = np.arange(1, len(values) + 1)
+        dots = "o" if len(values) < 12 else ""
+        axes.plot(places, values, color=_color(role), linewidth=2, marker=dots, markersize=4)
+        axes.annotate(
+            label, (places[-1], values[-1]), (7, 0), textcoords="offset points", va="center", color=_color(role)
+        )
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(axis="y", color=_color("grid"))
+    _name(axes, x, y)
+    return figure
+
+
+def _paths(found: Explanation) -> Figure:
+    """The units that the paths go through, layer by layer; a line is as thick as its path's product is large."""
+    figure, grid = _figure(1, 1, 6.6, 4.2)
+    axes = grid[0][0]
+    ways = [[unit for unit in line.units if "preactivation" not in unit[0]] for line in found.lines]
+    layers = [place for place, _ in reversed(ways[0])]
+    most = max(abs(line.product) for line in found.lines)
+    heights = {
+        place: {unit: i for i, unit in enumerate(sorted({way[-1 - at][1] for way in ways}))}
+        for at, place in enumerate(layers)
+    }
+
+    def spot(at: int, unit: int) -> float:
+        count = len(heights[layers[at]])
+        return (count - 1) / 2 - heights[layers[at]][unit]
+
+    for line, way in reversed(list(zip(found.lines, ways, strict=True))):
+        ys = [0.0, *(spot(at, unit) for at, (_, unit) in enumerate(reversed(way))), 0.0]
+        role = "positive" if line.product > 0 else "negative"
+        width = 0.4 + 6 * abs(line.product) / most
+        axes.plot(range(len(ys)), ys, color=_color(role), linewidth=width, alpha=0.75, solid_joinstyle="round")
+    for at, place in enumerate(layers):
+        for unit in heights[place]:
+            axes.text(
+                at + 1, spot(at, unit), str(unit), ha="center", va="center", fontsize=9,
+                bbox={"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": _color("muted")},
+            )  # fmt: skip
+    for at, text in ((0, "weight"), (len(layers) + 1, "loss")):
+        axes.text(at, 0, text, ha="center", va="center", bbox={"facecolor": "white", "edgecolor": _color("muted")})
+    axes.set_xticks(range(len(layers) + 2), ["", *layers, ""])
+    axes.set_yticks([])
+    axes.set_xlim(-0.4, len(layers) + 1.4)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+# --- the page ------------------------------------------------------------------------------------------------
+
+
+def fill(page: str, texts: Mapping[str, str]) -> str:
+    """``page`` with ``texts`` in their places."""
+    return SPOT.sub(lambda spot: f"<!--={spot[1]}-->{texts[spot[1]]}<!--/-->", page)
+
+
+def main() -> None:
+    """Make the runs, draw the pictures, fill the page."""
+    import matplotlib as mpl
+
+    mpl.rcParams.update(
+        {"svg.hashsalt": "five questions", "svg.fonttype": "path", "font.size": 10, "axes.edgecolor": _color("muted")}
+    )
+    PICTURES.mkdir(exist_ok=True)
+    texts: dict[str, str] = {}
+    for question in QUESTIONS:
+        found = question()
+        texts |= found.texts
+        for name, draw in found.pictures.items():
+            draw().savefig(PICTURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
+    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), texts), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
