@@ -209,15 +209,18 @@ def loss() -> Found:
 
 def chain_rule() -> Found:
     """One derivative path by path, and how the gradient gets through eight layers."""
-    run = train("digits", layers=(8, 4), activation="tanh", init="xavier_normal", learning_rate=0.01, **SAME)
-    weight = telling_weight(run.model, "digits", row=3)
-    found = explain_derivative(run.model, "digits", row=3, weight=weight, paths=1000)
+    data = load_source("digits")
+    run = train(data, layers=(8, 4), activation="tanh", init="xavier_normal", learning_rate=0.01, **SAME)
+    row = int(np.flatnonzero(run.model.predict(data.features) != data.targets)[0])
+    weight = telling_weight(run.model, data, row=row)
+    found = explain_derivative(run.model, data, row=row, weight=weight, paths=1000)
     stacks = [
-        train("digits", layers=DEEP, activation=name, init=init, watch=True, **SAME) for name, init in STACKS.items()
+        train(data, layers=DEEP, activation=name, init=init, watch=True, **SAME) for name, init in STACKS.items()
     ]
     flows = {name: _gradients(stack) for name, stack in zip(STACKS, stacks, strict=True)}
     texts = {
         "chain.weight": f"`{weight}`",
+        "chain.row": str(row),
         "chain.accuracy": _percent(_test(run)),
         "chain.loss": _loss(found.loss),
         "chain.target": str(found.target),

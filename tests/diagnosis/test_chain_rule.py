@@ -27,6 +27,9 @@ from glassgrad.nn.layer import Building, Layer, Weight
 from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses_regression import SquaredError
 from glassgrad.ops.custom import custom_op
+from glassgrad.report.page import Code, Figure, Page, Table
+from glassgrad.report.sections.chain_rule import section
+from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
 from training.small import blobs, surface
@@ -353,3 +356,33 @@ def test_a_loss_of_ones_own_is_named_first() -> None:
 def test_glassgrads_own_parts_need_no_check() -> None:
     subject = quick(surface(), loss=SquaredError(), layers=(8,), activation="gelu")
     assert chain_rule.measure(subject).parts == ()
+
+
+# --- the section ---------------------------------------------------------------------------------------------
+
+
+def test_the_section_shows_the_product() -> None:
+    subject = quick(blobs(60), layers=(8, 8), activation="tanh", epochs=3)
+    found = chain_rule.measure(subject)
+    drawn = section(found, subject.run)
+    (code,) = [block for block in drawn.blocks if isinstance(block, Code)]
+    factors = [number(link.factor) for link in reversed(found.links)]
+    assert code.text == f"{' × '.join(factors)} = {number(found.links[0].start)}"
+    headings = [block.heading for block in drawn.blocks if isinstance(block, Figure)]
+    assert headings == [
+        "What reaches each layer",
+        "The factors of the chain rule",
+        "The gradient, layer by layer",
+    ]
+    assert "agree with central differences" not in drawn.sentence
+
+
+def test_the_section_lists_parts_of_ones_own_and_survives_dead_networks() -> None:
+    drawn = section(chain_rule.measure(subject := with_part(TWICE)), subject.run)
+    (table,) = [block for block in drawn.blocks if isinstance(block, Table)]
+    assert [(row[0], row[-1]) for row in table.rows] == [("twice", "wrong")]
+    dead = quick(blobs(60), layers=(8, 8), init="zeros", epochs=1)
+    assert "nothing" in section(chain_rule.measure(dead), dead.run).sentence
+    single = quick(blobs(60), layers=(), epochs=0)
+    page = Page("single", "", [section(chain_rule.measure(single), single.run)]).html()
+    assert "single layer" in page

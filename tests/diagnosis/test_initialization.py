@@ -20,6 +20,9 @@ from glassgrad.diagnosis.flow import look as look_into
 from glassgrad.diagnosis.initialization import GIVEN, TRIED, is_large, is_small
 from glassgrad.diagnosis.subject import Subject, examine
 from glassgrad.nn.activations import activation
+from glassgrad.report.page import Figure, Page
+from glassgrad.report.sections.initialization import section
+from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
 from training.small import blobs
@@ -243,3 +246,20 @@ def test_the_comparison_takes_the_time_that_there_is() -> None:
         none = initialization.measure(hasty)
     assert none.tried == {}
     assert skipped == ["runs from other initializers"]
+
+
+# --- the section ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("init", ["he_normal", "zeros", "normal(1.0)"])
+def test_the_section_is_drawn_from_any_start(init: str) -> None:
+    subject = look(digits(), layers=(16,), init=init, epochs=2)
+    measured = initialization.measure(subject)
+    drawn = section(measured, subject.run)
+    headings = [block.heading for block in drawn.blocks if isinstance(block, Figure)]
+    assert "What other starts would have done" in headings
+    assert ("The weights against the need" in headings) is (init != "zeros")
+    assert "copies" in drawn.sentence if init == "zeros" else "copies" not in drawn.sentence
+    start = measured.starts[0]
+    page = Page("start", "", [drawn]).html()
+    assert init == "zeros" or f"{number(start.size)} × √64 = {number(start.gain)}" in page

@@ -104,6 +104,7 @@ CASES: dict[str, Callable[[], Run]] = {
     "no epoch": lambda: trained(clouds(), epochs=0),
     "no held-out rows": lambda: trained(clouds(), validation=0.0, test=0.0),
     "no lenses": lambda: trained(clouds(), watch=False),
+    "one rate": lambda: trained(clouds(), schedule="constant", learning_rate=0.001),
     "a changing rate": lambda: trained(clouds(), epochs=6, schedule="cosine"),
     "deep": lambda: trained(clouds(), layers=(4,) * 15, activation="tanh"),
     "diverged": lambda: trained(lines(), optimizer="sgd", learning_rate=1e30, epochs=4),
@@ -176,7 +177,7 @@ def test_the_confusion_matrix_counts_every_held_out_row_once() -> None:
 
 
 def test_the_rate_is_drawn_where_it_changes_and_said_where_it_does_not() -> None:
-    constant = text_of(page_of("three classes"))
+    constant = text_of(page_of("one rate"))
     assert "The learning rate was 0.001 all along." in constant
     changing = page_of("a changing rate")
     assert "all along" not in text_of(changing)

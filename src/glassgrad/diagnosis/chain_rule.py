@@ -84,9 +84,9 @@ class ChainRule:
 
     ``steps`` [samples] and ``over_time`` (by layer, [samples]) are the gradients by the outputs while training,
     relative to that at the network's output; ``total`` [samples] is the norm of the whole gradient. ``at_output`` is
-    the gradient at the output at the start and at the end. ``product`` is that of the Jacobian norms: no gradient can
-    grow by more. ``size`` says whether the first weights are "large" or "small" for the layers that they are in, or
-    "copies" of each other; else it is "".
+    the gradient at the output at the start and at the end. ``product`` is that of the Jacobian norms: the gradient of
+    a usual row cannot grow by more. ``size`` says whether the first weights are "large" or "small" for the layers
+    that they are in, or "copies" of each other; else it is "".
     """
 
     links: tuple[Link, ...]
@@ -452,12 +452,10 @@ def sentence(measurement: ChainRule, faults: Sequence[Fault]) -> str:
         return "The network has a single layer of weights, and the gradient comes straight from the loss."
     first = weighted[0]
     if m.least.start <= VANISHES:
-        return (
-            f"At the start {_part(m.least.start)} of the gradient at the output reaches {m.least.layer}, but that "
-            "was enough: the network learned all the same."
-        )
+        ended = ", but that was enough: the network learned all the same" if m.learned else ""
+        return f"At the start {_part(m.least.start)} of the gradient at the output reaches {m.least.layer}{ended}."
     text = f"The gradient reaches every layer: {first.layer} gets {_times(first.start)} that of the output"
-    if m.parts:
+    if m.parts and not m.wrong:
         text += ", and the derivatives of your own parts agree with central differences"
     return text + "."
 

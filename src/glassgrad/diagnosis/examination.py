@@ -166,7 +166,7 @@ class Examination:
         return any(
             case.fault.kind in KINDS[known.fault.kind].brings
             for known in self.cases
-            if any(trial.confirmed and trial.gain >= MUCH for _, trial in known.tried)
+            if any(_wins_much(trial) for _, trial in known.tried)
         )
 
     def _timed(self, case: _Case, work: Callable[[], None], phase: Phase) -> None:
@@ -250,22 +250,29 @@ class Examination:
         return ranked(faults, self._reach(faults))
 
     def _reach(self, faults: Sequence[Fault]) -> dict[int, float]:
-        """What each confirmed cure reaches, in units of the best, by one measure for all."""
-        places = [
-            place
+        """What each confirmed cure reaches, in units of the best by the same measure.
+
+        Of measures that cannot be compared each has its own best; a gain of less than half of the largest is marked
+        down for that.
+        """
+        cures = {
+            place: _trial(fault)
             for place, fault in enumerate(faults)
             if fault.verdict == "fault" and fault.trial is not None and fault.trial.effect == "improves"
-        ]
-        cures = {place: _trial(faults[place]) for place in places}
-        if not cures:
-            return {}
-        if len({trial.measure for trial in cures.values()}) == 1:
-            one = next(iter(cures.values()))
-            turn = _turned(one)
-            after = [turn(trial.means[1]) for trial in cures.values()]
-            before = max(turn(trial.means[0]) for trial in cures.values())
-            return dict(zip(places, reached(before, after, turn(one.constant)), strict=True))
-        return {place: min(_number(trial.gain), 1.0) for place, trial in cures.items()}
+        }
+        found: dict[int, float] = {}
+        most = max((min(_number(trial.gain), 1.0) for trial in cures.values()), default=1.0)
+        for measure in dict.fromkeys(trial.measure for trial in cures.values()):
+            same = {place: trial for place, trial in cures.items() if trial.measure == measure}
+            turn = _turned(next(iter(same.values())))
+            after = [turn(trial.means[1]) for trial in same.values()]
+            before = max(turn(trial.means[0]) for trial in same.values())
+            constant = turn(next(iter(same.values())).constant)
+            found |= dict(zip(same, reached(before, after, constant), strict=True))
+        if len({trial.measure for trial in cures.values()}) > 1:
+            for place, trial in cures.items():
+                found[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
+        return found
 
     def _after(self, first: Fault, other: Fault) -> Fault:
         """``other``, explained by ``first`` if its cure adds nothing once that of ``first`` is in place."""
@@ -336,6 +343,12 @@ def _proves(fault: Fault) -> bool:
 
 def _confirmed(case: _Case) -> bool:
     return any(trial.confirmed for _, trial in case.tried)
+
+
+def _wins_much(trial: Trial) -> bool:
+    """Whether a cure is confirmed, and half of what a constant guess leaves is gone with it."""
+    turn = _turned(trial)
+    return trial.confirmed and trial.gain >= MUCH and turn(trial.means[1]) <= MUCH * turn(trial.constant)
 
 
 def _named(fault: Fault) -> str:

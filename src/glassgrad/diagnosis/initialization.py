@@ -402,9 +402,18 @@ def sentence(measurement: Initialization, faults: Sequence[Fault]) -> str:
         return "There are no sums of weighted inputs in this network whose size could be wrong."
     if not m.hidden:
         return "There is a single layer of weights, which learns from any start of a reasonable size."
+    if wrong := size_of(m.starts, m.layers):
+        return _UNTRIED[wrong]
     low, high = f"{min(known):.2g}", f"{max(known):.2g}"
     span = low if low == high else f"{low} to {high}"
     text = f"on your rows the sums inside the layers have a typical size of {span}"
     if FINE[0] <= min(known) and max(known) <= FINE[1]:
         return f"The weights start right: {text}, where about 1 is right."
     return f"The weights start well enough: {text}. About 1 would be best, but training makes up for that."
+
+
+_UNTRIED = {
+    "copies": "The neurons of some layer start as copies of each other.",
+    "small": "The weights start smaller than the layers need.",
+    "large": "The weights start larger than the layers need.",
+}

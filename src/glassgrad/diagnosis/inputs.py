@@ -28,8 +28,8 @@ MOST_COLUMNS = 400
 class Inputs:
     """Inputs by name, and columns of the source by what they say alone.
 
-    ``spreads`` and ``sizes`` [inputs] are standard deviations and root mean squares of the inputs as the network takes
-    them. ``constant`` columns hold one value only; ``repeated`` are pairs of columns that say the same. ``alone`` is,
+    ``spreads`` and ``sizes`` [inputs] are standard deviations and root mean squares of the inputs as the network
+    takes them. ``constant`` columns hold one value only; ``repeated`` are pairs of columns that say the same. ``alone`` is,
     by column, the share of the constant predictor's mistakes or variance that the best guess from this column alone
     takes away (see ``alone_score``).
     """
@@ -127,7 +127,9 @@ def alone_score(x: Array, y: Array, classes: int | None) -> float:
         score = np.arange(len(codes)) % FOLDS == number
         fit = ~score
         middles[score] = middle = truth[fit].mean(axis=0)
-        near[score] = (_of_equals if repeats else _of_neighbours)(codes[fit], truth[fit], codes[score], middle)
+        near[score] = (_of_equals if repeats else _of_neighbours)(
+            codes[fit], truth[fit], codes[score], middle
+        )
         moved = codes[fit] - codes[fit].mean()
         slope = (moved[:, None] * truth[fit]).sum(axis=0) / max(float((moved**2).sum()), 1e-300)
         line[score] = middle + (codes[score] - codes[fit].mean())[:, None] * slope

@@ -32,10 +32,9 @@ UNCHANGED = 0.05
 """An input is of no use if leaving it out moves the score by less than this share of the gap."""
 
 LEAK = 0.25
-"""An input gives the target away if without it this share of the gap cannot be won any more."""
-
-LEAK_TIMES = 3.0
-"""... or if without it the score itself gets so many times worse: other inputs may say nearly as much."""
+LEAK_TIMES = 2.0
+"""An input gives the target away if without it this share of the gap cannot be won any more, or the score itself gets
+so many times worse: other inputs may say nearly as much, and then little of the gap is at stake."""
 
 LEAST_GAP = 0.02
 """Where the better side is no better than the constant predictor by this share of its score, nothing was learned that
@@ -58,11 +57,10 @@ def judged(
 
     The gap is the way from the constant predictor's score to the median of the better side. The noise is what the
     mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above
-    the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR``; "unchanged" a
-    gain within ``UNCHANGED`` or the noise; "lowers" a loss of at least ``LEAK``, or ``LEAK_TIMES`` the score, above the
-    noise. Scores of which
-    more is better are turned into shares of mistakes, 1 - score. A gap below
-    ``LEAST_GAP`` confirms nothing.
+    the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR``; "unchanged" a gain within
+    ``UNCHANGED`` or the noise; "lowers" a loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score.
+    Scores of which more is better are turned into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms
+    nothing.
     """
     high = better == "higher"
     one, other = (

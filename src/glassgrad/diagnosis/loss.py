@@ -16,7 +16,7 @@ import numpy as np
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.diagnosis.calibration import temperature_trial
 from glassgrad.diagnosis.findings import Change, Fault, Trial
-from glassgrad.diagnosis.loss_measures import LossMeasurement, measured
+from glassgrad.diagnosis.loss_measures import LEAST_GAP, LossMeasurement, measured
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.two_parts import parts_trial
 from glassgrad.diagnosis.wider import dropping_out, ending_in, widened
@@ -32,13 +32,17 @@ RISE = 0.05
 loss falls (L. Prechelt, Early stopping - but when?, 1998)."""
 
 APART = 0.1
-"""... or the validation loss ends this share of the way above the training loss."""
+"""... or the validation loss ends this share of the way above the training loss, and further than another choice of so
+few rows may put it: rows differ by about as much as the constant predictor's loss."""
 
 LEFT = 0.05
 """A network that leaves less than this of the constant predictor's mistakes has nothing to gain from more freedom."""
 
 NARROW = 16
 """Layers of fewer units than this are suspected where the network does not even fit its training rows."""
+
+FALLING = 0.06
+"""A run whose last third won more than this share of all it won is too short to tell what the network can fit."""
 
 BEHIND = 1.1
 """A network is behind where it leaves this many times what least squares on random features leaves."""
@@ -48,7 +52,8 @@ SHRINKING = 0.3
 three quarters at this threshold (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019)."""
 
 DROPOUT = 0.3
-"""Dropout of more than this is suspected: a half is usual in layers of thousands of units (N. Srivastava et al., 2014)."""
+"""Dropout of more than this is suspected: a half is usual in layers of thousands of units (N. Srivastava et "
+"al., 2014)."""
 
 RARE = 1 / 3
 """A class is rare that has less than this share of the rows of the most frequent one."""
@@ -63,7 +68,8 @@ ALIKE = 0.6
 """Parts differ where a test row is told from a training row this often, and by four standard errors."""
 
 HEAVY = 0.5
-"""Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal distribution."""
+"""Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal "
+"distribution."""
 
 LABELS = 0.5
 """Numbers are labels if reading them so leaves less than this share of the network's wrong values."""
@@ -114,7 +120,8 @@ def _mismatch(m: LossMeasurement, subject: Subject) -> list[Fault]:
         own, simple = m.as_labels
         found = evidence | {"wrong_when_rounded": own, "wrong_of_a_simple_classifier": simple}
         text = (
-            f"The targets are labels, but the loss treats them as quantities: rounded, {own:.0%} of the predictions are "
+            f"The targets are labels, but the loss treats them as quantities: rounded, {own:.0%} of the "
+            f"predictions are "
             f"wrong, and a simple classifier errs in {simple:.0%}."
         )
         source = "share of wrong values that a simple classifier leaves"
@@ -177,7 +184,10 @@ def _unsuitable(m: LossMeasurement, subject: Subject) -> list[Fault]:
         text = f"Loss {m.loss} is for counts, and the targets are other numbers."
         return [Fault("unsuitable_loss", "", evidence, None, "whole numbers", 1.0 + m.left[1], text)]
     if m.outliers > HEAVY:
-        text = f"A hundredth of the rows carries {m.outliers:.0%} of the targets' variance: squares make these few count most."
+        text = (
+            f"A hundredth of the rows carries {m.outliers:.0%} of the targets' variance: squares make "
+            f"these few count most."
+        )
         source = "P. Huber, Robust estimation of a location parameter, 1964"
         return [Fault("unsuitable_loss", "targets", evidence, HEAVY, source, m.outliers / HEAVY, text)]
     return []
@@ -189,7 +199,8 @@ def _counts(subject: Subject) -> bool:
 
 
 def _shuffled(m: LossMeasurement) -> list[Fault]:
-    learned = m.left[1] < LEARNED or (math.isfinite(m.best_share) and m.best_share < LEARNED)
+    bar = min(LEARNED, 1 - 2.5 / math.sqrt(max(m.held_rows, 1)))  # few rows give the same by chance
+    learned = m.left[1] < bar or (math.isfinite(m.best_share) and m.best_share < bar)
     if learned or m.simple.signal > SIGNAL:
         return []
     evidence = {
@@ -199,7 +210,8 @@ def _shuffled(m: LossMeasurement) -> list[Fault]:
         "signal_of_a_simple_learner": m.simple.signal,
     }
     text = (
-        "On rows that it was not trained on, the network does no better than a guess that looks at nothing, and neither "
+        "On rows that it was not trained on, the network does no better than a guess that looks at nothing, "
+        "and neither "
         "does a simple learner."
     )
     source = "three standard errors of a correlation"
@@ -237,7 +249,9 @@ def _imbalance(m: LossMeasurement) -> list[Fault]:
 
 
 def _overfitting(m: LossMeasurement) -> list[Fault]:
-    strength = max(m.rise / RISE if m.falls else 0.0, m.apart / APART)
+    won = max(m.constant - m.best_share * m.constant, LEAST_GAP * abs(m.constant))
+    chance = abs(m.constant) / math.sqrt(max(m.held_rows, 1)) / won if won > 0 else math.inf
+    strength = max(m.rise / RISE if m.falls else 0.0, m.apart / (APART + chance))
     nothing_left = m.left[1] < LEFT / 2 and m.validation.get("loss", math.inf) < LEFT * m.constant
     if not strength >= 1 or m.left[0] >= LEARNED or nothing_left:
         return []
@@ -249,7 +263,10 @@ def _overfitting(m: LossMeasurement) -> list[Fault]:
         "training_loss": float(m.train_curve[-1]),
         "validation_loss": float(m.validation_curve[-1]),
     }
-    text = f"On its training rows the network reaches a loss of {m.train_curve[-1]:.3g}, on others {m.validation_curve[-1]:.3g}"
+    text = (
+        f"On its training rows the network reaches a loss of {m.train_curve[-1]:.3g}, on others "
+        f"{m.validation_curve[-1]:.3g}"
+    )
     if m.rise >= RISE:
         text += f", and that has been rising since epoch {m.best + 1}"
     source = "rise of the validation loss, as a share of the way from the constant guess to its lowest point"
@@ -263,9 +280,11 @@ def _underfitting(m: LossMeasurement) -> list[Fault]:
     narrow = m.narrowest is None or m.narrowest < NARROW
     behind = others > BEHIND * m.simple.left and m.simple.left < LEARNED and left > 0.7 * others
     unfitted = m.batch is not None and m.batch.left > LEFT
-    if not (narrow or behind):
-        return []
-    strength = float(np.clip(others / max(m.simple.left, 0.01) / BEHIND, 1.0, 10.0)) * (2.0 if unfitted else 1.0)
+    if not (narrow or behind) or not m.falling < FALLING:
+        return []  # or too early to tell
+    strength = float(np.clip(others / max(m.simple.left, 0.01) / BEHIND, 1.0, 10.0)) * (
+        2.0 if unfitted else 1.0
+    )
     evidence = {
         "left_training": left,
         "left_validation": others,
@@ -302,7 +321,10 @@ def _regularization(m: LossMeasurement) -> list[Fault]:
         )
     if drops >= 1:
         what.append(f"dropout takes {m.dropout:.0%} of the units away in every step")
-    text = f"{' and '.join(what)}, while {m.left[0]:.0%} of the mistakes of a constant guess are left on training rows."
+    text = (
+        f"{' and '.join(what)}, while {m.left[0]:.0%} of the mistakes of a constant guess are left on "
+        f"training rows."
+    )
     source = "rate * decay * steps"
     return [
         Fault(
@@ -345,7 +367,10 @@ def _harmless(m: LossMeasurement) -> list[Fault]:
         )
     if parts is not None and parts.auc > max(ALIKE, 0.5 + 4 * parts.chance):
         evidence = {"auc": parts.auc, "largest_difference": float(np.abs(parts.differences).max())}
-        text = f"Test rows are drawn otherwise than training rows: a simple classifier tells them apart in {parts.auc:.0%}."
+        text = (
+            f"Test rows are drawn otherwise than training rows: a simple classifier tells them apart in "
+            f"{parts.auc:.0%}."
+        )
         source = "D. Lopez-Paz and M. Oquab, Revisiting classifier two-sample tests, ICLR 2017"
         strength = (parts.auc - 0.5) / (ALIKE - 0.5)
         found.append(Fault("different_parts", "test rows", evidence, ALIKE, source, strength, text))
@@ -507,7 +532,10 @@ def sentence(measurement: LossMeasurement, faults: Sequence[Fault]) -> str:
         )
     reached = m.validation.get("loss", math.nan)
     if not math.isfinite(reached):
-        return f"A guess that looks at nothing has a loss of {m.constant:.3g}; the network gave no number to compare with it."
+        return (
+            f"A guess that looks at nothing has a loss of {m.constant:.3g}; the network gave no number to "
+            f"compare with it."
+        )
     left = m.left[1]
     share = (
         f", and leaves {left:.0%} of its mistakes"
@@ -518,10 +546,12 @@ def sentence(measurement: LossMeasurement, faults: Sequence[Fault]) -> str:
         share = ""
     if left >= LEARNED:
         return (
-            f"A guess that looks at nothing has a loss of {m.constant:.3g}, and the network {reached:.3g} on rows that it "
+            f"A guess that looks at nothing has a loss of {m.constant:.3g}, and the network {reached:.3g} on "
+            f"rows that it "
             "was not trained on: it has learned next to nothing."
         )
     return (
-        f"The loss is right for these targets: a guess that looks at nothing reaches {m.constant:.3g}, and the network "
+        f"The loss is right for these targets: a guess that looks at nothing reaches {m.constant:.3g}, and "
+        f"the network "
         f"{reached:.3g} on rows that it was not trained on{share}."
     )

@@ -1,4 +1,5 @@
-"""What is measured of the loss: against a guess, at the start, on one batch, by class, on rows that were held back."""
+"""What is measured of the loss: against a guess, at the start, on one batch, by class, on rows that were "
+"held back."""
 
 from __future__ import annotations
 
@@ -36,6 +37,9 @@ BATCH = 32
 BATCH_STEPS = 400
 BATCH_RATES = (0.001, 0.01)
 BATCH_SECONDS = 1.0
+LEAST_GAP = 0.25
+"""Where less than this share of the constant predictor's loss was ever won, that is chance as much as learning."""
+
 MOST_VALUES = 20
 """Targets with at most this many different values, all whole numbers, may be labels: as ``task="auto"`` has it."""
 
@@ -69,7 +73,8 @@ class LossMeasurement:
     ``training`` and ``validation`` are the scores of the kept weights; ``left`` what they leave of the constant
     predictor's mistakes or variance (training, validation). ``best``, ``rise`` and ``apart`` are of the history: the
     epoch (from 0) of the lowest validation loss, how far it rose since and how far it ends above the training loss,
-    in units of the way from the constant predictor's loss to that lowest one. ``counts`` [classes] are of the
+    in units of the way from the constant predictor's loss to that lowest one; ``falls`` says whether the training loss
+    went on falling, ``falling`` which share of all that it won it won in the last third of the epochs. ``counts`` [classes] are of the
     training rows; ``recalls`` [classes] the share of held-out rows of a class that is recognized. ``as_labels`` is,
     for a regression on whole numbers, the share of wrong values of the network and of a simple classifier.
     """
@@ -89,6 +94,8 @@ class LossMeasurement:
     rise: float
     apart: float
     falls: bool
+    falling: float
+    held_rows: int
     simple: SimpleLearner
     batch: OneBatch | None
     classes: tuple[str, ...]
@@ -104,7 +111,8 @@ class LossMeasurement:
 
     @property
     def best_share(self) -> float:
-        """The lowest validation loss of the run, in units of the constant predictor's; NaN where that says nothing."""
+        """The lowest validation loss of the run, in units of the constant predictor's; NaN where that says "
+        "nothing."""
         seen = self.validation_curve[np.isfinite(self.validation_curve)]
         return float(seen.min()) / self.constant if len(seen) and self.constant > 0 else math.nan
 
@@ -125,6 +133,7 @@ class LossMeasurement:
                 "best_epoch": self.best + 1,
                 "validation_rise": self.rise,
                 "validation_above_training": self.apart,
+                "won_by_last_third": self.falling,
                 "simple_learner": self.simple.document(),
                 "one_batch": None if self.batch is None else self.batch.document(),
                 "class_counts": dict(zip(self.classes, self.counts.tolist(), strict=True)),
@@ -170,6 +179,8 @@ def measured(subject: Subject) -> LossMeasurement:
         rise=rise,
         apart=apart,
         falls=falls,
+        falling=_falling(curves[0], constant["loss"]),
+        held_rows=len(held[0]),
         simple=simple_learner(train, held, count),
         batch=one_batch(subject),
         classes=() if schema.classes is None else tuple(map(str, schema.classes)),
@@ -228,14 +239,21 @@ def _generalization(train: Floats, held: Floats, constant: float) -> tuple[int, 
         return max(len(held) - 1, 0), math.nan, math.nan, False
     best = int(np.argmin(held))
     last = slice(-max(len(held) // 5, 1), None)
-    gap = constant - float(held[best])
-    if not gap > 0:  # never better than the guess
-        gap = abs(constant)
+    gap = max(constant - float(held[best]), LEAST_GAP * abs(constant))
     if not gap > 1e-6:  # a loss in which nothing can be compared with a guess
         return best, math.nan, math.nan, False
     ended = float(np.median(held[last]))
     fell = float(np.median(train[last])) < float(train[best])
     return best, (ended - float(held[best])) / gap, (ended - float(np.median(train[last]))) / gap, fell
+
+
+def _falling(train: Floats, constant: float) -> float:
+    """The share of the way from the constant predictor's loss to the lowest one that the last third won."""
+    if len(train) < 3 or not np.isfinite(train).all():
+        return math.nan
+    third = max(len(train) // 3, 1)
+    gap = max(constant - float(train.min()), LEAST_GAP * abs(constant))
+    return (float(train[-third - 1]) - float(train[-1])) / gap if gap > 0 else math.inf
 
 
 def one_batch(subject: Subject) -> OneBatch | None:

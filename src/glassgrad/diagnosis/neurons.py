@@ -1,4 +1,5 @@
-"""Are the neurons alive, and are their inputs right? What each one does on training rows, and what the inputs hold."""
+"""Are the neurons alive, and are their inputs right? What each one does on training rows, and what the "
+"inputs hold."""
 
 from __future__ import annotations
 
@@ -159,7 +160,10 @@ def _linear(m: NeuronsMeasurement) -> list[Fault]:
     if not m.linear or m.left < 0.02:
         return []
     named = " and ".join(m.linear[:3])
-    text = f"Between {named} and the next layer there is no activation, so together they do no more than a single layer."
+    text = (
+        f"Between {named} and the next layer there is no activation, so together they do no more than a "
+        f"single layer."
+    )
     source = "a product of matrices is a matrix"
     evidence = {"layers": list(m.linear), "left_training": m.left}
     return [Fault("missing_nonlinearity", named, evidence, None, source, 1.0 + len(m.linear), text)]
@@ -180,7 +184,8 @@ def _scaling(m: NeuronsMeasurement, subject: Subject) -> list[Fault]:
         int(np.argmax(inputs.sizes)),
     )
     text = (
-        f"Inputs come as they are: {inputs.names[most]} is {inputs.sizes[most]:.3g} in size, and {inputs.names[least]} "
+        f"Inputs come as they are: {inputs.names[most]} is {inputs.sizes[most]:.3g} in size, and "
+        f"{inputs.names[least]} "
         f"{inputs.sizes[least]:.3g}."
     )
     evidence = {"size": size, "largest": float(inputs.sizes[most]), "smallest": float(inputs.sizes[least])}

@@ -35,8 +35,8 @@ class SimpleLearner:
     """How well least squares on random features predicts the held-out rows.
 
     ``left`` is the share of the constant predictor's mistakes (classes) or variance (numbers) that it leaves.
-    ``signal`` is the correlation of what it says with the truth, in units of what chance gives: below 3 there is no
-    telling that the inputs have to do with the targets at all.
+    ``signal`` is the correlation of what it says with the truth, in units of what chance gives, on one half of the
+    training rows after fitting the other: below 3 there is no telling that the inputs have to do with the targets.
     """
 
     left: float
@@ -54,7 +54,7 @@ def simple_learner(
 ) -> SimpleLearner:
     """Fit on some of the rows of ``train`` (features and targets as the network takes them), score on ``held``."""
     random = np.random.default_rng(seed)
-    rows = _some(random, len(train[0]), ROWS)
+    rows = random.permutation(len(train[0]))[:ROWS]
     others = _some(random, len(held[0]), HELD_ROWS)
     x, other = flat(train[0][rows], held[0][others])
     x, other = _features(x, other, random)
@@ -62,15 +62,21 @@ def simple_learner(
     middle = y.mean(axis=0)
     said = ridge(x, y - middle, other) + middle
     error = truth - said
-    centred, moves = truth - truth.mean(axis=0), said - said.mean(axis=0)
-    norms = math.sqrt(float((centred**2).sum()) * float((moves**2).sum()))
-    signal = float((centred * moves).sum()) / norms * math.sqrt(len(others)) if norms > 0 else 0.0
+    half = len(x) // 2
+    signal = _signal(ridge(x[:half], y[:half] - y[:half].mean(axis=0), x[half:]), y[half:])
     if classes is None:
         left = float((error**2).sum()) / max(float(((truth - middle) ** 2).sum()), 1e-300)
     else:
         wrong = float(np.mean(said.argmax(axis=1) != truth.argmax(axis=1)))
         left = wrong / max(float(np.mean(truth.argmax(axis=1) != middle.argmax())), 1e-300)
     return SimpleLearner(left, signal, len(others))
+
+
+def _signal(said: Floats, truth: Floats) -> float:
+    """The correlation of both [rows, n], in standard errors."""
+    centred, moves = truth - truth.mean(axis=0), said - said.mean(axis=0)
+    norms = math.sqrt(float((centred**2).sum()) * float((moves**2).sum()))
+    return float((centred * moves).sum()) / norms * math.sqrt(len(truth)) if norms > 0 else 0.0
 
 
 def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
@@ -128,7 +134,8 @@ def _features(x: Floats, other: Floats, random: np.random.Generator) -> tuple[Fl
 def _columns(targets: Array, classes: int | None) -> Floats:
     if classes is None:
         return np.asarray(targets, np.float64).reshape(len(targets), -1)
-    return np.eye(classes)[np.asarray(targets)]
+    found: Floats = np.eye(classes)[np.asarray(targets)]
+    return found
 
 
 def _some(random: np.random.Generator, rows: int, most: int) -> Any:

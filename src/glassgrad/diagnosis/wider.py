@@ -108,7 +108,7 @@ def relaid(network: Network, change: Mapping[str, Mapping[str, Any]]) -> dict[st
     steps = []
     for step in network.steps:
         layer: Any = step.layer
-        own = {item.name for item in dataclasses.fields(layer)}
+        own = {item.name for item in dataclasses.fields(layer)} if dataclasses.is_dataclass(layer) else set()
         wanted = {name: value for name, value in change.get(step.name, {}).items() if name in own}
         steps.append(replace(step, layer=replace(layer, **wanted)) if wanted else step)
     found = Network(tuple(steps))

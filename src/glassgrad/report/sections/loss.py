@@ -37,7 +37,8 @@ def section(measured: LossMeasurement, run: Run) -> Section:
 def _idea(m: LossMeasurement) -> list[Block]:
     """What the loss means, on the reader's own numbers."""
     text = (
-        f"A guess that gives every row the same answer has a loss of {number(m.constant)}. Outputs that are all alike "
+        f"A guess that gives every row the same answer has a loss of {number(m.constant)}. Outputs that are "
+        f"all alike "
         f"have {number(m.expected_start)}, and so should the network before it learned anything: it had "
         f"{number(m.start)}."
     )
@@ -114,7 +115,8 @@ def _parts(m: LossMeasurement) -> list[Block]:
     if m.parts is None:
         return []
     text = (
-        f"A simple classifier that sees only the inputs tells a test row from a training row in {percent(m.parts.auc)} of "
+        f"A simple classifier that sees only the inputs tells a test row from a training row in "
+        f"{percent(m.parts.auc)} of "
         "cases; 50% is what chance gives when both are drawn alike. Test targets were not looked at."
     )
     moved = np.argsort(-np.abs(m.parts.differences), kind="stable")[:MOST_INPUTS]

@@ -1,4 +1,5 @@
-"""Are the neurons alive, and their inputs right? In pictures: what each layer does, and what each input says alone."""
+"""Are the neurons alive, and their inputs right? In pictures: what each layer does, and what each input says "
+"alone."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def _alone(m: NeuronsMeasurement) -> list[Block]:
     )
     what = "mistakes" if m.classification else "variance"
     caption = (
-        f"How much of the {what} of a constant guess the best guess from this input alone takes away. An input near 100%, "
+        f"How much of the {what} of a constant guess the best guess from this input alone takes away. An "
+        f"input near 100%, "
         "far above the others, may be the target in disguise: something not known yet when a prediction is wanted."
     )
     return [Figure(picture, caption, "Does one input give the answer away?")]
