@@ -8,7 +8,7 @@ from typing import Any
 from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial
 from glassgrad.diagnosis.kinds import KINDS
 from glassgrad.report.drill import walk
-from glassgrad.report.page import Block, Note, Page, Section, Table, Text
+from glassgrad.report.page import Block, Details, Note, Page, Section, Table, Text
 from glassgrad.report.questions import section as plain_section
 from glassgrad.report.sections import chain_rule, initialization, learning_rate, loss, neurons
 from glassgrad.report.words import listed, number, percent, plural, seconds
@@ -29,7 +29,6 @@ def diagnosis_page(diagnosis: Diagnosis) -> Page:
         title=diagnosis.source,
         lead=_lead(diagnosis),
         sections=[_section(answer, diagnosis) for answer in diagnosis.answers],
-        facts=_facts(diagnosis),
         kicker="Diagnosis by experiment",
         footer=_footer(diagnosis),
     )
@@ -56,13 +55,6 @@ def _lead(diagnosis: Diagnosis) -> str:
     return lead
 
 
-def _facts(diagnosis: Diagnosis) -> list[tuple[str, Any] | tuple[str, Any, str]]:
-    found: list[tuple[str, Any] | tuple[str, Any, str]] = [
-        (answer.question.replace("_", " "), answer.verdict) for answer in diagnosis.answers
-    ]
-    return found
-
-
 def _footer(diagnosis: Diagnosis) -> str:
     left = f" No time was left for: {listed(list(diagnosis.left_out))}." if diagnosis.left_out else ""
     return (
@@ -72,7 +64,7 @@ def _footer(diagnosis: Diagnosis) -> str:
 
 
 def _section(answer: Answer, diagnosis: Diagnosis) -> Section:
-    blocks: list[Block] = [block for fault in answer.faults for block in [_note(fault)]]
+    blocks: list[Block] = [_note(fault) for fault in answer.faults]
     run = diagnosis.subject.run if diagnosis.subject is not None else None
     if answer.measured is not None and run is not None:
         drawn = SECTIONS[answer.question](answer.measured, run)
@@ -86,13 +78,17 @@ def _section(answer: Answer, diagnosis: Diagnosis) -> Section:
 
 def _note(fault: Fault) -> Note:
     """What is suspected, the numbers behind it, the cure, and what it did in trial."""
-    blocks: list[Block] = [_evidence(fault)]
+    blocks: list[Block] = []
     if fault.prescription is not None:
         blocks.append(Text(fault.prescription.sentence, heading="The cure"))
     if fault.trial is not None:
-        blocks += [Text(_told(fault.trial), heading="What it did in trial"), _trial(fault.trial)]
+        blocks.append(Text(_told(fault.trial), heading="What the experiment said"))
     if fault.because is not None:
         blocks.append(Text(f"This follows from {fault.because.replace('_', ' ')}.", quiet=True))
+    numbers: list[Block] = [_evidence(fault)]
+    if fault.trial is not None:
+        numbers.append(_trial(fault.trial))
+    blocks.append(Details("The numbers", numbers))
     return Note(fault.sentence or _meaning(fault), fault.verdict, _name(fault), blocks)
 
 
@@ -118,6 +114,9 @@ def _trial(trial: Trial) -> Table:
 def _told(trial: Trial) -> str:
     """One sentence on a trial."""
     before, after = trial.means
+    if trial.effect == "proof":
+        said = f"{trial.measure.replace('_', ' ')}: {number(before)} against {number(after)}."
+        return said if trial.confirmed else f"{said} That does not prove it."
     several = plural(len(trial.seeds), "fresh seed")
     said = f"On {several}, {trial.measure} went from {number(before)} to {number(after)} on validation rows."
     if trial.gain == trial.gain and trial.effect == "improves":

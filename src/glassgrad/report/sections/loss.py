@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.diagnosis.loss import sentence
 from glassgrad.diagnosis.loss_measures import LossMeasurement
 from glassgrad.report import run_pictures
-from glassgrad.report.figures import bars, scatter
+from glassgrad.report.figures import Line, bars, line_figure
 from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import number, percent
@@ -18,6 +19,7 @@ from glassgrad.training.fit import Run
 
 MOST_CLASSES = 16
 MOST_INPUTS = 12
+FEWEST_ROWS = 5
 MOVED = 0.2
 """Means of training and test rows nearer than this, in standard deviations, are not shown."""
 
@@ -26,10 +28,8 @@ def section(measured: LossMeasurement, run: Run) -> Section:
     """The section of ``measured``; ``run`` is the run that it was measured on."""
     blocks: list[Block] = [*_idea(measured), *run_pictures.against_a_guess(run, measured.constant)]
     blocks += _by_class(measured)
-    try:
+    with suppress(InputError):  # the last good weights may still give no number for some row
         blocks += run_pictures.against_the_truth(run, run_pictures.unseen_rows(run))
-    except InputError:  # the last good weights may still give no number for some row
-        pass
     blocks += [*_calibration(measured), *_parts(measured), *_table(measured)]
     return question("loss", sentence(measured, []), blocks)
 
@@ -92,21 +92,22 @@ def _calibration(m: LossMeasurement) -> list[Block]:
     c = m.calibration
     if c is None:
         return []
-    full = c.counts > 0
-    picture = scatter(
-        c.confidence[full],
-        c.right[full],
+    full = c.counts >= FEWEST_ROWS
+    picture = line_figure(
+        [
+            Line("rows", c.right[full], c.confidence[full], dots=True),
+            Line("as sure as right", [0, 1], [0, 1], role="muted", dashed=True),
+        ],
         title="How often the network is right, by how sure it is",
         x_label="how sure it is",
         y_label="how often it is right",
-        diagonal="as sure as right",
     )
     verdict = (
         "no more than chance" if c.error <= c.chance else f"by chance it would be below {percent(c.chance)}"
     )
     caption = (
-        f"Each dot is a group of rows. Below the line the network is surer than it is right. On average it is off by "
-        f"{percent(c.error)} ({verdict})."
+        f"Each dot stands for {FEWEST_ROWS} or more rows of which the network is about as sure. Below the dashed "
+        f"line it is surer than it is right. On average it is off by {percent(c.error)} ({verdict})."
     )
     return [Figure(picture, caption, "Are the probabilities right?")]
 
@@ -130,7 +131,7 @@ def _parts(m: LossMeasurement) -> list[Block]:
 
 
 def _table(m: LossMeasurement) -> list[Block]:
-    rows = [
+    rows: list[list[object]] = [
         ["loss", m.loss],
         ["last activation", m.output],
         [

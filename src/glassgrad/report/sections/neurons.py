@@ -1,9 +1,9 @@
-"""Are the neurons alive, and their inputs right? In pictures: what each layer does, and what each input says "
-"alone."""
+"""Are the neurons alive, and their inputs right? In pictures: what each layer does, what each input says."""
 
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
 import numpy as np
 
@@ -29,10 +29,8 @@ def section(measured: NeuronsMeasurement, run: Run) -> Section:
         blocks += lens_pictures.activity(run.lenses, neuron_pictures.working_layers(run.model.network)[:-1])
     blocks += [*_alone(measured), *_sizes(measured)]
     blocks += neuron_pictures.first_layer(run)
-    try:
+    with suppress(InputError):  # weights that give no number for some row
         blocks += neuron_pictures.one_row(run, run_pictures.unseen_rows(run))
-    except InputError:  # weights that give no number for some row
-        pass
     return question("neurons", sentence(measured, []), [*blocks, *_table(measured)])
 
 
@@ -79,7 +77,10 @@ def _active(m: NeuronsMeasurement) -> list[Block]:
         x_label="active on % of the rows",
         y_label="neurons",
     )
-    caption = "Neurons at the far left are never active: they are dead. Those at the far right always are, and so bend nothing."
+    caption = (
+        "Neurons at the far left are never active: they are dead. Those at the far right always are, and so bend "
+        "nothing."
+    )
     return [Figure(picture, caption, "How often is each neuron active?")]
 
 
