@@ -19,7 +19,7 @@ import numpy as np
 from glassgrad.data.sources import load_source
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
-from glassgrad.report.theme import COLORS, ordered
+from glassgrad.report.theme import COLORS
 from glassgrad.training.fit import Run, train
 from glassgrad.training.many import train_many
 
@@ -79,7 +79,9 @@ def neuron() -> Found:
         "neuron.yes_z": f"{z[0]:.2f}",
         "neuron.no_sum": f"{sums[1]:.2f}",
         "neuron.no_z": f"{z[1]:.2f}",
-        "neuron.table": _table(["digit", *(row[0] for row in table)], [["active", *(row[1] for row in table)]]),
+        "neuron.table": _table(
+            ["digit", *(row[0] for row in table)], [["active", *(row[1] for row in table)]]
+        ),
         "neuron.quiet": str(quiet),
         "neuron.quiet_share": _percent(share[quiet]),
     }
@@ -98,7 +100,7 @@ def neuron() -> Found:
         return figure
 
     def activity() -> Figure:
-        figure, axes = _figure(1, 1, 6.6, 2.4)
+        figure, axes = _figure(1, 1, 6.6, 2.7)
         colors = [_color("fault" if item == quiet else "series_1") for item in range(len(share))]
         axes[0][0].bar(range(len(share)), 100 * share, color=colors)
         axes[0][0].set_xticks(range(len(share)))
@@ -112,7 +114,9 @@ def learning_rate() -> Found:
     """The same network with six rates."""
     data = load_source("digits")
     runs = train_many(data, [{"learning_rate": rate} for rate in RATES], layers=(32,), **SAME)
-    silent = [int((run.model.inside(data.features, "dense_1")["dense_1"] <= 0).all(axis=0).sum()) for run in runs]
+    silent = [
+        int((run.model.inside(data.features, "dense_1")["dense_1"] <= 0).all(axis=0).sum()) for run in runs
+    ]
     rows = [
         [f"{rate:g}", _loss(_last(run)), _percent(_test(run)), str(dead)]
         for rate, run, dead in zip(RATES, runs, silent, strict=True)
@@ -126,7 +130,7 @@ def learning_rate() -> Found:
             f"{rate:g}: {word}": _losses(run)
             for (rate, run), word in zip(shown, ("too low", "right", "too high"), strict=True)
         }
-        return _curves(lines, "epoch", "training loss", level=float(np.log(10)), said="a guess (log 10)")
+        return _curves(lines, "epoch", "training loss", level=float(np.log(10)))
 
     return Found(texts, {"learning-rate": curves})
 
@@ -158,10 +162,8 @@ def initialization() -> Found:
         return _curves(lines, "layer", "size of the activations at the start")
 
     def reached() -> Figure:
-        lines = {word: _losses(run) for word, run in zip(INITS, runs, strict=True)}
-        lines["zeros (below the next)"] = lines.pop("zeros")
-        order = ["too small", "right", "too large"]
-        return _curves({word: lines[word] for word in order}, "epoch", "training loss")
+        lines = {word: _losses(run) for word, run in zip(INITS, runs, strict=True) if word != "zeros"}
+        return _curves(lines, "epoch", "training loss")
 
     return Found(texts, {"activations": through, "initialization": reached})
 
@@ -174,9 +176,8 @@ def loss() -> Found:
     labels = np.asarray(data.targets)
     shares = np.bincount(labels) / len(labels)
     right = float(run.metrics["test"]["accuracy"])
-    few = train(
-        data, layers=(32,), test=0.5, validation=0.9, learning_rate=0.01, schedule="constant", **SAME | {"epochs": 100}
-    )
+    options = SAME | {"learning_rate": 0.01, "schedule": "constant", "epochs": 200}
+    few = train(data, layers=(32,), test=0.5, validation=0.9, **options)
     watched = [float(record["validation_loss"]) for record in few.history]
     accuracy = [float(record["validation_accuracy"]) for record in few.history]
     best = int(np.argmin(watched))
@@ -201,8 +202,7 @@ def loss() -> Found:
 
     def overfitting() -> Figure:
         lines = {"training rows": _losses(few), "validation rows": watched}
-        guess = float(np.log(10))
-        return _curves(lines, "epoch", "loss", level=guess, said="a guess (log 10)", mark=best + 1)
+        return _curves(lines, "epoch", "loss", level=float(np.log(10)), mark=best + 1, log=False)
 
     return Found(texts, {"overfitting": overfitting})
 
@@ -215,7 +215,8 @@ def chain_rule() -> Found:
     weight = telling_weight(run.model, data, row=row)
     found = explain_derivative(run.model, data, row=row, weight=weight, paths=1000)
     stacks = [
-        train(data, layers=DEEP, activation=name, init=init, watch=True, **SAME) for name, init in STACKS.items()
+        train(data, layers=DEEP, activation=name, init=init, watch=True, **SAME)
+        for name, init in STACKS.items()
     ]
     flows = {name: _gradients(stack) for name, stack in zip(STACKS, stacks, strict=True)}
     texts = {
@@ -295,7 +296,7 @@ def _two(value: float) -> str:
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
-    return "\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n"
 
 
 def _products(found: Explanation, count: int) -> str:
@@ -305,7 +306,8 @@ def _products(found: Explanation, count: int) -> str:
         factors = [factor for factor in line.factors if factor.kind != "same"]
         way = " ← ".join(f"{place}[{unit}]" for place, unit in line.units if "preactivation" not in place)
         rows = [
-            f"  {'×' if i else ' '} {factor.value:>8.4f}   {factor.symbol}" for i, factor in enumerate(factors)
+            f"  {'×' if i else ' '} {factor.value:>8.4f}   {factor.symbol}"
+            for i, factor in enumerate(factors)
         ]
         blocks.append("\n".join([f"{number}.  {way}", *rows, f"  = {line.product:>8.4f}"]))
     shown = sum(line.product for line in found.lines[:count])
@@ -315,7 +317,7 @@ def _products(found: Explanation, count: int) -> str:
         f"the other {rest:>2} paths {found.derivative - shown:>8.4f}",
         f"all {len(found.lines)} paths       {found.path_total or 0.0:>8.4f}",
     ]
-    return "\n```text\n" + "\n\n".join([*blocks, "\n".join(end)]) + "\n```\n"
+    return "\n\n```text\n" + "\n\n".join([*blocks, "\n".join(end)]) + "\n```\n\n"
 
 
 def _checks(found: Explanation) -> str:
@@ -374,26 +376,31 @@ def _curves(
     y: str,
     *,
     level: float | None = None,
-    said: str = "",
     mark: int | None = None,
+    log: bool = True,
 ) -> Figure:
-    """Lines over 1, 2, ..., each named at its end, on a log axis."""
+    """Lines over 1, 2, ..., each named at its end; ``level`` and ``mark`` are where dashed lines go."""
     figure, grid = _figure(1, 1, 6.6, 3.4)
     axes = grid[0][0]
     roles = ["series_1", "series_3", "series_2"] if len(lines) == 3 else ["series_1", "series_2"]
-    axes.set_yscale("log")
+    axes.set_yscale("log" if log else "linear")
     if level is not None:
         axes.axhline(level, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
-        axes.annotate(said, (1, level), (2, 4), textcoords="offset points", color=_color("muted"), fontsize=9)
     if mark is not None:
         axes.axvline(mark, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
-    for (label, values), role in zip(lines.items(), roles, strict=True):
+    for values, role in zip(lines.values(), roles, strict=True):
         places = np.arange(1, len(values) + 1)
         dots = "o" if len(values) < 12 else ""
-        axes.plot(places, values, color=_color(role), linewidth=2, marker=dots, markersize=4)
-        axes.annotate(
-            label, (places[-1], values[-1]), (7, 0), textcoords="offset points", va="center", color=_color(role)
-        )
+        axes.plot(places, values, color=_color(role), linewidth=2, marker=dots, markersize=4, clip_on=False)
+    axes.get_ylim()  # what is drawn so far sets the scale
+    free = 0.0
+    for (label, values), role in sorted(
+        zip(lines.items(), roles, strict=True), key=lambda item: item[0][1][-1]
+    ):
+        end = axes.transAxes.inverted().transform(axes.transData.transform((1.0, values[-1])))[1]
+        place, free = max(end, free), max(end, free) + 0.075  # no name over another
+        axes.text(1.01, place, label, transform=axes.transAxes, va="center", color=_color(role))
+    axes.set_xlim(right=len(next(iter(lines.values()))))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y", color=_color("grid"))
     _name(axes, x, y)
@@ -401,12 +408,14 @@ def _curves(
 
 
 def _paths(found: Explanation) -> Figure:
-    """The units that the paths go through, layer by layer; a line is as thick as its path's product is large."""
+    """The units that the paths go through, layer by layer.
+
+    A line is as thick as the sum of all paths through it is large; orange above 0, blue below.
+    """
     figure, grid = _figure(1, 1, 6.6, 4.2)
     axes = grid[0][0]
     ways = [[unit for unit in line.units if "preactivation" not in unit[0]] for line in found.lines]
     layers = [place for place, _ in reversed(ways[0])]
-    most = max(abs(line.product) for line in found.lines)
     heights = {
         place: {unit: i for i, unit in enumerate(sorted({way[-1 - at][1] for way in ways}))}
         for at, place in enumerate(layers)
@@ -416,11 +425,15 @@ def _paths(found: Explanation) -> Figure:
         count = len(heights[layers[at]])
         return (count - 1) / 2 - heights[layers[at]][unit]
 
-    for line, way in reversed(list(zip(found.lines, ways, strict=True))):
+    through: dict[tuple[int, float, float], float] = {}
+    for line, way in zip(found.lines, ways, strict=True):
         ys = [0.0, *(spot(at, unit) for at, (_, unit) in enumerate(reversed(way))), 0.0]
-        role = "positive" if line.product > 0 else "negative"
-        width = 0.4 + 6 * abs(line.product) / most
-        axes.plot(range(len(ys)), ys, color=_color(role), linewidth=width, alpha=0.75, solid_joinstyle="round")
+        for edge in zip(range(len(ys)), ys, ys[1:], strict=False):
+            through[edge] = through.get(edge, 0.0) + line.product
+    most = max(map(abs, through.values()))
+    for (at, start, end), total in through.items():
+        color = _color("positive" if total > 0 else "negative")
+        axes.plot([at, at + 1], [start, end], color=color, linewidth=0.4 + 7 * abs(total) / most)
     for at, place in enumerate(layers):
         for unit in heights[place]:
             axes.text(
@@ -428,7 +441,9 @@ def _paths(found: Explanation) -> Figure:
                 bbox={"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": _color("muted")},
             )  # fmt: skip
     for at, text in ((0, "weight"), (len(layers) + 1, "loss")):
-        axes.text(at, 0, text, ha="center", va="center", bbox={"facecolor": "white", "edgecolor": _color("muted")})
+        axes.text(
+            at, 0, text, ha="center", va="center", bbox={"facecolor": "white", "edgecolor": _color("muted")}
+        )
     axes.set_xticks(range(len(layers) + 2), ["", *layers, ""])
     axes.set_yticks([])
     axes.set_xlim(-0.4, len(layers) + 1.4)
@@ -450,7 +465,12 @@ def main() -> None:
     import matplotlib as mpl
 
     mpl.rcParams.update(
-        {"svg.hashsalt": "five questions", "svg.fonttype": "path", "font.size": 10, "axes.edgecolor": _color("muted")}
+        {
+            "svg.hashsalt": "five questions",
+            "svg.fonttype": "path",
+            "font.size": 10,
+            "axes.edgecolor": _color("muted"),
+        }
     )
     PICTURES.mkdir(exist_ok=True)
     texts: dict[str, str] = {}
