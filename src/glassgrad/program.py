@@ -7,10 +7,11 @@ compiles either, and runs it over many rows as a loop of steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Literal
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.printer import equations
@@ -53,7 +54,9 @@ class Output:
 class Program:
     """A step: ``inputs`` by role, ``updates`` of params and state by name, ``outputs`` by name.
 
-    The updates all read the old values, and take effect together when the step ends.
+    The updates all read the old values, and take effect together when the step ends. ``probes`` are what a step
+    can measure besides, in those steps where a call asks for it: a graph of its own from the same inputs, so that
+    looking changes no bit of what the step does.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Program:
     inputs: tuple[Input, ...]
     updates: Mapping[str, Value] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
+    probes: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
         """Check names, that every update has a target of its type, and that the graph is whole."""
@@ -80,13 +84,22 @@ class Program:
         for output in self.outputs:
             if output.per_row and output.value.shape[:1] != (self.batch,):
                 raise GraphError(f"output {output.name!r} is {output.value.type}: not one per row")
+        for probe in self.probes:
+            if probe.per_row:
+                raise GraphError(f"probe {probe.name!r} is per row; a probe is one value per step")
         verify(self.graph)
+        verify(self.probe_graph)
 
     @cached_property
     def graph(self) -> Graph:
         """The step as a function: all inputs to (updates..., outputs...)."""
         values = (*self.updates.values(), *(item.value for item in self.outputs))
         return Graph(tuple(item.value for item in self.inputs), values)
+
+    @cached_property
+    def probe_graph(self) -> Graph:
+        """What a step measures besides, as a function: all inputs to (probes...)."""
+        return Graph(tuple(item.value for item in self.inputs), tuple(item.value for item in self.probes))
 
     def of_role(self, role: Role) -> tuple[Input, ...]:
         """The inputs of one role, in order."""
@@ -120,7 +133,9 @@ class Program:
         outputs = tuple(
             Output(item.name, value, item.per_row) for item, value in zip(self.outputs, values, strict=True)
         )
-        return Program(self.name, self.batch, self.inputs, updates, outputs)
+        measured = clean(self.probe_graph).outputs
+        probes = tuple(Output(item.name, value) for item, value in zip(self.probes, measured, strict=True))
+        return Program(self.name, self.batch, self.inputs, updates, outputs, probes)
 
     def __str__(self) -> str:
         """Forward, backward and update as numbered equations."""
@@ -137,4 +152,7 @@ class Program:
         for item in self.outputs:
             kind = "per row" if item.per_row else "per step"
             lines.append(f"  {item.name} = {name(item.value)}  : {item.value.type}  ({kind})")
+        if self.probes:
+            lines.append("measured besides, in the steps that are asked for:")
+            lines += [f"  {item.name}  : {item.value.type}" for item in self.probes]
         return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ from backends.rounding import same_bits
 from glassgrad.backends.base import Result
 from glassgrad.backends.native import backend as native
 from glassgrad.backends.native import cache
+from glassgrad.backends.native import machine as machine_module
+from glassgrad.backends.native.loader import Image, able
 from glassgrad.backends.native.machine import host, machine
 from glassgrad.graph.node import DType
 from glassgrad.ops import table as ops
@@ -41,6 +43,23 @@ def trained() -> Result:
     return native.NativeBackend(threads=1).compile(regression()).run(feed())
 
 
+def test_several_programs_at_once_are_as_each_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = native.NativeBackend(cached=False, threads=1)
+    programs = [regression(), regression("float64"), scaled()]
+    native.NativeBackend(threads=1).compile(programs[1])  # one of them is known already
+    assert len(entries(home)) == 1
+    made = native.NativeBackend(threads=3).compile_all(programs)
+    assert len(entries(home)) == 3
+    assert [executable.program for executable in made] == programs
+    assert all(executable.seconds_compiling > 0 for executable in made)
+    for executable, dtype in zip(made[:2], ("float32", "float64"), strict=True):
+        given = feed(dtype)
+        assert same_bits(executable.run(given), alone.compile(executable.program).run(given)) == []
+    refuse(monkeypatch)
+    native.NativeBackend(threads=1).compile_all(programs)
+    assert native.NativeBackend().compile_all([]) == []
+
+
 def refuse(monkeypatch: pytest.MonkeyPatch) -> None:
     def generate(*_: object) -> None:
         raise AssertionError("code was generated")
@@ -62,9 +81,10 @@ def test_a_hit_does_not_load_the_compiler(home: Path) -> None:
         "import sys; from glassgrad.backends.native.backend import NativeBackend;"
         "from backends.programs import feed, regression;"
         "NativeBackend().compile(regression()).run(feed());"
-        "print('glassgrad.backends.native.generate' in sys.modules)"
+        "print('glassgrad.backends.native.generate' in sys.modules, 'llvmlite' in sys.modules)"
     )
-    assert run_python(script) == "False"
+    llvm = not (able() and machine_module.processor() is not None)
+    assert run_python(script) == f"False {llvm}"
 
 
 def run_python(script: str) -> str:
@@ -274,6 +294,130 @@ def test_the_key_covers_bodies_of_scans_and_constants_of_one_bit() -> None:
     assert len(keys) == 4
 
 
+# --- which processor ---------------------------------------------------------------------------------------
+
+EPYC = """processor\t: 0
+vendor_id\t: AuthenticAMD
+cpu family\t: 26
+model\t\t: 2
+model name\t: AMD EPYC
+stepping\t: 1
+cpu MHz\t\t: 2596.122
+flags\t\t: fpu sse sse2 avx avx2 avx512f
+bogomips\t: 5192.24
+
+processor\t: 1
+vendor_id\t: SomebodyElse
+flags\t\t: fpu
+"""
+GRAVITON = """processor\t: 0
+BogoMIPS\t: 243.75
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0c
+CPU revision\t: 1
+
+"""
+
+
+@pytest.fixture
+def cpuinfo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts another text in the place of /proc/cpuinfo."""
+    path = tmp_path / "cpuinfo"
+    monkeypatch.setattr(machine_module, "CPUINFO", path)
+
+    def put(text: str) -> None:
+        path.write_text(text)
+        machine_module.processor.cache_clear()
+
+    machine_module.processor.cache_clear()
+    yield put
+    machine_module.processor.cache_clear()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("vendor_id\t: AuthenticAMD", "vendor_id\t: GenuineIntel"),
+        ("cpu family\t: 26", "cpu family\t: 25"),
+        ("model\t\t: 2", "model\t\t: 3"),
+        ("stepping\t: 1", "stepping\t: 0"),
+        (" avx512f\n", "\n"),
+        (" avx512f\n", " avx512f avx512vl\n"),
+    ],
+    ids=str,
+)
+def test_the_key_covers_the_processor(change: tuple[str, str], cpuinfo: Callable[[str], None]) -> None:
+    cpuinfo(EPYC)
+    first = cache.key_of(scaled())
+    assert change[0] in EPYC
+    cpuinfo(EPYC.replace(*change))
+    assert cache.key_of(scaled()) != first
+    cpuinfo(EPYC.replace("2596.122", "1400.000").replace("5192.24", "1").replace("SomebodyElse", "Third"))
+    assert cache.key_of(scaled()) == first
+
+
+def test_both_kinds_of_processors_are_told_apart(cpuinfo: Callable[[str], None]) -> None:
+    found = set()
+    for text in (EPYC, GRAVITON, GRAVITON.replace("0xd0c", "0xd40"), GRAVITON.replace(" asimdhp", "")):
+        cpuinfo(text)
+        told = machine_module.processor()
+        assert told is not None
+        assert "MHz" not in told
+        assert "BogoMIPS" not in told
+        found.add(cache.key_of(scaled()))
+    assert len(found) == 4
+
+
+@pytest.mark.parametrize("text", ["", "processor\t: 0\nmodel name\t: unknown\n", None])
+def test_without_a_description_llvm_is_asked(text: str | None, cpuinfo: Callable[[str], None]) -> None:
+    if text is not None:
+        cpuinfo(text)
+    assert machine_module.processor() is None
+    assert cache.key_of(scaled()) == cache.key_of(scaled(), host())
+
+
+@pytest.mark.skipif(machine_module.processor() is None, reason="the system does not describe its processor")
+def test_an_entry_of_another_processor_is_not_loaded(
+    home: Path, cpuinfo: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo(EPYC)
+    native.NativeBackend().compile(regression())
+    cpuinfo(EPYC.replace(" avx512f", ""))
+    refuse(monkeypatch)
+    with pytest.raises(AssertionError, match="code was generated"):
+        native.NativeBackend().compile(regression())
+    cpuinfo(EPYC)
+    native.NativeBackend().compile(regression())
+    assert len(entries(home)) == 1
+
+
+@pytest.mark.skipif("flags: " not in (machine_module.processor() or ""), reason="for Linux on x86-64")
+def test_code_uses_no_feature_that_the_key_does_not_name() -> None:
+    told = machine_module.processor()
+    assert told is not None
+    flags = set(told.partition("flags: ")[2].split())
+    features = set(host().features.split(","))
+    used = {name[1:] for name in features if name[0] == "+"}
+    # Feature by feature, in the words of LLVM and of Linux.
+    words = {"sse3": "pni", "ssse3": "ssse3", "sse4.2": "sse4_2", "avx": "avx", "avx2": "avx2", "fma": "fma"}
+    words |= {"avx512f": "avx512f", "avx512vl": "avx512vl", "avx512bf16": "avx512_bf16", "lzcnt": "abm"}
+    words |= {"avxvnni": "avx_vnni", "sha": "sha_ni", "bmi": "bmi1", "bmi2": "bmi2", "64bit": "lm"}
+    for name, flag in words.items():
+        assert (name in used) <= (flag in flags), name
+        assert (flag in flags) <= (name in used), name
+    assert {f"-{name}" for name in ("egpr", "avx10.2", "shstk") if name not in flags} <= features
+
+
+def test_the_mark_of_the_compiler_names_its_version() -> None:
+    import llvmlite
+
+    assert repr(llvmlite.__version__) in machine_module.version()
+    assert "libllvmlite" in machine_module.version() or sys.platform == "win32"
+
+
 def test_the_key_covers_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     before = cache.key_of(scaled(), host())
     monkeypatch.setattr(cache, "version", lambda: "another LLVM")
@@ -283,16 +427,20 @@ def test_the_key_covers_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.key_of(scaled(), host()) not in (before, after)
 
 
-def test_code_survives_the_way_to_disk() -> None:
+@pytest.mark.parametrize(
+    "image", [None, Image(b"code", {"run": 0, "help": 16}, {"memcpy": 6}), Image(b"", {}, {})]
+)
+def test_code_survives_the_way_to_disk(image: Image | None) -> None:
     constants = (
         (64, np.arange(6, dtype=np.float32).reshape(2, 3)),
         (128, np.array(3.5)),
         (192, np.array([True, False, True])),
     )
-    code = cache.Code(None, (b"one", b"", b"three"), 4096, (0, 64), constants, True)
+    code = cache.Code(image, (b"one", b"", b"three"), 4096, (0, 64), constants, True)
     again = cache.Code.from_bytes(code.to_bytes())
     assert again is not None
-    assert (again.objects, again.arena, again.inputs, again.parallel) == (
+    assert (again.image, again.objects, again.arena, again.inputs, again.parallel) == (
+        code.image,
         code.objects,
         code.arena,
         code.inputs,

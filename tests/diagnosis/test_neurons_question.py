@@ -1,4 +1,4 @@
-"""The question about neurons and inputs: measures against theory, planted faults found, healthy networks left alone."""
+"""The question about neurons and inputs: measures against theory, planted faults, healthy networks."""
 
 from __future__ import annotations
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import field
 from typing import Protocol
 
 import numpy as np
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.program import Program
 
@@ -74,6 +75,13 @@ class Backend(Protocol):
 
     def compile(self, program: Program) -> Executable:
         """Compile ``program``; raises GraphError naming an op that this backend does not have."""
+
+
+def compile_all(backend: Backend, programs: Sequence[Program]) -> list[Executable]:
+    """Compile ``programs``, side by side on a backend that can."""
+    side_by_side: Callable[[Sequence[Program]], list[Executable]] | None
+    side_by_side = getattr(backend, "compile_all", None)
+    return side_by_side(programs) if side_by_side else [backend.compile(item) for item in programs]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from glassgrad.backends.base import (
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph, Value
 from glassgrad.ops.random import random_words
-from glassgrad.program import Input, Program
+from glassgrad.program import Input, Output, Program
 
 Lowering = Callable[..., Any]
 
@@ -259,12 +259,16 @@ class XlaExecutable:
                 {item.name: self._on_device(item.name, feed.data[item.name]) for item in program.data},
                 {item.name: feed.params[item.name] for item in program.params},
                 {item.name: feed.state[item.name] for item in program.state},
-                {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper},
+                {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper}
+                | ({"probed": chunk.probed} if chunk.probed.any() else {}),
                 chunk.seed,
                 np.int32(chunk.steps),
             )
-            params, state, stacked = jax.tree.map(np.array, self._compile(chunk, arguments)(*arguments))
-        return Result(params, state, collect(program, feed.order.size, stacked))
+            found = self._compile(chunk, arguments)(*arguments)
+            params, state, stacked, measured = jax.tree.map(np.array, found)
+        none = {p.name: np.zeros((chunk.steps, *p.value.shape), p.value.dtype) for p in program.probes}
+        probes = {name: array[chunk.probed] for name, array in (none | measured).items()}
+        return Result(params, state, collect(program, feed.order.size, stacked), probes)
 
     def _on_device(self, name: str, array: Array) -> Any:
         """``array`` for JAX; the last read-only one of each name stays on the device, others move anew."""
@@ -276,7 +280,7 @@ class XlaExecutable:
         return known[1]
 
     def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
-        key = (chunk.steps, *(array.shape[0] for array in arguments[0].values()))
+        key = (chunk.steps, bool(chunk.probed.any()), *(array.shape[0] for array in arguments[0].values()))
         with self._lock:
             if key not in self._compiled:
                 start = time.perf_counter()
@@ -292,14 +296,13 @@ class XlaExecutable:
         per_step: dict[str, Any],
         seed: Any,
         steps: Any,
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    ) -> tuple[dict[str, Any], ...]:
         """The function that JAX compiles: a loop over the steps, the gathering of rows included."""
         jax, program, graph = load_jax(), self.program, self.program.graph
-        capacity = per_step["rows"].shape[0]
+        capacity, probing = per_step["rows"].shape[0], "probed" in per_step
 
-        def step(index: Any, kept: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> Any:
-            params, state, stacked = kept
-            now = jax.tree.map(lambda array: array[index], per_step)
+        def values(now: dict[str, Any], params: dict[str, Any], state: dict[str, Any]) -> list[Any]:
+            """The program's inputs in one step."""
             rows = now["rows"]
             by_role = {"param": params, "state": state, "hyper": now["hyper"]}
             shared = {"valid": now["valid"], "row": rows.astype("uint32"), "seed": seed, "step": now["step"]}
@@ -309,7 +312,25 @@ class XlaExecutable:
                     return jax.numpy.take(data[item.name], rows, axis=0, mode="clip")
                 return by_role[item.role][item.name] if item.role in by_role else shared[item.role]
 
-            found = interpret(graph, [value_of(item) for item in program.inputs])
+            return [value_of(item) for item in program.inputs]
+
+        def measure(
+            index: Any, now: Any, params: Any, state: Any, measured: dict[str, Any]
+        ) -> dict[str, Any]:
+            found = interpret(program.probe_graph, values(now, params, state))
+            return {
+                item.name: measured[item.name].at[index].set(array)
+                for item, array in zip(program.probes, found, strict=True)
+            }
+
+        def step(index: Any, kept: tuple[dict[str, Any], ...]) -> Any:
+            params, state, stacked, measured = kept
+            now = jax.tree.map(lambda array: array[index], per_step)
+            if probing:  # a branch that shares nothing with the step, so that XLA leaves the step as it is
+                measured = jax.lax.cond(
+                    now["probed"], measure, lambda *given: given[-1], index, now, params, state, measured
+                )
+            found = interpret(graph, values(now, params, state))
             updates = dict(zip(program.updates, found, strict=False))
             stacked = {
                 item.name: stacked[item.name].at[index].set(array)
@@ -319,15 +340,19 @@ class XlaExecutable:
                 {name: updates.get(name, array) for name, array in params.items()},
                 {name: updates.get(name, array) for name, array in state.items()},
                 stacked,
+                measured,
             )
 
-        empty = {
-            item.name: jax.numpy.zeros((capacity, *item.value.shape), item.value.dtype)
-            for item in program.outputs
-        }
+        def empty(outputs: Sequence[Output]) -> dict[str, Any]:
+            return {
+                item.name: jax.numpy.zeros((capacity, *item.value.shape), item.value.dtype)
+                for item in outputs
+            }
+
         # The number of steps is an argument, so that the loop stays a loop: XLA takes apart one that is known
         # to turn once, and may then fuse its step differently; a run in chunks has to keep its bits.
-        return jax.lax.fori_loop(0, steps, step, (params, state, empty))  # type: ignore[no-any-return]
+        kept = (params, state, empty(program.outputs), empty(program.probes if probing else ()))
+        return jax.lax.fori_loop(0, steps, step, kept)  # type: ignore[no-any-return]
 
 
 class XlaBackend:
@@ -338,4 +363,5 @@ class XlaBackend:
     def compile(self, program: Program) -> Executable:
         """Raises GraphError naming an op without a lowering, and InputError where JAX is missing."""
         _check(program.graph)
+        _check(program.probe_graph)
         return XlaExecutable(program)

@@ -38,20 +38,23 @@ def _decorate(cls: Any, frozen: bool, eq: bool) -> Any:
     cls.__dataclass_fields__, cls.__dataclass_params__ = fields | own, parameters
     listed = dataclasses.fields(cls)
     given = [field for field in listed if field.init]
-    compared = tuple(field.name for field in listed if field.compare)
     methods: dict[str, Any] = {
-        "__init__": _initializer(cls, given, listed),
         "__repr__": _repr,
         "__replace__": _replace,
         "__match_args__": tuple(field.name for field in given),
-        "__signature__": _Signature(cls),
     }
+    by_hand = vars(cls)
+    if "__init__" not in by_hand:
+        methods |= {"__init__": _initializer(cls, given, listed), "__signature__": _Signature(cls)}
     if eq:
+        compared = tuple(field.name for field in listed if field.compare)
+        hashed = tuple(
+            field.name for field in listed if (field.compare if field.hash is None else field.hash)
+        )
         # As in the standard library: what compares equal and can be changed has no hash.
-        methods |= {"__eq__": _equality(compared), "__hash__": _hash(compared) if frozen else None}
+        methods |= {"__eq__": _equality(compared), "__hash__": _hash(hashed) if frozen else None}
     if frozen:
         methods |= _frozen(cls, frozenset(field.name for field in listed))
-    by_hand = vars(cls)
     if eq and "__eq__" in by_hand and by_hand["__hash__"] is None:  # which Python itself has put there
         del cls.__hash__
     for name, method in methods.items():

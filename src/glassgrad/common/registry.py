@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
 from glassgrad.common.errors import InputError, unknown_name
@@ -25,20 +26,31 @@ class Registry(Generic[T]):
         self.kind = kind
         self.base = base
         self._classes: dict[str, type[T]] = {}
+        self._later: dict[str, str] = {}
         _registries.append(self)
 
     def add(self, name: str, cls: type[T]) -> None:
         """Register ``cls`` under ``name``; a name can be taken once."""
-        if name in self._classes:
+        if name in self._classes or self._later.get(name, cls.__module__) != cls.__module__:
             raise InputError(f"{self.kind} {name!r} is registered already")
         self._classes[name] = cls
 
+    def add_later(self, module: str, *names: str) -> None:
+        """``names`` that ``module`` registers: it is imported when one of them is asked for."""
+        self._later |= dict.fromkeys(names, module)
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
+        return iter({**self._classes, **self._later})
+
+    def name_of(self, cls: type[T]) -> str | None:
+        """The name of ``cls``; the first, where it has several."""
+        return next((name for name, known in self._classes.items() if known is cls), None)
 
     def __getitem__(self, name: str) -> type[T]:
+        if name not in self._classes and name in self._later:
+            import_module(self._later[name])
         if name not in self._classes:
-            raise unknown_name(self.kind, name, self._classes)
+            raise unknown_name(self.kind, name, self)
         return self._classes[name]
 
     def make(self, spec: str | Mapping[str, Any] | T) -> T:
@@ -70,15 +82,13 @@ class Registry(Generic[T]):
 
     def config(self, part: T) -> dict[str, Any]:
         """``part`` as plain configuration that ``make`` turns back into an equal part."""
-        for name, cls in self._classes.items():
-            if type(part) is cls:
-                values = {
-                    f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init
-                }
-                return {"name": name} | {key: _plain(value) for key, value in values.items()}
-        raise InputError(
-            f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it"
-        )
+        name = self.name_of(type(part))
+        if name is None:
+            raise InputError(
+                f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it"
+            )
+        values = {f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init}
+        return {"name": name} | {key: _plain(value) for key, value in values.items()}
 
 
 _registries: list[Registry[Any]] = []

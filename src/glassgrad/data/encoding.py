@@ -6,17 +6,18 @@ import difflib
 import itertools
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.data.checks import some
-from glassgrad.data.column_encodings import column_from, fit_column
-from glassgrad.data.encoding_parts import ColumnEncoding, Odd
 from glassgrad.data.scaling import Floats, chunks, moments
 from glassgrad.data.table import Column, Table
+
+if TYPE_CHECKING:
+    from glassgrad.data.encoding_parts import ColumnEncoding, Odd
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class TableEncoding:
         ``curves`` lets numbers with a heavy tail be bent (see ``NumberEncoding``). Raises InputError where no
         column is left to learn from.
         """
+        from glassgrad.data.column_encodings import fit_column  # what arrays have no use for
+
         encoding = cls(target, tuple(fit_column(column, table, curves) for column in table.columns))
         if not encoding.names:
             left = [f"{c.name!r} ({c.kind})" for c in encoding.columns[:10]]
@@ -144,6 +147,8 @@ class TableEncoding:
         target, columns = document["target"], document["columns"]
         if not (target is None or isinstance(target, str)) or not isinstance(columns, list):
             raise InputError("preprocessing: the table's target or columns are no such; save the model again")
+        from glassgrad.data.column_encodings import column_from
+
         encodings = tuple(map(column_from, columns))
         names = [column.name for column in encodings]
         if len(set(names)) < len(names) or target in names:

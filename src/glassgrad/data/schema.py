@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,11 +14,13 @@ from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.checks import Array, check_finite, distinct, position, some, to_array
 from glassgrad.data.encoding import TableEncoding
-from glassgrad.data.encoding_parts import Odd
 from glassgrad.data.scaling import Floats, chunks, moments, scaled
 from glassgrad.data.table import Table
 from glassgrad.data.tabular import to_tabular
 from glassgrad.data.targets import Label, Targets, known_targets
+
+if TYPE_CHECKING:
+    from glassgrad.data.encoding_parts import Odd
 
 SCALINGS = ("standard", "none")
 _KEYS = (

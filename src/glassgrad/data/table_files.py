@@ -8,13 +8,12 @@ from pathlib import Path
 
 from glassgrad.common.errors import InputError
 from glassgrad.data.arrow_columns import check_names, load_arrow, to_table, unfit
-from glassgrad.data.delimited import DELIMITERS, read_delimited
 from glassgrad.data.reading import unreadable
 from glassgrad.data.table import Table
 
 KINDS = "a .csv, .tsv or .parquet file (text also as .gz, .bz2, .zst or .lz4)"
 
-_TEXT = {".csv": DELIMITERS, ".tsv": ("\t",)}
+_TEXT = (".csv", ".tsv")
 _COMPRESSION = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd", ".lz4": "lz4"}
 _UNNAMED_INDEX = "__index_level_"  # how pandas stores an index without a name
 
@@ -44,7 +43,9 @@ def read_table(path: str | Path) -> Table:
             return _read_parquet(content, str(path))
         if compression is not None:
             content = _decompress(content, compression, path)
-        return read_delimited(content, str(path), _TEXT[suffix])
+        from glassgrad.data.delimited import DELIMITERS, read_delimited
+
+        return read_delimited(content, str(path), DELIMITERS if suffix == ".csv" else ("\t",))
     except MemoryError:
         raise InputError(f"{path}: does not fit into memory; give fewer rows or columns") from None
 

@@ -42,11 +42,11 @@ class LayerActivity:
     """One layer on training rows. Units of a convolution are its channels, at every place.
 
     ``dead`` of the ``units`` pass no gradient on for any row (``dead_at_start``: with the first weights),
-    ``saturated`` is the share of (row, unit) at a flat end, ``constant`` units give the same for every row and ``copies`` the same
-    as an earlier one. ``active`` [units] is the share of rows for which a unit passes gradient on (NaN without an
-    activation that works unit by unit). ``rank`` is the effective rank of the outputs, exp(entropy of the singular
-    values) (Roy and Vetterli 2007), ``explained`` the share of the variance of the network's output that least
-    squares on this layer explains.
+    ``saturated`` is the share of (row, unit) at a flat end, ``constant`` units give the same for every row and
+    ``copies`` the same as an earlier one. ``active`` [units] is the share of rows for which a unit passes gradient
+    on (NaN without an activation that works unit by unit). ``rank`` is the effective rank of the outputs,
+    exp(entropy of the singular values) (Roy and Vetterli 2007), ``explained`` the share of the variance of the
+    network's output that least squares on this layer explains.
     """
 
     name: str

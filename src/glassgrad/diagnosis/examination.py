@@ -18,7 +18,9 @@ from glassgrad.diagnosis.ranking import explained, ranked, reached
 from glassgrad.diagnosis.subject import Subject
 
 MEASURING = 0.5
-"""The share of the budget that measuring may take; the rest is for trials."""
+LEAST = 0.06
+"""The share of the budget that measuring may take; the rest is for trials. Each question has ``LEAST``, also where
+those before it took longer than they should have."""
 
 CHANGES = 3
 """So many cures are tried for one fault, the most promising first."""
@@ -106,8 +108,8 @@ class Examination:
         subject, clock = self.subject, self.clock
         self.tell(Phase(f"looking at the {question.replace('_', ' ')}", 0.1 + 0.08 * number, question))
         start = time.perf_counter()
-        left = max(MEASURING * clock.budget - clock.spent(), 0.02 * clock.budget)
-        with clock.limit(left / (len(self.modules) - number)), clock.collecting() as skipped:
+        left = max(MEASURING * clock.budget - clock.spent(), 0.0) / (len(self.modules) - number)
+        with clock.limit(max(left, LEAST * clock.budget)), clock.collecting() as skipped:
             try:
                 measured = self.measured[question] = module.measure(subject)
                 for fault in module.judge(measured, subject):

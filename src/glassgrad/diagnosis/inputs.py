@@ -29,9 +29,9 @@ class Inputs:
     """Inputs by name, and columns of the source by what they say alone.
 
     ``spreads`` and ``sizes`` [inputs] are standard deviations and root mean squares of the inputs as the network
-    takes them. ``constant`` columns hold one value only; ``repeated`` are pairs of columns that say the same. ``alone`` is,
-    by column, the share of the constant predictor's mistakes or variance that the best guess from this column alone
-    takes away (see ``alone_score``).
+    takes them. ``constant`` columns hold one value only; ``repeated`` are pairs of columns that say the same.
+    ``alone`` is, by column, the share of the constant predictor's mistakes or variance that the best guess from
+    this column alone takes away (see ``alone_score``).
     """
 
     names: tuple[str, ...]

@@ -28,12 +28,12 @@ SIGNAL = 3.0
 """A simple learner whose predictions go with the truth by less than three standard errors has found nothing."""
 
 RISE = 0.05
-"""Overfitting: the validation loss rises by this share of the way from the guess to its lowest point, while the training
-loss falls (L. Prechelt, Early stopping - but when?, 1998)."""
+"""Overfitting: the validation loss rises by this share of the way from the guess to its lowest point, while the
+training loss falls (L. Prechelt, Early stopping - but when?, 1998)."""
 
 APART = 0.1
-"""... or the validation loss ends this share of the way above the training loss, and further than another choice of so
-few rows may put it: rows differ by about as much as the constant predictor's loss."""
+"""... or the validation loss ends this share of the way above the training loss, and further than another choice of
+so few rows may put it: rows differ by about as much as the constant predictor's loss."""
 
 LEFT = 0.05
 """A network that leaves less than this of the constant predictor's mistakes has nothing to gain from more freedom."""
@@ -48,12 +48,13 @@ BEHIND = 1.1
 """A network is behind where it leaves this many times what least squares on random features leaves."""
 
 SHRINKING = 0.3
-"""Decoupled weight decay shrinks a weight that no gradient holds by exp(-x) over the run, x = rate * decay * steps: to
-three quarters at this threshold (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019)."""
+"""Decoupled weight decay shrinks a weight that no gradient holds by exp(-x) over the run, x = rate * decay * steps:
+to three quarters at this threshold (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR
+2019)."""
 
 DROPOUT = 0.3
-"""Dropout of more than this is suspected: a half is usual in layers of thousands of units (N. Srivastava et "
-"al., 2014)."""
+"""Dropout of more than this is suspected: a half is usual in layers of thousands of units (N. Srivastava et
+al., 2014)."""
 
 RARE = 1 / 3
 """A class is rare that has less than this share of the rows of the most frequent one."""
@@ -68,8 +69,8 @@ ALIKE = 0.6
 """Parts differ where a test row is told from a training row this often, and by four standard errors."""
 
 HEAVY = 0.5
-"""Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal "
-"distribution."""
+"""Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal
+distribution."""
 
 LABELS = 0.5
 """Numbers are labels if reading them so leaves less than this share of the network's wrong values."""

@@ -1,5 +1,4 @@
-"""What is measured of the loss: against a guess, at the start, on one batch, by class, on rows that were "
-"held back."""
+"""What is measured of the loss: against a guess, at the start, on one batch, by class, on rows held back."""
 
 from __future__ import annotations
 
@@ -71,12 +70,13 @@ class LossMeasurement:
     ``constant`` is the loss of the best constant prediction, ``start`` that of the first weights on some training
     rows, ``expected_start`` that of outputs which say nothing (log K of K classes under a cross-entropy).
     ``training`` and ``validation`` are the scores of the kept weights; ``left`` what they leave of the constant
-    predictor's mistakes or variance (training, validation). ``best``, ``rise`` and ``apart`` are of the history: the
-    epoch (from 0) of the lowest validation loss, how far it rose since and how far it ends above the training loss,
-    in units of the way from the constant predictor's loss to that lowest one; ``falls`` says whether the training loss
-    went on falling, ``falling`` which share of all that it won it won in the last third of the epochs. ``counts`` [classes] are of the
-    training rows; ``recalls`` [classes] the share of held-out rows of a class that is recognized. ``as_labels`` is,
-    for a regression on whole numbers, the share of wrong values of the network and of a simple classifier.
+    predictor's mistakes or variance (training, validation). ``best``, ``rise`` and ``apart`` are of the history:
+    the epoch (from 0) of the lowest validation loss, how far it rose since and how far it ends above the training
+    loss, in units of the way from the constant predictor's loss to that lowest one; ``falls`` says whether the
+    training loss went on falling, ``falling`` which share of all that it won it won in the last third of the
+    epochs. ``counts`` [classes] are of the training rows; ``recalls`` [classes] the share of held-out rows of a
+    class that is recognized. ``as_labels`` is, for a regression on whole numbers, the share of wrong values of the
+    network and of a simple classifier.
     """
 
     loss: str

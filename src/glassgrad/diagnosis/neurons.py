@@ -1,5 +1,4 @@
-"""Are the neurons alive, and are their inputs right? What each one does on training rows, and what the "
-"inputs hold."""
+"""Are the neurons alive, and are their inputs right? What they do on training rows, what inputs hold."""
 
 from __future__ import annotations
 
@@ -33,8 +32,8 @@ COPIES = 0.3
 """A share of units that are copies of others; there are none after a random start."""
 
 UNSCALED = 10.0
-"""Inputs whose sizes differ by this factor make the curvature differ by its square (Y. LeCun et al., Efficient backprop,
-1998, 4.3)."""
+"""Inputs whose sizes differ by this factor make the curvature differ by its square (Y. LeCun et al., Efficient
+backprop, 1998, 4.3)."""
 
 LARGE, SMALL = 4.0, 0.1
 """Inputs of a root mean square beyond these, where about 1 is what initializers are made for."""
@@ -213,6 +212,7 @@ def _leak(m: NeuronsMeasurement) -> list[Fault]:
 
 def _useless(m: NeuronsMeasurement) -> list[Fault]:
     found = []
+    evidence: dict[str, Any]
     if m.inputs.constant:
         named = ", ".join(m.inputs.constant[:4]) + (" ..." if len(m.inputs.constant) > 4 else "")
         text = f"The same in every training row: {named}."
@@ -328,7 +328,8 @@ def sentence(measurement: NeuronsMeasurement, faults: Sequence[Fault]) -> str:
         before, after = first.trial.means
         was = f"from {before:.3g}" if math.isfinite(before) else "from a training that broke off"
         named = first.trial.measure.replace("_", " ")
-        cure = f"{first.prescription.sentence.rstrip('.')}: in trial that took the validation {named} {was} to {after:.3g}"
+        cure = first.prescription.sentence.rstrip(".")
+        cure += f": in trial that took the validation {named} {was} to {after:.3g}"
         if first.kind == "target_leak":
             cure += ", which is nearer to what the network will keep"
         return f"{first.sentence} {cure}."
@@ -344,5 +345,6 @@ def sentence(measurement: NeuronsMeasurement, faults: Sequence[Fault]) -> str:
         text += f"; the {least.units} of {least.name} say about as much as {least.rank:.0f} independent ones"
     if m.inputs.alone:
         column, share = max(m.inputs.alone.items(), key=lambda item: item[1])
-        text += f". The input that says most by itself is {column}: it takes away {share:.0%} of what a constant guess leaves"
+        text += f". The input that says most by itself is {column}: it takes away {share:.0%} of what a "
+        text += "constant guess leaves"
     return text + "."

@@ -6,10 +6,10 @@ Nothing here knows any op: the op record that a node carries is only asked for i
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 
 DType = Literal["float32", "float64", "int32", "uint32", "bool"]
@@ -26,7 +27,7 @@ FLOATS: tuple[DType, ...] = ("float32", "float64")
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Type:
     """The static shape and dtype of a value; every extent is at least 1 and known when the graph is built."""
 
@@ -65,7 +66,7 @@ class Operation(Protocol):
 Section = Literal["forward", "backward", "update"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class Place:
     """Where in a training step a node belongs: its section, and the layer (or optimizer part) in it."""
 

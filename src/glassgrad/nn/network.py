@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.graph.node import Shape, Value, place
-from glassgrad.nn import images as _images  # noqa: F401 - registers its layers
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
 from glassgrad.nn.layers import Dropout, Flatten, Reshape
 
 INPUT = "input"
+
+LAYERS.add_later("glassgrad.nn.images", "conv2d", "max_pool2d", "average_pool2d", "global_average_pool2d")
 
 
 @dataclass(frozen=True)
@@ -246,7 +247,7 @@ def functional(start: Wire, output: Wire) -> Network:
 def kind_of(layer: Layer) -> str:
     """The registered name of a layer's class, or the class's own name."""
     own = type(layer).__name__.lower()
-    return next((name for name in LAYERS if LAYERS[name] is type(layer)), own)
+    return LAYERS.name_of(type(layer)) or own
 
 
 def activation_of(layer: Layer) -> Activation:

@@ -6,13 +6,14 @@ from collections.abc import Hashable, Iterable
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from glassgrad.backends.base import Backend, Executable
+from glassgrad.backends.base import Backend, Executable, compile_all
 from glassgrad.common.dataclass import dataclass
 from glassgrad.nn.initializers import Initializer
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.network import Network
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import Optimizer
+from glassgrad.program import Program
 from glassgrad.training.model import evaluation_batch
 from glassgrad.training.programs import evaluation_program, training_program
 from glassgrad.training.settings import Settings
@@ -65,7 +66,6 @@ class Programs:
     def compiled(self, task: Task, settings: Settings, backend: Backend) -> Compiled:
         """The programs of a run: a step of training, and the evaluation of every part of the data."""
         schema, network, loss = task.parts.schema, task.choice.network, task.choice.loss
-        own: list[Executable] = []
         form = (
             Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.steps)),
             loss,
@@ -84,39 +84,41 @@ class Programs:
             settings.watch,
         )
         training = _find(self._training, step)
-        if training is None:
-            program = training_program(
-                network,
-                schema.feature_shape,
-                loss,
-                settings.made,
-                batch=task.batch,
-                targets=task.targets,
-                seam=seam(settings),
-                weighted=task.parts.weights is not None,
-                frozen=settings.freeze,
-                dtype=settings.dtype,
-                watch=settings.watch,
-            )
-            training = backend.compile(program)
-            self._training.append((step, training))
-            own.append(training)
         evaluation = _find(self._evaluation, form)
         if evaluation is None:
             evaluation = {}
             self._evaluation.append((form, evaluation))
-        for batch in {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}:
-            if (batch, True, ()) not in evaluation:
-                program = evaluation_program(
+        programs: list[Program] = []
+        if training is None:
+            programs.append(
+                training_program(
                     network,
                     schema.feature_shape,
                     loss,
-                    batch=batch,
+                    settings.made,
+                    batch=task.batch,
                     targets=task.targets,
+                    seam=seam(settings),
+                    weighted=task.parts.weights is not None,
+                    frozen=settings.freeze,
                     dtype=settings.dtype,
+                    watch=settings.watch,
                 )
-                evaluation[batch, True, ()] = backend.compile(program)
-                own.append(evaluation[batch, True, ()])
+            )
+        batches = {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}
+        lacking = [batch for batch in sorted(batches) if (batch, True, ()) not in evaluation]
+        programs += [
+            evaluation_program(
+                network, schema.feature_shape, loss, batch=batch, targets=task.targets, dtype=settings.dtype
+            )
+            for batch in lacking
+        ]
+        own = compile_all(backend, programs)
+        made = iter(own)
+        if training is None:
+            training = next(made)
+            self._training.append((step, training))
+        evaluation |= {(batch, True, ()): executable for batch, executable in zip(lacking, made, strict=True)}
         return Compiled(training, evaluation, own)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, partial
 from importlib import import_module
 from threading import Thread
@@ -17,7 +17,8 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
 from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, TICKETS_PER_KERNEL
+from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
+from glassgrad.backends.native.loader import Loaded
 from glassgrad.backends.native.machine import Library, Machine, host
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Type
@@ -27,9 +28,9 @@ from glassgrad.program import Input, Output, Program, Role
 WORTH_A_THREAD = 20_000_000
 
 
-def generate(program: Program, target: Machine) -> Code:
-    """Code for ``program``. The compiler is loaded here, when it is needed: most processes find their code."""
-    made: Code = import_module("glassgrad.backends.native.generate").generate(program, target)
+def generate(programs: Sequence[Program], target: Machine, threads: int) -> list[Code]:
+    """Code for ``programs``. The compiler is loaded here, when it is needed: most processes find their code."""
+    made: list[Code] = import_module("glassgrad.backends.native.generate").generate(programs, target, threads)
     return made
 
 
@@ -40,7 +41,7 @@ class NativeExecutable:
         self.program, self.code, self.threads, self.worth = program, code, threads, worth
         self.seconds_compiling = 0.0
         self._arenas: list[_Arena] = []
-        self._library = Library(*code.objects)
+        self._library = Library(*code.objects) if code.image is None else Loaded(code.image)
         self._run = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
 
@@ -60,13 +61,17 @@ class NativeExecutable:
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
         }
-        arrays = [*data, *(chunk.hyper[item.name] for item in program.hyper), *stacked.values()]
+        count = int(chunk.probed.sum()) if program.probes else 0
+        probes = {p.name: np.empty((count, *p.value.shape), p.value.dtype) for p in program.probes}
+        hyper = [chunk.hyper[item.name] for item in program.hyper]
+        arrays = [*data, *hyper, *stacked.values(), *probes.values()]
         args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
+        args[PROBED] = chunk.probed.ctypes.data
         self._enter(arena.address, args.ctypes.data, chunk.steps)
         params = {name: array.copy() for name, array in arena.params.items()}
         state = {name: array.copy() for name, array in arena.state.items()}
         self._arenas.append(arena)
-        return Result(params, state, collect(program, feed.order.size, stacked))
+        return Result(params, state, collect(program, feed.order.size, stacked), probes)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
         """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
@@ -164,25 +169,39 @@ class NativeBackend:
         may use, where there is enough to do; the bits of a result do not depend on it. ``cached``: keep compiled
         code on disk.
         """
-        self.target = target or host()
+        self.target = target
         self.threads = threads or default_threads()
         self.worth = WORTH_A_THREAD if threads is None else 0
         self.cached = cached
 
     def compile(self, program: Program) -> Executable:
         """Machine code for ``program``; raises GraphError naming an op without a lowering."""
+        return self.compile_all([program])[0]
+
+    def compile_all(self, programs: Sequence[Program]) -> list[Executable]:
+        """The same for several programs, side by side."""
         start = time.perf_counter()
-        code = key = None
-        if self.cached and _is_ours(program.graph):
-            key = key_of(program, self.target)
-            code = load(key)
-        if code is None:
-            code = generate(program, self.target)
-            if key is not None:
-                save(key, code)
-        executable = NativeExecutable(program, code, self.threads, self.worth)
-        executable.seconds_compiling = time.perf_counter() - start
-        return executable
+        keys = [self._key(program) for program in programs]
+        codes = [load(key) if key is not None else None for key in keys]
+        missing = [i for i, code in enumerate(codes) if code is None]
+        if missing:
+            made = generate([programs[i] for i in missing], self.target or host(), self.threads)
+            for i, fresh in zip(missing, made, strict=True):
+                codes[i] = fresh
+                if (key := keys[i]) is not None:
+                    save(key, fresh)
+        executables: list[Executable] = []
+        for program, code in zip(programs, codes, strict=True):
+            assert code is not None
+            executables.append(NativeExecutable(program, code, self.threads, self.worth))
+        for executable in executables:
+            executable.seconds_compiling = (time.perf_counter() - start) / len(executables)
+        return executables
+
+    def _key(self, program: Program) -> str | None:
+        """The name of the program's entry in the cache; None where it has none."""
+        ours = self.cached and _is_ours(program.graph) and _is_ours(program.probe_graph)
+        return key_of(program, self.target) if ours else None
 
 
 def _is_ours(graph: Graph) -> bool:

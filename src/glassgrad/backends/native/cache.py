@@ -13,9 +13,7 @@ import hashlib
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,9 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.backends.native.machine import Machine, version
+from glassgrad.backends.native.loader import Image, able
+from glassgrad.backends.native.machine import Machine, host, processor, version
+from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
@@ -35,7 +35,8 @@ _DIGEST = 32
 class Code:
     """What a program compiles to: object code, and where everything lies in the arena."""
 
-    objects: tuple[bytes, ...]  # object code
+    image: Image | None
+    objects: tuple[bytes, ...]  # what LLVM has to link, where there is no image
     arena: int  # bytes
     inputs: tuple[int, ...]  # offsets, in the order of the program's inputs
     constants: tuple[tuple[int, Array], ...]  # offset and content
@@ -52,11 +53,13 @@ class Code:
             "arena": self.arena,
             "inputs": self.inputs,
             "shared_work": self.shared_work,
+            "image": self.image and [len(self.image.content), self.image.functions, self.image.imports],
             "objects": [len(item) for item in self.objects],
             "constants": [[offset, item.dtype.name, item.shape] for offset, item in self.constants],
         }
         text = json.dumps(header).encode()
-        parts = [len(text).to_bytes(8, "little"), text, *self.objects]
+        code = self.image.content if self.image is not None else b""
+        parts = [len(text).to_bytes(8, "little"), text, code, *self.objects]
         body = b"".join([*parts, *(item.tobytes() for _, item in self.constants)])
         return hashlib.sha256(body).digest() + body
 
@@ -68,7 +71,11 @@ class Code:
             return None
         end = 8 + int.from_bytes(body[:8], "little")
         header = json.loads(body[8:end])
-        start, objects = end, []
+        start, image, objects = end, None, []
+        if header["image"] is not None:
+            size, functions, imports = header["image"]
+            image = Image(body[start : start + size], functions, imports)
+            start += size
         for size in header["objects"]:
             objects.append(body[start : start + size])
             start += size
@@ -79,7 +86,12 @@ class Code:
             constants.append((offset, array))
             start += array.nbytes
         return cls(
-            tuple(objects), header["arena"], tuple(header["inputs"]), tuple(constants), header["shared_work"]
+            image,
+            tuple(objects),
+            header["arena"],
+            tuple(header["inputs"]),
+            tuple(constants),
+            header["shared_work"],
         )
 
 
@@ -128,6 +140,8 @@ def save(key: str, code: Code) -> None:
     where = folder()
     if where is None:
         return
+    import tempfile
+
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=where, prefix=".")
@@ -156,10 +170,14 @@ def _trim(where: Path) -> None:
         total -= size
 
 
-def key_of(program: Program, target: Machine) -> str:
-    """The name of the entry of ``program`` for ``target``."""
+def key_of(program: Program, target: Machine | None = None) -> str:
+    """The name of the entry of ``program`` for ``target`` (None: the processor this runs on)."""
     digest = hashlib.sha256()
-    for line in (version(), _sources(), target.triple, target.cpu, target.features, str(target.vector_bytes)):
+    made_for = processor() if target is None else None
+    if made_for is None:
+        machine = target or host()
+        made_for = f"{machine.triple} {machine.cpu} {machine.features} {machine.vector_bytes}"
+    for line in (version(), _sources(), made_for, str(able())):
         digest.update(line.encode() + b"\0")
     for part in _describe(program):
         digest.update(part)
@@ -184,6 +202,9 @@ def _describe(program: Program) -> Iterator[bytes]:
     names = [item.name for item in program.inputs]
     yield f"{[names.index(name) for name in program.updates]} {len(program.outputs)}".encode()
     yield from _describe_graph(program.graph)
+    if program.probes:
+        yield b"probes"
+        yield from _describe_graph(program.probe_graph)
 
 
 def _describe_graph(graph: Graph) -> Iterator[bytes]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
@@ -18,6 +17,7 @@ from glassgrad.backends.native.regions import Work
 from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
+from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Node
 
 KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
@@ -76,12 +76,14 @@ class Kernel:
 class Module:
     """The IR module in the making."""
 
-    def __init__(self, schedule: Schedule, vector_bytes: int) -> None:
+    def __init__(self, schedule: Schedule, vector_bytes: int, part_of: Module | None = None) -> None:
+        """``part_of``: the module that takes the functions of this one; they share what does the same."""
         self.schedule, self.vector_bytes = schedule, vector_bytes
-        self.functions: list[Function] = []
+        self.prefix = "" if part_of is None else "probe_"
+        self.functions: list[Function] = [] if part_of is None else part_of.functions
         self.kernels: dict[Work, Kernel] = {}
         self.parallel = False
-        self._known: dict[str, str] = {}  # functions by what they do
+        self._known: dict[str, str] = {} if part_of is None else part_of._known  # functions by what they do
 
     def text(self) -> str:
         """The whole module."""
@@ -105,7 +107,7 @@ class Module:
     def kernel(self, work: Work) -> Kernel:
         """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
         if work not in self.kernels:
-            name = f"k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
+            name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
             self.kernels[work] = self._emit(work, name)
         return self.kernels[work]
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import Module, scratch_bytes, supported
-from glassgrad.backends.native.machine import Machine, compile_texts
+from glassgrad.backends.native.loader import able, link
+from glassgrad.backends.native.machine import Machine, compile_text
 from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
@@ -13,7 +17,7 @@ from glassgrad.backends.native.steps import emit_program, is_large
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
-MODULES = 2  # compiled side by side
+MODULES = 2  # to a program, compiled side by side
 LASTING = ("param", "state", "seed")
 
 
@@ -31,17 +35,64 @@ def schedule_program(program: Program, target: Machine) -> Schedule:
     )
 
 
-def generate(program: Program, target: Machine) -> Code:
-    """All stages: ``program`` to code for ``target``. Raises GraphError naming an op without a lowering."""
-    schedule = schedule_program(program, target)
-    module = emit_program(program, schedule, target)
-    return Code(
-        compile_texts(module.texts(MODULES), target),
-        schedule.size,
-        tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
-        tuple((b.offset, v.node.attributes["value"]) for v, b in schedule.constants.items()),
-        _shared_work(schedule, module),
+def schedule_probes(program: Program, step: Schedule, target: Machine) -> Schedule | None:
+    """The same for the program's probes, on the inputs of its step, which stay as they are."""
+    if not program.probes:
+        return None
+    return make_schedule(
+        program.probe_graph,
+        [True for _ in program.inputs],
+        [],
+        target.vector_bytes,
+        supported,
+        lambda work: scratch_bytes(work, target.vector_bytes),
+        program.batch,
+        beside=step,
     )
+
+
+def generate(programs: Sequence[Program], target: Machine, threads: int) -> list[Code]:
+    """All stages: each of ``programs`` to code for ``target``. Raises GraphError naming an op without a lowering.
+
+    LLVM compiles what is ready on ``threads`` others while this one goes on with the next program. The small ones
+    come first, so that it has something to do early.
+    """
+    drafts: dict[int, _Draft] = {}
+    objects: dict[int, list[Future[bytes]]] = {}
+    with ThreadPoolExecutor(threads) as pool:
+        for i in sorted(range(len(programs)), key=lambda i: len(programs[i].graph.nodes())):
+            drafts[i] = _Draft(programs[i], target)
+            objects[i] = [
+                pool.submit(compile_text, text, target, anywhere=able())
+                for text in drafts[i].module.texts(MODULES)
+            ]
+        return [drafts[i].code([item.result() for item in objects[i]]) for i in range(len(programs))]
+
+
+class _Draft:
+    """A program before LLVM sees it."""
+
+    def __init__(self, program: Program, target: Machine) -> None:
+        self.target = target
+        self.schedule = schedule_program(program, target)
+        self.probes = schedule_probes(program, self.schedule, target)
+        self.module = emit_program(program, self.schedule, target, self.probes)
+
+    def code(self, objects: Sequence[bytes]) -> Code:
+        """The code of the program, of which ``objects`` is what LLVM made."""
+        image = link(objects) if able() else None
+        if image is None and able():  # LLVM, which has to link them, wants them in another form
+            objects = [compile_text(self.module.text(), self.target, anywhere=False)]
+        schedule, probes = self.schedule, self.probes
+        constants = [*schedule.constants.items(), *(probes.constants.items() if probes else ())]
+        return Code(
+            image,
+            tuple(objects) if image is None else (),
+            (probes or schedule).size,
+            tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
+            tuple((b.offset, v.node.attributes["value"]) for v, b in constants),
+            _shared_work(schedule, self.module),
+        )
 
 
 def _shared_work(schedule: Schedule, module: Module) -> int:

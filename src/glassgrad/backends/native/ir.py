@@ -60,9 +60,9 @@ class Function:
     def __init__(self, name: str, parameters: Sequence[tuple[str, str]], *, attributes: str = "") -> None:
         """``parameters`` are (LLVM type with attributes, name)."""
         self.name = name
-        self._head = (
-            f"define void @{name}({', '.join(f'{kind} %{p}' for kind, p in parameters)}) {attributes}"
-        )
+        # dso_local: all functions lie in one piece, so that each knows the distance to the others.
+        listed = ", ".join(f"{kind} %{p}" for kind, p in parameters)
+        self._head = f"define dso_local void @{name}({listed}) {attributes}"
         self._kinds = [kind.split()[0] for kind, _ in parameters]
         self._allocas: list[str] = []
         self.places: list[int] | None = None  # offsets that the caller hands over, in order of first use
@@ -79,7 +79,7 @@ class Function:
     @property
     def declaration(self) -> str:
         """The function as another module declares it."""
-        return f"declare void @{self.name}({', '.join(self._kinds)})"
+        return f"declare dso_local void @{self.name}({', '.join(self._kinds)})"
 
     def place(self, offset: int) -> Reg:
         """An address in the arena: at a fixed offset, or (with ``places``) at one from the caller's table."""

@@ -1,16 +1,41 @@
-"""The machine that code is made for, and LLVM itself: text to object code to a callable function."""
+"""The machine that code is made for, and LLVM itself: text to object code to a callable function.
+
+LLVM is loaded when there is something to compile. What a cache key needs to know, the processor and the version of
+the compiler, is found out without it.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import importlib.util
+import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
+from glassgrad.backends.native.loader import Loaded, able, link
+from glassgrad.common.dataclass import dataclass
+
+CPUINFO = Path("/proc/cpuinfo")
+# The lines that tell one kind of processor from another, on x86-64 and on AArch64.
+_TELLING = (
+    *("vendor_id", "cpu family", "model", "stepping", "flags"),
+    *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
+)
+# Features of x86-64 that LLVM and Linux call by different names (points and underscores aside).
+_IN_LINUX = {
+    "64bit": "lm",
+    "bmi": "bmi1",
+    "crc32": "sse42",
+    "lzcnt": "abm",
+    "pclmul": "pclmulqdq",
+    "prfchw": "3dnowprefetch",
+    "rdrnd": "rdrand",
+    "sahf": "lahflm",
+    "sha": "shani",
+    "sse3": "pni",
+}
 
 
 @dataclass(frozen=True)
@@ -25,19 +50,48 @@ class Machine:
 
 
 @cache
-def _start() -> None:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+def _llvm() -> Any:
+    """LLVM: a library of 100 MB."""
+    import llvmlite.binding
+
+    llvmlite.binding.initialize_native_target()
+    llvmlite.binding.initialize_native_asmprinter()
+    return llvmlite.binding
+
+
+@cache
+def processor() -> str | None:
+    """What Linux says of the processor this runs on, of all that code for it depends on; None: nothing of use."""
+    told = {}
+    try:
+        with CPUINFO.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                name, _, said = line.partition(":")
+                told[name.strip()] = said.strip()
+                if not line.strip():  # the end of the first processor; the others are like it
+                    break
+    except OSError:
+        return None
+    if not told.get("flags") and not told.get("Features"):
+        return None
+    return "\n".join([os.uname().machine, *(f"{name}: {told[name]}" for name in _TELLING if name in told)])
 
 
 @cache
 def host() -> Machine:
     """The processor this runs on."""
-    _start()
+    llvm = _llvm()
     features = llvm.get_host_cpu_features()
+    triple = llvm.get_process_triple()
+    told = processor()
+    if told is not None and triple.startswith("x86_64"):
+        # A key made of what Linux names covers only that: code may use no more.
+        named = told.replace("_", "").split()
+        for name, has in features.items():
+            features[name] = has and _IN_LINUX.get(name, name.replace(".", "")) in named
     wide = features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq")
     width = 64 if wide else 32 if features.get("avx2") else 16
-    return Machine("host", llvm.get_process_triple(), llvm.get_host_cpu_name(), features.flatten(), width)
+    return Machine("host", triple, llvm.get_host_cpu_name(), features.flatten(), width)
 
 
 def machine(name: str) -> Machine:
@@ -54,25 +108,40 @@ def machine(name: str) -> Machine:
     return Machine(name, triple, cpu, features, width)
 
 
+@cache
 def version() -> str:
-    """What made the code: part of every cache key."""
-    return f"llvmlite {llvmlite.__version__}, LLVM {'.'.join(map(str, llvm.llvm_version_info))}"
+    """A mark of what makes the code: part of every cache key."""
+    found = importlib.util.find_spec("llvmlite")
+    home = Path(found.origin if found is not None and found.origin is not None else "").parent
+    marks = []
+    try:
+        written = (home / "_version.py").read_text(encoding="utf-8")
+        for library in sorted((home / "binding").glob("*llvmlite.*")):
+            status = library.stat()
+            marks.append((library.name, status.st_size, status.st_mtime_ns))
+    except OSError:  # packed into something else than files
+        import llvmlite
+
+        written = llvmlite.__version__
+    return f"{written} {marks}"
 
 
-def compile_text(text: str, target: Machine, *, assembly: bool = False) -> bytes:
-    """LLVM IR to object code (or assembly text) for ``target``.
+def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere: bool = True) -> bytes:
+    """LLVM IR to object code (or assembly text) for ``target``. Several threads may do so at once.
 
     The vectors are in the IR already, so three passes clean up: stack slots become registers, equal values one
     value, and what is unused goes. (The standard O1 pipeline takes ten times as long, for code of the same speed.)
+    ``anywhere``: position-independent code, where that is what ``loader.link`` takes.
     """
-    _start()
+    llvm = _llvm()
     if target.triple.startswith("aarch64"):
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
-    module = llvm.parse_assembly(text)
+    module = llvm.parse_assembly(text, llvm.create_context())
     module.triple = target.triple
+    kind = ("pic", "small") if anywhere and "linux" in target.triple else ("default", "jitdefault")
     made = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc="default", codemodel="jitdefault"
+        cpu=target.cpu, features=target.features, opt=2, reloc=kind[0], codemodel=kind[1]
     )
     module.data_layout = str(made.target_data)
     passes = llvm.create_new_module_pass_manager()
@@ -80,16 +149,27 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False) -> bytes
     passes.add_new_gvn_pass()
     passes.add_dead_code_elimination_pass()
     passes.run(module, llvm.create_pass_builder(made, llvm.create_pipeline_tuning_options()))
-    return str(made.emit_assembly(module)).encode() if assembly else bytes(made.emit_object(module))
+    return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
 
 
-def compile_texts(texts: Sequence[str], target: Machine) -> tuple[bytes, ...]:
-    """Several modules at once, one thread each: LLVM works without the GIL."""
-    _start()
-    if len(texts) == 1:
-        return (compile_text(texts[0], target),)
-    with ThreadPoolExecutor(len(texts)) as pool:
-        return tuple(pool.map(lambda text: compile_text(text, target), texts))
+def _emit_object(made: Any, module: Any) -> bytes:
+    """``made.emit_object(module)``, for which llvmlite would let in one thread at a time.
+
+    LLVM itself only asks that no two threads work in one context, and ``module`` has a context of its own.
+    """
+    ffi = _llvm().ffi
+    try:
+        emit = ffi.lib.LLVMPY_TargetMachineEmitToMemory._cfn  # without the lock around it
+    except AttributeError:
+        return bytes(made.emit_object(module))
+    with ffi.OutputString() as error:
+        buffer = emit(made, module, 1, error)
+        if not buffer:
+            raise RuntimeError(str(error))
+    try:
+        return ctypes.string_at(ffi.lib.LLVMPY_GetBufferStart(buffer), ffi.lib.LLVMPY_GetBufferSize(buffer))
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(buffer)
 
 
 class Library:
@@ -97,7 +177,19 @@ class Library:
 
     def __init__(self, *objects: bytes) -> None:
         """Link ``objects`` into this process; raises RuntimeError where LLVM refuses them."""
-        _start()
+        image = link(objects) if able() else None
+        self._loaded: Loaded | _Engine = _Engine(objects) if image is None else Loaded(image)
+
+    def function(self, name: str, arguments: int = 1) -> Any:
+        """The function ``name``, which takes pointers (or 64-bit integers). Calling it releases the GIL."""
+        return self._loaded.function(name, arguments)
+
+
+class _Engine:
+    """Object code that LLVM has linked and loaded."""
+
+    def __init__(self, objects: Sequence[bytes]) -> None:
+        llvm = _llvm()
         empty = llvm.parse_assembly("")
         empty.triple = llvm.get_process_triple()
         made = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
@@ -107,6 +199,5 @@ class Library:
         self._engine.finalize_object()
 
     def function(self, name: str, arguments: int = 1) -> Any:
-        """The function ``name``, which takes pointers (or 64-bit integers). Calling it releases the GIL."""
         address = self._engine.get_function_address(name)
         return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(address)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from glassgrad.backends.native.elements import SIZE
 from glassgrad.backends.native.layout import ALIGNMENT
+from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Type, Value
 
 
@@ -47,26 +47,28 @@ def rounded(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT + ALIGNMENT
 
 
-def place_buffers(buffers: Iterable[Buffer]) -> int:
-    """Give every buffer its offset; returns the size of the arena in bytes.
+def place_buffers(buffers: Iterable[Buffer], start: int = 0, taken: Sequence[Buffer] = ()) -> int:
+    """Give every buffer without an offset its own; returns the size of the arena in bytes.
 
     Lasting buffers first, side by side. The others, largest first, each at the lowest offset at which no
-    buffer lies that is alive at the same time.
+    buffer lies that is alive at the same time. Where the arena is ``start`` bytes large already, the lasting ones
+    come behind it, and the others anywhere where nothing is ``taken``.
     """
-    listed = list(buffers)
-    end = 0
+    listed = [buffer for buffer in buffers if buffer.offset < 0]
+    always = list(taken)
+    end = start
     for buffer in listed:
         if buffer.lasting:
             buffer.offset = end
             end += rounded(buffer.size)
+            if start:
+                always.append(buffer)
     placed: list[Buffer] = []
     top = end
     for buffer in sorted((b for b in listed if not b.lasting), key=lambda b: (-b.size, b.first)):
-        rivals = sorted(
-            (b for b in placed if b.first <= buffer.last and buffer.first <= b.last), key=lambda b: b.offset
-        )
-        spot = end
-        for other in rivals:
+        rivals = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        spot = 0 if start else end
+        for other in sorted([*always, *rivals], key=lambda b: b.offset):
             if spot + rounded(buffer.size) <= other.offset:
                 break
             spot = max(spot, other.offset + rounded(other.size))

@@ -7,12 +7,13 @@ loop (the body of a scan) of items.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
 from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
 from glassgrad.backends.native.regions import Chain, Spread, Work, cluster, form_region, is_chain, row_wise
+from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Node, Type, Value
 
@@ -253,16 +254,19 @@ def make_schedule(
     supported: Supported,
     scratch_bytes: Callable[[Work], int],
     batch: int = 0,
+    beside: Schedule | None = None,
 ) -> Schedule:
     """The schedule of ``graph``, a step on ``batch`` rows.
 
     ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
-    (output, input) of which the output replaces the input at the end of the step.
+    (output, input) of which the output replaces the input at the end of the step. ``beside`` is a schedule of the
+    same inputs, in whose arena this one works before each step: the inputs stay, the rest of it is free by then.
     """
     prepared = prepare(graph)
     builder = _Builder(vector_bytes, supported, scratch_bytes)
-    for value, keep in zip(prepared.inputs, lasting, strict=True):
-        builder.buffers[value] = Buffer(value.type, lasting=keep)
+    for number, (value, keep) in enumerate(zip(prepared.inputs, lasting, strict=True)):
+        place = beside.buffers[beside.graph.inputs[number]].offset if beside is not None else -1
+        builder.buffers[value] = Buffer(value.type, lasting=keep, offset=place)
     in_place = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
     items = builder.region(prepared, in_place, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
@@ -278,7 +282,13 @@ def make_schedule(
         scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
         builder.extra.append(scratch)
     _live([*items, *replacements], builder, prepared.inputs, outputs)
-    size = place_buffers(dict.fromkeys([*builder.buffers.values(), *builder.extra]))
+    buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])
+    if beside is None:
+        size = place_buffers(buffers)
+    else:
+        inputs = [beside.buffers[value] for value in beside.graph.inputs]
+        kept = [buffer for buffer in beside.buffers.values() if buffer.lasting]
+        size = place_buffers(buffers, beside.size, [*kept, *inputs])
     return Schedule(
         prepared,
         items,

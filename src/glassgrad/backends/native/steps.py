@@ -25,6 +25,7 @@ from glassgrad.backends.native.layout import (
     FIRST_STEP,
     KERNEL,
     PLACES,
+    PROBED,
     ROWS,
     STEPS,
     TICKETS,
@@ -50,11 +51,19 @@ GATHER_BYTES = 1 << 16
 SPINS = 10_000  # turns before a waiting thread gives its core away
 
 
-def emit_program(program: Program, schedule: Schedule, target: Machine) -> Module:
-    """The module of ``program``: all kernels, ``run``, and what the threads need."""
+def emit_program(
+    program: Program, schedule: Schedule, target: Machine, probes: Schedule | None = None
+) -> Module:
+    """The module of ``program``: all kernels, ``run``, and what the threads need; with those of its ``probes``."""
     module = Module(schedule, target.vector_bytes)
     f = Function("run", [("ptr noalias align 64", "arena"), ("ptr", "args")], attributes="nounwind")
-    _Runner(module, f, program).emit()
+    runner = _Runner(module, f, program)
+    if probes is not None:
+        measuring = _Runner(Module(probes, target.vector_bytes, module), f, program, runner.tables)
+        module.parallel = module.parallel or measuring.module.parallel
+        runner.emit(measuring)
+    else:
+        runner.emit()
     module.functions.append(f)
     if module.parallel:
         module.functions += _threads(target)
@@ -200,10 +209,16 @@ def _gather(buffers: Sequence[Buffer], batch: int) -> Function:
 class _Runner:
     """Emits ``run``."""
 
-    def __init__(self, module: Module, f: Function, program: Program) -> None:
+    def __init__(
+        self,
+        module: Module,
+        f: Function,
+        program: Program,
+        tables: dict[tuple[int, ...], str] | None = None,
+    ) -> None:
         self.module, self.f, self.program = module, f, program
         self.schedule = module.schedule
-        self.tables: dict[tuple[int, ...], str] = {}
+        self.tables = {} if tables is None else tables
         self.regions = 0
         self.gathering: Chain | None = None  # gathers its rows itself
         for work in self.schedule.works():
@@ -216,7 +231,8 @@ class _Runner:
         """One argument."""
         return self.f.load(kind, self.f.at(ARGS, "i64", index), 8)
 
-    def emit(self) -> None:
+    def emit(self, probes: _Runner | None = None) -> None:
+        """The loop over the steps; ``probes`` measures before those that are asked for."""
         f, program = self.f, self.program
         steps, rows, valid = self.word(STEPS, "i64"), self.word(ROWS, "ptr"), self.word(VALID, "ptr")
         first = self.word(FIRST_STEP, "i64")
@@ -225,6 +241,12 @@ class _Runner:
         hyper = [self.word(slots + i, "ptr") for i in range(len(program.hyper))]
         slots += len(hyper)
         outputs = [self.word(slots + i, "ptr") for i in range(len(program.outputs))]
+        if probes is not None:
+            asked = self.word(PROBED, "ptr")
+            slots += len(outputs)
+            measured = [self.word(slots + i, "ptr") for i in range(len(program.probes))]
+            count = f.alloca("i64")
+            f.store(f.number("i64", 0), count, 8)
         buffers = [self.schedule.buffers[value] for value in self.schedule.graph.inputs]
         inputs = list(zip(program.inputs, buffers, strict=True))
         with f.loop(steps) as step:
@@ -245,6 +267,11 @@ class _Runner:
                     f.copy(address(f, buffer), here, program.batch * 4)
                 elif item.role == "step":
                     f.store(f.cast("trunc", f.add(first, step), "i32"), address(f, buffer), 4)
+            if probes is not None:
+                with f.when(f.compare("ne", f.load("i8", f.at(asked, "i8", step), 1), 0)):
+                    if self.gathering is not None:
+                        self.offer("gather", ARGS.text, program.batch, False)
+                    probes.measure(measured, count)
             self.items(self.schedule.items, None)
             given = self.schedule.outputs[len(program.updates) :]
             for target, buffer in zip(outputs, given, strict=True):
@@ -252,6 +279,15 @@ class _Runner:
             self.items(self.schedule.replacements, None)
         if self.module.parallel:  # the other threads may go home
             f.raw(f"store atomic i64 {CLOSED}, ptr {f.at(ARGS, 'i64', WORD).text} release, align 8")
+
+    def measure(self, targets: Sequence[Reg], count: Reg) -> None:
+        """Run the items, and put what they give behind the ``count`` results before."""
+        f = self.f
+        self.items(self.schedule.items, None)
+        done = f.load("i64", count, 8)
+        for target, buffer in zip(targets, self.schedule.outputs, strict=True):
+            f.copy(f.at(target, "i8", f.mul(done, buffer.size)), address(f, buffer), buffer.size)
+        f.store(f.add(done, 1), count, 8)
 
     def gather(self, buffers: Sequence[Buffer], rows: Reg) -> None:
         """The batch's rows of every data array, side by side: a kernel whose places are the words themselves."""
@@ -334,7 +370,9 @@ class _Runner:
 
     def region(self, kind: str) -> Function:
         """A new function for a chain or a spread."""
-        f = Function(f"{kind}{self.regions}", KERNEL_PARAMETERS, attributes="noinline nounwind")
+        f = Function(
+            f"{self.module.prefix}{kind}{self.regions}", KERNEL_PARAMETERS, attributes="noinline nounwind"
+        )
         self.regions += 1
         self.module.functions.append(f)
         return f
