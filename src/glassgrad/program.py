@@ -7,11 +7,10 @@ compiles either, and runs it over many rows as a loop of steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.printer import equations

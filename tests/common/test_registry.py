@@ -5,10 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import types
+from dataclasses import dataclass
 
 import pytest
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.common.registry import Registry
 
@@ -25,7 +25,6 @@ class Near(Part):
 
 
 FAR = """
-from glassgrad.common.dataclass import dataclass
 from common.test_registry import Part
 
 @dataclass(frozen=True)

@@ -670,6 +670,18 @@ def test_what_there_is_no_time_for_is_said(healthy: Subject) -> None:
     assert found.verdict == "warning"
 
 
+def test_on_fewer_rows_nothing_is_said_of_overfitting_and_pace_takes_all_steps() -> None:
+    subject = look(blobs(30_000), budget=2.0, epochs=6, learning_rate=0.02)
+    assert subject.steps[0] > 2 * subject.steps[1]
+    found = examined(
+        subject,
+        loss=question({"overfitting": [{"layers": (4,)}]}),
+        learning_rate=question({"too_few_epochs": [{"epochs": 12}]}),
+    )
+    assert [fault.kind for fault in found.faults] == ["too_few_epochs"]
+    assert "overfitting in dense_1" in found["loss"].left_out[0]
+
+
 def test_the_document_is_plain_json(healthy: Subject) -> None:
     found = examined(healthy, neurons=question({"dead_neurons": [{"activation": "tanh"}]}))
     document = json.loads(json.dumps(found.document(), allow_nan=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import glassgrad as gg
-from glassgrad.common.dataclass import dataclass
 from glassgrad.explain import links
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation

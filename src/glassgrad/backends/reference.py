@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from glassgrad.backends.base import (
     lay_out,
     plain_handle,
 )
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Graph, Node
 from glassgrad.ops.op import Op
 from glassgrad.program import Program

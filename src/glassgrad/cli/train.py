@@ -143,7 +143,11 @@ def _tell(
         best = "" if run.best_epoch is None else f", weights of epoch {run.best_epoch}"
         count = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
         print(f"{count} of {run.model.parameters:,} parameters on {run.backend}{best}: {place}")
-        print(f"report: {page}" if page is not None else f"see it in pictures: glassgrad report {quote(str(place))}")
+        print(
+            f"report: {page}"
+            if page is not None
+            else f"see it in pictures: glassgrad report {quote(str(place))}"
+        )
     if code:
         raise typer.Exit(code)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.data import cells
 from glassgrad.data.encoding_parts import Odd, damaged, odd_cells, plain, text_list, text_of

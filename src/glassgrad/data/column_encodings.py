@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.data.category_encoding import CategoryEncoding
 from glassgrad.data.encoding_parts import ColumnEncoding, Odd, text_of

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.checks import LABEL_KINDS, Array, check_finite, distinct, position, some, to_array
 from glassgrad.data.origin import Origin

@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.data.checks import some
 from glassgrad.data.scaling import Floats, chunks, moments

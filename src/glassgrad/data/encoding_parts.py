@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.data import cells
 from glassgrad.data.scaling import Floats

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.data import cells
 from glassgrad.data.encoding_parts import Odd, damaged, number_of, odd_cells, plain, text_of, truth_of
 from glassgrad.data.scaling import Floats, moments

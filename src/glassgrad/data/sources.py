@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.checks import Array, to_array
 from glassgrad.data.dataset import Dataset, from_arrays, from_table

@@ -36,7 +36,7 @@ PACE = ("too_few_epochs", "learning_rate_too_low", "plateau")
 """Faults that more steps would hide: on fewer rows, both sides of their trial take as many steps as asked for."""
 
 OF_ROWS = ("overfitting", "batch_size")
-"""Faults that fewer rows bring about or hide; on fewer rows they stay suspicions."""
+"""Faults that fewer rows bring about or hide; on fewer rows there is no telling."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +113,9 @@ class Examination:
             try:
                 measured = self.measured[question] = module.measure(subject)
                 for fault in module.judge(measured, subject):
+                    if fault.kind in OF_ROWS and self._rows_factor() > SCALED:
+                        subject.skip(f"{_named(fault)}: whether it is so on all rows takes a larger budget")
+                        continue
                     changes = [] if _proves(fault) else module.prescribe(fault, measured, subject)
                     self._open(_Case(fault, question, list(changes), []))
             except (InputError, GraphError, LinAlgError) as error:
@@ -192,9 +195,6 @@ class Examination:
     def _try(self, case: _Case, change: Change) -> None:
         subject, kind = self.subject, case.fault.kind
         onto, change = self._at_scale(kind, change)
-        if onto is None and self._rows_factor() > SCALED and kind in OF_ROWS:
-            subject.skip(f"testing {_named(case.fault)}: it needs all rows, and a larger budget")
-            return
         whole = {} if onto is None else dict(onto.options)
         needed = subject.trials.seconds({**whole, **change.options})
         needed += subject.trials.seconds(whole) if onto is not None else 0.0

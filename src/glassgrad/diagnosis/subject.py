@@ -36,7 +36,10 @@ RUN_SHARE = 0.03
 FEWEST_ROWS = 1000
 """Rows are given up before epochs are, by halves, while twice as many are left."""
 
-PROBE_STEPS = 20
+PROBE_STEPS = (10, 100, 1000)
+ENOUGH = 0.03
+"""Seconds of training that say what a step takes."""
+
 PROBE_SECONDS = 0.02  # less is mostly what is done once for an epoch
 ROWS = 0xD1A6
 """The random stream that chooses rows (see ``data.streams``)."""
@@ -149,6 +152,8 @@ def examine(given: Given, settings: Settings, clock: Clock) -> Subject:
     rows, epochs, scaled, seconds = _within(given, forced, RUN_SHARE * clock.budget)
     chosen = replace(forced, epochs=epochs, watch=True)
     run = _train(rows, chosen)
+    if "rows" in scaled:
+        scaled["rows"] = (scaled["rows"][0], run.rows["train"])
     trials = Trials(_without_test(rows, chosen), chosen, clock, seconds)
     return Subject(rows.dataset, given.dataset, run.settings, settings, run, clock, trials, refusal, scaled)
 
@@ -194,14 +199,18 @@ def _within(
 
 
 def _seconds_per_step(given: Given, settings: Settings, rows: Array) -> float:
-    """Measured on two epochs of a few steps, or of more where those are over in no time; compiling left out."""
-    for steps in (PROBE_STEPS, 20 * PROBE_STEPS):
-        wanted = min(len(rows), steps * min(settings.batch_size, len(rows)))
+    """Measured on a few steps, compiling left out; on more of them where that was too quick to tell."""
+    batch = min(settings.batch_size, len(rows))
+    plain = replace(settings, epochs=1, validation=0.0, test=0.0, schedule="constant")
+    per_step = 0.0
+    for steps in PROBE_STEPS:
+        wanted = min(len(rows), steps * batch)
         probe = selected(given, _choose(given.dataset, rows, wanted / len(rows), settings.seed))
-        run = _train(probe, replace(settings, epochs=2, validation=0.0, test=0.0, schedule="constant"))
-        if run.seconds_training > PROBE_SECONDS:
+        run = _train(probe, plain)
+        per_step = max(run.seconds_training / max(run.steps, 1), 1e-6)
+        if run.seconds_training > ENOUGH or wanted == len(rows):
             break
-    return max(run.seconds_training / max(run.steps, 1), 1e-6)
+    return per_step
 
 
 def selected(given: Given, rows: Array) -> Given:

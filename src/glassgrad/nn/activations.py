@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, final
 
 import glassgrad.ops.table as ops
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
 import glassgrad.ops.table as ops
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Sigmoid, Softmax

@@ -7,12 +7,12 @@ Targets are class indices, int32 [B]; an index outside of the outputs belongs to
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
 import glassgrad.ops.table as ops
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Value
 from glassgrad.nn.activations import require_number, softplus
 from glassgrad.nn.loss import Loss, require_classes

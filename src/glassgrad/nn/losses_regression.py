@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, final
 
 import glassgrad.ops.table as ops
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Value
 from glassgrad.nn.activations import require_number

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.graph.node import Shape, Value, place
 from glassgrad.nn.activations import Activation, activation

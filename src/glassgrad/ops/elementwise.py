@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import FLOATS, OPERATORS, DType, Graph, Operand, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Derivative, Maybe, Op, expect, record
 from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values, convert, zeros_like

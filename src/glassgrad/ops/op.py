@@ -16,11 +16,11 @@ take values and return values: a derivative is a graph like any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph, Node, Operand, Shape, Type, Value
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DTYPES, DType, Graph, Operand, Shape, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, as_value, constant, expect, record

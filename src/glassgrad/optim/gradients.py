@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import final
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Value, place
 from glassgrad.ops.elementwise import is_finite, maximum, minimum, select, sqrt

@@ -15,10 +15,9 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any, final
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value, place

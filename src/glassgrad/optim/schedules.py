@@ -10,12 +10,12 @@ import math
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.common.registry import Registry
 

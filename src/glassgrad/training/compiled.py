@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from glassgrad.backends.base import Backend, Executable, compile_all
-from glassgrad.common.dataclass import dataclass
 from glassgrad.nn.initializers import Initializer
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.network import Network

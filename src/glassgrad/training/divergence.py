@@ -6,13 +6,12 @@ The replay starts from the weights before the epoch, so nothing has to be watche
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Executable, Feed, Result, lay_out
 from glassgrad.backends.reference import evaluate, step_values
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Node
 from glassgrad.program import Program
 

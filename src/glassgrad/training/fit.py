@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,6 @@ from typing import Any, Literal
 import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset, from_table

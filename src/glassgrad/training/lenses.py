@@ -7,6 +7,7 @@ finds. The step itself stays as it is, to the bit, since the probes are a graph 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import numpy as np
 
 from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.files.run_folder import LENSES, arrays_bytes, read_arrays
 from glassgrad.graph.node import Node, Value, place, topological

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Backend, Executable, Feed, Handle
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model

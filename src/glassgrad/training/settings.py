@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.schema import SCALINGS
 from glassgrad.graph.node import DType

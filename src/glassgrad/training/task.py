@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.common.dataclass import dataclass
 from glassgrad.data.checks import distinct
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema

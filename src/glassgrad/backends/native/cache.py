@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,6 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.backends.native.loader import Image, able
 from glassgrad.backends.native.machine import Machine, host, processor, version
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 

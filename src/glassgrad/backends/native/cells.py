@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, Source, access, look_through
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import DType, Node, Value
 
 ARENA = Reg("%arena", "ptr")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
@@ -17,7 +18,6 @@ from glassgrad.backends.native.regions import Work
 from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Node
 
 KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]

@@ -18,10 +18,10 @@ import os
 import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import InputError
 
 IMPORTS = ("memcpy", "memmove", "memset")

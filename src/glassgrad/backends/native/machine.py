@@ -10,12 +10,12 @@ import ctypes
 import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from glassgrad.backends.native.loader import Loaded, able, link
-from glassgrad.common.dataclass import dataclass
 
 CPUINFO = Path("/proc/cpuinfo")
 # The lines that tell one kind of processor from another, on x86-64 and on AArch64.

@@ -6,7 +6,7 @@ that of the fit, relative to the whole function; rounding comes on top.
 
 from __future__ import annotations
 
-from glassgrad.common.dataclass import dataclass
+from dataclasses import dataclass
 
 Coefficients = tuple[float, ...]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from glassgrad.backends.native.elements import SIZE
 from glassgrad.backends.native.layout import ALIGNMENT
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Type, Value
 
 

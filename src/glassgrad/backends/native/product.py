@@ -18,10 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import copy_panel, section, turn_strip
-from glassgrad.common.dataclass import dataclass
 
 BYTES = {"float": 4, "double": 8}
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work

@@ -17,12 +17,12 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from glassgrad.backends.native.elements import SIZE
 from glassgrad.backends.native.fusion import Group, access, canonical, is_reduction, look_through, operand
 from glassgrad.backends.native.layout import TICKETS_PER_KERNEL
 from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Node, Type, Value
 
 STEP = 16  # rows of a block are a multiple of it: whole vectors on every machine

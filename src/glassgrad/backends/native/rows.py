@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 from glassgrad.backends.native.blocks import Block, is_turned
 from glassgrad.backends.native.cells import (
@@ -29,7 +30,6 @@ from glassgrad.backends.native.fusion import (
 )
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.memory import memory_of
-from glassgrad.common.dataclass import dataclass
 from glassgrad.graph.node import Node, Value
 
 FLAT_UNROLL = 2

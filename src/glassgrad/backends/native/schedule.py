@@ -7,13 +7,12 @@ loop (the body of a scan) of items.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
 from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
 from glassgrad.backends.native.regions import Chain, Spread, Work, cluster, form_region, is_chain, row_wise
-from glassgrad.common.dataclass import dataclass
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Node, Type, Value
 
