@@ -186,6 +186,13 @@ def test_a_cure_that_reaches_much_more_comes_first() -> None:
     assert [fault.kind for fault in order] == ["vanishing_gradient", "zero_init", "plateau"]
 
 
+def test_of_too_small_and_too_few_steps_the_stronger_suspicion_is_named() -> None:
+    small, few = "learning_rate_too_low", "too_few_epochs"
+    for first, second in ((small, few), (few, small)):
+        order = ranked([suspicion(second, strength=1.5), suspicion(first, strength=6.0)], {0: 1.0, 1: 0.9})
+        assert [fault.kind for fault in order] == [first, second]
+
+
 def test_what_makes_scores_untrustworthy_comes_before_all_and_harmless_things_last() -> None:
     leak = replace(suspicion("target_leak"), trial=replace(suspicion("target_leak").trial, effect="lowers"))  # type: ignore[type-var]
     useless = suspicion("constant_feature")

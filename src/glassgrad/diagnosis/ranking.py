@@ -13,6 +13,10 @@ AS_GOOD = 0.8
 """Cures that reach this share of what the best one reaches count as equally good: causes then go before symptoms."""
 
 
+SAME_ORDER = {"too_few_epochs": "learning_rate_too_low"}
+"""Larger steps and more of them cure each other's lack: neither comes first, and the stronger suspicion is named."""
+
+
 def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
     """The faults, the one to name first at the front.
 
@@ -25,7 +29,7 @@ def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
     def key(place: int) -> tuple[float, ...]:
         fault = faults[place]
         kind = KINDS[fault.kind]
-        order = CAUSE_ORDER[fault.kind]
+        order = CAUSE_ORDER[SAME_ORDER.get(fault.kind, fault.kind)]
         if not fault.confirmed:
             return (2, fault.because is not None, kind.harmless, order, -fault.strength)
         if kind.harmless or fault.because is not None:
