@@ -148,7 +148,7 @@ def train(**options) -> gg.Run:
         {"type": "gated", "units": 16},
         {"type": "dense", "units": 1},
     ]
-    options = {"epochs": 60, "learning_rate": 0.02} | options
+    options = {"epochs": 60, "learning_rate": 0.02, "schedule": "constant"} | options
     return gg.train(wave(), network={"layers": layers}, loss="smooth_absolute", **options)
 
 

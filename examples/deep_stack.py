@@ -30,6 +30,7 @@ OPTIONS = {
     "activation": "relu",
     "optimizer": "sgd(momentum=0.9)",
     "learning_rate": 0.05,
+    "schedule": "constant",
     "clip_norm": 0.1,
     "validation": 0,
 }

@@ -16,9 +16,10 @@ from backends.programs import feed, regression
 from backends.rounding import same_bits
 from glassgrad.backends.native import backend as native
 from glassgrad.backends.native import generate as generator
-from glassgrad.backends.native import loader, machine
+from glassgrad.backends.native import linker, machine
 from glassgrad.backends.native.generate import generate
-from glassgrad.backends.native.loader import Image, Loaded, able, link
+from glassgrad.backends.native.linker import link
+from glassgrad.backends.native.loader import Image, Loaded, able
 from glassgrad.backends.native.machine import Library, compile_text, host
 from glassgrad.common.errors import InputError
 
@@ -150,7 +151,7 @@ def test_every_network_becomes_an_image(name: str) -> None:
     (code,) = generate([program(name, batch=16)], host(), 1)
     assert code.image is not None
     assert code.objects == ()
-    assert set(code.image.imports) <= set(loader.IMPORTS)
+    assert set(code.image.imports) <= set(linker.IMPORTS)
 
 
 @HERE
@@ -168,8 +169,8 @@ def test_without_images_the_bits_are_the_same(monkeypatch: pytest.MonkeyPatch) -
 @HERE
 def test_what_cannot_be_linked_is_compiled_for_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
     first = native.NativeBackend(cached=False, threads=1).compile(regression()).run(feed())
-    for module in (generator, machine):
-        monkeypatch.setattr(module, "link", lambda _: None)
+    monkeypatch.setattr(generator, "link", lambda _: None)
+    monkeypatch.setattr(linker, "link", lambda _: None)
     executable = native.NativeBackend(cached=False, threads=1).compile(regression())
     assert isinstance(executable, native.NativeExecutable)
     assert executable.code.image is None
@@ -204,17 +205,17 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
     else:
         module = generator._Draft(program(name, batch=16), target).module
         given = [compile_text(text, target) for text in module.texts(2)]
-    read = [loader._Object(content) for content in given]
-    linker = loader._Linker(read)
-    image = linker.image()
+    read = [linker._Object(content) for content in given]
+    linking = linker._Linker(read)
+    image = linking.image()
     seen = set()
     for number, item in enumerate(read):
         listed = list(item.relocations())
         for section, relocation in listed:
-            place = linker.places[number, section] + relocation.place
+            place = linking.places[number, section] + relocation.place
             symbol = item.symbols[relocation.symbol]
             if symbol.section:
-                wanted = linker.places[number, symbol.section] + symbol.value
+                wanted = linking.places[number, symbol.section] + symbol.value
             elif symbol.name in image.functions:
                 wanted = image.functions[symbol.name]
             else:
@@ -230,35 +231,35 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
                     for where, other in listed
                     if where == section
                     and (other.symbol, other.addend) == (relocation.symbol, relocation.addend)
-                    and other.kind in loader._LOW_12
+                    and other.kind in linker._LOW_12
                     and other.place > relocation.place
                 ]
-                start = linker.places[number, section] + min(pair.place for pair in pairs)
+                start = linking.places[number, section] + min(pair.place for pair in pairs)
                 (following,) = struct.unpack_from("<I", image.content, start)
                 assert refers_to(word, place, following) == wanted + relocation.addend
             elif relocation.kind == 261:
                 (distance,) = struct.unpack_from("<i", image.content, place)
                 assert place + distance == wanted + relocation.addend
             else:
-                assert relocation.kind in loader._LOW_12
+                assert relocation.kind in linker._LOW_12
             seen.add(relocation.kind)
     assert seen >= {275, 277, 283}
 
 
 def test_far_distances_are_not_cut_off() -> None:
     for relocate, kind, far in (
-        (loader._relocate_x86_64, 2, 1 << 31),
-        (loader._relocate_aarch64, 283, 1 << 27),
-        (loader._relocate_aarch64, 275, 1 << 32),
-        (loader._relocate_aarch64, 261, 1 << 31),
+        (linker._relocate_x86_64, 2, 1 << 31),
+        (linker._relocate_aarch64, 283, 1 << 27),
+        (linker._relocate_aarch64, 275, 1 << 32),
+        (linker._relocate_aarch64, 261, 1 << 31),
     ):
         for target in (far, -far - 4096):
-            with pytest.raises(loader._Unknown, match="too far"):
+            with pytest.raises(linker._Unknown, match="too far"):
                 relocate(bytearray(8), 0, kind, target)
         relocate(bytearray(8), 0, kind, far - 4096)
         relocate(bytearray(8), 0, kind, 4096 - far)
-    with pytest.raises(loader._Unknown, match="aligned"):
-        loader._relocate_aarch64(bytearray(4), 0, 286, 12)  # a load of eight bytes
+    with pytest.raises(linker._Unknown, match="aligned"):
+        linker._relocate_aarch64(bytearray(4), 0, 286, 12)  # a load of eight bytes
 
 
 # --- what is not understood ---------------------------------------------------------------------------------

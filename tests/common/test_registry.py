@@ -25,6 +25,8 @@ class Near(Part):
 
 
 FAR = """
+from dataclasses import dataclass
+
 from common.test_registry import Part
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ def test_the_files_and_stages_that_are_named_exist() -> None:
         "generate.py",
         "inspect.py",
         "cache.py",
+        "linker.py",
         "loader.py",
         "layout.py",
         *(name for name in files if name.startswith("math")),

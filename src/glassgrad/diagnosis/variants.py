@@ -15,7 +15,7 @@ from glassgrad.data.schema import Schema
 from glassgrad.data.table import Table
 from glassgrad.nn.activations import Identity, activation
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Activate, Dropout
+from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten
 from glassgrad.nn.network import Network, Step, activation_of, from_document
 from glassgrad.training.settings import Settings
 
@@ -124,8 +124,6 @@ def _last(network: Network) -> Step | None:
 
 def with_output(network: Network, units: int, input_shape: tuple[int, ...]) -> Network:
     """``network`` ending in ``units`` units: its last dense layer resized, or one added."""
-    from glassgrad.nn.layers import Dense, Flatten
-
     *before, last = network.steps
     if isinstance(last.layer, Dense) and len(network.shapes(input_shape)[last.name]) == 1:
         return Network((*before, replace(last, layer=replace(last.layer, units=units))))

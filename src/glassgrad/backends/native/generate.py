@@ -8,7 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import Module, scratch_bytes, supported
-from glassgrad.backends.native.loader import able, link
+from glassgrad.backends.native.linker import link
+from glassgrad.backends.native.loader import able
 from glassgrad.backends.native.machine import Machine, compile_text
 from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Schedule, make_schedule
@@ -17,7 +18,8 @@ from glassgrad.backends.native.steps import emit_program, is_large
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
-MODULES = 2  # to a program, compiled side by side
+MODULES = 2  # to a program, at most
+LINES = 2500  # of a module that is worth cutting
 LASTING = ("param", "state", "seed")
 
 
@@ -63,8 +65,7 @@ def generate(programs: Sequence[Program], target: Machine, threads: int) -> list
         for i in sorted(range(len(programs)), key=lambda i: len(programs[i].graph.nodes())):
             drafts[i] = _Draft(programs[i], target)
             objects[i] = [
-                pool.submit(compile_text, text, target, anywhere=able())
-                for text in drafts[i].module.texts(MODULES)
+                pool.submit(compile_text, text, target, anywhere=able()) for text in drafts[i].texts()
             ]
         return [drafts[i].code([item.result() for item in objects[i]]) for i in range(len(programs))]
 
@@ -77,6 +78,11 @@ class _Draft:
         self.schedule = schedule_program(program, target)
         self.probes = schedule_probes(program, self.schedule, target)
         self.module = emit_program(program, self.schedule, target, self.probes)
+
+    def texts(self) -> list[str]:
+        """What LLVM compiles side by side; each piece has a price of its own."""
+        lines = sum(f.size for f in self.module.functions)
+        return self.module.texts(min(MODULES, 1 + lines // LINES))
 
     def code(self, objects: Sequence[bytes]) -> Code:
         """The code of the program, of which ``objects`` is what LLVM made."""

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glassgrad.backends.native.loader import Loaded, able, link
+from glassgrad.backends.native.loader import Loaded, able
 
 CPUINFO = Path("/proc/cpuinfo")
 # The lines that tell one kind of processor from another, on x86-64 and on AArch64.
@@ -131,7 +131,8 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
 
     The vectors are in the IR already, so three passes clean up: stack slots become registers, equal values one
     value, and what is unused goes. (The standard O1 pipeline takes ten times as long, for code of the same speed.)
-    ``anywhere``: position-independent code, where that is what ``loader.link`` takes.
+    From there on, level 2 takes longer than level 1, for code of the same speed.
+    ``anywhere``: position-independent code, where that is what ``linker.link`` takes.
     """
     llvm = _llvm()
     if target.triple.startswith("aarch64"):
@@ -141,7 +142,7 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
     module.triple = target.triple
     kind = ("pic", "small") if anywhere and "linux" in target.triple else ("default", "jitdefault")
     made = llvm.Target.from_triple(target.triple).create_target_machine(
-        cpu=target.cpu, features=target.features, opt=2, reloc=kind[0], codemodel=kind[1]
+        cpu=target.cpu, features=target.features, opt=1, reloc=kind[0], codemodel=kind[1]
     )
     module.data_layout = str(made.target_data)
     passes = llvm.create_new_module_pass_manager()
@@ -177,6 +178,8 @@ class Library:
 
     def __init__(self, *objects: bytes) -> None:
         """Link ``objects`` into this process; raises RuntimeError where LLVM refuses them."""
+        from glassgrad.backends.native.linker import link
+
         image = link(objects) if able() else None
         self._loaded: Loaded | _Engine = _Engine(objects) if image is None else Loaded(image)
 
