@@ -23,7 +23,7 @@ from glassgrad.diagnosis.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
 from glassgrad.nn.layer import Building, Randomness
 from glassgrad.nn.loss import Loss, weighted_mean
-from glassgrad.nn.network import INPUT, Network, Step, kind_of
+from glassgrad.nn.network import Step, kind_of
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import convert, zeros_like
 from glassgrad.training.lenses import layer_gradients
@@ -249,14 +249,3 @@ def _unit(vectors: Sequence[Array]) -> list[Floats]:
         lengths = np.sqrt(sum(np.square(v.reshape(rows, -1)).sum(axis=1) for v in vectors))
         lengths = np.where(lengths > 0, lengths, 1.0)
         return [v / lengths.reshape(-1, *[1] * (v.ndim - 1)) for v in vectors]
-
-
-# --- the way from the loss back ------------------------------------------------------------------------------
-
-
-def from_the_loss(network: Network) -> list[str]:
-    """The layers on the way from the output back to the input, by the first input of each."""
-    way = [network.output]
-    while (source := network[way[-1]].inputs[0]) != INPUT:
-        way.append(source)
-    return way

@@ -40,7 +40,6 @@ PROBE_STEPS = (10, 100, 1000)
 ENOUGH = 0.03
 """Seconds of training that say what a step takes."""
 
-PROBE_SECONDS = 0.02  # less is mostly what is done once for an epoch
 ROWS = 0xD1A6
 """The random stream that chooses rows (see ``data.streams``)."""
 
