@@ -5,8 +5,8 @@
 row    one-row prediction with 64-64-10, one thread, float32 array in and out
 rates  64 networks 64-32-10 with 64 learning rates, 20 epochs of digits each, batch 32
 
-A whole process, from the shell to a saved model, is timed by ``start.py``. Rounds are interleaved; medians are printed
-with their quartiles, and ratios are taken within a round.
+A whole process, from the shell to a saved model, is timed by ``start.py``. Rounds are interleaved; medians are
+printed with their quartiles, and ratios are taken within a round.
 """
 
 from __future__ import annotations
