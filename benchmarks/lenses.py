@@ -52,8 +52,8 @@ CASES: dict[str, tuple[dict[str, Any], int, int, bool]] = {
         4,
         True,
     ),
-    "784-512-512-10, batch 128, adam": ({"layers": [512, 512], "batch_size": 128}, 25_600, 2, True),
-    "LeNet-5, batch 128, adam": ({"network": LENET, "batch_size": 128}, 25_600, 2, True),
+    "784-512-512-10, batch 128, adam": ({"layers": [512, 512], "batch_size": 128}, 25_600, 4, True),
+    "LeNet-5, batch 128, adam": ({"network": LENET, "batch_size": 128}, 25_600, 4, True),
 }
 
 

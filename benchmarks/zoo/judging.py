@@ -14,6 +14,7 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.diagnosis.diagnose import diagnose
 from glassgrad.diagnosis.findings import Fault
 from glassgrad.diagnosis.kinds import KINDS
+from glassgrad.diagnosis.trials import further_scores, scores_as_labels
 from glassgrad.diagnosis.variants import apply, transformed
 from glassgrad.training.settings import make_settings
 from zoo.data import Sample
@@ -53,13 +54,13 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
 
 
 def _cured(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
-    """Mean test scores (an error: less is better) on fresh seeds, without the cure and with it."""
+    """Mean test scores (less is better) on fresh seeds, without the cure and with it."""
     assert fault.prescription is not None
     whole = _joined(sample)
     settings = make_settings(options | {"force": True})
-    sides = []
+    sides: list[list[dict[str, float]]] = []
     for changes in ({}, dict(fault.prescription.options)):
-        scores = []
+        scores: list[dict[str, float]] = []
         for seed in FRESH:
             try:
                 variant = apply(settings, changes)
@@ -68,19 +69,32 @@ def _cured(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, A
                 chosen = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}
                 weights = variant.actions.get("class_weight")
                 run = gg.train(data, class_weight=weights, **chosen)
-                scores.append(_error(run, fault.kind))
+                scores.append(_errors(run, fault.kind))
             except GlassgradError:
-                scores.append(math.inf)
-        sides.append(float(np.mean(scores)))
+                scores.append({})
+        sides.append(scores)
     wanted = KINDS[fault.kind].effect
-    before, after = sides
+    assert fault.trial is not None
+    measure = "wrong" if fault.trial.measure == "accuracy" else _measure(sides)
+    before, after = (float(np.mean([score.get(measure, math.inf) for score in side])) for side in sides)
     helped = after < before if wanted == "improves" else after > before
     return {
         "changes": str(dict(fault.prescription.options)),
+        "measure": measure,
         "before": before,
         "after": after,
         "helped": bool(helped),
     }
+
+
+def _measure(sides: list[list[dict[str, float]]]) -> str:
+    """The first score that both sides have, on every seed that did not break off."""
+    ended = [[score for score in side if score] for side in sides]
+    for side in ended[::-1]:
+        for name in side[0] if side else ():
+            if all(name in score for other in ended for score in other):
+                return name
+    return "none"
 
 
 _NAMES = [name for name in gg.Settings.__dataclass_fields__ if name not in ("made", "seed")]
@@ -107,18 +121,20 @@ def _cut(data: Dataset, seen: int) -> Dataset:
     )
 
 
-def _error(run: Any, kind: str) -> float:
+def _errors(run: Any, kind: str) -> dict[str, float]:
+    """Test scores of which less is better, the one to judge by first: the loss (of classes the negative
+    log-likelihood, of probabilities), then the share of mistakes."""
     if run.status == "diverged":
-        return math.inf
+        return {}
     found = run.metrics["test"]
+    features, targets = run.task.parts.test
+    if not run.dataset.classification:
+        labels = scores_as_labels(run.model, features, targets)
+        wrong = {"wrong": 1 - labels["accuracy"]} if labels else {}
+        return (
+            {"rmse": float(found["rmse"])} | {name: labels[name] for name in labels if name == "nll"} | wrong
+        )
+    further = further_scores(run.model, features, targets)
     if kind == "class_imbalance":
-        wrong = []
-        predicted = run.model.predict(np.asarray(run.dataset.test_features))
-        for label in np.unique(run.dataset.test_targets):
-            rows = run.dataset.test_targets == label
-            wrong.append(float(np.mean(predicted[rows] != label)))
-        return float(np.mean(wrong))
-    if "accuracy" in found:
-        return float(1 - found["accuracy"]) + 1e-3 * min(float(found["loss"]), 1e3)  # the loss breaks ties
-    value = float(found["rmse"])
-    return value if math.isfinite(value) else math.inf
+        return {"balanced": 1 - further["balanced_accuracy"]}
+    return {name: further[name] for name in ("nll",) if name in further} | {"wrong": 1 - found["accuracy"]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -36,6 +37,15 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
         "nll": float(-(p[p > 0] * np.log(p[p > 0])).sum()),
         "brier": float(1 - (p**2).sum()),
     }
+
+
+def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
+    """The share of the constant predictor's mistakes, or variance, that is left; NaN where it cannot be told."""
+    if "accuracy" in metrics and "accuracy" in constant:
+        return (1 - metrics["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
+    if "rmse" in metrics and constant.get("rmse", 0.0) > 0:
+        return float((metrics["rmse"] / constant["rmse"]) ** 2)
+    return math.nan
 
 
 def _frequencies(schema: Schema, targets: Array) -> Array:

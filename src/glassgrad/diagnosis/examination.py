@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.linalg import LinAlgError
 
 from glassgrad.common.errors import GraphError, InputError
@@ -28,6 +29,9 @@ CHANGES = 3
 MUCH = 0.5
 SYMPTOM = 0.1
 """What a cause explains whose cure wins ``MUCH`` is tried last, and only for less than this share of the budget."""
+
+SURE = 10.0
+"""So many times beyond its threshold, a mechanism is sure; what remains to be tried is whether it matters."""
 
 SCALED = 1.5
 """From this factor on, fewer rows than asked for say nothing about faults that depend on their number."""
@@ -51,7 +55,8 @@ class Phase:
 class Question(Protocol):
     """What each of the five modules has.
 
-    A module may also have ``prove(fault, measurement, subject)``: the trial of a kind whose cure proves nothing.
+    A module may also have ``prove(fault, measurement, subject)``: the experiment of a kind that has no cure, or whose
+    cure may show nothing.
     """
 
     def measure(self, subject: Subject) -> Any:
@@ -159,7 +164,8 @@ class Examination:
         for place, case in enumerate(waiting):
             done = 0.5 + 0.4 * (number + place / len(waiting)) / CHANGES
             named = case.fault.kind.replace("_", " ")
-            if number == 0 and _proves(case.fault):
+            proves = number == 0 and _proves(case.fault)
+            if proves or (number == len(case.changes) and KINDS[case.fault.kind].provable):
                 self._timed(case, partial(self._prove, case), Phase(f"testing: {named}", done))
             elif number < len(case.changes):
                 change = case.changes[number]
@@ -190,11 +196,13 @@ class Examination:
             return
         trial = prove(case.fault, self.measured[case.question], self.subject)
         if trial is not None:
-            case.tried.append((Change({}, ""), trial))
+            case.tried.append((case.changes[0] if case.changes else Change({}, ""), trial))
 
     def _try(self, case: _Case, change: Change) -> None:
         subject, kind = self.subject, case.fault.kind
         onto, change = self._at_scale(kind, change)
+        if "keep" in change.options:
+            onto = subject.trials.unseen()
         whole = {} if onto is None else dict(onto.options)
         needed = subject.trials.seconds({**whole, **change.options})
         needed += subject.trials.seconds(whole) if onto is not None else 0.0
@@ -204,7 +212,8 @@ class Examination:
             return
         refusal = subject.refusal
         refused = refusal is not None and not refusal.trainable and kind == refusal.kind
-        trial = subject.trials.compare(change, kind, onto=onto, refused=refused)
+        sure = KINDS[kind].mechanism and case.fault.strength >= SURE
+        trial = subject.trials.compare(change, kind, onto=onto, refused=refused, sure=sure)
         case.tried.append((change, trial))
 
     def _rows_factor(self) -> float:
@@ -255,7 +264,7 @@ class Examination:
         """What each confirmed cure reaches, in units of the best by the same measure.
 
         Of measures that cannot be compared each has its own best; a gain of less than half of the largest is marked
-        down for that.
+        down for that. Where a kind has a measure of its own, other cures are held against it too.
         """
         cures = {
             place: _trial(fault)
@@ -268,13 +277,23 @@ class Examination:
             same = {place: trial for place, trial in cures.items() if trial.measure == measure}
             turn = _turned(next(iter(same.values())))
             after = [turn(trial.means[1]) for trial in same.values()]
+            if any(KINDS[faults[place].kind].measure == measure for place in same):
+                after += [turn(score) for score in self._otherwise(measure, faults, set(cures) - set(same))]
             before = max(turn(trial.means[0]) for trial in same.values())
             constant = turn(next(iter(same.values())).constant)
-            found |= dict(zip(same, reached(before, after, constant), strict=True))
+            found |= dict(zip(same, reached(before, after, constant), strict=False))
         if len({trial.measure for trial in cures.values()}) > 1:
             for place, trial in cures.items():
                 found[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
         return found
+
+    def _otherwise(self, measure: str, faults: Sequence[Fault], places: Collection[int]) -> Iterator[float]:
+        """What the cures of other faults come to by ``measure``, as far as they were trained."""
+        for place in places:
+            cure, trial = faults[place].prescription, _trial(faults[place])
+            outcomes = [] if cure is None else self.subject.trials.known(cure.options, trial.seeds)
+            if outcomes:
+                yield float(np.mean([outcome.score(measure) for outcome in outcomes]))
 
     def _after(self, first: Fault, other: Fault) -> Fault:
         """``other``, explained by ``first`` if its cure adds nothing once that of ``first`` is in place."""

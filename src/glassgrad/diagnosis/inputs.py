@@ -120,16 +120,13 @@ def alone_score(x: Array, y: Array, classes: int | None) -> float:
     ``NEAREST`` rows on either side. Of numbers, a line through all rows is tried as well.
     """
     truth = np.eye(classes)[y] if classes is not None else np.asarray(y, np.float64).reshape(len(y), -1)
-    codes = x.argmax(axis=1).astype(np.float64) if x.shape[1] > 1 else np.asarray(x[:, 0], np.float64)
-    repeats = len(np.unique(codes)) <= len(codes) / 20
+    codes = _codes(x)
     near, line, middles = (np.empty_like(truth) for _ in range(3))
     for number in range(FOLDS):
         score = np.arange(len(codes)) % FOLDS == number
         fit = ~score
         middles[score] = middle = truth[fit].mean(axis=0)
-        near[score] = (_of_equals if repeats else _of_neighbours)(
-            codes[fit], truth[fit], codes[score], middle
-        )
+        near[score] = looked_up(codes[fit], truth[fit], codes[score])
         moved = codes[fit] - codes[fit].mean()
         slope = (moved[:, None] * truth[fit]).sum(axis=0) / max(float((moved**2).sum()), 1e-300)
         line[score] = middle + (codes[score] - codes[fit].mean())[:, None] * slope
@@ -139,6 +136,30 @@ def alone_score(x: Array, y: Array, classes: int | None) -> float:
     left = min(float(((truth - said) ** 2).sum()) for said in (near, line))
     whole = float(((truth - middles) ** 2).sum())
     return max(1 - left / whole, 0.0) if whole > 0 else 0.0
+
+
+def _codes(x: Array) -> Floats:
+    """A column as one number a row: the category of several inputs, or the input itself."""
+    return x.argmax(axis=1).astype(np.float64) if x.shape[1] > 1 else np.asarray(x[:, 0], np.float64)
+
+
+def guess_alone(
+    subject: Subject, column: str, known: tuple[Array, Array], asked: Array, classes: int | None
+) -> Array:
+    """Targets of the rows ``asked``, looked up by one column among ``known`` rows and targets: classes, or numbers
+    [rows, n]."""
+    schema = subject.task.parts.schema
+    own = [number for number, name in enumerate(schema.input_names) if column_of(name, schema) == column]
+    y = known[1]
+    truth = np.eye(classes)[y] if classes is not None else np.asarray(y, np.float64).reshape(len(y), -1)
+    said = looked_up(_codes(known[0][:, own]), truth, _codes(asked[:, own]))
+    return said if classes is None else said.argmax(axis=1)
+
+
+def looked_up(known: Floats, truth: Floats, asked: Floats) -> Floats:
+    """The mean truth [rows, n] of ``known`` rows: those of the same value, where values repeat, else the nearest."""
+    repeats = len(np.unique(known)) <= len(known) / 20
+    return (_of_equals if repeats else _of_neighbours)(known, truth, asked, truth.mean(axis=0))
 
 
 def _of_equals(known: Floats, truth: Floats, asked: Floats, middle: Floats) -> Floats:

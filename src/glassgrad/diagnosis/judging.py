@@ -25,7 +25,8 @@ CLEAR = 0.1
 """A gain also has to take away ``CUT`` of the score itself, or be ``CLEAR`` in units of the gap.
 
 Of targets that inputs say little about, the score stays high whatever is done; of easy ones, tuning moves a large
-share of little.
+share of little. Where the mechanism was measured beyond doubt, tuning is no explanation, and either is enough: the
+least gain or the cut.
 """
 
 UNCHANGED = 0.05
@@ -52,12 +53,14 @@ def judged(
     better: Better = "lower",
     effect: Effect = "improves",
     least: float = GAIN,
+    sure: bool = False,
 ) -> tuple[float, float, bool]:
     """The gain, its noise (both in units of the gap), and whether ``effect`` is confirmed.
 
     The gap is the way from the constant predictor's score to the median of the better side. The noise is what the
     mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above
-    the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR``; "unchanged" a gain within
+    the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR`` (``sure`` of the mechanism:
+    of at least ``least``, or that takes away ``CUT``); "unchanged" a gain within
     ``UNCHANGED`` or the noise; "lowers" a loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score.
     Scores of which more is better are turned into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms
     nothing.
@@ -81,7 +84,8 @@ def judged(
         worse = -gain >= LEAK or float(other.mean()) >= LEAK_TIMES * float(one.mean()) > 0
         return gain, noise, worse and -gain > noise
     cut = (float(one.mean()) - float(other.mean())) / max(abs(float(one.mean())), 1e-300)
-    return gain, noise, gain >= least and (cut >= CUT or gain >= CLEAR) and gain > noise
+    won = gain >= least or cut >= CUT if sure else gain >= least and (cut >= CUT or gain >= CLEAR)
+    return gain, noise, won and gain > noise
 
 
 def chance(differences: Floats) -> float:

@@ -18,7 +18,8 @@ Tuning nearly always finds a few percent more; a fault costs more than tuning.
 LARGE_GAIN = 0.25
 """The same for faults of pace (a step too small, too few epochs): a run that is merely early is no fault.
 
-And for class imbalance, since weighing classes alike always moves their balance a little.
+And for class imbalance, since weighing classes alike always moves their balance a little, and underfitting, since a
+wider network nearly always does a little better.
 """
 
 
@@ -29,8 +30,10 @@ class Kind:
     ``effect`` is what the cure does to the score on validation rows: "improves" it; "unchanged" (an input that is
     of no use can go); "lowers" (without a leaked target the true score shows); "proof" (there is no cure to try:
     the module's own experiment is the proof). ``measure`` is the score, if not the loss. ``gain`` is the least
-    share of the gap (see ``GAIN``). A ``harmless`` kind is never more than a warning. ``brings`` are the kinds
-    that it brings about: its symptoms, not faults of their own.
+    share of the gap (see ``GAIN``). A ``harmless`` kind is never more than a warning. Of a kind with a ``mechanism``
+    what it suspects is itself what does the harm, and was measured: far beyond the threshold a cure that helps needs
+    to help less (see ``judging``). A ``provable`` kind has an experiment of its own where no cure shows it.
+    ``brings`` are the kinds that it brings about: its symptoms, not faults of their own.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Kind:
     measure: str | None = None
     gain: float = GAIN
     harmless: bool = False
+    mechanism: bool = False
+    provable: bool = False
     brings: tuple[str, ...] = ()
 
 
@@ -60,6 +65,7 @@ _KINDS = (
         "loss_output_mismatch",
         "loss",
         "the last activation does not give what the loss takes, or the loss is not for this kind of target",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW, *_WILD, "unsuitable_loss"),
     ),
     Kind(
@@ -74,41 +80,48 @@ _KINDS = (
         "neurons",
         "an input gives the target away, so the score promises more than the network will keep",
         effect="lowers",
+        provable=True,
     ),
     Kind(
         "zero_init",
         "initialization",
         "weights start at zero, so that the neurons of a layer all learn the same, or nothing",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW, "constant_init", "init_too_small"),
     ),
     Kind(
         "constant_init",
         "initialization",
         "the weights of a layer start equal, so that its neurons stay copies of each other",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW, *_WILD, "init_too_large", "init_too_small"),
     ),
     Kind(
         "unscaled_inputs",
         "neurons",
         "inputs differ in size by so much that no one step suits all of them",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW, *_WILD, "init_too_large", "init_too_small", "batch_size"),
     ),
     Kind(
         "init_too_large",
         "initialization",
         "the values grow from layer to layer at the start",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW, *_WILD, "overfitting", "wrong_optimizer_setting"),
     ),
     Kind(
         "init_too_small",
         "initialization",
         "the values shrink from layer to layer at the start",
+        mechanism=True,
         brings=(*_STUCK, *_FLOW),
     ),
     Kind(
         "missing_nonlinearity",
         "neurons",
         "layers without an activation between them do no more than a single one",
+        mechanism=True,
         brings=("underfitting", "plateau"),
     ),
     Kind(
@@ -147,30 +160,35 @@ _KINDS = (
         "exploding_gradient",
         "chain_rule",
         "the gradient grows from layer to layer on its way back",
+        mechanism=True,
         brings=("oscillation", "learning_rate_too_high", "dead_neurons", "saturated_neurons", "plateau"),
     ),
     Kind(
         "dead_neurons",
         "neurons",
         "neurons that are active on no row, and so never learn again",
+        mechanism=True,
         brings=(*_STUCK, "vanishing_gradient"),
     ),
     Kind(
         "saturated_neurons",
         "neurons",
         "neurons sit at the flat ends of their activation, where no gradient passes",
+        mechanism=True,
         brings=(*_STUCK, "vanishing_gradient"),
     ),
     Kind(
         "vanishing_gradient",
         "chain_rule",
         "the gradient shrinks from layer to layer on its way back, so that the first layers hardly learn",
+        mechanism=True,
         brings=(*_STUCK, "duplicate_neurons"),
     ),
     Kind(
         "duplicate_neurons",
         "neurons",
         "neurons of a layer that compute the same",
+        mechanism=True,
         brings=("underfitting", "plateau"),
     ),
     Kind(
@@ -220,6 +238,7 @@ _KINDS = (
         "underfitting",
         "loss",
         "the network is too small, or held back, to fit even its training rows",
+        gain=LARGE_GAIN,
     ),
     Kind(
         "different_parts",

@@ -75,6 +75,8 @@ distribution."""
 LABELS = 0.5
 """Numbers are labels if reading them so leaves less than this share of the network's wrong values."""
 
+TWO_VALUES = "targets of two values"
+
 SMOOTH = 0.3
 """Label smoothing is a tenth as a rule (C. Szegedy et al., 2016)."""
 
@@ -117,8 +119,8 @@ def _mismatch(m: LossMeasurement, subject: Subject) -> list[Fault]:
         source = "the range of the last activation against what the loss takes"
         text = f"Loss and output do not fit: {m.reason}."
         return [Fault("loss_output_mismatch", "", evidence, None, source, 10.0, text)]
-    if m.as_labels is not None and m.as_labels[1] < LABELS * m.as_labels[0]:
-        own, simple = m.as_labels
+    if m.as_labels is not None and m.as_labels.simple < LABELS * m.as_labels.own:
+        own, simple = m.as_labels.own, m.as_labels.simple
         found = evidence | {"wrong_when_rounded": own, "wrong_of_a_simple_classifier": simple}
         text = (
             f"The targets are labels, but the loss treats them as quantities: rounded, {own:.0%} of the "
@@ -144,16 +146,11 @@ def _mismatch(m: LossMeasurement, subject: Subject) -> list[Fault]:
     expects = subject.run.model.loss.expects
     usual = USUAL_OUTPUT.get(expects, "identity")
     probabilities = subject.classification and expects == "values" and m.output in ("sigmoid", "softmax")
-    if m.output != usual and not probabilities and not _only_fits(m, subject):
+    if m.output != usual and not probabilities:
         text = f"The last layer ends in {m.output}, and loss {m.loss} takes any number: {usual} gives that."
         source = "what the loss takes"
-        return [Fault("loss_output_mismatch", subject.network.output, evidence, None, source, 1.5, text)]
+        return [Fault("loss_output_mismatch", subject.network.output, evidence, None, source, 10.0, text)]
     return []
-
-
-def _only_fits(m: LossMeasurement, subject: Subject) -> bool:
-    """Whether next to nothing is left to win."""
-    return m.left[0] < LEFT and m.left[1] < LEFT
 
 
 def _many_classes(m: LossMeasurement, subject: Subject) -> bool:
@@ -184,6 +181,13 @@ def _unsuitable(m: LossMeasurement, subject: Subject) -> list[Fault]:
     if loss.expects == "log_rates" and not _counts(subject):
         text = f"Loss {m.loss} is for counts, and the targets are other numbers."
         return [Fault("unsuitable_loss", "", evidence, None, "whole numbers", 1.0 + m.left[1], text)]
+    if m.as_labels is not None and m.as_labels.values == 2:
+        text = (
+            f"The targets are two values, and loss {m.loss} treats them as quantities; a cross-entropy asks how "
+            "probable each of them is."
+        )
+        source = "maximum likelihood (C. Bishop, Pattern recognition and machine learning, 2006, 4.3)"
+        return [Fault("unsuitable_loss", TWO_VALUES, evidence, None, source, 1.0 + m.left[1], text)]
     if m.outliers > HEAVY:
         text = (
             f"A hundredth of the rows carries {m.outliers:.0%} of the targets' variance: squares make "
@@ -395,6 +399,10 @@ def _changes(fault: Fault, m: LossMeasurement, subject: Subject) -> list[Change]
         case "loss_output_mismatch":
             return _fitting(fault, subject)
         case "unsuitable_loss":
+            if fault.where == TWO_VALUES:
+                return [
+                    Change(ending_in(subject, "auto", "classification"), "Read the two values as classes.")
+                ]
             if fault.where == "targets":
                 return [
                     Change({"loss": "huber"}, "Use loss huber, in which outliers count by their size only.")

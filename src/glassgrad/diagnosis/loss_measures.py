@@ -15,11 +15,12 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import from_arrays
-from glassgrad.diagnosis.baseline import constant_scores
+from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.calibration import Calibration, calibration
 from glassgrad.diagnosis.findings import plain
-from glassgrad.diagnosis.simple_learner import SimpleLearner, left_of, simple_learner
+from glassgrad.diagnosis.simple_learner import SimpleLearner, simple_learner
 from glassgrad.diagnosis.subject import Subject
+from glassgrad.diagnosis.trials import levels_of
 from glassgrad.diagnosis.two_parts import TwoParts, two_parts
 from glassgrad.diagnosis.variants import apply
 from glassgrad.graph.node import Graph
@@ -38,9 +39,6 @@ BATCH_RATES = (0.001, 0.01)
 BATCH_SECONDS = 1.0
 LEAST_GAP = 0.25
 """Where less than this share of the constant predictor's loss was ever won, that is chance as much as learning."""
-
-MOST_VALUES = 20
-"""Targets with at most this many different values, all whole numbers, may be labels: as ``task="auto"`` has it."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,16 @@ class OneBatch:
         """As plain values."""
         found: dict[str, Any] = plain(vars(self))
         return found
+
+
+@dataclass(frozen=True)
+class AsLabels:
+    """Numbers read as labels: how many there are, the share of wrong ones after rounding, and that of a simple
+    classifier."""
+
+    values: int
+    own: float
+    simple: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +111,7 @@ class LossMeasurement:
     recalls: Floats
     calibration: Calibration | None
     parts: TwoParts | None
-    as_labels: tuple[float, float] | None
+    as_labels: AsLabels | None
     outliers: float
     shrinking: float
     dropout: float
@@ -172,7 +180,7 @@ def measured(subject: Subject) -> LossMeasurement:
         expected_start=expected_start(loss, subject.probe[1], count, schema.outputs),
         training=scores["train"],
         validation=scores["validation"],
-        left=(left_of(scores["train"], constant), left_of(scores["validation"], constant)),
+        left=subject.left,
         train_curve=curves[0],
         validation_curve=curves[1],
         best=best,
@@ -330,23 +338,22 @@ def _calibration(loss: Loss, outputs: Floats, targets: Array, classes: int | Non
     return calibration(p, targets)
 
 
-def _as_labels(subject: Subject, outputs: Floats) -> tuple[float, float] | None:
+def _as_labels(subject: Subject, outputs: Floats) -> AsLabels | None:
     """For a regression on few whole numbers: wrong values after rounding, and those of a simple classifier."""
     schema, loss = subject.task.parts.schema, subject.run.model.loss
-    if schema.classes is not None or schema.outputs != 1 or loss.expects != "values":
+    if schema.classes is not None or loss.expects != "values":
         return None
     (x, train), (held, true) = subject.train_rows, subject.validation_rows
-    values = np.round(schema.decode_outputs(train).reshape(-1), 4)
-    levels = np.unique(values)
-    if not 3 <= len(levels) <= MOST_VALUES or not np.allclose(levels, np.round(levels)):
+    levels = levels_of(schema.decode_outputs(train))
+    if levels is None:
         return None
-    truth = np.abs(np.round(schema.decode_outputs(true).reshape(-1), 4)[:, None] - levels).argmin(axis=1)
-    said = schema.decode_outputs(quantities(loss, outputs)).reshape(-1)
-    rounded = np.abs(said[:, None] - levels).argmin(axis=1)
-    numbers = np.searchsorted(levels, values)
+    numbers, truth, rounded = (
+        np.abs(schema.decode_outputs(values).reshape(-1, 1) - levels).argmin(axis=1)
+        for values in (train, true, quantities(loss, outputs))
+    )
     simple = simple_learner((x, numbers), (held, truth), len(levels))
     most = float(np.mean(truth != np.bincount(numbers).argmax()))
-    return float(np.mean(rounded != truth)), simple.left * most
+    return AsLabels(len(levels), float(np.mean(rounded != truth)), simple.left * most)
 
 
 def outlier_share(targets: Array) -> float:

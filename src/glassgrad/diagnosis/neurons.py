@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.diagnosis.activity import LayerActivity, activities
-from glassgrad.diagnosis.findings import Change, Fault
-from glassgrad.diagnosis.inputs import Inputs, look_at_inputs
+from glassgrad.diagnosis.findings import Better, Change, Fault, Trial
+from glassgrad.diagnosis.inputs import Inputs, guess_alone, look_at_inputs
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.wider import relaid
 from glassgrad.nn.activations import Identity
@@ -38,6 +39,9 @@ backprop, 1998, 4.3)."""
 LARGE, SMALL = 4.0, 0.1
 """Inputs of a root mean square beyond these, where about 1 is what initializers are made for."""
 
+FITTED = 0.02
+"""A network that leaves less than this of the constant predictor's mistakes lacks nothing."""
+
 LEAK_OF_CLASSES, LEAK_OF_NUMBERS = 0.9, 0.95
 """A single input that takes away this share of the mistakes, or variance, all by itself, says the target."""
 
@@ -48,16 +52,21 @@ FEWEST_INPUTS = 3
 """Of two inputs one often says nearly all: points in a plane, cut along an axis."""
 
 
+LOWER: Better = "lower"
+HIGHER: Better = "higher"
+
+
 @dataclass(frozen=True, eq=False)
 class NeuronsMeasurement:
     """What was measured of neurons (``layers``) and ``inputs``; ``linear`` names layers that run into the next one
-    without an activation between."""
+    without an activation between. ``left`` is what the network leaves of the constant predictor's mistakes or
+    variance, on training and validation rows."""
 
     layers: tuple[LayerActivity, ...]
     inputs: Inputs
     linear: tuple[str, ...]
     classification: bool
-    left: float
+    left: tuple[float, float]
 
     @property
     def hidden(self) -> tuple[LayerActivity, ...]:
@@ -76,15 +85,8 @@ class NeuronsMeasurement:
 def measure(subject: Subject) -> NeuronsMeasurement:
     """On up to 512 training rows."""
     layers = activities(subject.run.model, subject.start, subject.probe[0])
-    found = subject.run.metrics.get("train", {})
-    constant, left = subject.constant, math.nan
-    if "accuracy" in found:
-        left = (1 - found["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
-    elif "rmse" in found and constant.get("rmse", 0.0) > 0:
-        left = (found["rmse"] / constant["rmse"]) ** 2
-    return NeuronsMeasurement(
-        layers, look_at_inputs(subject), linear_layers(subject.network), subject.classification, left
-    )
+    linear = linear_layers(subject.network)
+    return NeuronsMeasurement(layers, look_at_inputs(subject), linear, subject.classification, subject.left)
 
 
 def linear_layers(network: Network) -> tuple[str, ...]:
@@ -156,7 +158,7 @@ def _strongest(faults: list[Fault]) -> list[Fault]:
 
 
 def _linear(m: NeuronsMeasurement) -> list[Fault]:
-    if not m.linear or m.left < 0.02:
+    if not m.linear or all(left < FITTED for left in m.left):
         return []
     named = " and ".join(m.linear[:3])
     text = (
@@ -164,8 +166,8 @@ def _linear(m: NeuronsMeasurement) -> list[Fault]:
         f"single layer."
     )
     source = "a product of matrices is a matrix"
-    evidence = {"layers": list(m.linear), "left_training": m.left}
-    return [Fault("missing_nonlinearity", named, evidence, None, source, 1.0 + len(m.linear), text)]
+    evidence = {"layers": list(m.linear), "left_training": m.left[0], "left_validation": m.left[1]}
+    return [Fault("missing_nonlinearity", named, evidence, None, source, 10.0 + len(m.linear), text)]
 
 
 def _scaling(m: NeuronsMeasurement, subject: Subject) -> list[Fault]:
@@ -253,8 +255,8 @@ def _changes(fault: Fault, m: NeuronsMeasurement, subject: Subject) -> list[Chan
                 Change({"learning_rate": rate / 10}, f"Set the learning rate to {rate / 10:.3g}."),
             ]
         case "saturated_neurons":
-            scaled = subject.settings.scaling == "none"
-            standard = [Change({"scaling": "standard"}, "Standardize the inputs.")] if scaled else []
+            raw = subject.settings.scaling == "none"
+            standard = [Change({"scaling": "standard"}, "Standardize the inputs.")] if raw else []
             return [
                 *_fresh(fault.where, m, subject),
                 *standard,
@@ -267,9 +269,10 @@ def _changes(fault: Fault, m: NeuronsMeasurement, subject: Subject) -> list[Chan
         case "missing_nonlinearity":
             return _bent(m, subject)
         case "unscaled_inputs":
-            return [
-                Change({"scaling": "standard"}, "Standardize the inputs: mean 0 and standard deviation 1.")
-            ]
+            scaled = {"scaling": "standard"}
+            text = "Standardize the inputs: mean 0 and standard deviation 1."
+            calm = " Cut gradients to a norm of 1 (clip_norm), for the few inputs that stay far out."
+            return [Change(scaled, text), Change({**scaled, "clip_norm": 1.0}, text + calm)]
         case "target_leak":
             return [Change({"drop_inputs": [fault.where]}, f"Leave {fault.where} out.")]
         case "constant_feature":
@@ -314,6 +317,31 @@ def _bent(m: NeuronsMeasurement, subject: Subject) -> list[Change]:
     )
 
 
+def prove(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -> Trial | None:
+    """Of a leak that the network made little of: looked up in this input alone, do unseen targets come out as well?
+
+    ``before`` is the validation score of the network, with all inputs, ``after`` that of the look-up.
+    """
+    start = time.perf_counter()
+    schema, held = subject.task.parts.schema, subject.validation_rows
+    count = None if schema.classes is None else len(schema.classes)
+    said = guess_alone(subject, fault.where, subject.train_rows, held[0], count)
+    metrics = subject.run.metrics.get("validation") or subject.run.metrics.get("train", {})
+    if count is None:
+        measure, better, constant = "rmse", LOWER, subject.constant["rmse"]
+        error = schema.decode_outputs(said) - schema.decode_outputs(held[1]).reshape(said.shape)
+        alone = float(np.sqrt(np.mean(error**2)))
+    else:
+        measure, better, constant = "accuracy", HIGHER, subject.constant["accuracy"]
+        alone = float(np.mean(said == held[1]))
+    whole = float(metrics.get(measure, math.nan))
+    gap = abs(max(whole, alone) - constant) if better == HIGHER else constant - min(whole, alone)
+    gain = (alone - whole if better == HIGHER else whole - alone) / gap if gap > 0 else math.nan
+    seconds = time.perf_counter() - start
+    seeds = (subject.settings.seed,)
+    return Trial(seeds, measure, (whole,), (alone,), gain >= 0, seconds, better, "proof", constant, gain, 0.0)
+
+
 # --- the answer ----------------------------------------------------------------------------------------------
 
 
@@ -326,6 +354,12 @@ def sentence(measurement: NeuronsMeasurement, faults: Sequence[Fault]) -> str:
         if first.prescription is None or first.trial is None:
             return first.sentence
         before, after = first.trial.means
+        if first.trial.effect == "proof":
+            named = first.trial.measure
+            return (
+                f"{first.sentence} On rows not trained on, a look-up in {first.where} alone has a validation {named} "
+                f"of {after:.3g}, and the network with all inputs one of {before:.3g}."
+            )
         was = f"from {before:.3g}" if math.isfinite(before) else "from a training that broke off"
         named = first.trial.measure.replace("_", " ")
         cure = first.prescription.sentence.rstrip(".")

@@ -14,7 +14,8 @@ AS_GOOD = 0.8
 
 
 SAME_ORDER = {"too_few_epochs": "learning_rate_too_low"}
-"""Larger steps and more of them cure each other's lack: neither comes first, and the stronger suspicion is named."""
+"""Larger steps and more of them cure each other's lack: where both do, neither comes first, and the stronger
+suspicion is named."""
 
 
 def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
@@ -26,10 +27,13 @@ def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
     by strength.
     """
 
+    confirmed = {fault.kind for fault in faults if fault.confirmed}
+
     def key(place: int) -> tuple[float, ...]:
         fault = faults[place]
         kind = KINDS[fault.kind]
-        order = CAUSE_ORDER[SAME_ORDER.get(fault.kind, fault.kind)]
+        twin = SAME_ORDER.get(fault.kind)
+        order = CAUSE_ORDER[twin if twin in confirmed else fault.kind]
         if not fault.confirmed:
             return (2, fault.because is not None, kind.harmless, order, -fault.strength)
         if kind.harmless or fault.because is not None:

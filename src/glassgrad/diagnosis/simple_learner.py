@@ -7,7 +7,6 @@ spoil it. It is no competitor: where it does clearly better than the network, so
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,15 +76,6 @@ def _signal(said: Floats, truth: Floats) -> float:
     centred, moves = truth - truth.mean(axis=0), said - said.mean(axis=0)
     norms = math.sqrt(float((centred**2).sum()) * float((moves**2).sum()))
     return float((centred * moves).sum()) / norms * math.sqrt(len(truth)) if norms > 0 else 0.0
-
-
-def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
-    """The share of the constant predictor's mistakes, or variance, that is left; NaN where it cannot be told."""
-    if "accuracy" in metrics and "accuracy" in constant:
-        return (1 - metrics["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
-    if "rmse" in metrics and constant.get("rmse", 0.0) > 0:
-        return float((metrics["rmse"] / constant["rmse"]) ** 2)
-    return math.nan
 
 
 def flat(train: Array, held: Array) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.split import split
 from glassgrad.data.streams import generator
-from glassgrad.diagnosis.baseline import constant_scores
+from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.refusals import Refusal, taken
 from glassgrad.diagnosis.trials import Trials
@@ -107,6 +107,13 @@ class Subject:
         """Scores of the best constant prediction on the training rows: ``loss`` and others (see baseline)."""
         parts = self.task.parts
         return constant_scores(self.run.model.loss, parts.schema, parts.train[1])
+
+    @cached_property
+    def left(self) -> tuple[float, float]:
+        """What is left of the constant predictor's mistakes, or variance, on training and on validation rows."""
+        train = self.run.metrics.get("train", {})
+        held = self.run.metrics.get("validation", {}) or train
+        return left_of(train, self.constant), left_of(held, self.constant)
 
     @cached_property
     def probe(self) -> tuple[Array, Array]:

@@ -29,6 +29,7 @@ from glassgrad.nn.losses import LOSSES
 from glassgrad.training.fit import Run
 from glassgrad.training.given import Given
 from glassgrad.training.many import train_many
+from glassgrad.training.metrics import quantities
 from glassgrad.training.model import Model
 from glassgrad.training.settings import Settings
 
@@ -84,7 +85,8 @@ COMPILED = {item for item in SOUND if item not in ("keep", "init", "learning_rat
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of a trial came to. ``validation`` and ``training`` hold its scores by name.
+    """What a run of a trial came to. ``validation`` and ``training`` hold its scores by name; of a run that has test
+    rows, ``validation`` are those of these.
 
     ``constant`` holds the scores of the best constant prediction.
     """
@@ -111,6 +113,19 @@ class Outcome:
 
 
 Outcomes = tuple[Outcome | None, ...]
+
+MOST_VALUES = 20
+"""Targets of no more than so many different values, all whole numbers, may be labels: as ``task="auto"`` has it."""
+
+LEAST_P = 0.01
+"""Numbers read as probabilities are read as no less than this, and no more than 1 minus it."""
+
+FINE = 0.1
+MOST_DEALS = 40
+"""Targets are dealt anew up to so many times, until chance may be no more than this share of the constant loss."""
+
+WILD = 0.5
+"""Of a loss that varies by this share of the gap with the seed, accuracy is asked besides."""
 
 
 class Trials:
@@ -163,6 +178,12 @@ class Trials:
             self._train(group)
         return [tuple(None if v is None else self._known[v.key, seed] for seed in seeds) for v in made]
 
+    def known(self, options: Mapping[str, Any], seeds: Sequence[int]) -> list[Outcome]:
+        """What is known of a variant on ``seeds`` already, without training anything."""
+        variant = self._made(options)
+        found = [] if variant is None else [self._known.get((variant.key, seed)) for seed in seeds]
+        return [outcome for outcome in found if outcome is not None]
+
     def seconds(self, options: Mapping[str, Any], count: int | None = None) -> float:
         """What a variant is likely to take on ``count`` seeds."""
         variant = self._made(options)
@@ -180,39 +201,55 @@ class Trials:
         *,
         onto: Change | None = None,
         refused: bool = False,
+        sure: bool = False,
     ) -> Trial:
         """Try ``change`` as the cure of ``kind``: the same seeds without it and with it.
 
         ``onto`` is a change that both sides have; ``refused``: the network as given cannot be trained at all, and
-        counts as worse than anything. See ``judging.judged`` for what confirms it. Where that is a close thing, as
-        many seeds again are added, if there is time: the first cure of several that seems to help may do so by luck.
+        counts as worse than anything; ``sure``: the mechanism was measured beyond doubt. See ``judging.judged`` for
+        what confirms it. Where that is a close thing, as many seeds again are added, if there is time: the first cure
+        of several that seems to help may do so by luck.
         """
         start = time.perf_counter()
         first = self.seeds() if seeds is None else tuple(seeds)
         base = {} if onto is None else dict(onto.options)
-        trial = self._compared(base, change, kind, first, refused)
+        trial = self._compared(base, change, kind, first, refused, sure)
         if seeds is None and _close(trial) and self.clock.allows(2 * self.seconds(change.options)):
-            trial = self._compared(base, change, kind, self.seeds(2 * len(first)), refused)
+            trial = self._compared(base, change, kind, self.seeds(2 * len(first)), refused, sure)
         return replace(trial, seconds=time.perf_counter() - start)
+
+    def unseen(self) -> Change:
+        """What both sides of a trial have where the change chooses by validation rows: other rows to be scored on."""
+        half = self.settings.validation / 2
+        return Change({"validation": half, "test": half}, "")
 
     def permutation(self, seeds: Sequence[int] | None = None, epochs: int = 10) -> Trial:
         """Train a sound network on the targets as they are, and on the same targets dealt out anew.
 
         ``before`` are the losses on the targets as they are. Confirmed: they are no better than those on shuffled
         targets (R. Ojala and G. Garriga, Permutation tests for studying classifier performance, 2010), although
-        the experiment is fine enough to have shown a difference.
+        the experiment is fine enough (``FINE``) to have shown a difference. The targets are dealt anew for every
+        seed, and seeds are added until it is that fine, or there is no time.
         """
         start = time.perf_counter()
-        seeds = self.seeds() if seeds is None else tuple(seeds)
         sound = {**SOUND, "epochs": min(epochs, max(self.settings.epochs, 1))}
-        real, dealt = self.run([sound, sound | {"shuffle_targets": seeds[0]}], seeds)
-        sides = [tuple(math.inf if o is None else o.score("loss") for o in side) for side in (real, dealt)]
-        constant = next((o.constant["loss"] for o in real if o is not None), math.nan)
-        differences = (np.asarray(sides[1]) - np.asarray(sides[0])) / constant
-        noise = chance(differences)
-        gain = float(differences.mean())
-        alike = gain <= max(noise, 0.01) and noise <= 0.1
-        seconds = time.perf_counter() - start
+        count = len(self.seeds() if seeds is None else seeds)
+        while True:
+            chosen = self.seeds(count) if seeds is None else tuple(seeds)
+            real = self.run([sound], chosen)[0]
+            dealt = tuple(self.run([sound | {"shuffle_targets": seed}], [seed])[0][0] for seed in chosen)
+            sides = [
+                tuple(math.inf if o is None else o.score("loss") for o in side) for side in (real, dealt)
+            ]
+            constant = next((o.constant["loss"] for o in real if o is not None), math.nan)
+            differences = (np.asarray(sides[1]) - np.asarray(sides[0])) / constant
+            noise, gain = chance(differences), float(differences.mean())
+            fine = noise <= FINE or not math.isfinite(noise) or count >= MOST_DEALS
+            if fine or seeds is not None or not self.clock.allows(self.seconds(sound, 2 * count)):
+                break
+            count *= 2
+        alike = gain <= max(noise, 0.01) and noise <= FINE
+        seeds, seconds = chosen, time.perf_counter() - start
         return Trial(
             seeds, "loss", sides[0], sides[1], alike, seconds, "lower", "proof", constant, gain, noise
         )
@@ -268,10 +305,12 @@ class Trials:
         return factor
 
     def _outcome(self, run: Run, dataset: Dataset, actions: str) -> Outcome:
-        validation = dict(run.metrics["validation"])
-        features, encoded = _validation_rows(run, dataset)
+        validation = dict(run.metrics["test" if run.settings.test else "validation"])
+        features, encoded = _scored_rows(run, dataset)
         if run.model.schema.classes is not None:
             validation |= further_scores(run.model, features, encoded)
+        else:
+            validation |= scores_as_labels(run.model, features, encoded)
         key = f"{run.model.loss!r} {actions}"
         if key not in self._constants:
             self._constants[key] = constant_scores(run.model.loss, run.model.schema, encoded)
@@ -288,17 +327,23 @@ class Trials:
     # --- comparing ---------------------------------------------------------------------------------------
 
     def _compared(
-        self, base: Mapping[str, Any], change: Change, kind: str, seeds: tuple[int, ...], refused: bool
+        self,
+        base: Mapping[str, Any],
+        change: Change,
+        kind: str,
+        seeds: tuple[int, ...],
+        refused: bool,
+        sure: bool,
     ) -> Trial:
         changed = {**base, **change.options}
         wanted = [changed] if refused else [changed, base]
         after, *rest = self.run(wanted, seeds)
         before: Outcomes = rest[0] if rest else (None,) * len(seeds)
-        found = [
-            trial
-            for measure in self._measures(base, changed, kind, refused)
-            if (trial := _scored(before, after, kind, seeds, measure)) is not None
-        ]
+        measures = self._measures(base, changed, kind, refused)
+        scored = (_scored(before, after, kind, seeds, measure, sure) for measure in measures)
+        found = [trial for trial in scored if trial is not None]
+        if measures == ("loss",) and _says_nothing(found[0]) and self.dataset.classification:
+            found += [_scored(before, after, kind, seeds, "accuracy", sure) or found[0]]
         return next((trial for trial in found if trial.confirmed), found[0])
 
     def _measures(
@@ -318,7 +363,7 @@ class Trials:
 
 
 def _scored(
-    before: Outcomes, after: Outcomes, kind: str, seeds: tuple[int, ...], measure: str
+    before: Outcomes, after: Outcomes, kind: str, seeds: tuple[int, ...], measure: str, sure: bool
 ) -> Trial | None:
     """The trial by one measure; None for probabilities that one side does not have."""
     better: Better = "higher" if measure in HIGHER else "lower"
@@ -330,9 +375,17 @@ def _scored(
     constant = known[0] if known else math.nan
     effect: Effect = KINDS[kind].effect
     gain, noise, confirmed = judged(
-        one, other, constant, better=better, effect=effect, least=KINDS[kind].gain
+        one, other, constant, better=better, effect=effect, least=KINDS[kind].gain, sure=sure
     )
     return Trial(seeds, measure, one, other, confirmed, 0.0, better, effect, constant, gain, noise)
+
+
+def _says_nothing(trial: Trial) -> bool:
+    """Whether the score is no measure here: neither side beats a constant guess, or chance may be half of the gap.
+
+    A few rows that a network is sure of and wrong about make a loss that hides what it gets right.
+    """
+    return not trial.noise < WILD
 
 
 def _close(trial: Trial) -> bool:
@@ -364,10 +417,36 @@ def further_scores(model: Model, features: Array, targets: Array) -> dict[str, f
     }
 
 
-def _validation_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
-    """The validation rows of ``run``, prepared."""
+def scores_as_labels(model: Model, features: Array, targets: Array) -> dict[str, float]:
+    """Of a regression on few whole numbers, what it is worth as a classification: the share of values right after
+    rounding; of two values also the nll of what it says, read as a probability (``LEAST_P`` or more)."""
+    levels = levels_of(model.schema.decode_outputs(targets))
+    if levels is None or model.loss.expects != "values":
+        return {}
+    said = model.schema.decode_outputs(quantities(model.loss, model.outputs_prepared(features).astype(float)))
+    truth = np.abs(model.schema.decode_outputs(targets).reshape(-1, 1) - levels).argmin(axis=1)
+    found = {"accuracy": float(np.mean(np.abs(said.reshape(-1, 1) - levels).argmin(axis=1) == truth))}
+    if len(levels) == 2:
+        p = (said.reshape(-1) - levels[0]) / (levels[1] - levels[0])
+        own = np.clip(np.where(truth == 1, p, 1 - p), LEAST_P, 1 - LEAST_P)
+        found["nll"] = float(-np.log(own).mean())
+    return found
+
+
+def levels_of(values: Array) -> Array | None:
+    """The different values of targets [rows] or [rows, 1], if they are few whole numbers; else None."""
+    if values.size != len(values):
+        return None
+    levels = np.unique(np.round(values.reshape(-1), 4))
+    few = 2 <= len(levels) <= MOST_VALUES and np.allclose(levels, np.round(levels))
+    return levels if few else None
+
+
+def _scored_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
+    """The rows of ``run`` that it is scored on, prepared: test rows, if it has any, else validation rows."""
     settings, schema = run.settings, run.model.schema
-    rows = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed).validation
+    parts = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
+    rows = parts.test if settings.test else parts.validation
     features, _ = schema.take_features(dataset.features[rows], settings.dtype, dataset.name)
     return features, schema.encode_targets(dataset.targets[rows], settings.dtype, dataset.name)
 
