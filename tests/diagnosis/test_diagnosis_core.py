@@ -149,6 +149,25 @@ Scores = st.lists(st.floats(0.01, 3), min_size=3, max_size=6)
 
 
 @given(Scores, Scores, st.floats(0.01, 100))
+def test_harm_taken_away_counts_although_nothing_was_learned():
+    harm, calm = [2.1, 1.9, 2.4, 2.0, 2.2], [0.65, 0.6, 0.62, 0.66, 0.61]
+    assert judged(harm, calm, 0.55)[2]
+    assert judged([math.inf] * 5, calm, 0.55)[2]
+    assert not judged([0.9, 0.8, 0.85, 0.9, 0.88], calm, 0.55)[2], "not far above the guess: tuning"
+    assert not judged(harm, [1.2, 1.1, 1.3, 1.2, 1.25], 0.55)[2], "half of the harm is left"
+
+
+def test_a_sure_mechanism_needs_the_least_gain_or_the_cut_not_both():
+    before = [0.330, 0.331, 0.329, 0.332, 0.328]
+    after = [value - 0.05 for value in before]  # 7 % of the gap, 15 % of the score
+    assert not judged(before, after, 1.0)[2]
+    assert judged(before, after, 1.0, sure=True)[2]
+    easy = [0.17, 0.171, 0.169, 0.172, 0.168]  # 2 % of the gap, 29 % of the score
+    assert not judged(easy, [value - 0.05 for value in easy], 2.3)[2]
+    assert judged(easy, [value - 0.05 for value in easy], 2.3, sure=True)[2]
+    assert not judged(easy, [0.16, 0.18, 0.165, 0.175, 0.17], 2.3, sure=True)[2]
+
+
 def test_the_verdict_knows_no_units_and_goes_one_way(
     one: list[float], other: list[float], scale: float
 ) -> None:

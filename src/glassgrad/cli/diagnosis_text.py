@@ -115,6 +115,8 @@ def _case(fault: Fault, said: str, painter: Painter, width: int) -> Iterator[str
 def _trial(trial: Trial, painter: Painter) -> str:
     before, after = _mean(trial.before), _mean(trial.after)
     name = MEASURES.get(trial.measure, trial.measure)
+    if trial.effect == "proof":
+        return f"{name} {before} against {after}"
     constant = f"; a constant guess has {_number(trial.constant)}" if math.isfinite(trial.constant) else ""
     return f"{name} {before} {painter.arrow} {after} (mean of {len(trial.seeds)} seeds{constant})"
 

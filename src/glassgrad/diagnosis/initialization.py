@@ -26,6 +26,7 @@ from glassgrad.diagnosis.trials import FEWEST_SEEDS
 from glassgrad.diagnosis.wording import told
 from glassgrad.nn.activations import LeakyRelu, Relu
 from glassgrad.nn.network import INPUT, activation_of
+from glassgrad.optim.optimizers import SGD
 
 LARGE = 2.5
 """A gain is too large above so many times what both directions need: values of a relu layer grow sixfold in variance.
@@ -378,7 +379,13 @@ def prescribe(fault: Fault, measurement: Initialization, subject: Subject) -> li
     names = list(dict.fromkeys([*measurement.best[:1], *usual, "lsuv"]))
     if math.inf in measurement.tried.get("lsuv", ()):
         names.remove("lsuv")
-    return [Change(restart(subject.settings, name), f"Start from {name}: {_WHAT[name]}.") for name in names]
+    found = [Change(restart(subject.settings, name), f"Start from {name}: {_WHAT[name]}.") for name in names]
+    made = subject.settings.made
+    if fault.kind == "init_too_large" and isinstance(made, SGD):  # steps as small as large weights demand
+        rate = float(f"{10 * made.hyperparameters()['learning_rate']:.3g}")
+        options = {**found[0].options, "learning_rate": rate}
+        found.insert(1, Change(options, f"{found[0].sentence[:-1]}; steps can be ten times as large then."))
+    return found
 
 
 _WHAT = {

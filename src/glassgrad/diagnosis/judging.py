@@ -41,6 +41,11 @@ LEAST_GAP = 0.02
 """Where the better side is no better than the constant predictor by this share of its score, nothing was learned that
 could have improved."""
 
+RELIEF = 0.1
+WORST = 5.0
+"""... unless the network did harm, a score of more than twice the constant predictor's, and the cure leaves no more than
+this share of the harm (of at most ``WORST`` times that score: a training that broke off has no number)."""
+
 CAP = 2.0
 """No run counts as more than this many gaps worse than the good side: one wild seed must not outweigh the rest."""
 
@@ -60,10 +65,10 @@ def judged(
     The gap is the way from the constant predictor's score to the median of the better side. The noise is what the
     mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above
     the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR`` (``sure`` of the mechanism:
-    of at least ``least``, or that takes away ``CUT``); "unchanged" a gain within
-    ``UNCHANGED`` or the noise; "lowers" a loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score.
-    Scores of which more is better are turned into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms
-    nothing.
+    of at least ``least``, or that takes away ``CUT``); "unchanged" a gain within ``UNCHANGED`` or the noise; "lowers" a
+    loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score. Scores of which more is better are turned
+    into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms nothing but ``RELIEF``: there the constant
+    predictor's score is the unit.
     """
     high = better == "higher"
     one, other = (
@@ -72,8 +77,13 @@ def judged(
     floor = 1 - constant if high else constant
     best = min(float(np.median(one)), float(np.median(other)))
     gap = floor - best
-    if not (math.isfinite(gap) and gap > LEAST_GAP * abs(floor)) or len(one) < 2:
+    if len(one) < 2 or not math.isfinite(floor):
         return math.nan, math.nan, False
+    if not (math.isfinite(gap) and gap > LEAST_GAP * abs(floor)):
+        harm, rest = (float(np.median(side)) - floor for side in (one, other))
+        if effect != "improves" or not harm > abs(floor) > 0 or rest > RELIEF * min(harm, WORST * abs(floor)):
+            return math.nan, math.nan, False
+        best, gap = floor, abs(floor)
     one, other = (np.minimum(np.nan_to_num(side, nan=math.inf), best + CAP * gap) for side in (one, other))
     differences = (one - other) / gap
     gain = float(differences.mean())
