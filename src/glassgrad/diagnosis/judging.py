@@ -43,8 +43,8 @@ could have improved."""
 
 RELIEF = 0.1
 WORST = 5.0
-"""... unless the network did harm, a score of more than twice the constant predictor's, and the cure leaves no more than
-this share of the harm (of at most ``WORST`` times that score: a training that broke off has no number)."""
+"""... unless what is to be cured is the harm itself: a score of more than twice the constant predictor's, of whose
+excess the cure leaves no more than this share (of at most ``WORST`` times that score)."""
 
 CAP = 2.0
 """No run counts as more than this many gaps worse than the good side: one wild seed must not outweigh the rest."""
@@ -59,16 +59,17 @@ def judged(
     effect: Effect = "improves",
     least: float = GAIN,
     sure: bool = False,
+    relief: bool = False,
 ) -> tuple[float, float, bool]:
     """The gain, its noise (both in units of the gap), and whether ``effect`` is confirmed.
 
     The gap is the way from the constant predictor's score to the median of the better side. The noise is what the
-    mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above
-    the noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR`` (``sure`` of the mechanism:
-    of at least ``least``, or that takes away ``CUT``); "unchanged" a gain within ``UNCHANGED`` or the noise; "lowers" a
-    loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score. Scores of which more is better are turned
-    into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms nothing but ``RELIEF``: there the constant
-    predictor's score is the unit.
+    mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above the
+    noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR`` (``sure`` of the mechanism: of
+    at least ``least``, or that takes away ``CUT``); "unchanged" a gain within ``UNCHANGED`` or the noise; "lowers" a
+    loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score. Scores of which more is better are
+    turned into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms nothing but ``relief``, if that is
+    enough (see ``RELIEF``; there the constant predictor's score is the unit).
     """
     high = better == "higher"
     one, other = (
@@ -81,7 +82,7 @@ def judged(
         return math.nan, math.nan, False
     if not (math.isfinite(gap) and gap > LEAST_GAP * abs(floor)):
         harm, rest = (float(np.median(side)) - floor for side in (one, other))
-        if effect != "improves" or not harm > abs(floor) > 0 or rest > RELIEF * min(harm, WORST * abs(floor)):
+        if not relief or not harm > abs(floor) > 0 or rest > RELIEF * min(harm, WORST * abs(floor)):
             return math.nan, math.nan, False
         best, gap = floor, abs(floor)
     one, other = (np.minimum(np.nan_to_num(side, nan=math.inf), best + CAP * gap) for side in (one, other))

@@ -33,7 +33,8 @@ class Kind:
     share of the gap (see ``GAIN``). A ``harmless`` kind is never more than a warning. Of a kind with a ``mechanism``
     what it suspects is itself what does the harm, and was measured: far beyond the threshold a cure that helps needs
     to help less (see ``judging``). A ``provable`` kind has an experiment of its own where no cure shows it.
-    ``brings`` are the kinds that it brings about: its symptoms, not faults of their own.
+    Of a kind with ``relief`` a cure is one already if it takes the harm away (see ``judging``). ``brings`` are the
+    kinds that it brings about: its symptoms, not faults of their own.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Kind:
     harmless: bool = False
     mechanism: bool = False
     provable: bool = False
+    relief: bool = False
     brings: tuple[str, ...] = ()
 
 
@@ -220,6 +222,7 @@ _KINDS = (
         "overfitting",
         "loss",
         "the network knows its training rows by heart and does worse and worse on others",
+        relief=True,
     ),
     Kind(
         "too_few_epochs",

@@ -374,9 +374,8 @@ def _scored(
     known = [o.constant[measure] for o in (*after, *before) if o is not None and measure in o.constant]
     constant = known[0] if known else math.nan
     effect: Effect = KINDS[kind].effect
-    gain, noise, confirmed = judged(
-        one, other, constant, better=better, effect=effect, least=KINDS[kind].gain, sure=sure
-    )
+    options: dict[str, Any] = {"least": KINDS[kind].gain, "relief": KINDS[kind].relief, "sure": sure}
+    gain, noise, confirmed = judged(one, other, constant, better=better, effect=effect, **options)
     return Trial(seeds, measure, one, other, confirmed, 0.0, better, effect, constant, gain, noise)
 
 
