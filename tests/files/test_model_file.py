@@ -103,6 +103,7 @@ def test_tuples_become_lists(tmp_path: Path) -> None:
         ({"extra": 1}, "unknown entry 'extra'"),
         ({"metrics": {"loss": float("nan")}}, "document.metrics.loss is nan"),
         ({"metrics": {"loss": [1.0, float("inf")]}}, "document.metrics.loss[1] is inf"),
+        ({"metrics": {"loss": json.loads("[" * 100 + "]" * 100)}}, "is more than 100 levels deep"),
         ({"metrics": {1: 2.0}}, "document.metrics has the key 1"),
         ({"metrics": {"loss": np.float32(1)}}, "document.metrics.loss is of type float32"),
         ({"training": {"path": Path("x")}}, "document.training.path is of type PosixPath"),
@@ -157,6 +158,7 @@ FOREIGN = {
     "no document": (with_text("[1]"), "is damaged"),
     "broken document": (with_text("{"), "is damaged"),
     "deep document": (with_text("[" * 100_000), "is damaged"),
+    "levels enough to exhaust the stack": (with_text("[" * 950 + "]" * 950), "is damaged"),
     "no digest": (with_text(json.dumps(DOCUMENT)), "is damaged"),
 }
 

@@ -256,7 +256,26 @@ SPOILED = [
         r"'dense_1.weights' are missing or not of shape \[2, 7\]",
     ),
     (lambda d, t: t.pop("dense_1.bias"), "'dense_1.bias' are missing"),
-    (lambda d, t: d["training"].pop("loss"), "loss"),
+    (
+        lambda d, t: t.update({"dense_1.bias": np.zeros(6)}),
+        r"'dense_1.bias' are missing or not of shape \[6\] and dtype float32",
+    ),
+    (
+        lambda d, t: d["network"]["layers"].pop(),
+        r"the network gives rows of shape \[5\], but loss 'categorical_cross_entropy' .* needs \[3\]",
+    ),
+    (
+        lambda d, t: d["network"]["layers"][0].update(activation={"name": "elu", "alpha": 10**400}),
+        "'elu': alpha must be a finite number above 0",
+    ),
+    (
+        lambda d, t: d["network"]["layers"][0].update(activation="elu(" + "-" * 20_000 + "1)"),
+        "is not of the form name or name",
+    ),
+    (lambda d, t: d["training"].update(loss="huber({[]: 1})"), "is not of the form name or name"),
+    (lambda d, t: d["preprocessing"].update(classes=[0, 1, 2**64]), "classes are not a list"),
+    (lambda d, t: d["preprocessing"].update(classes=[0]), "classes are not a list"),
+    (lambda d, t: d["training"].pop("loss"), "'training' lacks 'loss'"),
     (lambda d, t: d["training"].update(dtype="float16"), "unknown dtype 'float16'"),
     (lambda d, t: d["training"].update(loss={"name": "secret"}), "unknown loss 'secret'"),
     (lambda d, t: d["preprocessing"].update(task="other"), "unknown preprocessing task"),

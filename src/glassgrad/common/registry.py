@@ -113,6 +113,6 @@ def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
             positional = tuple(ast.literal_eval(argument) for argument in tree.args)
             named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
             return tree.func.id, positional, named
-    except (SyntaxError, ValueError):
-        pass
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        pass  # the last three: a list as a key of a dict, and nesting too deep for Python's parser
     raise InputError(f"{kind} {text!r} is not of the form name or name(value, option=value)")

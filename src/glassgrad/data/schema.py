@@ -334,10 +334,17 @@ def _classes(value: Any, classification: bool) -> tuple[Label, ...] | None:
         and isinstance(value, list)
         and len({type(label) for label in value}) == 1
         and type(value[0]) in (int, bool, str)
-        and len(set(value)) == len(value)
+        and len(set(value)) == len(value) > 1
+        and (type(value[0]) is not int or _fit_an_integer(value))
     ):
         return tuple(value)
     raise InputError("preprocessing: classes are not a list of different labels; save the model again")
+
+
+def _fit_an_integer(numbers: list[int]) -> bool:
+    """Whether there is an integer dtype for all of ``numbers``."""
+    low, high = min(numbers), max(numbers)
+    return low >= -(2**63) and high < (2**64 if low >= 0 else 2**63)
 
 
 def _floats(document: Mapping[str, Any], key: str, shape: tuple[int, ...]) -> Floats:

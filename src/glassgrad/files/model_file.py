@@ -37,6 +37,9 @@ DOCUMENT: Mapping[str, type] = {
 }
 """The entries of the document, all required, and their types."""
 
+DEPTH = 100
+"""How many levels of lists and objects a document may have: what reads them must not run out of stack."""
+
 _KEY = "glassgrad"
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
 _DTYPES = ("bool", *_INTEGERS, "float16", "float32", "float64")
@@ -62,6 +65,7 @@ def read_model(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     text = _document_text(path, content)
     try:
         document = json.loads(text)
+        _check_plain(document, str(path), "document")
     except (ValueError, RecursionError):
         raise _damaged(path) from None
     if not isinstance(document, dict):
@@ -88,7 +92,7 @@ def model_bytes(tensors: Mapping[str, Array], document: Mapping[str, Any], place
     """The content of a model file: the same bytes for the same input. ``place`` begins the messages.
 
     Raises InputError where the document does not follow ``DOCUMENT`` or is not plain JSON (text keys, finite
-    numbers), or a tensor is not of bools, integers or floats.
+    numbers, at most ``DEPTH`` levels), or a tensor is not of bools, integers or floats.
     """
     _check_document(document, place)
     _check_plain(document, place, "document")
@@ -158,16 +162,18 @@ def _check_document(document: Mapping[str, Any], place: str) -> None:
         )
 
 
-def _check_plain(value: Any, place: str, where: str) -> None:
+def _check_plain(value: Any, place: str, where: str, levels: int = DEPTH) -> None:
     """Raise InputError unless JSON gives ``value`` back as it is (but for tuples, which become lists)."""
+    if levels == 0:
+        raise InputError(f"{place}: the document is more than {DEPTH} levels deep; make it flatter")
     if isinstance(value, Mapping):
         for key, entry in value.items():
             if type(key) is not str:
                 raise InputError(f"{place}: {where} has the key {key!r}; its keys must be text")
-            _check_plain(entry, place, f"{where}.{key}")
+            _check_plain(entry, place, f"{where}.{key}", levels - 1)
     elif isinstance(value, list | tuple):
         for number, entry in enumerate(value):
-            _check_plain(entry, place, f"{where}[{number}]")
+            _check_plain(entry, place, f"{where}[{number}]", levels - 1)
     elif type(value) is float and not math.isfinite(value):
         raise InputError(f"{place}: {where} is {value}; a model's document holds finite numbers only")
     elif value is not None and type(value) not in (str, bool, int, float):

@@ -7,6 +7,7 @@ Every one keeps its value and its gradient finite at any finite input. The rule 
 from __future__ import annotations
 
 import math
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,7 +51,8 @@ def activation(spec: str | Mapping[str, Any] | Activation | None) -> Activation:
 def require_number(part: str, option: str, value: object, rule: str, fits: Callable[[float], bool]) -> None:
     """Refuse an option of ``part`` (``"loss 'huber'"``) that is not ``rule``; raises InputError."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and math.isfinite(value) and fits(value)):  # type: ignore[arg-type]
+    # Compared and not converted: a whole number may be too large for a float.
+    if not (is_number and abs(value) <= sys.float_info.max and fits(value)):  # type: ignore[arg-type]
         raise InputError(f"{part}: {option} must be {rule}, not {value!r}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -457,7 +458,11 @@ def _with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
 
 
 def _check_epsilon(layer: Layer, epsilon: object) -> None:
-    if not isinstance(epsilon, (int, float)) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
+    if (
+        not isinstance(epsilon, (int, float))
+        or isinstance(epsilon, bool)
+        or not 0 < epsilon <= sys.float_info.max
+    ):
         raise InputError(f"{type(layer).__name__}: epsilon must be above 0 and finite, not {epsilon!r}")
 
 

@@ -221,13 +221,19 @@ def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
         network = from_document(document["network"])
         schema = Schema.from_document(document["preprocessing"])
         training = dict(document["training"])
+        for key in ("loss", "dtype"):
+            if key not in training:
+                raise InputError(f"the document's entry 'training' lacks {key!r}; save the model again")
         loss = LOSSES.make(training.pop("loss"))
         dtype: DType = training.pop("dtype")
         if dtype not in FLOATS:
             raise unknown_name("dtype", str(dtype), FLOATS)
-        weights = _take(tensors, {n: w.shape for n, w in network.weights(schema.feature_shape).items()})
-        statistics = _take(tensors, {n: s.shape for n, s in network.statistics(schema.feature_shape).items()})
-    except (InputError, KeyError) as error:
+        _check_outputs(network, schema, loss)
+        wanted = network.weights(schema.feature_shape)
+        weights = _take(tensors, dtype, {name: item.shape for name, item in wanted.items()})
+        kept = network.statistics(schema.feature_shape)
+        statistics = _take(tensors, dtype, {name: item.shape for name, item in kept.items()})
+    except InputError as error:
         raise InputError(f"{file}: {error}") from None
     return Model(
         network,
@@ -243,10 +249,24 @@ def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
     )
 
 
-def _take(tensors: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def _check_outputs(network: Network, schema: Schema, loss: Loss) -> None:
+    """Refuse a network whose outputs are not what ``loss`` and ``schema`` make predictions of."""
+    units = loss.units(None if schema.classes is None else len(schema.classes), schema.outputs)
+    shape = network.shapes(schema.feature_shape)[network.output]
+    if shape != (units,):
+        raise InputError(
+            f"the network gives rows of shape {list(shape)}, but loss {loss.name!r} on this data needs [{units}]; "
+            "train it again"
+        )
+
+
+def _take(
+    tensors: Mapping[str, Array], dtype: DType, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Array]:
     for name, shape in shapes.items():
-        if name not in tensors or tensors[name].shape != shape:
+        if name not in tensors or tensors[name].shape != shape or tensors[name].dtype != dtype:
             raise InputError(
-                f"the weights {name!r} are missing or not of shape {list(shape)}; train it again"
+                f"the weights {name!r} are missing or not of shape {list(shape)} and dtype {dtype}; "
+                "train it again"
             )
     return {name: tensors[name] for name in shapes}
