@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from glassgrad.report.words import listed, number, percent, plural, seconds, short
+from glassgrad.report.words import evenly, listed, number, percent, plural, seconds, short
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,10 @@ def test_lists_and_nouns() -> None:
     assert plural(2, "class", "classes") == "2 classes"
     assert short("a  long\nname", 8) == "a long…"
     assert short("short") == "short"
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, []), (1, [0]), (3, [0, 1, 2]), (5, [0, 2, 4]), (100, [0, 50, 99])]
+)
+def test_some_of_many_are_evenly_spaced(count: int, shown: list[int]) -> None:
+    assert evenly(range(count), 3) == shown

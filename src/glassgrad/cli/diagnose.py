@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -22,41 +22,16 @@ if TYPE_CHECKING:
 FAULTY = 3
 
 
+@options.takes_training("force", "seeds", "watch")
 def command(
     context: typer.Context,
     source: Annotated[
         str, Argument(metavar="SOURCE|RUN", help="What to train on, or the folder of a run to examine.")
     ],
-    target: options.Target = None,
-    task: options.Task = "auto",
-    layers: options.Layers = "64,32",
-    activation: options.Activation = "relu",
-    init: Annotated[str, Option(help="How the weights start.")] = "he_normal",
-    output_activation: options.OutputActivation = "auto",
-    loss: options.Loss = "auto",
-    optimizer: Annotated[str, Option(help="How gradients become steps.")] = "adam",
-    learning_rate: Annotated[float, Option(help="The size of a step (the largest, if it changes).")] = 0.002,
-    momentum: options.Momentum = 0.0,
-    weight_decay: options.WeightDecay = 0.0,
-    clip_norm: options.ClipNorm = None,
-    clip_value: options.ClipValue = None,
-    schedule: options.Schedule = "cosine",
-    scaling: options.Scaling = "standard",
-    network: options.NetworkFile = None,
-    init_from: options.InitFrom = None,
-    init_layers: options.InitLayers = None,
-    freeze: options.Freeze = "",
-    batch_size: Annotated[int, Option(help="Rows per step.")] = 32,
-    epochs: options.Epochs = 30,
-    keep: options.Keep = "best",
-    validation: options.Validation = 0.1,
-    test: options.Test = 0.2,
-    seed: Annotated[int, Option(help="The same seed gives the same weights.")] = 0,
-    backend: options.BackendName = None,
-    dtype: options.DTypeName = "float32",
     budget: Annotated[str, Option(metavar="TIME", help="How long it may take: 30s, 2min.")] = "30s",
     out: Annotated[Path | None, Option(metavar="REPORT.html", help="Write a report with pictures.")] = None,
     as_json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Say what is wrong with a network, and prove it: each cure is tried on fresh seeds.
 
@@ -70,15 +45,13 @@ def command(
     seconds = seconds_of(budget)
     if out is not None and out.is_dir():
         raise InputError(f"{out}: is a folder; name the file of the report, such as report.html")
-    given = options.settings_of(context, but=("budget",))
-    if network is not None:
-        from glassgrad.cli.networks import read_network
-
-        given["network"] = read_network(network).to_document()
+    given = options.settings_of(context, chosen)
     if is_run(source):
         given = {key: value for key, value in given.items() if options.is_given(context, key)}
     with _phases() as tell:
-        found = diagnose(source, target=target, task=task, budget=seconds, progress=tell, **given)
+        found = diagnose(
+            source, target=chosen["target"], task=chosen["task"], budget=seconds, progress=tell, **given
+        )
     if out is not None:
         _write(found, out)
     if as_json:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,8 +28,11 @@ Target = Annotated[
 Task = Annotated[str, Option(help="auto, classification or regression.")]
 Layers = Annotated[str, Option(help="Units of the hidden layers; none for no hidden layer.")]
 Activation = Annotated[str, Option(help="Activation of the hidden layers.")]
+Init = Annotated[str, Option(help="How the weights start.")]
 OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
 Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
+Optimizer = Annotated[str, Option(help="How gradients become steps.")]
+LearningRate = Annotated[float, Option(help="The size of a step (the largest, if it changes).")]
 Momentum = Annotated[float, Option(help="From 0 up to but not including 1.")]
 WeightDecay = Annotated[float, Option(help="How strongly weights are pulled to 0.")]
 ClipNorm = Annotated[float | None, Option(help="Bound on the norm of all gradients together.")]
@@ -43,25 +48,86 @@ Freeze = Annotated[
     str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
 ]
 Force = Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")]
+BatchSize = Annotated[int, Option(help="Rows per step.")]
 Watch = Annotated[bool, Option("--watch", help="Look inside while training: gradients, updates, activity.")]
 Epochs = Annotated[int, Option(help="How often all rows are seen.")]
 Keep = Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")]
 Validation = Annotated[float, Option(help="Share of the rows, after the test part is taken.")]
 Test = Annotated[float, Option(help="Share of the rows, unless the source brings a test part.")]
+Seed = Annotated[int, Option(help="The same seed gives the same weights.")]
+Seeds = Annotated[int, Option(help="How many seeds each combination is trained with.")]
 BackendName = Annotated[str | None, Option(help="What runs it (default: the fastest there is).")]
 DTypeName = Annotated[str, Option(help="float32 or float64.")]
 Json = Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")]
 
 
-def settings_of(context: typer.Context, but: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The options of ``Settings`` from the parameters of a command, without those in ``but``."""
-    own = ("source", "target", "task", "out", "as_json", "report")
-    given = {key: value for key, value in context.params.items() if key not in (*own, *but)}
+def training(
+    target: Target = None,
+    task: Task = "auto",
+    layers: Layers = "64,32",
+    activation: Activation = "relu",
+    init: Init = "he_normal",
+    output_activation: OutputActivation = "auto",
+    loss: Loss = "auto",
+    optimizer: Optimizer = "adam",
+    learning_rate: LearningRate = 0.002,
+    momentum: Momentum = 0.0,
+    weight_decay: WeightDecay = 0.0,
+    clip_norm: ClipNorm = None,
+    clip_value: ClipValue = None,
+    schedule: Schedule = "cosine",
+    scaling: Scaling = "standard",
+    network: NetworkFile = None,
+    init_from: InitFrom = None,
+    init_layers: InitLayers = None,
+    freeze: Freeze = "",
+    force: Force = False,
+    batch_size: BatchSize = 32,
+    epochs: Epochs = 30,
+    keep: Keep = "best",
+    validation: Validation = 0.1,
+    test: Test = 0.2,
+    seed: Seed = 0,
+    seeds: Seeds = 3,
+    backend: BackendName = None,
+    dtype: DTypeName = "float32",
+    watch: Watch = False,
+) -> None:
+    """All options that say how a network is trained; ``takes_training`` gives them to a command."""
+
+
+def takes_training(*but: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of ``training``, but for ``but``, between its arguments and its own options.
+
+    The command takes them as keywords. One that it declares itself stands in the place of that of the same name.
+    """
+
+    def extend(command: Callable[..., None]) -> Callable[..., None]:
+        shared = _parameters(training)
+        own = {key: item for key, item in _parameters(command).items() if item.kind != item.VAR_KEYWORD}
+        first = {key: item for key, item in own.items() if item.default is item.empty}
+        every = {key: item for key, item in (first | shared | own).items() if key not in but}
+        command.__signature__ = inspect.Signature(list(every.values()))  # type: ignore[attr-defined]
+        return command
+
+    return extend
+
+
+def _parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
+    return dict(inspect.signature(function, eval_str=True).parameters)
+
+
+def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``Settings`` takes, from the options of ``training`` that a command got."""
+    given = {key: value for key, value in chosen.items() if key not in ("target", "task", "seeds")}
     if given["network"] is not None:
         for key in DESCRIBED_BY_FILE:
             if is_given(context, key):
                 option = key.replace("_", "-")
                 raise InputError(f"--network gives all layers, so --{option} changes nothing; leave one out")
+        from glassgrad.cli.networks import read_network
+
+        given["network"] = read_network(given["network"]).to_document()
     given["layers"] = _units(given["layers"])
     given["freeze"] = _names(given["freeze"])
     if given["init_layers"] is not None:

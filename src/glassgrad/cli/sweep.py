@@ -25,51 +25,28 @@ SHOWN = 20
 PICTURE = "sweep.svg"
 
 
+@options.takes_training("watch")
 def command(
     context: typer.Context,
     source: options.Source,
-    target: options.Target = None,
-    task: options.Task = "auto",
-    layers: options.Layers = "64,32",
-    activation: options.Activation = "relu",
     init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = "he_normal",
-    output_activation: options.OutputActivation = "auto",
-    loss: options.Loss = "auto",
     optimizer: Annotated[str, Option(help="How gradients become steps: one, or several.")] = "adam",
     learning_rate: Annotated[
         str, Option(help="The sizes of a step: a,b, or from:to:count for a range in equal ratios.")
     ] = "1e-4:1:9",
-    momentum: options.Momentum = 0.0,
-    weight_decay: options.WeightDecay = 0.0,
-    clip_norm: options.ClipNorm = None,
-    clip_value: options.ClipValue = None,
-    schedule: options.Schedule = "cosine",
-    scaling: options.Scaling = "standard",
-    network: options.NetworkFile = None,
-    init_from: options.InitFrom = None,
-    init_layers: options.InitLayers = None,
-    freeze: options.Freeze = "",
-    force: options.Force = False,
     batch_size: Annotated[str, Option(help="Rows per step: one number, or several.")] = "32",
-    epochs: options.Epochs = 30,
-    keep: options.Keep = "best",
-    validation: options.Validation = 0.1,
-    test: options.Test = 0.2,
     seed: Annotated[int, Option(help="The first seed.")] = 0,
-    seeds: Annotated[int, Option(help="How many seeds each combination is trained with.")] = 3,
-    backend: options.BackendName = None,
-    dtype: options.DTypeName = "float32",
     out: Annotated[
         Path | None, Option(metavar="FOLDER", help="Where it goes (default: runs/<name>-sweep-<time>).")
     ] = None,
     as_json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Train a network on SOURCE once for every combination of options and seed, and tell which does best.
 
     Combinations that differ in learning rate, init or seed share one compilation. The folder gets a table of
     all runs, a picture, and the best run as a model.
     """
-    from glassgrad.cli.networks import read_network
     from glassgrad.cli.progress import runs_watcher
     from glassgrad.data.sources import load_source
     from glassgrad.files.run_folder import RunFolder
@@ -77,19 +54,17 @@ def command(
     from glassgrad.training.settings import make_settings
     from glassgrad.training.sweep import grid, points
 
-    common = options.settings_of(context, but=(*AXES, "seed", "seeds"))
-    axes = _axes(context.params, has_network=network is not None)
+    common = options.settings_of(context, chosen)
+    axes = _axes(context.params, has_network=chosen["network"] is not None)
     count = math.prod(map(len, axes.values()))
     if count > ranges.LIMIT:
         raise InputError(f"{count:,} runs are too many; ask for at most {ranges.LIMIT:,}")
     variants = grid(axes)
-    if network is not None:
-        common["network"] = read_network(network).to_document()
     for variant in variants:  # whatever is wrong is said before anything is done
         make_settings({**common, **variant})
     if common["validation"] == 0:
         raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
-    dataset = load_source(source, target=target, task=task)
+    dataset = load_source(source, target=chosen["target"], task=chosen["task"])
     with RunFolder.create(out, f"{dataset.name}-sweep") as folder:
         start = time.perf_counter()
         with runs_watcher(count) as watch:

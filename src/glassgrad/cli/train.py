@@ -22,38 +22,10 @@ if TYPE_CHECKING:
 DIVERGED, STOPPED = 1, 130
 
 
+@options.takes_training("seeds")
 def command(
     context: typer.Context,
     source: options.Source,
-    target: options.Target = None,
-    task: options.Task = "auto",
-    layers: options.Layers = "64,32",
-    activation: options.Activation = "relu",
-    init: Annotated[str, Option(help="How the weights start.")] = "he_normal",
-    output_activation: options.OutputActivation = "auto",
-    loss: options.Loss = "auto",
-    optimizer: Annotated[str, Option(help="How gradients become steps.")] = "adam",
-    learning_rate: Annotated[float, Option(help="The size of a step (the largest, if it changes).")] = 0.002,
-    momentum: options.Momentum = 0.0,
-    weight_decay: options.WeightDecay = 0.0,
-    clip_norm: options.ClipNorm = None,
-    clip_value: options.ClipValue = None,
-    schedule: options.Schedule = "cosine",
-    scaling: options.Scaling = "standard",
-    network: options.NetworkFile = None,
-    init_from: options.InitFrom = None,
-    init_layers: options.InitLayers = None,
-    freeze: options.Freeze = "",
-    force: options.Force = False,
-    batch_size: Annotated[int, Option(help="Rows per step.")] = 32,
-    epochs: options.Epochs = 30,
-    keep: options.Keep = "best",
-    validation: options.Validation = 0.1,
-    test: options.Test = 0.2,
-    seed: Annotated[int, Option(help="The same seed gives the same weights.")] = 0,
-    backend: options.BackendName = None,
-    dtype: options.DTypeName = "float32",
-    watch: options.Watch = False,
     out: Annotated[
         Path | None, Option(metavar="RUN", help="The run folder (default: runs/<name>-<time>).")
     ] = None,
@@ -61,6 +33,7 @@ def command(
         bool, Option("--report", help="Look inside while training, and write a page with pictures.")
     ] = False,
     as_json: options.Json = False,
+    **chosen: Any,
 ) -> None:
     """Train a network on SOURCE, and write a run folder: the model, its history and its settings.
 
@@ -74,18 +47,14 @@ def command(
     from glassgrad.training import fit
     from glassgrad.training.settings import make_settings
 
-    given = options.settings_of(context)
-    if network is not None:
-        from glassgrad.cli.networks import read_network
-
-        given["network"] = read_network(network).to_document()
+    given = options.settings_of(context, chosen)
     if report:
         from glassgrad.report.svg import load_figure
 
         load_figure()
         given["watch"] = True
     settings = make_settings(given)
-    dataset = load_source(source, target=target, task=task)
+    dataset = load_source(source, target=chosen["target"], task=chosen["task"])
     stdout = sys.stdout  # a live bar on the terminal puts something else in its place
     about: dict[str, Any] = {}
 
@@ -100,8 +69,8 @@ def command(
             with watcher() as shown:
                 run = fit.train(dataset, settings, prepared=tell_task, progress=shown)
         except InputError as error:
-            if network is not None and str(error).startswith(("layer ", "the network ")):
-                raise InputError(f"{network}: {error}") from None  # what is wrong is in this file
+            if chosen["network"] is not None and str(error).startswith(("layer ", "the network ")):
+                raise InputError(f"{chosen['network']}: {error}") from None  # what is wrong is in this file
             raise
         if run.status == "interrupted" and run.epochs == 0:
             raise KeyboardInterrupt

@@ -9,11 +9,10 @@ import numpy.typing as npt
 
 from glassgrad.report.figures import Line, bars, line_figure
 from glassgrad.report.page import Block, Details, Figure
-from glassgrad.report.words import number
+from glassgrad.report.words import evenly, number
 from glassgrad.training.lenses import Lenses
 
 FEW_EPOCHS = 4  # below, single steps are shown
-MOST_LAYERS = 12
 
 
 def activity(lenses: Lenses, hidden: Sequence[str]) -> list[Block]:
@@ -101,9 +100,7 @@ def _lines(
     wide: bool = False,
 ) -> str:
     """One line for each layer: the mean of every epoch, or the single steps of a short run."""
-    layers = list(values)
-    if len(layers) > MOST_LAYERS:  # evenly spaced ones, with the first and the last
-        layers = [layers[i] for i in np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int)]
+    layers = evenly(list(values))
     whole = Lenses(lenses.steps, lenses.epochs, {("shown", layer): values[layer] for layer in layers})
     by_epoch = len(np.unique(lenses.epochs)) >= FEW_EPOCHS
     shown = whole.per_epoch() if by_epoch else whole

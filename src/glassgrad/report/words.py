@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+MOST = 12
+"""So many layers, neurons or the like have a place in one picture."""
+
+T = TypeVar("T")
 
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _MINUS = "\N{MINUS SIGN}"
@@ -71,6 +76,13 @@ def listed(items: Sequence[object], last: str = "and") -> str:
     """``a``, ``a and b``, ``a, b and c``."""
     texts = [str(item) for item in items]
     return f"{', '.join(texts[:-1])} {last} {texts[-1]}" if len(texts) > 1 else "".join(texts)
+
+
+def evenly(items: Sequence[T], most: int = MOST) -> list[T]:
+    """``items``; of more than ``most`` evenly spaced ones, with the first and the last."""
+    if len(items) <= most:
+        return list(items)
+    return [items[round(place * (len(items) - 1) / (most - 1))] for place in range(most)]
 
 
 def short(text: object, length: int = 24) -> str:

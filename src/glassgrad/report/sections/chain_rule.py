@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-import numpy as np
-
-from glassgrad.diagnosis.chain_rule import VANISHES, WRONG, ChainRule, Link, sentence
+from glassgrad.diagnosis.chain_rule import VANISHES, WRONG, ChainRule, sentence
 from glassgrad.report import lens_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars
 from glassgrad.report.page import Block, Code, Details, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
-from glassgrad.report.words import number
+from glassgrad.report.words import evenly, number
 from glassgrad.training.fit import Run
 
-MOST_LAYERS = 12
 MOST_FACTORS = 5
 
 
@@ -47,15 +43,8 @@ def _idea(m: ChainRule) -> list[Block]:
     return [Text(lead), Code(product, caption)]
 
 
-def _shown(links: Sequence[Link]) -> list[Link]:
-    """Evenly spaced layers of very many, with the first and the last."""
-    if len(links) <= MOST_LAYERS:
-        return list(links)
-    return [links[i] for i in np.linspace(0, len(links) - 1, MOST_LAYERS).round().astype(int)]
-
-
 def _reached(m: ChainRule) -> list[Block]:
-    links = _shown([link for link in m.links if not math.isnan(link.start)])
+    links = evenly([link for link in m.links if not math.isnan(link.start)])
     if len(links) < 2 or not any(link.start > 0 or link.end > 0 for link in links):
         return []
     picture = bars(
@@ -75,7 +64,7 @@ def _reached(m: ChainRule) -> list[Block]:
 
 
 def _factors(m: ChainRule) -> list[Block]:
-    links = _shown([link for link in m.links if link.factor > 0 or link.jacobian > 0])
+    links = evenly([link for link in m.links if link.factor > 0 or link.jacobian > 0])
     if len(links) < 2:
         return []
     picture = bars(

@@ -13,10 +13,9 @@ from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars
 from glassgrad.report.page import Block, Details, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
-from glassgrad.report.words import number, plural
+from glassgrad.report.words import evenly, number, plural
 from glassgrad.training.fit import Run
 
-MOST_LAYERS = 12
 FIRST = 3
 
 
@@ -59,10 +58,7 @@ def _idea(m: Initialization) -> list[Block]:
 
 def _shown(m: Initialization) -> list[Start]:
     """The weights that have a scale; evenly spaced ones of very many."""
-    found = [start for start in m.starts if start.scaled]
-    if len(found) <= MOST_LAYERS:
-        return found
-    return [found[i] for i in np.linspace(0, len(found) - 1, MOST_LAYERS).round().astype(int)]
+    return evenly([start for start in m.starts if start.scaled])
 
 
 def _label(start: Start, m: Initialization) -> str:
@@ -94,7 +90,7 @@ def _against_need(m: Initialization) -> list[Block]:
 
 
 def _on_the_rows(m: Initialization) -> list[Block]:
-    shown = [layer for layer in m.layers if layer.preactivation >= 0][:MOST_LAYERS]
+    shown = evenly([layer for layer in m.layers if layer.preactivation >= 0])
     if not any(layer.preactivation > 0 for layer in shown):
         return []
     sizes = [layer.preactivation for layer in shown]

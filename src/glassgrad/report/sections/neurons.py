@@ -8,16 +8,14 @@ from contextlib import suppress
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.activity import LayerActivity
 from glassgrad.diagnosis.neurons import NeuronsMeasurement, sentence
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
 from glassgrad.report.figures import bars, histogram
 from glassgrad.report.page import Block, Details, Figure, Section, Table
 from glassgrad.report.questions import section as question
-from glassgrad.report.words import number
+from glassgrad.report.words import evenly, number
 from glassgrad.training.fit import Run
 
-MOST_LAYERS = 12
 MOST_INPUTS = 12
 BINS = 20
 
@@ -34,15 +32,8 @@ def section(measured: NeuronsMeasurement, run: Run) -> Section:
     return question("neurons", sentence(measured, []), [*blocks, *_table(measured)])
 
 
-def _shown(layers: tuple[LayerActivity, ...]) -> list[LayerActivity]:
-    """Evenly spaced layers of very many, with the first and the last."""
-    if len(layers) <= MOST_LAYERS:
-        return list(layers)
-    return [layers[i] for i in np.linspace(0, len(layers) - 1, MOST_LAYERS).round().astype(int)]
-
-
 def _use(m: NeuronsMeasurement) -> list[Block]:
-    layers = _shown(m.hidden)
+    layers = evenly(m.hidden)
     if not layers:
         return []
     units = np.array([max(layer.units, 1) for layer in layers], np.float64)
