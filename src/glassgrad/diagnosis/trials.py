@@ -11,6 +11,8 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,8 +50,10 @@ LARGEST_VALIDATION = 0.25
 COMPILING = 0.7
 """Seconds that a network of usual size takes to compile; corrected as soon as it is known."""
 
-STEP_ROWS = 20
-"""A step of a small network costs as much, besides its rows, as this many rows do; that of a large one less."""
+STEP_WORK = 100_000
+SWEEPS = 3
+"""A step costs as much as this many multiplications, besides those of its rows in three sweeps: forward, and backward
+to weights and to inputs."""
 
 SOUND: Mapping[str, Any] = {
     "network": None,
@@ -297,12 +301,21 @@ class Trials:
 
     def _work(self, variant: Variant) -> float:
         """The work of a run of ``variant``, in runs of the settings."""
-        before, after = self.settings, variant.settings
-        factor: float = after.epochs / max(before.epochs, 1)
-        factor *= (1 + STEP_ROWS / after.batch_size) / (1 + STEP_ROWS / before.batch_size)
-        if after.network is None and after.layers != before.layers:
-            factor *= max(1.0, (1 + sum(after.layers)) / (1 + sum(before.layers)))
-        return factor
+        one, other = (
+            max(settings.epochs, 1)
+            * (STEP_WORK / settings.batch_size + SWEEPS * self._multiplications(settings))
+            for settings in (self.settings, variant.settings)
+        )
+        return other / one
+
+    @cached_property
+    def _outputs(self) -> int:
+        return len(np.unique(self.dataset.targets)) if self.dataset.classification else 1
+
+    def _multiplications(self, settings: Settings) -> int:
+        """About so many for a row, forward; of networks given layer by layer what the usual layers would take."""
+        sizes = (math.prod(self.dataset.features.shape[1:]), *settings.layers, self._outputs)
+        return sum(before * after for before, after in pairwise(sizes))
 
     def _outcome(self, run: Run, dataset: Dataset, actions: str) -> Outcome:
         validation = dict(run.metrics["test" if run.settings.test else "validation"])
