@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import five_questions_pictures as pictures
 import numpy as np
 
 from glassgrad.data.sources import load_source
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
-from glassgrad.report.theme import COLORS
 from glassgrad.training.fit import Run, train
 from glassgrad.training.many import train_many
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PAGE = Path(__file__).with_name("five-questions.md")
@@ -88,23 +87,23 @@ def neuron() -> Found:
     pixels = np.asarray(data.features)[rows].reshape(2, 8, 8)
 
     def parts() -> Figure:
-        figure, axes = _figure(2, 3, 6.6, 4.6)
+        figure, axes = pictures.new_figure(2, 3, 6.6, 4.6)
         bound = np.abs(weights).max()
         for line, (digit, total, value) in enumerate(zip((most, least), sums, z, strict=True)):
             product = (x[line] * weights).reshape(8, 8)
             state = "active" if value > 0 else "silent"
-            _image(axes[line][0], pixels[line], f"a row: the digit {digit}", None)
-            _image(axes[line][1], weights.reshape(8, 8), f"× weights of neuron {number}", bound)
+            pictures.image(axes[line][0], pixels[line], f"a row: the digit {digit}", None)
+            pictures.image(axes[line][1], weights.reshape(8, 8), f"× weights of neuron {number}", bound)
             heading = f"= products, sum {total:.2f}\nwith the bias {value:.2f}: {state}"
-            _image(axes[line][2], product, heading, np.abs(x * weights).max())
+            pictures.image(axes[line][2], product, heading, np.abs(x * weights).max())
         return figure
 
     def activity() -> Figure:
-        figure, axes = _figure(1, 1, 6.6, 2.7)
-        colors = [_color("fault" if item == quiet else "series_1") for item in range(len(share))]
+        figure, axes = pictures.new_figure(1, 1, 6.6, 2.7)
+        colors = [pictures.color("fault" if item == quiet else "series_1") for item in range(len(share))]
         axes[0][0].bar(range(len(share)), 100 * share, color=colors)
         axes[0][0].set_xticks(range(len(share)))
-        _name(axes[0][0], "neuron", "active for … % of the digits")
+        pictures.name_axes(axes[0][0], "neuron", "active for … % of the digits")
         return figure
 
     return Found(texts, {"neuron": parts, "neurons": activity})
@@ -130,7 +129,7 @@ def learning_rate() -> Found:
             f"{rate:g}: {word}": _losses(run)
             for (rate, run), word in zip(shown, ("too low", "right", "too high"), strict=True)
         }
-        return _curves(lines, "epoch", "training loss", level=float(np.log(10)))
+        return pictures.curves(lines, "epoch", "training loss", level=float(np.log(10)))
 
     return Found(texts, {"learning-rate": curves})
 
@@ -159,11 +158,11 @@ def initialization() -> Found:
 
     def through() -> Figure:
         lines = {word: list(size) for word, size in sizes.items() if word != "zeros"}
-        return _curves(lines, "layer", "size of the activations at the start")
+        return pictures.curves(lines, "layer", "size of the activations at the start")
 
     def reached() -> Figure:
         lines = {word: _losses(run) for word, run in zip(INITS, runs, strict=True) if word != "zeros"}
-        return _curves(lines, "epoch", "training loss")
+        return pictures.curves(lines, "epoch", "training loss")
 
     return Found(texts, {"activations": through, "initialization": reached})
 
@@ -202,7 +201,7 @@ def loss() -> Found:
 
     def overfitting() -> Figure:
         lines = {"training rows": _losses(few), "validation rows": watched}
-        return _curves(lines, "epoch", "loss", level=float(np.log(10)), mark=best + 1, log=False)
+        return pictures.curves(lines, "epoch", "loss", level=float(np.log(10)), mark=best + 1, log=False)
 
     return Found(texts, {"overfitting": overfitting})
 
@@ -241,9 +240,9 @@ def chain_rule() -> Found:
     }
 
     def vanishing() -> Figure:
-        return _curves(flows, "layer", "size of the gradient by the weights")
+        return pictures.curves(flows, "layer", "size of the gradient by the weights")
 
-    return Found(texts, {"paths": lambda: _paths(found), "gradients": vanishing})
+    return Found(texts, {"paths": lambda: pictures.paths(found), "gradients": vanishing})
 
 
 QUESTIONS = (neuron, learning_rate, initialization, loss, chain_rule)
@@ -336,122 +335,6 @@ def _within(error: float, bound: float) -> str:
     return f"below 10<sup>{np.log10(bound):.0f}</sup>"
 
 
-# --- pictures ------------------------------------------------------------------------------------------------
-
-
-def _color(role: str) -> str:
-    return COLORS[role][0]
-
-
-def _figure(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Any]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def _name(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _image(axes: Axes, values: Any, heading: str, bound: float | None) -> None:
-    """Pixels in grey, or signed numbers: orange above 0, blue below."""
-    if bound is None:
-        axes.imshow(values, cmap="gray_r")
-    else:
-        from matplotlib.colors import LinearSegmentedColormap
-
-        ends = [_color("negative"), "white", _color("positive")]
-        axes.imshow(values, cmap=LinearSegmentedColormap.from_list("signed", ends), vmin=-bound, vmax=bound)
-    axes.set_title(heading, fontsize=10)
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def _curves(
-    lines: Mapping[str, Sequence[float]],
-    x: str,
-    y: str,
-    *,
-    level: float | None = None,
-    mark: int | None = None,
-    log: bool = True,
-) -> Figure:
-    """Lines over 1, 2, ..., each named at its end; ``level`` and ``mark`` are where dashed lines go."""
-    figure, grid = _figure(1, 1, 6.6, 3.4)
-    axes = grid[0][0]
-    roles = ["series_1", "series_3", "series_2"] if len(lines) == 3 else ["series_1", "series_2"]
-    axes.set_yscale("log" if log else "linear")
-    if level is not None:
-        axes.axhline(level, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
-    if mark is not None:
-        axes.axvline(mark, color=_color("muted"), linestyle=(0, (3, 3)), linewidth=1, zorder=1)
-    for values, role in zip(lines.values(), roles, strict=True):
-        places = np.arange(1, len(values) + 1)
-        dots = "o" if len(values) < 12 else ""
-        axes.plot(places, values, color=_color(role), linewidth=2, marker=dots, markersize=4, clip_on=False)
-    axes.get_ylim()  # what is drawn so far sets the scale
-    free = 0.0
-    for (label, values), role in sorted(
-        zip(lines.items(), roles, strict=True), key=lambda item: item[0][1][-1]
-    ):
-        end = axes.transAxes.inverted().transform(axes.transData.transform((1.0, values[-1])))[1]
-        place, free = max(end, free), max(end, free) + 0.075  # no name over another
-        axes.text(1.01, place, label, transform=axes.transAxes, va="center", color=_color(role))
-    axes.set_xlim(right=len(next(iter(lines.values()))))
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(axis="y", color=_color("grid"))
-    _name(axes, x, y)
-    return figure
-
-
-def _paths(found: Explanation) -> Figure:
-    """The units that the paths go through, layer by layer.
-
-    A line is as thick as the sum of all paths through it is large; orange above 0, blue below.
-    """
-    figure, grid = _figure(1, 1, 6.6, 4.2)
-    axes = grid[0][0]
-    ways = [[unit for unit in line.units if "preactivation" not in unit[0]] for line in found.lines]
-    layers = [place for place, _ in reversed(ways[0])]
-    heights = {
-        place: {unit: i for i, unit in enumerate(sorted({way[-1 - at][1] for way in ways}))}
-        for at, place in enumerate(layers)
-    }
-
-    def spot(at: int, unit: int) -> float:
-        count = len(heights[layers[at]])
-        return (count - 1) / 2 - heights[layers[at]][unit]
-
-    through: dict[tuple[int, float, float], float] = {}
-    for line, way in zip(found.lines, ways, strict=True):
-        ys = [0.0, *(spot(at, unit) for at, (_, unit) in enumerate(reversed(way))), 0.0]
-        for edge in zip(range(len(ys)), ys, ys[1:], strict=False):
-            through[edge] = through.get(edge, 0.0) + line.product
-    most = max(map(abs, through.values()))
-    for (at, start, end), total in through.items():
-        color = _color("positive" if total > 0 else "negative")
-        axes.plot([at, at + 1], [start, end], color=color, linewidth=0.4 + 7 * abs(total) / most)
-    for at, place in enumerate(layers):
-        for unit in heights[place]:
-            axes.text(
-                at + 1, spot(at, unit), str(unit), ha="center", va="center", fontsize=9,
-                bbox={"boxstyle": "circle,pad=0.3", "facecolor": "white", "edgecolor": _color("muted")},
-            )  # fmt: skip
-    for at, text in ((0, "weight"), (len(layers) + 1, "loss")):
-        axes.text(
-            at, 0, text, ha="center", va="center", bbox={"facecolor": "white", "edgecolor": _color("muted")}
-        )
-    axes.set_xticks(range(len(layers) + 2), ["", *layers, ""])
-    axes.set_yticks([])
-    axes.set_xlim(-0.4, len(layers) + 1.4)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    return figure
-
-
 # --- the page ------------------------------------------------------------------------------------------------
 
 
@@ -462,16 +345,7 @@ def fill(page: str, texts: Mapping[str, str]) -> str:
 
 def main() -> None:
     """Make the runs, draw the pictures, fill the page."""
-    import matplotlib as mpl
-
-    mpl.rcParams.update(
-        {
-            "svg.hashsalt": "five questions",
-            "svg.fonttype": "path",
-            "font.size": 10,
-            "axes.edgecolor": _color("muted"),
-        }
-    )
+    pictures.set_up()
     PICTURES.mkdir(exist_ok=True)
     texts: dict[str, str] = {}
     for question in QUESTIONS:

@@ -25,8 +25,10 @@ def script() -> Iterator[ModuleType]:
     assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look it up there
+    sys.path.insert(0, str(DOCS))  # as when it is run
     spec.loader.exec_module(module)
     yield module
+    sys.path.remove(str(DOCS))
     del sys.modules[spec.name]
 
 

@@ -10,12 +10,9 @@ from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.initializers import Initializer, initializer
-from glassgrad.nn.layer import LAYERS, Building, Layer, Weight, one, positive
+from glassgrad.nn.layer import LAYERS, Building, Built, Layer, Spec, Weight, Weightless, one, positive
 from glassgrad.ops.reductions import reduce_mean
 from glassgrad.ops.windows import Pair, average_pool2d, conv2d, max_pool2d
-
-Built = tuple[Value, dict[str, Value]]
-Spec = str | Mapping[str, Any]
 
 
 @final
@@ -74,78 +71,55 @@ class Conv2D(Layer):
         return activation(self.activation)(total), {}
 
 
-@final
 @dataclass(frozen=True)
-class MaxPool2D(Layer):
+class _Pool(Weightless):
+    """One number for every window, channel by channel."""
+
+    size: Pair | int = 2
+    stride: Pair | int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        object.__setattr__(self, "size", _pair(self, "size", self.size))
+        if self.stride is not None:
+            object.__setattr__(self, "stride", _pair(self, "stride", self.stride))
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """(h', w', channels)."""
+        shape = one(self, inputs, rank=3)
+        return (*_places(shape, self.size, self.stride or self.size, "valid"), shape[-1])
+
+
+@final
+class MaxPool2D(_Pool):
     """The maximum of every window, channel by channel; ``stride`` defaults to ``size``."""
 
-    size: Pair | int = 2
-    stride: Pair | int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        _check_pool(self, self.size, self.stride)
-
-    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """(h', w', channels)."""
-        return _pooled(self, inputs, self.size, self.stride)
-
-    def build(
-        self,
-        building: Building,
-        inputs: Sequence[Value],
-        weights: Mapping[str, Value],
-        state: Mapping[str, Value],
-    ) -> Built:
+    def apply(self, inputs: Sequence[Value]) -> Value:
         """The maximum over each window."""
-        return max_pool2d(inputs[0], _both(self.size), _both(self.stride or self.size)), {}
+        return max_pool2d(inputs[0], _both(self.size), _both(self.stride or self.size))
 
 
 @final
-@dataclass(frozen=True)
-class AveragePool2D(Layer):
+class AveragePool2D(_Pool):
     """The mean of every window, channel by channel; ``stride`` defaults to ``size``."""
 
-    size: Pair | int = 2
-    stride: Pair | int | None = None
-
-    def __post_init__(self) -> None:
-        """Check the options."""
-        _check_pool(self, self.size, self.stride)
-
-    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """(h', w', channels)."""
-        return _pooled(self, inputs, self.size, self.stride)
-
-    def build(
-        self,
-        building: Building,
-        inputs: Sequence[Value],
-        weights: Mapping[str, Value],
-        state: Mapping[str, Value],
-    ) -> Built:
+    def apply(self, inputs: Sequence[Value]) -> Value:
         """The mean over each window."""
-        return average_pool2d(inputs[0], _both(self.size), _both(self.stride or self.size)), {}
+        return average_pool2d(inputs[0], _both(self.size), _both(self.stride or self.size))
 
 
 @final
 @dataclass(frozen=True)
-class GlobalAveragePool2D(Layer):
+class GlobalAveragePool2D(Weightless):
     """The mean of each channel over the whole image: (h, w, c) -> (c,)."""
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """(channels,)."""
         return one(self, inputs, rank=3)[-1:]
 
-    def build(
-        self,
-        building: Building,
-        inputs: Sequence[Value],
-        weights: Mapping[str, Value],
-        state: Mapping[str, Value],
-    ) -> Built:
+    def apply(self, inputs: Sequence[Value]) -> Value:
         """The mean over height and width."""
-        return reduce_mean(inputs[0], (1, 2)), {}
+        return reduce_mean(inputs[0], (1, 2))
 
 
 def _both(number: Pair | int) -> Pair:
@@ -159,17 +133,6 @@ def _pair(layer: object, key: str, given: Any) -> Pair:
     positive(layer, **{key: pair[0]})
     positive(layer, **{key: pair[1]})
     return (pair[0], pair[1])
-
-
-def _check_pool(layer: object, size: Any, stride: Any) -> None:
-    object.__setattr__(layer, "size", _pair(layer, "size", size))
-    if stride is not None:
-        object.__setattr__(layer, "stride", _pair(layer, "stride", stride))
-
-
-def _pooled(layer: Layer, inputs: Sequence[Shape], size: Pair | int, stride: Pair | int | None) -> Shape:
-    shape = one(layer, inputs, rank=3)
-    return (*_places(shape, size, stride or size, "valid"), shape[-1])
 
 
 def _places(shape: Shape, size: Pair | int, stride: Pair | int, padding: str) -> Shape:

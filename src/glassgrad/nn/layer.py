@@ -10,6 +10,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from glassgrad.common.errors import InputError
 from glassgrad.common.registry import Registry
@@ -67,6 +68,10 @@ class Building:
         return random_mask(r.seed, r.step, r.rows, stream=self.stream, shape=shape, probability=probability)
 
 
+Built = tuple[Value, dict[str, Value]]
+"""What ``build`` gives: the output ([batch, *shape]) and the state after this step (only what changes)."""
+
+
 class Layer(ABC):
     """Base of all layers. Shapes are those of one row: the batch axis is left out."""
 
@@ -89,8 +94,8 @@ class Layer(ABC):
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
-    ) -> tuple[Value, dict[str, Value]]:
-        """The output ([batch, *shape]) and the state after this step (only what changes)."""
+    ) -> Built:
+        """The layer's output and its new state, as graph."""
 
     def __call__(self, *inputs: Wire, name: str | None = None) -> Wire:
         """Apply this layer in the functional form; ``name`` replaces the automatic one."""
@@ -98,6 +103,24 @@ class Layer(ABC):
             if not isinstance(item, Wire):
                 raise InputError(f"{type(self).__name__} takes wires, such as Input(), not {item!r}")
         return Wire(self, inputs, check_name(name) if name is not None else None)
+
+
+class Weightless(Layer):
+    """A layer without weights or state: one function of its inputs, in training as in use."""
+
+    @abstractmethod
+    def apply(self, inputs: Sequence[Value]) -> Value:
+        """The output, [batch, *shape]."""
+
+    def build(
+        self,
+        building: Building,
+        inputs: Sequence[Value],
+        weights: Mapping[str, Value],
+        state: Mapping[str, Value],
+    ) -> Built:
+        """That function."""
+        return self.apply(inputs), {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +131,9 @@ class Wire:
     inputs: tuple[Wire, ...] = ()
     name: str | None = None
 
+
+Spec = str | Mapping[str, Any]
+"""A part of a layer as text or as configuration."""
 
 LAYERS: Registry[Layer] = Registry("layer", Layer)  # type: ignore[type-abstract]
 
@@ -126,6 +152,14 @@ def one(layer: Layer, inputs: Sequence[Shape], rank: int | None = None) -> Shape
     if rank is not None and len(inputs[0]) != rank:
         raise InputError(f"takes rows of {rank} axes, not of shape {inputs[0]}")
     return inputs[0]
+
+
+def with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
+    """The single input of ``layer``, checked to have a last axis."""
+    shape = one(layer, inputs)
+    if not shape:
+        raise InputError("takes rows of at least one axis; give a Reshape([1]) before it")
+    return shape
 
 
 def positive(layer: object, **numbers: int) -> None:

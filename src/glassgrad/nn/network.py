@@ -16,8 +16,6 @@ from glassgrad.nn.layers import Dropout, Flatten, Reshape
 
 INPUT = "input"
 
-LAYERS.add_later("glassgrad.nn.images", "conv2d", "max_pool2d", "average_pool2d", "global_average_pool2d")
-
 
 @dataclass(frozen=True)
 class Step:

@@ -16,7 +16,8 @@ import numpy as np
 from glassgrad.graph.node import DType, Graph, Shape, Type, Value
 from glassgrad.ops.elementwise import cos, elementwise, less, log, sqrt
 from glassgrad.ops.op import NO_GRADIENT, Op, constant, expect, record
-from glassgrad.ops.structure import convert, reshape, slice_axis
+from glassgrad.ops.parts import slice_axis
+from glassgrad.ops.structure import convert, reshape
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA

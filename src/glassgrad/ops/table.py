@@ -38,6 +38,7 @@ from glassgrad.ops.elementwise import (
 )
 from glassgrad.ops.indexing import gather_rows, iota, one_hot, scatter_add_rows, top_k
 from glassgrad.ops.op import TABLE, constant, make_input
+from glassgrad.ops.parts import concatenate, pad, slice_axis, slice_of
 from glassgrad.ops.products import matmul
 from glassgrad.ops.random import random_bits, random_mask, random_normal, random_uniform, shift_right
 from glassgrad.ops.reductions import (
@@ -54,15 +55,11 @@ from glassgrad.ops.scan import scan
 from glassgrad.ops.structure import (
     broadcast,
     broadcast_to,
-    concatenate,
     convert,
     full,
-    pad,
     reduce_sum,
     reshape,
     reverse,
-    slice_axis,
-    slice_of,
     stop_gradient,
     transpose,
     zeros_like,

@@ -16,9 +16,10 @@ import numpy as np
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.ops.op import Op, expect, record
+from glassgrad.ops.parts import pad
 from glassgrad.ops.products import matmul
 from glassgrad.ops.reductions import reduce_max, reduce_mean
-from glassgrad.ops.structure import Linear, pad, reshape
+from glassgrad.ops.structure import Linear, reshape
 
 Pair = tuple[int, int]
 

@@ -1,0 +1,122 @@
+"""Layers that bring values to mean 0 and variance 1."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from glassgrad.common.errors import InputError
+from glassgrad.graph.node import Shape, Value
+from glassgrad.nn.initializers import initializer
+from glassgrad.nn.layer import Building, Built, Layer, Statistic, Weight, fraction, with_channels
+from glassgrad.ops.elementwise import select, sqrt
+from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradient
+
+
+@final
+@dataclass(frozen=True)
+class BatchNorm(Layer):
+    """Each channel (last axis) to mean 0 and variance 1 over the batch, then scaled and shifted.
+
+    S. Ioffe and C. Szegedy, "Batch normalization", 2015. Training uses the valid rows of the batch and moves
+    the running statistics by ``momentum`` (the variance among them is the unbiased one); prediction uses
+    these. A sample weight plays no part.
+    """
+
+    momentum: float = 0.1
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        fraction(self, momentum=self.momentum)
+        _check_epsilon(self, self.epsilon)
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape of the input."""
+        return with_channels(self, inputs)
+
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+        """``scale`` and ``shift``, both (channels,)."""
+        n = inputs[0][-1]
+        return {
+            "scale": Weight((n,), initializer("constant(1.0)"), (n, n)),
+            "shift": Weight((n,), initializer("zeros"), (n, n)),
+        }
+
+    def statistics(self, inputs: Sequence[Shape]) -> dict[str, Statistic]:
+        """``running_mean`` and ``running_variance``, both (channels,)."""
+        n = inputs[0][-1]
+        return {"running_mean": Statistic((n,), 0.0), "running_variance": Statistic((n,), 1.0)}
+
+    def build(
+        self,
+        building: Building,
+        inputs: Sequence[Value],
+        weights: Mapping[str, Value],
+        state: Mapping[str, Value],
+    ) -> Built:
+        """(x - mean) / sqrt(variance + epsilon) * scale + shift."""
+        (x,) = inputs
+        updates: dict[str, Value] = {}
+        if building.training:
+            axes = range(len(x.shape) - 1)
+            per_row = math.prod(x.shape[1:-1])
+            mask = broadcast(building.valid, x.shape, [0])
+            # The padding is never empty-handed: a batch has at least one valid row.
+            count = reduce_sum(convert(building.valid, x.dtype)) * float(per_row)
+            mean = reduce_sum(select(mask, x, 0.0), axes) / count
+            offset = select(mask, x - mean, 0.0)
+            variance = reduce_sum(offset * offset, axes) / count
+            unbiased = variance * (count / select(count > 1.0, count - 1.0, 1.0))
+            for name, value in (("running_mean", mean), ("running_variance", unbiased)):
+                updates[name] = state[name] + (stop_gradient(value) - state[name]) * self.momentum
+        else:
+            mean, variance = state["running_mean"], state["running_variance"]
+        factor = weights["scale"] / sqrt(variance + self.epsilon)
+        return (x - mean) * factor + weights["shift"], updates
+
+
+@final
+@dataclass(frozen=True)
+class LayerNorm(Layer):
+    """Each row to mean 0 and variance 1 over its last axis, then scaled and shifted (J. Ba et al., 2016)."""
+
+    epsilon: float = 1e-5
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        _check_epsilon(self, self.epsilon)
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """The shape of the input."""
+        return with_channels(self, inputs)
+
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+        """``scale`` and ``shift``, both (channels,)."""
+        return BatchNorm().weights(inputs)
+
+    def build(
+        self,
+        building: Building,
+        inputs: Sequence[Value],
+        weights: Mapping[str, Value],
+        state: Mapping[str, Value],
+    ) -> Built:
+        """(x - mean) / sqrt(variance + epsilon) * scale + shift."""
+        (x,) = inputs
+        share = 1.0 / x.shape[-1]
+        offset = x - reduce_sum(x, -1, keepdims=True) * share
+        variance = reduce_sum(offset * offset, -1, keepdims=True) * share
+        return offset / sqrt(variance + self.epsilon) * weights["scale"] + weights["shift"], {}
+
+
+def _check_epsilon(layer: Layer, epsilon: object) -> None:
+    if (
+        not isinstance(epsilon, (int, float))
+        or isinstance(epsilon, bool)
+        or not 0 < epsilon <= sys.float_info.max
+    ):
+        raise InputError(f"{type(layer).__name__}: epsilon must be above 0 and finite, not {epsilon!r}")
