@@ -18,8 +18,8 @@ Tuning nearly always finds a few percent more; a fault costs more than tuning.
 LARGE_GAIN = 0.25
 """The same for faults of pace (a step too small, too few epochs): a run that is merely early is no fault.
 
-And for class imbalance, since weighing classes alike always moves their balance a little, and underfitting, since a
-wider network nearly always does a little better.
+And for class imbalance, since weighing classes alike always moves their balance a little, for underfitting, since a
+wider network nearly always does a little better, and for overfitting, since a little regularization does so too.
 """
 
 
@@ -223,6 +223,7 @@ _KINDS = (
         "loss",
         "the network knows its training rows by heart and does worse and worse on others",
         relief=True,
+        gain=LARGE_GAIN,
     ),
     Kind(
         "too_few_epochs",
