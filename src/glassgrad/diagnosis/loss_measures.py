@@ -37,6 +37,12 @@ BATCH = 32
 BATCH_STEPS = 400
 BATCH_RATES = (0.001, 0.01)
 BATCH_SECONDS = 1.0
+LEARNED = 0.9
+"""A network that leaves this share of the constant predictor's mistakes, or variance, has learned next to nothing."""
+
+LEFT = 0.05
+"""A network that leaves less than this of the constant predictor's mistakes has nothing to gain from more freedom."""
+
 LEAST_GAP = 0.25
 """Where less than this share of the constant predictor's loss was ever won, that is chance as much as learning."""
 
