@@ -213,3 +213,17 @@ def test_the_plan_is_readable() -> None:
     assert text == (
         "NT 32 x 10 x 64 float: tiles of 8 rows x 2 vectors of 16, B packed (3072 bytes), 2 units of 4 tiles"
     )
+
+
+def test_equal_addresses_are_written_once_where_they_are_sure_to_be_computed() -> None:
+    f = Function("run", [("ptr", "a"), ("i64", "n")])
+    a, n = Reg("%a", "ptr"), Reg("%n", "i64")
+    outside = f.at(a, "float", f.add(n, 1))
+    with f.when(f.compare("ult", n, 4)):
+        assert f.at(a, "float", f.add(n, 1)) == outside
+        inside = f.at(a, "float", f.add(n, 2))
+        assert f.at(a, "float", f.add(n, 2)) == inside
+    assert f.at(a, "float", f.add(n, 2)) != inside  # the branch may not have been taken
+    number = f.number("float", 2.0)
+    # Not so with products of floats: whether one is fused depends on how many read it.
+    assert f.fmul(number, number) != f.fmul(number, number)

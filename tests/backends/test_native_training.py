@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from backends.nets import NETS, feed, program
-from backends.rounding import compare, run
+from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed
+from glassgrad.backends.native import cells
 from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.data.digits import load_digits
 from glassgrad.graph.node import DType
@@ -79,3 +80,16 @@ def test_networks_of_middle_size_agree_with_the_reference(name: str, dtype: DTyp
     assert not seen.wrong
     if dtype == "float64":  # of a hundred thousand ReLUs, some are on their kink to float32
         assert len(seen.chaotic) <= seen.compared / 4
+
+
+@pytest.mark.parametrize("name", ["dense", "deep", "pools", "recurrent", "tokens"])
+def test_an_epilogue_has_the_same_bits_row_by_row_and_all_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = program(name)
+    rows = feed(name, given)
+    results = []
+    for long in (1, 1000):
+        monkeypatch.setattr(cells, "LONG", long)
+        results.append(NativeBackend(threads=1, cached=False).compile(given).run(rows))
+    assert not same_bits(*results)

@@ -13,7 +13,7 @@ from glassgrad.backends.native.cells import Evaluator, address, combine, load, s
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, access
 from glassgrad.backends.native.ir import Reg
-from glassgrad.backends.native.memory import memory_of
+from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.backends.native.packing import turn, turn_back
 from glassgrad.graph.node import Node, Value
 
@@ -110,7 +110,7 @@ class Block:
         size = self._piece(value)
         columns: list[Reg] = []
         for j in range(0, self.columns, size):
-            places = [address(f, buffer, self._element(i, j)) for i in range(self.lanes)]
+            places = [self._place(buffer, i, j) for i in range(self.lanes)]
             columns += turn(f, [load(f, place, value.dtype, size) for place in places])
         return columns[: self.columns]
 
@@ -118,9 +118,10 @@ class Block:
         """Lanes of a piece."""
         return min(self.lanes, 16 // SIZE[value.dtype] if value.dtype != "bool" else 4)
 
-    def _element(self, row: int, column: int) -> Reg:
-        """The number of an element of the block in its matrix."""
-        return self.f.add(self.f.mul(self.start, self.columns), row * self.columns + column)
+    def _place(self, buffer: Buffer, row: int, column: int) -> Reg:
+        """The address of an element of the block in its matrix."""
+        first = self.f.mul(self.start, self.columns)
+        return address(self.f, buffer, first, row * self.columns + column)
 
     # --- out -----------------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Block:
             pieces = turn_back(f, part + part[-1:] * (size - exist))
             for i, piece in enumerate(pieces):
                 kept = piece if exist == size else f.shuffle(piece, range(exist))
-                store(f, kept, address(f, buffer, self._element(i, j)), value.dtype, exist)
+                store(f, kept, self._place(buffer, i, j), value.dtype, exist)
 
     def _store_row(self, value: Value) -> None:
         if value in self.ev.outputs:

@@ -8,8 +8,12 @@ from dataclasses import dataclass, field
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, Source, access, look_through
 from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.math import FUNCTIONS
 from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.graph.node import DType, Node, Value
+
+LONG = 8  # operations of an epilogue from which on the rows of a tile are done in a loop
+FUNCTION_WORK = 8  # operations that a function such as exp counts for, at least
 
 ARENA = Reg("%arena", "ptr")
 
@@ -18,15 +22,20 @@ Locate = Callable[[Value], Buffer]
 
 @dataclass(eq=False)
 class Row:
-    """One row: its number, and the row values computed or loaded so far."""
+    """One row: its number (``below`` more than ``index``), and the row values computed or loaded so far."""
 
     index: Reg
     values: dict[Value, Reg] = field(default_factory=dict)
+    below: int = 0
 
 
 @dataclass(eq=False)
 class Cell:
-    """One vector of a row: its first column, its lanes, how many of them exist, and the values so far."""
+    """One vector of a row: its first column, its lanes, how many of them exist, and the values so far.
+
+    The column is ``right`` more than ``column``. The cells of a tile differ in numbers that are known only, so that
+    the tile has one address in each matrix, and its cells lie at fixed distances from it.
+    """
 
     row: Row
     column: Reg
@@ -34,15 +43,13 @@ class Cell:
     count: int
     values: dict[Value, Reg] = field(default_factory=dict)
     columns: dict[Value, Reg] = field(default_factory=dict)  # column values, shared by the rows of a tile
-    index: Reg | None = None
+    right: int = 0
 
 
-def address(f: Function, buffer: Buffer, index: Reg | int | None = None) -> Reg:
-    """The address of element ``index`` of ``buffer``."""
-    base = f.place(buffer.offset)
-    if index is None:
-        return base
-    return f.at(base, "i8" if buffer.type.dtype == "bool" else ELEMENT[buffer.type.dtype], index)
+def address(f: Function, buffer: Buffer, index: Reg | int = 0, more: int = 0) -> Reg:
+    """The address of element ``index + more`` of ``buffer``."""
+    element = "i8" if buffer.type.dtype == "bool" else ELEMENT[buffer.type.dtype]
+    return f.at(f.at(f.place(buffer.offset), element, index), element, more)
 
 
 def load(f: Function, where: Reg, dtype: DType, lanes: int) -> Reg:
@@ -109,28 +116,27 @@ class Evaluator:
         if kind == "r":
             if found not in row.values:
                 buffer = self.locate(memory_of(found))
-                row.values[found] = load(f, address(f, buffer, row.index), found.dtype, 1)
+                row.values[found] = load(f, address(f, buffer, row.index, row.below), found.dtype, 1)
             return f.splat(row.values[found], lanes)
         assert cell is not None
         if kind == "c":
             if found not in cell.columns:
                 buffer = self.locate(memory_of(found))
-                cell.columns[found] = load(f, address(f, buffer, cell.column), found.dtype, lanes)
+                where = address(f, buffer, cell.column, cell.right)
+                cell.columns[found] = load(f, where, found.dtype, lanes)
             return cell.columns[found]
         if found not in cell.values:
             buffer = self.locate(memory_of(found))
-            cell.values[found] = load(f, address(f, buffer, self.index(cell)), found.dtype, lanes)
+            cell.values[found] = load(f, self.place(buffer, cell), found.dtype, lanes)
         return cell.values[found]
 
-    def index(self, cell: Cell) -> Reg:
-        """The position of a cell's first element."""
-        if cell.index is None:
-            columns = self.group.columns
-            if self.group.rows == 1:
-                cell.index = cell.column
-            else:
-                cell.index = self.f.add(self.f.mul(cell.row.index, columns), cell.column)
-        return cell.index
+    def place(self, buffer: Buffer, cell: Cell) -> Reg:
+        """The address of a cell's first element."""
+        f, columns, row = self.f, self.group.columns, cell.row
+        if self.group.rows == 1:
+            return address(f, buffer, cell.column, cell.right)
+        first = f.add(f.mul(row.index, columns), cell.column)
+        return address(f, buffer, first, row.below * columns + cell.right)
 
     # --- computing -----------------------------------------------------------------------------------
 
@@ -156,19 +162,19 @@ class Evaluator:
     def column_numbers(self, cell: Cell) -> Reg:
         """The column of every lane, int32."""
         f = self.f
-        first = f.cast("trunc", cell.column, "i32")
+        first = f.cast("trunc", f.add(cell.column, cell.right), "i32")
         return f.add(f.splat(first, cell.lanes), f.iota("i32", cell.lanes))
 
     def save(self, value: Value, row: Row, cell: Cell) -> None:
         """Store an m value of one cell where it is needed in memory."""
         if value in self.outputs:
-            where = address(self.f, self.locate(value), self.index(cell))
+            where = self.place(self.locate(value), cell)
             store(self.f, cell.values[value], where, value.dtype, cell.count)
 
     def save_row(self, value: Value, row: Row) -> None:
         """Store an r value."""
         if value in self.outputs:
-            where = address(self.f, self.locate(value), row.index)
+            where = address(self.f, self.locate(value), row.index, row.below)
             store(self.f, row.values[value], where, value.dtype, 1)
 
 
@@ -208,18 +214,32 @@ def finish_tile(
 
     Everything is read before anything is stored: a load of what a masked store has just touched waits for it.
     """
-    f = evaluator.f
-    shared: list[dict[Value, Reg]] = [{} for _ in vectors]
-    columns = [f.add(column, offset) if offset else column for offset, _, _ in vectors]
-    cells: list[Cell] = []
-    for i, line in enumerate(values):
-        here = Row(f.add(row, i) if i else row)
-        for j, ((_, lanes, count), given) in enumerate(zip(vectors, line, strict=True)):
-            cell = Cell(here, columns[j], lanes, count, {product.outputs[0]: given}, shared[j])
-            for node in evaluator.group.nodes:
-                if node is not product:
-                    evaluator.compute(node, here, cell)
-            cells.append(cell)
-    for cell in cells:
-        for node in evaluator.group.nodes:
-            evaluator.save(node.outputs[0], cell.row, cell)
+    nodes, f = evaluator.group.nodes, evaluator.f
+
+    def finish(rows: Sequence[Row], lines: Sequence[Sequence[Reg]]) -> None:
+        shared: list[dict[Value, Reg]] = [{} for _ in vectors]
+        cells: list[Cell] = []
+        for here, line in zip(rows, lines, strict=True):
+            for (offset, lanes, count), given, known in zip(vectors, line, shared, strict=True):
+                cell = Cell(here, column, lanes, count, {product.outputs[0]: given}, known, offset)
+                for node in nodes:
+                    if node is not product:
+                        evaluator.compute(node, here, cell)
+                cells.append(cell)
+        for cell in cells:
+            for node in nodes:
+                evaluator.save(node.outputs[0], cell.row, cell)
+
+    work = sum(FUNCTION_WORK if node.op.name in FUNCTIONS else 1 for node in nodes)
+    if work < LONG or len(values) == 1 or any(lanes != count for _, lanes, count in vectors):
+        finish([Row(row, below=i) for i in range(len(values))], values)
+        return
+    # Code for one row is enough, and faster: a tile of so many operations does not fit into the registers anyway.
+    kinds = [value.type for value in values[0]]
+    kept = [f.alloca(kind, len(values)) for kind in kinds]
+    for i, given in enumerate(values):
+        for value, place in zip(given, kept, strict=True):
+            f.store(value, f.at(place, value.type, i))
+    with f.loop(len(values)) as turn:
+        line = [f.load(kind, f.at(place, kind, turn)) for kind, place in zip(kinds, kept, strict=True)]
+        finish([Row(f.add(row, turn))], [line])

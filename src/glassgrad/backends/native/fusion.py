@@ -18,6 +18,7 @@ import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Literal
 
 from glassgrad.backends.native.elements import SIZE
@@ -34,6 +35,7 @@ _FUSED = ("one_hot", "iota")
 _REDUCTIONS = ("sum", "max")
 
 
+@cache
 def canonical(shape: Shape) -> Shape:
     """The shape without axes of extent 1."""
     return tuple(n for n in shape if n != 1)

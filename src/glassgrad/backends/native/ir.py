@@ -11,6 +11,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+# What computes the same wherever it stands is written once: addresses, and a scalar in every lane. Not arithmetic of
+# floats, for whether a product has one reader or two decides whether it is fused.
+_ONCE = ("getelementptr ", "add i64 ", "sub i64 ", "mul i64 ", "insertelement ", "shufflevector ")
+
 # The only licence the compiler gets: a * b + c may be one fused instruction, where the machine has it.
 CONTRACT = "contract"
 
@@ -68,6 +72,7 @@ class Function:
         self.places: list[int] | None = None  # offsets that the caller hands over, in order of first use
         self._lines: list[str] = []
         self._numbers = itertools.count()
+        self._known: dict[str, Reg] = {}  # instructions of ``_ONCE`` whose results can be used here
         self.block = "entry"
         self.declared: set[str] = set()  # intrinsics used, as declarations
 
@@ -111,10 +116,15 @@ class Function:
         self._lines.append("  " + line)
 
     def emit(self, kind: str, instruction: str) -> Reg:
-        """``%n = instruction``, a register of type ``kind``."""
-        name = f"%r{next(self._numbers)}"
-        self._lines.append(f"  {name} = {instruction}")
-        return Reg(name, kind)
+        """``%n = instruction``, a register of type ``kind``; the one there is, if this is known to give the same."""
+        once = instruction.startswith(_ONCE)
+        if once and instruction in self._known:
+            return self._known[instruction]
+        made = Reg(f"%r{next(self._numbers)}", kind)
+        self._lines.append(f"  {made.text} = {instruction}")
+        if once:
+            self._known[instruction] = made
+        return made
 
     def number(self, kind: str | Reg, number: float | int | bool) -> Reg:
         """A constant of type ``kind`` (or of the type of a register), in every lane."""
@@ -154,15 +164,15 @@ class Function:
 
     def add(self, a: Reg, b: Reg | int) -> Reg:
         """Integer a + b (wraps)."""
-        return self.binary("add", a, b)
+        return a if b == 0 else self.binary("add", a, b)
 
     def sub(self, a: Reg, b: Reg | int) -> Reg:
         """Integer a - b (wraps)."""
-        return self.binary("sub", a, b)
+        return a if b == 0 else self.binary("sub", a, b)
 
     def mul(self, a: Reg, b: Reg | int) -> Reg:
         """Integer a * b (wraps)."""
-        return self.binary("mul", a, b)
+        return a if b == 1 else self.binary("mul", a, b)
 
     def and_(self, a: Reg, b: Reg | int) -> Reg:
         """Bits of both."""
@@ -315,9 +325,21 @@ class Function:
         return f"{name}{next(self._numbers)}"
 
     def start_block(self, name: str) -> None:
-        """Begin the block ``name``; the block before must have ended."""
+        """Begin the block ``name``, which may be entered from anywhere; the block before must have ended."""
+        self._known.clear()
+        self._begin(name)
+
+    def _begin(self, name: str) -> None:
         self._lines.append(f"{name}:")
         self.block = name
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """A part that may be left out: what is computed in it is not known behind it."""
+        outside = self._known
+        self._known = dict(outside)
+        yield
+        self._known = outside
 
     @contextmanager
     def loop(self, stop: int | Reg, start: int | Reg = 0, step: int = 1) -> Iterator[Reg]:
@@ -344,10 +366,11 @@ class Function:
         carried[:] = [Reg(name, value.type) for name, value in zip(names, values, strict=True)]
         before = self.block
         self.raw(f"br label %{head}")
-        self.start_block(head)
+        self._begin(head)
         place = len(self._lines)
         self._lines.append("")
-        yield Reg(index, "i64"), carried
+        with self._inside():
+            yield Reg(index, "i64"), carried
         self.raw(f"{following} = add nuw nsw i64 {index}, {step}")
         again = self.emit("i1", f"icmp ult i64 {following}, {end}")
         self.raw(f"br i1 {again.text}, label %{head}, label %{after}")
@@ -360,14 +383,15 @@ class Function:
             f"  {name} = phi {kind} [ {old}, %{before} ], [ {new}, %{self.block} ]"
             for name, kind, old, new in phis
         )
-        self.start_block(after)
+        self._begin(after)
 
     @contextmanager
     def when(self, condition: Reg) -> Iterator[None]:
         """``if condition``; a scalar i1."""
         inside, after = self.label("then"), self.label("after")
         self.raw(f"br i1 {condition.text}, label %{inside}, label %{after}")
-        self.start_block(inside)
-        yield
+        self._begin(inside)
+        with self._inside():
+            yield
         self.raw(f"br label %{after}")
-        self.start_block(after)
+        self._begin(after)

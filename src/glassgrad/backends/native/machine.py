@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from glassgrad.backends.native.loader import Loaded, able
@@ -129,9 +130,9 @@ def version() -> str:
 def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere: bool = True) -> bytes:
     """LLVM IR to object code (or assembly text) for ``target``. Several threads may do so at once.
 
-    The vectors are in the IR already, so three passes clean up: stack slots become registers, equal values one
-    value, and what is unused goes. (The standard O1 pipeline takes ten times as long, for code of the same speed.)
-    From there on, level 2 takes longer than level 1, for code of the same speed.
+    The vectors are in the IR already, and equal addresses are one value, so two passes clean up: stack slots become
+    registers, and what is unused goes. (NewGVN adds a tenth to the time, the standard O1 pipeline multiplies it by
+    ten, for code of the same speed.) From there on, level 2 takes longer than level 1, for code of the same speed.
     ``anywhere``: position-independent code, where that is what ``linker.link`` takes.
     """
     llvm = _llvm()
@@ -147,10 +148,34 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
     module.data_layout = str(made.target_data)
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
-    passes.add_new_gvn_pass()
     passes.add_dead_code_elimination_pass()
     passes.run(module, llvm.create_pass_builder(made, llvm.create_pipeline_tuning_options()))
-    return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
+    with _LoopsAsTheyAre():
+        return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
+
+
+class _LoopsAsTheyAre:
+    """Inside, LLVM leaves addresses in loops as they are written: a fifth of the time, for code of the same speed.
+
+    It is an option of the whole library, which others in this process may use (Numba does): the last thread to leave
+    takes it back.
+    """
+
+    _inside = 0
+    _lock = Lock()
+
+    def __enter__(self) -> None:
+        self._count(1)
+
+    def __exit__(self, *_: object) -> None:
+        self._count(-1)
+
+    @classmethod
+    def _count(cls, change: int) -> None:
+        with cls._lock:
+            was, cls._inside = cls._inside, cls._inside + change
+            if not was or not cls._inside:
+                _llvm().set_option("", f"-disable-lsr={'true' if cls._inside else 'false'}")
 
 
 def _emit_object(made: Any, module: Any) -> bytes:

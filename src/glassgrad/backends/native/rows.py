@@ -56,7 +56,7 @@ def lay_out(group: Group, vector_bytes: int, block: int = 0, blocks: int = 0) ->
 
     With ``blocks`` there are so many units, of ``block`` rows of the batch (the first axis) each.
     """
-    lanes = group_lanes(group, vector_bytes)
+    lanes = group_lanes(group, vector_bytes) if group.rows * group.columns > 1 else 1
     kinds = {group.kind_of(node) for node in group.nodes}
     flat = kinds <= {"m", "s"} and not any(node.op.name in ("one_hot", "iota") for node in group.nodes)
     for node in group.nodes:
@@ -204,9 +204,7 @@ class _Rows:
         whole = full // unroll * unroll
         if whole:
             with f.loop(whole * lanes, step=unroll * lanes) as column:
-                cells = [
-                    Cell(row, f.add(column, i * lanes) if i else column, lanes, lanes) for i in range(unroll)
-                ]
+                cells = [Cell(row, column, lanes, lanes, right=i * lanes) for i in range(unroll)]
                 self._cells(row, cells)
         tail = [Cell(row, Reg(str(i * lanes), "i64"), lanes, lanes) for i in range(whole, full)]
         if rest:
@@ -349,8 +347,5 @@ class _FlatEvaluator(Evaluator):
             return f.splat(self.scalar(found), cell.lanes)
         if found not in cell.values:
             buffer = self.locate(memory_of(found))
-            cell.values[found] = load(f, address(f, buffer, cell.column), found.dtype, cell.lanes)
+            cell.values[found] = load(f, self.place(buffer, cell), found.dtype, cell.lanes)
         return cell.values[found]
-
-    def index(self, cell: Cell) -> Reg:
-        return cell.column
