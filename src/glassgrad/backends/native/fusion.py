@@ -18,7 +18,7 @@ import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 from glassgrad.backends.native.elements import SIZE
@@ -53,8 +53,9 @@ class Source:
     number: float | None = None
 
 
+@lru_cache(1 << 12)  # of one program; ``generate`` empties it
 def look_through(value: Value) -> Source:
-    """The source behind reshapes, constants, and broadcasts."""
+    """The source behind reshapes, constants, and broadcasts. Asked many times for every value."""
     number = scalar(value)
     axes = tuple(range(len(canonical(value.shape))))
     if number is not None:

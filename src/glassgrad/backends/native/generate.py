@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import Module, scratch_bytes, supported
+from glassgrad.backends.native.fusion import look_through
 from glassgrad.backends.native.linker import link
 from glassgrad.backends.native.loader import able
 from glassgrad.backends.native.machine import Machine, compile_text
@@ -67,6 +68,7 @@ def generate(programs: Sequence[Program], target: Machine, threads: int) -> list
             objects[i] = [
                 pool.submit(compile_text, text, target, anywhere=able()) for text in drafts[i].texts()
             ]
+            look_through.cache_clear()
         return [drafts[i].code([item.result() for item in objects[i]]) for i in range(len(programs))]
 
 
