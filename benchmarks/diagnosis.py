@@ -142,6 +142,7 @@ def summary(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
         total, first = total + hit, first + led
         yield f"{kind:<27}{share(hit, len(own)):>24}   {share(led, len(own)):>24}   {share(sound, len(claims)):>24}"
     yield f"{'all kinds':<27}{share(total, len(planted)):>24}   {share(first, len(planted)):>24}"
+    yield from _without_harm(planted, ACCEPTED)
     false = sum(bool(line["faults"]) for line in healthy)
     yield f"false faults on healthy networks: {share(false, len(healthy))}"
     for line in healthy:
@@ -156,6 +157,24 @@ def summary(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     crashed = [line for line in lines if line.get("crashed")]
     for line in crashed:
         yield f"crashed: {line['case']}: {line['crashed']}"
+
+
+def _without_harm(planted: Sequence[dict[str, Any]], accepted: Any) -> Iterator[str]:
+    """Plants that do no harm, by kind: what recall is without them. They count above all the same."""
+    calm = [line for line in planted if line.get("harm") and not line["harm"]["harmful"]]
+    if not calm:
+        return
+    yield f"of these, {len(calm)} do no harm: the same network without them is no better on unseen rows"
+    for kind in sorted({line["planted"] for line in calm}):
+        own = [line for line in planted if line["planted"] == kind]
+        right = {kind, *accepted.get(kind, ())}
+        harmful = [line for line in own if line not in calm]
+        hit = sum(bool(right & set(line["faults"])) for line in harmful)
+        seen = sum(bool(right & set(line["suspected"])) for line in own if line in calm)
+        yield (
+            f"    {kind}: {len(own) - len(harmful)} of {len(own)}, of which {seen} are warned of; "
+            f"recall of the others {share(hit, len(harmful)).strip()}"
+        )
 
 
 def main() -> int:

@@ -49,34 +49,36 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
         "warnings": [fault.kind for fault in found.faults if fault.verdict == "warning"],
         "suspected": [fault.kind for fault in found.faults],
         "cure": cure,
+        "harm": None if case.planted is None else harm_of(case),
         "seconds": round(seconds, 2),
     }
+
+
+def harm_of(case: Case) -> dict[str, Any] | None:
+    """Mean test scores (less is better) on fresh seeds with what is planted, and without: ``harmful`` if it is worse.
+
+    None where the network without it is not known. By this alone, whatever a diagnosis says, plants that do no harm
+    are told apart.
+    """
+    if case.layers is None:
+        return None
+    planted = {name: value for name, value in case.options.items() if name != "force"}
+    sides = [_scores(case.sample, options, {}, "") for options in (planted, {"layers": case.layers})]
+    measure = _measure(sides)
+    before, after = _means(sides, measure)
+    return {"measure": measure, "planted": before, "without": after, "harmful": bool(after < before)}
 
 
 def _cured(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
     """Mean test scores (less is better) on fresh seeds, without the cure and with it."""
     assert fault.prescription is not None
-    whole = _joined(sample)
-    settings = make_settings(options | {"force": True})
-    sides: list[list[dict[str, float]]] = []
-    for changes in ({}, dict(fault.prescription.options)):
-        scores: list[dict[str, float]] = []
-        for seed in FRESH:
-            try:
-                variant = apply(settings, changes)
-                data = transformed(whole, variant.actions)
-                data = _cut(data, len(sample.seen.targets))
-                chosen = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}
-                weights = variant.actions.get("class_weight")
-                run = gg.train(data, class_weight=weights, **chosen)
-                scores.append(_errors(run, fault.kind))
-            except GlassgradError:
-                scores.append({})
-        sides.append(scores)
-    wanted = KINDS[fault.kind].effect
     assert fault.trial is not None
+    sides = [
+        _scores(sample, options, changes, fault.kind) for changes in ({}, dict(fault.prescription.options))
+    ]
+    wanted = KINDS[fault.kind].effect
     measure = "wrong" if fault.trial.measure == "accuracy" else _measure(sides)
-    before, after = (float(np.mean([score.get(measure, math.inf) for score in side])) for side in sides)
+    before, after = _means(sides, measure)
     helped = after < before if wanted == "improves" else after > before
     return {
         "changes": str(dict(fault.prescription.options)),
@@ -85,6 +87,32 @@ def _cured(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, A
         "after": after,
         "helped": bool(helped),
     }
+
+
+def _scores(
+    sample: Sample, options: dict[str, Any], changes: dict[str, Any], kind: str
+) -> list[dict[str, float]]:
+    """The errors on the test rows, by fresh seed; none of a run that breaks off or is refused."""
+    whole = _joined(sample)
+    settings = make_settings(options | {"force": True})
+    scores: list[dict[str, float]] = []
+    for seed in FRESH:
+        try:
+            variant = apply(settings, changes)
+            data = transformed(whole, variant.actions)
+            data = _cut(data, len(sample.seen.targets))
+            chosen = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}
+            weights = variant.actions.get("class_weight")
+            run = gg.train(data, class_weight=weights, **chosen)
+            scores.append(_errors(run, kind))
+        except GlassgradError:
+            scores.append({})
+    return scores
+
+
+def _means(sides: list[list[dict[str, float]]], measure: str) -> tuple[float, float]:
+    before, after = (float(np.mean([score.get(measure, math.inf) for score in side])) for side in sides)
+    return before, after
 
 
 def _measure(sides: list[list[dict[str, float]]]) -> str:

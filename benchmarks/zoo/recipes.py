@@ -57,7 +57,11 @@ HARMLESS = (
 
 @dataclass(frozen=True)
 class Case:
-    """One network on one sample: what is planted (None: healthy), and the options of ``train``."""
+    """One network on one sample: what is planted (None: healthy), and the options of ``train``.
+
+    ``layers`` are those of the same network without what is planted: all else as by default. None where the fault is
+    in the data, or in layers given one by one.
+    """
 
     planted: str | None
     recipe: str
@@ -65,6 +69,7 @@ class Case:
     seed: int
     sample: Sample = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
+    layers: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -79,6 +84,7 @@ def _plain(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": layers} | options
 
+    make.__dict__["layers"] = lambda layers, seed: layers
     return make
 
 
@@ -86,6 +92,7 @@ def _deep(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": DEEP[seed % 3]} | options
 
+    make.__dict__["layers"] = lambda layers, seed: DEEP[seed % 3]
     return make
 
 
@@ -339,8 +346,11 @@ def cases(seeds: int) -> list[Callable[[], Case]]:
 
     def add(planted: str | None, name: str, recipe: Recipe, data: str, seed: int) -> None:
         def make() -> Case:
-            made, options = recipe(data, ARCHITECTURES[seed % len(ARCHITECTURES)], seed)
-            return Case(planted, name, data, seed, made, options | {"seed": seed})
+            layers = ARCHITECTURES[seed % len(ARCHITECTURES)]
+            made, options = recipe(data, layers, seed)
+            sound = getattr(recipe, "layers", None) if planted else None
+            without = None if sound is None else sound(layers, seed)
+            return Case(planted, name, data, seed, made, options | {"seed": seed}, without)
 
         make.__name__ = f"{planted or 'healthy'}/{name}/{data}/{seed}"
         found.append(make)
