@@ -59,8 +59,8 @@ HARMLESS = (
 class Case:
     """One network on one sample: what is planted (None: healthy), and the options of ``train``.
 
-    ``layers`` are those of the same network without what is planted: all else as by default. None where the fault is
-    in the data, or in layers given one by one.
+    ``layers`` are those of a network on the same rows without what is planted: all else as by default. None where the
+    fault is in the data, or in layers given one by one.
     """
 
     planted: str | None
@@ -78,22 +78,27 @@ class Case:
 
 
 Recipe = Callable[[str, tuple[int, ...], int], tuple[Sample, dict[str, Any]]]
+Layers = Callable[[tuple[int, ...], int], tuple[int, ...]]
+
+
+def _beside(recipe: Recipe, layers: Layers) -> Recipe:
+    """``recipe``, with the layers that the network has without what is planted."""
+    recipe.__dict__["layers"] = layers
+    return recipe
 
 
 def _plain(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": layers} | options
 
-    make.__dict__["layers"] = lambda layers, seed: layers
-    return make
+    return _beside(make, lambda layers, seed: layers)
 
 
 def _deep(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": DEEP[seed % 3]} | options
 
-    make.__dict__["layers"] = lambda layers, seed: DEEP[seed % 3]
-    return make
+    return _beside(make, lambda layers, seed: DEEP[seed % 3])
 
 
 def _network(hidden: Callable[[int], Any], **options: Any) -> Recipe:
@@ -269,7 +274,10 @@ FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     "unscaled_inputs": {"mixed": (_wide_scales, ALL), "far from 0": (_large_scales, ALL)},
     "shuffled_labels": {"shuffled": (_shuffled, ALL)},
     "class_imbalance": {"2 %": (_imbalanced(0.02), CLASSES), "4 %": (_imbalanced(0.04), CLASSES)},
-    "overfitting": {"few rows": (_overfit, ALL), "noisy labels": (_noisy, ALL)},
+    "overfitting": {
+        "few rows": (_beside(_overfit, lambda layers, seed: layers), ALL),
+        "noisy labels": (_beside(_noisy, lambda layers, seed: layers), ALL),
+    },
     "underfitting": {
         "two neurons": (_plain(layers=(2,)), ("digits", "mnist")),
         "one neuron": (_plain(layers=(1, 1)), ALL),
