@@ -24,9 +24,10 @@ from glassgrad.diagnosis.judging import chance, judged
 from glassgrad.diagnosis.kinds import CAUSE_ORDER, KINDS, QUESTIONS
 from glassgrad.diagnosis.ranking import explained, ranked, reached
 from glassgrad.diagnosis.subject import Subject, examine
-from glassgrad.diagnosis.trials import Trials
+from glassgrad.diagnosis.trials import FINE, Outcome, Trials, levels_of
 from glassgrad.diagnosis.variants import apply, columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
+from glassgrad.training.fit import train
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.task import Preparation
@@ -210,6 +211,14 @@ def test_of_too_small_and_too_few_steps_the_stronger_suspicion_is_named() -> Non
     for first, second in ((small, few), (few, small)):
         order = ranked([suspicion(second, strength=1.5), suspicion(first, strength=6.0)], {0: 1.0, 1: 0.9})
         assert [fault.kind for fault in order] == [first, second]
+
+
+def test_a_cure_of_the_same_time_goes_before_ten_times_as_many_epochs() -> None:
+    faults = [suspicion("too_few_epochs", strength=6.0), suspicion("class_imbalance")]
+    assert [fault.kind for fault in ranked(faults, {0: 1.0, 1: 0.9})] == ["class_imbalance", "too_few_epochs"]
+    with_rate = [*faults, suspicion("learning_rate_too_low", strength=1.0)]
+    first = ranked(with_rate, {0: 1.0, 1: 0.9, 2: 1.0})[0]
+    assert first.kind == "too_few_epochs", "where both lacks show, the stronger suspicion of the two is named"
 
 
 def test_what_makes_scores_untrustworthy_comes_before_all_and_harmless_things_last() -> None:
@@ -559,6 +568,59 @@ def test_shuffled_labels_are_told_from_learned_ones() -> None:
     trial = look(gg.from_arrays(data.features, labels)).trials.permutation()
     assert trial.confirmed
     assert trial.effect == "proof"
+
+
+def test_targets_are_dealt_anew_until_the_experiment_is_fine_enough() -> None:
+    random = np.random.default_rng(0)
+    data = gg.from_arrays(random.normal(size=(160, 6)), random.normal(size=160) ** 3)
+    subject = look(data)
+    few = subject.trials.permutation(subject.trials.seeds(3))
+    assert not few.confirmed, "three seeds of heavy tails say nothing"
+    many = subject.trials.permutation()
+    assert len(many.seeds) > 5
+    assert many.confirmed is (many.noise <= FINE and many.gain <= max(many.noise, 0.01))
+
+
+def test_weights_chosen_by_validation_rows_are_scored_on_others(healthy: Subject) -> None:
+    trials = healthy.trials
+    assert trials.settings.test == 0
+    options = trials.unseen().options
+    assert options["validation"] + options["test"] == pytest.approx(trials.settings.validation)
+    (outcome,) = trials.run([{**options, "keep": "best"}], trials.seeds(1))[0]
+    settings = replace(trials.settings, keep="best", seed=trials.seeds(1)[0], **options)
+    run = train(trials.dataset, settings)
+    assert outcome is not None
+    assert outcome.validation["loss"] == run.metrics["test"]["loss"] != run.metrics["validation"]["loss"]
+    assert trials.known({**options, "keep": "best"}, trials.seeds(1)) == [outcome]
+    assert trials.known({"learning_rate": 0.123}, trials.seeds(1)) == []
+
+
+def test_few_whole_numbers_are_scored_as_labels_too() -> None:
+    assert levels_of(np.array([[0.0], [1.0], [1.0]])).tolist() == [0.0, 1.0]
+    assert levels_of(np.array([0.0, 0.5, 1.0])) is None
+    assert levels_of(np.arange(30.0)) is None
+    assert levels_of(np.ones((5, 2))) is None
+
+
+@pytest.mark.parametrize(("after", "measure"), [(3.0, "accuracy"), (0.4, "loss")])
+def test_where_a_loss_says_nothing_accuracy_is_asked(
+    healthy: Subject, monkeypatch: pytest.MonkeyPatch, after: float, measure: str
+) -> None:
+    """A few rows that a network is sure of and wrong about: both losses are above that of a constant guess."""
+    trials, constant = healthy.trials, {"loss": 1.1, "accuracy": 0.33}
+
+    def outcome(seed: int, loss: float, accuracy: float) -> Outcome:
+        scores = {"loss": loss + 0.01 * seed, "accuracy": accuracy + 0.01 * (seed % 3)}
+        return Outcome(seed, "finished", scores, scores, constant, (), 10)
+
+    def run(variants: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> list[Any]:
+        count = range(len(seeds))
+        good, bad = tuple(outcome(s, after, 0.9) for s in count), tuple(outcome(s, 9.0, 0.5) for s in count)
+        return [good, bad]
+
+    monkeypatch.setattr(trials, "run", run)
+    trial = trials.compare(Change({"init": "he_normal"}, ""), "zero_init", trials.seeds(3))
+    assert (trial.measure, trial.confirmed) == (measure, True)
 
 
 # --- the whole examination, with questions made up -----------------------------------------------------------

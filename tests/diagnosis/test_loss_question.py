@@ -161,6 +161,22 @@ def test_labels_read_as_quantities_are_told_from_ratings() -> None:
     assert "loss_output_mismatch" not in kinds(counts(300), epochs=30, learning_rate=0.01)
 
 
+def test_two_values_read_as_quantities_are_unsuitable() -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 2))
+    y = (x[:, 0] + 0.3 * random.normal(size=400) > 0).astype(float)
+    data = gg.from_arrays(x, y, task="regression")
+    subject = subject_of(data, epochs=10)
+    measured = loss.measure(subject)
+    (fault,) = (fault for fault in loss.judge(measured, subject) if fault.kind == "unsuitable_loss")
+    (cure,) = loss.prescribe(fault, measured, subject)
+    assert cure.options["task"] == "classification"
+    trial = subject.trials.compare(cure, "unsuitable_loss")
+    assert trial.measure in ("accuracy", "nll")
+    assert np.isfinite(trial.before).all(), "both sides are scored as classifications"
+    assert "unsuitable_loss" not in kinds(surface(200))
+
+
 def test_a_quantile_far_from_the_middle_is_unsuitable() -> None:
     named = diagnosed(surface(300), MODULES, loss="quantile(0.97)", epochs=60, learning_rate=0.01).named
     assert named is not None

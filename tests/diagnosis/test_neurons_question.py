@@ -146,6 +146,42 @@ def test_a_leak_is_named_and_leaving_it_out_lowers_the_score(classes: bool) -> N
     assert named.trial.means[1] > named.trial.means[0]
 
 
+def test_a_leak_that_the_network_made_little_of_is_proven_by_a_look_up() -> None:
+    """Classes that the other inputs tell as well: leaving the leak out lowers nothing."""
+    data, random = blobs(300), np.random.default_rng(1)
+    order = np.argsort(random.permutation(3))[data.targets]  # numbers of classes, in no order of the inputs
+    leak = order + 0.02 * random.normal(size=len(order))
+    noise = random.normal(size=(len(order), 2))
+    given = gg.from_arrays(np.c_[data.features, noise, leak], data.targets)
+    subject = subject_of(given, epochs=30, learning_rate=0.01)
+    measurement = neurons.measure(subject)
+    fault = Fault("target_leak", "x[4]", {}, None, "", 1.0)
+    proven = neurons.prove(fault, measurement, subject)
+    assert proven is not None
+    assert (proven.effect, proven.measure, proven.confirmed) == ("proof", "accuracy", True)
+    assert proven.after[0] == pytest.approx(1.0, abs=0.05)
+    innocent = neurons.prove(replace(fault, where="x[2]"), measurement, subject)
+    assert innocent is not None
+    assert not innocent.confirmed
+
+
+def test_a_leak_of_numbers_is_looked_up_in_their_own_units() -> None:
+    data, random = table(), np.random.default_rng(1)
+    y = data.targets
+    given = gg.from_arrays(np.c_[data.features, y + 0.01 * random.normal(size=len(y))], y)
+    subject = subject_of(given, epochs=3)
+    measurement = neurons.measure(subject)
+    fault = Fault("target_leak", "x[4]", {}, None, "", 1.0)
+    proven = neurons.prove(fault, measurement, subject)
+    assert proven is not None
+    assert proven.measure == "rmse"
+    assert proven.confirmed
+    assert 0 < proven.after[0] < 0.3 * float(y.std())
+    innocent = neurons.prove(replace(fault, where="x[0]"), measurement, subject)
+    assert innocent is not None
+    assert not innocent.confirmed
+
+
 def test_constant_and_repeated_columns_are_harmless() -> None:
     data = table()
     x = np.c_[data.features, np.full(len(data.features), 7.0), 3 - 2 * data.features[:, 0]]
