@@ -177,7 +177,8 @@ def test_a_leak_of_numbers_is_looked_up_in_their_own_units() -> None:
     assert proven.measure == "rmse"
     assert proven.confirmed
     assert 0 < proven.after[0] < 0.3 * float(y.std())
-    innocent = neurons.prove(replace(fault, where="x[0]"), measurement, subject)
+    learned = subject_of(given, epochs=40, learning_rate=0.01)
+    innocent = neurons.prove(replace(fault, where="x[0]"), neurons.measure(learned), learned)
     assert innocent is not None
     assert not innocent.confirmed
 

@@ -330,7 +330,7 @@ def prove(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -> Tr
     metrics = subject.run.metrics.get("validation") or subject.run.metrics.get("train", {})
     if count is None:
         measure, better, constant = "rmse", LOWER, subject.constant["rmse"]
-        off = schema.decode_outputs(said) - schema.decode_outputs(held[1]).reshape(said.shape)
+        off = schema.decode_outputs(said) - schema.decode_outputs(held[1])
         alone = float(np.sqrt(np.mean(off**2)))
     else:
         measure, better, constant = "accuracy", HIGHER, subject.constant["accuracy"]
