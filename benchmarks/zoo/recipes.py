@@ -173,6 +173,16 @@ def _noisy(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[
     return given, {"layers": (128, 128), "epochs": 100, "keep": "last"}
 
 
+def _chance(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
+    """A hundred inputs that say nothing, few rows, and a network that makes something of them."""
+
+    def add(x: Any, y: Any, part: int) -> Any:
+        return np.column_stack([x, np.random.default_rng([seed, part]).normal(size=(len(x), 100))])
+
+    given = changed(sample(data, seed, 300), add)
+    return given, {"layers": (128, 128), "epochs": 100, "keep": "last"}
+
+
 def _leak(noise: float) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         def add(x: Any, y: Any, part: int) -> Any:
@@ -249,6 +259,7 @@ FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     "init_too_small": {
         "normal 1e-3, deep": (_deep(init="normal(0.001)"), ALL),
         "normal 1e-4, deep tanh": (_deep(init="normal(0.0001)", activation="tanh"), ALL),
+        "normal 1e-3, sgd": (_deep(init="normal(0.001)", optimizer="sgd", learning_rate=0.1), ALL),
     },
     "dead_neurons": {"bias -20": (_bias(-20.0, "relu"), ALL), "bias -8": (_bias(-8.0, "relu"), ALL)},
     "saturated_neurons": {
@@ -276,6 +287,7 @@ FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     "class_imbalance": {"2 %": (_imbalanced(0.02), CLASSES), "4 %": (_imbalanced(0.04), CLASSES)},
     "overfitting": {
         "few rows": (_beside(_overfit, lambda layers, seed: layers), ALL),
+        "chance inputs": (_chance, ALL),
         "noisy labels": (_beside(_noisy, lambda layers, seed: layers), ALL),
     },
     "underfitting": {
