@@ -281,7 +281,7 @@ class Examination:
                 after += [turn(score) for score in self._otherwise(measure, faults, set(cures) - set(same))]
             before = max(turn(trial.means[0]) for trial in same.values())
             constant = turn(next(iter(same.values())).constant)
-            found |= dict(zip(same, reached(before, after, constant), strict=False))
+            found |= dict(zip(same, reached(before, after, constant)[: len(same)], strict=True))
         if len({trial.measure for trial in cures.values()}) > 1:
             for place, trial in cures.items():
                 found[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)

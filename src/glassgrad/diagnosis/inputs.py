@@ -119,7 +119,7 @@ def alone_score(x: Array, y: Array, classes: int | None) -> float:
     Each fold of the rows is guessed from the others: from rows of the same value where values repeat, else from the
     ``NEAREST`` rows on either side. Of numbers, a line through all rows is tried as well.
     """
-    truth = np.eye(classes)[y] if classes is not None else np.asarray(y, np.float64).reshape(len(y), -1)
+    truth = _truth(y, classes)
     codes = _codes(x)
     near, line, middles = (np.empty_like(truth) for _ in range(3))
     for number in range(FOLDS):
@@ -143,6 +143,14 @@ def _codes(x: Array) -> Floats:
     return x.argmax(axis=1).astype(np.float64) if x.shape[1] > 1 else np.asarray(x[:, 0], np.float64)
 
 
+def _truth(y: Array, classes: int | None) -> Floats:
+    """Targets as numbers [rows, n]: of a class 1 in its column."""
+    found: Floats = (
+        np.eye(classes)[y] if classes is not None else np.asarray(y, np.float64).reshape(len(y), -1)
+    )
+    return found
+
+
 def guess_alone(
     subject: Subject, column: str, known: tuple[Array, Array], asked: Array, classes: int | None
 ) -> Array:
@@ -150,9 +158,7 @@ def guess_alone(
     [rows, n]."""
     schema = subject.task.parts.schema
     own = [number for number, name in enumerate(schema.input_names) if column_of(name, schema) == column]
-    y = known[1]
-    truth = np.eye(classes)[y] if classes is not None else np.asarray(y, np.float64).reshape(len(y), -1)
-    said = looked_up(_codes(known[0][:, own]), truth, _codes(asked[:, own]))
+    said = looked_up(_codes(known[0][:, own]), _truth(known[1], classes), _codes(asked[:, own]))
     return said if classes is None else said.argmax(axis=1)
 
 

@@ -20,7 +20,7 @@ from glassgrad.diagnosis.calibration import Calibration, calibration
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.simple_learner import SimpleLearner, simple_learner
 from glassgrad.diagnosis.subject import Subject
-from glassgrad.diagnosis.trials import levels_of
+from glassgrad.diagnosis.trials import levels_of, nearest_level
 from glassgrad.diagnosis.two_parts import TwoParts, two_parts
 from glassgrad.diagnosis.variants import apply
 from glassgrad.graph.node import Graph
@@ -125,8 +125,7 @@ class LossMeasurement:
 
     @property
     def best_share(self) -> float:
-        """The lowest validation loss of the run, in units of the constant predictor's; NaN where that says "
-        "nothing."""
+        """The lowest validation loss, in units of the constant predictor's; NaN where that says nothing."""
         seen = self.validation_curve[np.isfinite(self.validation_curve)]
         return float(seen.min()) / self.constant if len(seen) and self.constant > 0 else math.nan
 
@@ -354,7 +353,7 @@ def _as_labels(subject: Subject, outputs: Floats) -> AsLabels | None:
     if levels is None:
         return None
     numbers, truth, rounded = (
-        np.abs(schema.decode_outputs(values).reshape(-1, 1) - levels).argmin(axis=1)
+        nearest_level(schema.decode_outputs(values), levels)
         for values in (train, true, quantities(loss, outputs))
     )
     simple = simple_learner((x, numbers), (held, truth), len(levels))

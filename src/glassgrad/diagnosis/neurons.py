@@ -52,10 +52,6 @@ FEWEST_INPUTS = 3
 """Of two inputs one often says nearly all: points in a plane, cut along an axis."""
 
 
-LOWER: Better = "lower"
-HIGHER: Better = "higher"
-
-
 @dataclass(frozen=True, eq=False)
 class NeuronsMeasurement:
     """What was measured of neurons (``layers``) and ``inputs``; ``linear`` names layers that run into the next one
@@ -328,18 +324,15 @@ def prove(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -> Tr
     count = None if schema.classes is None else len(schema.classes)
     said = guess_alone(subject, fault.where, subject.train_rows, held[0], count)
     metrics = subject.run.metrics.get("validation") or subject.run.metrics.get("train", {})
+    measure = "rmse" if count is None else "accuracy"
+    better: Better = "lower" if count is None else "higher"
+    whole, constant, rows = float(metrics.get(measure, math.nan)), subject.constant[measure], len(held[1])
     if count is None:
-        measure, better, constant = "rmse", LOWER, subject.constant["rmse"]
         off = schema.decode_outputs(said) - schema.decode_outputs(held[1])
         alone = float(np.sqrt(np.mean(off**2)))
-    else:
-        measure, better, constant = "accuracy", HIGHER, subject.constant["accuracy"]
-        alone = float(np.mean(said == held[1]))
-    whole = float(metrics.get(measure, math.nan))
-    rows = len(held[1])
-    if count is None:
         gap, won, error = constant - min(whole, alone), whole - alone, whole / math.sqrt(2 * rows)
     else:
+        alone = float(np.mean(said == held[1]))
         p = (whole * rows + 1) / (rows + 2)
         gap, won, error = max(whole, alone) - constant, alone - whole, math.sqrt(p * (1 - p) / rows)
     gain, noise = (won / gap, CHANCE * error / gap) if gap > 0 else (math.nan, math.nan)

@@ -436,8 +436,8 @@ def scores_as_labels(model: Model, features: Array, targets: Array) -> dict[str,
     if levels is None or model.loss.expects != "values":
         return {}
     said = model.schema.decode_outputs(quantities(model.loss, model.outputs_prepared(features).astype(float)))
-    truth = np.abs(model.schema.decode_outputs(targets).reshape(-1, 1) - levels).argmin(axis=1)
-    found = {"accuracy": float(np.mean(np.abs(said.reshape(-1, 1) - levels).argmin(axis=1) == truth))}
+    truth = nearest_level(model.schema.decode_outputs(targets), levels)
+    found = {"accuracy": float(np.mean(nearest_level(said, levels) == truth))}
     if len(levels) == 2:
         p = (said.reshape(-1) - levels[0]) / (levels[1] - levels[0])
         own = np.clip(np.where(truth == 1, p, 1 - p), LEAST_P, 1 - LEAST_P)
@@ -452,6 +452,12 @@ def levels_of(values: Array) -> Array | None:
     levels = np.unique(np.round(values.reshape(-1), 4))
     few = 2 <= len(levels) <= MOST_VALUES and np.allclose(levels, np.round(levels))
     return levels if few else None
+
+
+def nearest_level(values: Array, levels: Array) -> Array:
+    """The place among ``levels`` of the one that each value, [rows] or [rows, 1], is nearest to; int64 [rows]."""
+    found: Array = np.abs(values.reshape(-1, 1) - levels).argmin(axis=1)
+    return found
 
 
 def _scored_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
