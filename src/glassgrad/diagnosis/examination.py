@@ -204,7 +204,7 @@ class Examination:
         if "keep" in change.options:
             onto = subject.trials.unseen()
         whole = {} if onto is None else dict(onto.options)
-        needed = subject.trials.seconds({**whole, **change.options})
+        needed = subject.trials.seconds({**whole, **change.tried})
         needed += subject.trials.seconds(whole) if onto is not None else 0.0
         if self._is_symptom(case) and needed > SYMPTOM * self.clock.budget:
             return
@@ -291,7 +291,7 @@ class Examination:
         """What the cures of other faults come to by ``measure``, as far as they were trained."""
         for place in places:
             cure, trial = faults[place].prescription, _trial(faults[place])
-            outcomes = [] if cure is None else self.subject.trials.known(cure.options, trial.seeds)
+            outcomes = [] if cure is None else self.subject.trials.known(cure.tried, trial.seeds)
             if outcomes:
                 yield float(np.mean([outcome.score(measure) for outcome in outcomes]))
 
@@ -307,10 +307,10 @@ class Examination:
             explains = other.kind in KINDS[first.kind].brings
         elif cure is None or base is None:
             return other
-        elif set(cure.options) & set(base.options):
+        elif set(cure.tried) & set(base.tried):
             explains = True  # two cures of one option: the better one is in place
         else:
-            options = {**base.options, **cure.options}
+            options = {**base.tried, **cure.tried}
             needed = self.subject.trials.seconds(options)
             if not self.clock.allows(needed, f"whether {_named(other)} is a fault of its own"):
                 explains = other.kind in KINDS[first.kind].brings

@@ -30,11 +30,18 @@ class Change:
     """A cure: options of ``train`` and their new values, and one sentence for people.
 
     Besides options of ``Settings``, ``options`` may hold the data actions that ``trials`` knows: ``drop_inputs``
-    (names of columns), ``task``, ``class_weight``.
+    (names of columns), ``task``, ``class_weight``. ``rehearsal`` are the options that a trial takes in their place,
+    where they were chosen by looking at rows that it holds out.
     """
 
     options: Mapping[str, Any]
     sentence: str
+    rehearsal: Mapping[str, Any] | None = None
+
+    @property
+    def tried(self) -> Mapping[str, Any]:
+        """The options that a trial takes."""
+        return self.options if self.rehearsal is None else self.rehearsal
 
     def document(self) -> dict[str, Any]:
         """As plain values."""

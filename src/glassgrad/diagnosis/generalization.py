@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 
 from glassgrad.diagnosis.findings import Change, Fault
+from glassgrad.diagnosis.idle_inputs import idle_columns
+from glassgrad.diagnosis.judging import chance
 from glassgrad.diagnosis.loss_measures import LEARNED, LEAST_GAP, LEFT, LossMeasurement
 from glassgrad.diagnosis.subject import Subject
+from glassgrad.diagnosis.variants import columns
 from glassgrad.diagnosis.wider import dropping_out
 
 RISE = 0.05
@@ -18,7 +21,12 @@ training loss falls (L. Prechelt, Early stopping - but when?, 1998)."""
 
 APART = 0.1
 """... or the validation loss ends this share of the way above the training loss, and further than another choice of
-so few rows may put it: rows differ by about as much as the constant predictor's loss."""
+so few rows may put it: rows differ by about as much as the constant predictor's loss. Where they are so few that this
+alone is as much, runs on other choices of them are asked."""
+
+SHOWN = 4
+IDLE = 0.5
+"""Where more than this share of the inputs say nothing of the target, leaving them out comes first."""
 
 NARROW = 16
 """Layers of fewer units than this are suspected where the network does not even fit its training rows."""
@@ -39,11 +47,13 @@ DROPOUT = 0.3
 al., 2014)."""
 
 
-def overfitting(m: LossMeasurement) -> list[Fault]:
+def overfitting(m: LossMeasurement, subject: Subject) -> list[Fault]:
     """Validation loss that rises, or ends far above the training loss."""
     won = max(m.constant - m.best_share * m.constant, LEAST_GAP * abs(m.constant))
-    chance = abs(m.constant) / math.sqrt(max(m.held_rows, 1)) / won if won > 0 else math.inf
-    strength = max(m.rise / RISE if m.falls else 0.0, m.apart / (APART + chance))
+    by_chance = abs(m.constant) / math.sqrt(max(m.held_rows, 1)) / won if won > 0 else math.inf
+    strength = max(m.rise / RISE if m.falls else 0.0, m.apart / (APART + by_chance))
+    if strength < 1 and by_chance > APART:
+        strength = max(strength, _apart_elsewhere(subject))
     nothing_left = m.left[1] < LEFT / 2 and m.validation.get("loss", math.inf) < LEFT * m.constant
     if not strength >= 1 or m.left[0] >= LEARNED or nothing_left:
         return []
@@ -63,6 +73,20 @@ def overfitting(m: LossMeasurement) -> list[Fault]:
         text += f", and that has been rising since epoch {m.best + 1}"
     source = "rise of the validation loss, as a share of the way from the constant guess to its lowest point"
     return [Fault("overfitting", "", evidence, RISE, source, strength, text + ".")]
+
+
+def _apart_elsewhere(subject: Subject) -> float:
+    """How far validation losses end above training losses on the seeds of trials, against ``APART`` and chance."""
+    trials = subject.trials
+    if not subject.clock.allows(trials.seconds({})):
+        return 0.0
+    found = []
+    for outcome in trials.run([{}])[0]:
+        if outcome is None or outcome.diverged:
+            return 0.0
+        held, constant = outcome.score("loss"), outcome.constant["loss"]
+        found.append((held - outcome.training["loss"]) / max(constant - held, LEAST_GAP * abs(constant)))
+    return float(np.mean(found)) / (APART + chance(np.asarray(found)))
 
 
 def underfitting(m: LossMeasurement) -> list[Fault]:
@@ -153,6 +177,11 @@ def overfitting_cures(m: LossMeasurement, subject: Subject) -> list[Change]:
     """What keeps a network from learning its rows by heart."""
     found = []
     settings = subject.settings
+    idle, known = idle_columns(subject.task.parts, subject.dataset), columns(subject.dataset)
+    if IDLE * len(known) < len(idle) < len(known):
+        text = f"Leave out {len(idle)} of the {len(known)} inputs, which alone say nothing of the target: "
+        named = ", ".join(idle[:SHOWN]) + (" ..." if len(idle) > SHOWN else "")
+        found.append(Change({"drop_inputs": list(idle)}, text + named + ".", {"drop_idle": True}))
     if settings.keep == "last" and m.rise >= RISE / 2:
         found.append(
             Change({"keep": "best"}, "Keep the weights of the epoch with the lowest validation loss.")

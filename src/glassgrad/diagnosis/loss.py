@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.diagnosis.association import signal_of_one_input
 from glassgrad.diagnosis.calibration import temperature_trial
 from glassgrad.diagnosis.findings import Change, Fault, Trial
 from glassgrad.diagnosis.generalization import (
@@ -30,6 +31,10 @@ from glassgrad.diagnosis.wider import widened
 
 SIGNAL = 3.0
 """A simple learner whose predictions go with the truth by less than three standard errors has found nothing."""
+
+SIGNAL_ALONE = 4.0
+"""... and a single input that explains the targets by so much more than the best one does of shuffled targets was not
+shuffled: what is the best of many has a longer tail than what a learner says."""
 
 RARE = 1 / 3
 """A class is rare that has less than this share of the rows of the most frequent one."""
@@ -58,25 +63,30 @@ def judge(measurement: LossMeasurement, subject: Subject) -> list[Fault]:
     found: list[Fault] = []
     found += mismatch(m, subject)
     found += unsuitable(m, subject)
-    found += _shuffled(m)
+    found += _shuffled(m, subject)
     found += _imbalance(m)
-    found += overfitting(m)
+    found += overfitting(m, subject)
     found += underfitting(m)
     found += regularization(m)
     found += _harmless(m)
     return found
 
 
-def _shuffled(m: LossMeasurement) -> list[Fault]:
+def _shuffled(m: LossMeasurement, subject: Subject) -> list[Fault]:
     bar = min(LEARNED, 1 - 2.5 / math.sqrt(max(m.held_rows, 1)))  # few rows give the same by chance
     learned = m.left[1] < bar or (math.isfinite(m.best_share) and m.best_share < bar)
     if learned or m.simple.signal > SIGNAL:
         return []
+    count = len(m.classes) if subject.classification else None
+    alone = signal_of_one_input(*subject.train_rows, count)
+    if alone > SIGNAL_ALONE:
+        return []  # many inputs and few rows: it is there, though nobody finds it among the others
     evidence = {
         "validation_loss": m.validation.get("loss"),
         "constant_loss": m.constant,
         "left_validation": m.left[1],
         "signal_of_a_simple_learner": m.simple.signal,
+        "signal_of_one_input": alone,
     }
     text = (
         "On rows that it was not trained on, the network does no better than a guess that looks at nothing, "

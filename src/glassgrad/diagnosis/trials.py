@@ -24,6 +24,7 @@ from glassgrad.data.split import split
 from glassgrad.diagnosis.baseline import constant_scores
 from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.findings import Better, Change, Trial
+from glassgrad.diagnosis.idle_inputs import idle_of
 from glassgrad.diagnosis.judging import HIGHER, chance, judged
 from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
 from glassgrad.diagnosis.variants import Variant, apply, transformed
@@ -82,6 +83,7 @@ COMPILED = {item for item in SOUND if item not in ("keep", "init", "learning_rat
     "dropout",
     "dtype",
     "drop_inputs",
+    "drop_idle",
     "task",
     "class_weight",
 }
@@ -176,7 +178,8 @@ class Trials:
                 names = [(variant.key, seed) for seed in seeds]
                 wanted |= {name: variant for name in names if name not in self._known}
         groups: dict[str, list[tuple[tuple[str, int], Variant]]] = {}
-        for name, variant in wanted.items():
+        for name, unresolved in wanted.items():
+            variant = self._resolved(unresolved, name[1])
             groups.setdefault(repr(sorted(variant.actions.items())), []).append((name, variant))
         for group in groups.values():
             self._train(group)
@@ -218,7 +221,7 @@ class Trials:
         first = self.seeds() if seeds is None else tuple(seeds)
         base = {} if onto is None else dict(onto.options)
         trial = self._compared(base, change, kind, first, refused, sure)
-        if seeds is None and _close(trial) and self.clock.allows(2 * self.seconds(change.options)):
+        if seeds is None and _close(trial) and self.clock.allows(2 * self.seconds(change.tried)):
             trial = self._compared(base, change, kind, self.seeds(2 * len(first)), refused, sure)
         return replace(trial, seconds=time.perf_counter() - start)
 
@@ -265,6 +268,14 @@ class Trials:
             return apply(self.settings, options)
         except (InputError, GraphError):
             return None
+
+    def _resolved(self, variant: Variant, seed: int) -> Variant:
+        """``variant`` with the idle inputs by name that a run with ``seed`` finds in its own training rows."""
+        if "drop_idle" not in variant.actions:
+            return variant
+        actions = {name: value for name, value in variant.actions.items() if name != "drop_idle"}
+        idle = idle_of(self.dataset, replace(variant.settings, seed=seed))
+        return replace(variant, actions=actions | {"drop_inputs": idle})
 
     def _train(self, group: Sequence[tuple[tuple[str, int], Variant]]) -> None:
         actions = group[0][1].actions
@@ -348,7 +359,7 @@ class Trials:
         refused: bool,
         sure: bool,
     ) -> Trial:
-        changed = {**base, **change.options}
+        changed = {**base, **change.tried}
         wanted = [changed] if refused else [changed, base]
         after, *rest = self.run(wanted, seeds)
         before: Outcomes = rest[0] if rest else (None,) * len(seeds)
