@@ -14,7 +14,7 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.diagnosis.diagnose import diagnose
 from glassgrad.diagnosis.findings import Fault
 from glassgrad.diagnosis.kinds import KINDS
-from glassgrad.diagnosis.trials import further_scores, scores_as_labels
+from glassgrad.diagnosis.scores import further_scores, scores_as_labels
 from glassgrad.diagnosis.variants import apply, transformed
 from glassgrad.training.settings import make_settings
 from zoo.data import Sample

@@ -23,8 +23,9 @@ from glassgrad.diagnosis.findings import Change, Diagnosis, Fault, Trial, plain
 from glassgrad.diagnosis.judging import chance, judged
 from glassgrad.diagnosis.kinds import CAUSE_ORDER, KINDS, QUESTIONS
 from glassgrad.diagnosis.ranking import explained, ranked, reached
+from glassgrad.diagnosis.scores import levels_of
 from glassgrad.diagnosis.subject import Subject, examine
-from glassgrad.diagnosis.trials import FINE, Outcome, Trials, levels_of
+from glassgrad.diagnosis.trials import FINE, Outcome, Trials
 from glassgrad.diagnosis.variants import apply, columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.training.fit import train

@@ -116,7 +116,8 @@ def _trial(trial: Trial, painter: Painter) -> str:
     before, after = _mean(trial.before), _mean(trial.after)
     name = MEASURES.get(trial.measure, trial.measure)
     if trial.effect == "proof":
-        return f"{name} {before} against {after}"
+        one, other = trial.sides
+        return f"{name} {one} {before}, {other} {after}"
     constant = f"; a constant guess has {_number(trial.constant)}" if math.isfinite(trial.constant) else ""
     return f"{name} {before} {painter.arrow} {after} (mean of {len(trial.seeds)} seeds{constant})"
 

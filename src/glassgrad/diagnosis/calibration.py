@@ -95,4 +95,6 @@ def temperature_trial(probabilities: Floats, classes: npt.NDArray[Any], seconds:
         before.append(_likelihood(probabilities[score], classes[score], 1.0))
         after.append(_likelihood(probabilities[score], classes[score], found))
     helped = all(one > other for one, other in zip(before, after, strict=True))
-    return Trial(tuple(range(HALVES)), "nll", tuple(before), tuple(after), helped, seconds, "lower", "proof")
+    sides = ("as they are", "with one temperature for all")
+    seeds = tuple(range(HALVES))
+    return Trial(seeds, "nll", tuple(before), tuple(after), helped, seconds, "lower", "proof", sides=sides)

@@ -435,6 +435,7 @@ def prove(fault: Fault, measurement: ChainRule, subject: Subject) -> Trial | Non
         min(part.errors) > WRONG,
         0.0,
         effect="proof",
+        sides=("by its own rule", "by the chain rule through its ops"),
     )
 
 

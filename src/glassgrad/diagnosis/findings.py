@@ -55,7 +55,7 @@ class Trial:
     ``before`` and ``after`` have one score per seed (Inf where the run diverged or is refused). ``constant`` is
     the score of the best constant prediction. ``gain`` is the change in units of the gap between the constant
     predictor and the better of both (positive: better), ``noise`` what the mean may differ by chance, in the same
-    units. ``confirmed``: it did what its kind predicts.
+    units. ``confirmed``: it did what its kind predicts. ``sides`` say in a few words what was done before and after.
     """
 
     seeds: tuple[int, ...]
@@ -69,6 +69,7 @@ class Trial:
     constant: float = math.nan
     gain: float = math.nan
     noise: float = math.nan
+    sides: tuple[str, str] = ("without the cure", "with it")
 
     @property
     def means(self) -> tuple[float, float]:
@@ -92,6 +93,7 @@ class Trial:
                 "constant": self.constant,
                 "gain": self.gain,
                 "noise": self.noise,
+                "sides": self.sides,
                 "confirmed": self.confirmed,
                 "seconds": self.seconds,
             }.items()

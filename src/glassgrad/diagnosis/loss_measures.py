@@ -18,9 +18,9 @@ from glassgrad.data.dataset import from_arrays
 from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.calibration import Calibration, calibration
 from glassgrad.diagnosis.findings import plain
+from glassgrad.diagnosis.scores import levels_of, nearest_level
 from glassgrad.diagnosis.simple_learner import SimpleLearner, simple_learner
 from glassgrad.diagnosis.subject import Subject
-from glassgrad.diagnosis.trials import levels_of, nearest_level
 from glassgrad.diagnosis.two_parts import TwoParts, two_parts
 from glassgrad.diagnosis.variants import apply
 from glassgrad.graph.node import Graph

@@ -350,6 +350,7 @@ def prove(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -> Tr
         constant,
         gain,
         noise,
+        ("of the network", f"of a look-up in {fault.where} alone"),
     )
 
 

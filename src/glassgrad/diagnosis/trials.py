@@ -17,23 +17,20 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.base import Array
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import Dataset
-from glassgrad.data.split import split
 from glassgrad.diagnosis.baseline import constant_scores
 from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.findings import Better, Change, Trial
 from glassgrad.diagnosis.idle_inputs import idle_of
 from glassgrad.diagnosis.judging import HIGHER, chance, judged
 from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
+from glassgrad.diagnosis.scores import further_scores, scored_rows, scores_as_labels
 from glassgrad.diagnosis.variants import Variant, apply, transformed
 from glassgrad.nn.losses import LOSSES
 from glassgrad.training.fit import Run
 from glassgrad.training.given import Given
 from glassgrad.training.many import train_many
-from glassgrad.training.metrics import quantities
-from glassgrad.training.model import Model
 from glassgrad.training.settings import Settings
 
 SEEDS = 5
@@ -119,12 +116,6 @@ class Outcome:
 
 
 Outcomes = tuple[Outcome | None, ...]
-
-MOST_VALUES = 20
-"""Targets of no more than so many different values, all whole numbers, may be labels: as ``task="auto"`` has it."""
-
-LEAST_P = 0.01
-"""Numbers read as probabilities are read as no less than this, and no more than 1 minus it."""
 
 FINE = 0.1
 MOST_DEALS = 40
@@ -258,7 +249,18 @@ class Trials:
         alike = gain <= max(noise, 0.01) and noise <= FINE
         seeds, seconds = chosen, time.perf_counter() - start
         return Trial(
-            seeds, "loss", sides[0], sides[1], alike, seconds, "lower", "proof", constant, gain, noise
+            seeds,
+            "loss",
+            sides[0],
+            sides[1],
+            alike,
+            seconds,
+            "lower",
+            "proof",
+            constant,
+            gain,
+            noise,
+            ("on the targets as they are", "on targets dealt anew"),
         )
 
     # --- training ----------------------------------------------------------------------------------------
@@ -330,7 +332,7 @@ class Trials:
 
     def _outcome(self, run: Run, dataset: Dataset, actions: str) -> Outcome:
         validation = dict(run.metrics["test" if run.settings.test else "validation"])
-        features, encoded = _scored_rows(run, dataset)
+        features, encoded = scored_rows(run, dataset)
         if run.model.schema.classes is not None:
             validation |= further_scores(run.model, features, encoded)
         else:
@@ -416,68 +418,6 @@ def _close(trial: Trial) -> bool:
     return (
         trial.effect == "improves" and trial.gain >= GAIN and trial.noise / 3 < trial.gain < 3 * trial.noise
     )
-
-
-def further_scores(model: Model, features: Array, targets: Array) -> dict[str, float]:
-    """What the metrics of a classification lack: balanced accuracy; nll and Brier score of true probabilities.
-
-    Balanced accuracy is the mean over the classes of the share of their rows that were decided right.
-    """
-    outputs = model.outputs_prepared(features, targets).astype(np.float64)
-    right = model.loss.scores(outputs) == targets
-    shares = [float(right[targets == number].mean()) for number in np.unique(targets)]
-    found = {"balanced_accuracy": float(np.mean(shares))}
-    with np.errstate(all="ignore"):
-        p = model.loss.probabilities(outputs)
-    if p is None or not np.isfinite(p).all() or not np.allclose(p.sum(axis=1), 1, atol=1e-3):
-        return found
-    if p.shape[1] <= int(targets.max()):
-        return found
-    own = p[np.arange(len(p)), targets]
-    return found | {
-        "nll": float(-np.log(np.maximum(own, 1e-12)).mean()),
-        "brier": float(((p - np.eye(p.shape[1])[targets]) ** 2).sum(axis=1).mean()),
-    }
-
-
-def scores_as_labels(model: Model, features: Array, targets: Array) -> dict[str, float]:
-    """Of a regression on few whole numbers, what it is worth as a classification: the share of values right after
-    rounding; of two values also the nll of what it says, read as a probability (``LEAST_P`` or more)."""
-    levels = levels_of(model.schema.decode_outputs(targets))
-    if levels is None or model.loss.expects != "values":
-        return {}
-    said = model.schema.decode_outputs(quantities(model.loss, model.outputs_prepared(features).astype(float)))
-    truth = nearest_level(model.schema.decode_outputs(targets), levels)
-    found = {"accuracy": float(np.mean(nearest_level(said, levels) == truth))}
-    if len(levels) == 2:
-        p = (said.reshape(-1) - levels[0]) / (levels[1] - levels[0])
-        own = np.clip(np.where(truth == 1, p, 1 - p), LEAST_P, 1 - LEAST_P)
-        found["nll"] = float(-np.log(own).mean())
-    return found
-
-
-def levels_of(values: Array) -> Array | None:
-    """The different values of targets [rows] or [rows, 1], if they are few whole numbers; else None."""
-    if values.size != len(values):
-        return None
-    levels = np.unique(np.round(values.reshape(-1), 4))
-    few = 2 <= len(levels) <= MOST_VALUES and np.allclose(levels, np.round(levels))
-    return levels if few else None
-
-
-def nearest_level(values: Array, levels: Array) -> Array:
-    """The place among ``levels`` of the one that each value, [rows] or [rows, 1], is nearest to; int64 [rows]."""
-    found: Array = np.abs(values.reshape(-1, 1) - levels).argmin(axis=1)
-    return found
-
-
-def _scored_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
-    """The rows of ``run`` that it is scored on, prepared: test rows, if it has any, else validation rows."""
-    settings, schema = run.settings, run.model.schema
-    parts = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-    rows = parts.test if settings.test else parts.validation
-    features, _ = schema.take_features(dataset.features[rows], settings.dtype, dataset.name)
-    return features, schema.encode_targets(dataset.targets[rows], settings.dtype, dataset.name)
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -66,7 +66,9 @@ def parts_trial(train: Array, test: Array, seconds: float = 0.0) -> Trial:
         before.append(_auc(x, dealt, seed))
         after.append(_auc(x, named, seed))
     apart = min(after) > max(*before, LEAST)
-    return Trial(tuple(range(SPLITS)), "auc", tuple(before), tuple(after), apart, seconds, "higher", "proof")
+    sides = ("with the names of the parts dealt anew", "as they are")
+    seeds = tuple(range(SPLITS))
+    return Trial(seeds, "auc", tuple(before), tuple(after), apart, seconds, "higher", "proof", sides=sides)
 
 
 def _rows(train: Array, test: Array, count: int, seed: int) -> tuple[Floats, Floats]:

@@ -115,7 +115,9 @@ def _told(trial: Trial) -> str:
     """One sentence on a trial."""
     before, after = trial.means
     if trial.effect == "proof":
-        said = f"{trial.measure.replace('_', ' ')}: {number(before)} against {number(after)}."
+        one, other = trial.sides
+        measure = trial.measure.replace("_", " ")
+        said = f"{measure[0].upper() + measure[1:]} {one}: {number(before)}; {other}: {number(after)}."
         return said if trial.confirmed else f"{said} That does not prove it."
     several = plural(len(trial.seeds), "fresh seed")
     said = f"On {several}, {trial.measure} went from {number(before)} to {number(after)} on validation rows."
