@@ -20,7 +20,7 @@ from glassgrad.passes.clean import clean
 Role = Literal["data", "param", "state", "hyper", "valid", "row", "seed", "step"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Input:
     """One input of a program.
 
@@ -40,7 +40,7 @@ class Input:
         return self.value.type
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Output:
     """One output: of each step, or (``per_row``: first axis = batch) of each row."""
 
@@ -49,7 +49,7 @@ class Output:
     per_row: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
     """A step: ``inputs`` by role, ``updates`` of params and state by name, ``outputs`` by name.
 

@@ -15,7 +15,7 @@ Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Feed:
     """Everything that a compiled program takes at run time. Changing any of it never recompiles.
 
@@ -37,7 +37,7 @@ class Feed:
     probed: Array | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What one call gives back: new parameters and state, and outputs, stacked by step or joined by row.
 
@@ -83,7 +83,7 @@ def compile_all(backend: Backend, programs: Sequence[Program]) -> list[Executabl
     return side_by_side(programs) if side_by_side else [backend.compile(item) for item in programs]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Chunk:
     """A checked feed, in the program's dtypes, with everything per step laid out."""
 

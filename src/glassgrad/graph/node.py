@@ -248,7 +248,7 @@ class Value:
 Operand = Value | float | int | bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graph:
     """A function: the values it takes, and the values it gives."""
 

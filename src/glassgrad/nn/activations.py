@@ -15,14 +15,15 @@ from typing import Any, ClassVar, final
 
 import glassgrad.ops.table as ops
 from glassgrad.common.errors import InputError
+from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value
 
 INF = math.inf
 
 
-@dataclass(frozen=True)
-class Activation(ABC):
+@dataclass(frozen=True, eq=False)
+class Activation(Part, ABC):
     """A function of a float value of any shape, to a value of the same shape and dtype.
 
     A subclass without options inherits all it needs from this dataclass and is not decorated again.
@@ -136,7 +137,7 @@ class Relu(Activation):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LeakyRelu(Activation):
     """x where x > 0, else slope * x (Maas, Hannun, Ng 2013)."""
 
@@ -156,7 +157,7 @@ class LeakyRelu(Activation):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Elu(Activation):
     """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner, Hochreiter 2016)."""
 

@@ -16,7 +16,7 @@ from glassgrad.ops.windows import Pair, average_pool2d, conv2d, max_pool2d
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conv2D(Layer):
     """``filters`` neurons, each of which looks at every window of the image with the same weights.
 
@@ -71,7 +71,7 @@ class Conv2D(Layer):
         return activation(self.activation)(total), {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Pool(Weightless):
     """One number for every window, channel by channel."""
 
@@ -109,7 +109,7 @@ class AveragePool2D(_Pool):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GlobalAveragePool2D(Weightless):
     """The mean of each channel over the whole image: (h, w, c) -> (c,)."""
 

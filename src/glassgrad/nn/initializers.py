@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 
 Array: TypeAlias = NDArray[np.float64]
@@ -52,8 +53,8 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return taps * shape[-2], taps * shape[-1]
 
 
-@dataclass(frozen=True)
-class Initializer(ABC):
+@dataclass(frozen=True, eq=False)
+class Initializer(Part, ABC):
     """How the first values of one weight are drawn."""
 
     data_dependent: ClassVar[bool] = False
@@ -86,7 +87,7 @@ class Zeros(Initializer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Constant(Initializer):
     """Every entry is ``value``."""
 
@@ -103,7 +104,7 @@ class Constant(Initializer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Uniform(Initializer):
     """Uniform between ``low`` and ``high``."""
 
@@ -125,7 +126,7 @@ class Uniform(Initializer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Normal(Initializer):
     """Normal with standard deviation ``std`` around ``mean``."""
 
@@ -144,7 +145,7 @@ class Normal(Initializer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TruncatedNormal(Initializer):
     """Normal around 0, cut at two standard deviations: no entry lies beyond ``2 * std``.
 
@@ -238,7 +239,7 @@ class HeUniform(VarianceScaling):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Orthogonal(Initializer):
     """A random orthogonal matrix times ``gain`` (Saxe et al. 2014): every singular value is ``gain``.
 
@@ -259,7 +260,7 @@ class Orthogonal(Initializer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LSUV(Initializer):
     """Layer-sequential unit variance (Mishkin and Matas 2016): orthogonal, then rescaled on a first batch.
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.initializers import Initializer
 from glassgrad.ops.random import random_mask
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Weight:
     """A weight that a layer wants: its shape, how it starts, and the fans that its initializer scales by."""
 
@@ -28,7 +29,7 @@ class Weight:
     fans: tuple[int, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statistic:
     """A number per element that a layer keeps between steps, and that no gradient reaches."""
 
@@ -36,7 +37,7 @@ class Statistic:
     fill: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Randomness:
     """The random inputs of a program; each layer draws from a stream of its own."""
 
@@ -45,7 +46,7 @@ class Randomness:
     rows: Value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Building:
     """What a layer may use while it builds.
 
@@ -72,7 +73,7 @@ Built = tuple[Value, dict[str, Value]]
 """What ``build`` gives: the output ([batch, *shape]) and the state after this step (only what changes)."""
 
 
-class Layer(ABC):
+class Layer(Part, ABC):
     """Base of all layers. Shapes are those of one row: the batch axis is left out."""
 
     @abstractmethod

@@ -15,6 +15,7 @@ import numpy as np
 
 import glassgrad.ops.table as ops
 from glassgrad.common.errors import InputError
+from glassgrad.common.part import Part
 from glassgrad.graph.node import Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Sigmoid, Softmax
 
@@ -26,8 +27,8 @@ Expects = Literal["logits", "log_probabilities", "margins", "values", "log_rates
 ROUNDING = 1e-6
 
 
-@dataclass(frozen=True)
-class Loss(ABC):
+@dataclass(frozen=True, eq=False)
+class Loss(Part, ABC):
     """How wrong a network's outputs are, one number per row.
 
     Outputs are always float ``[B, n]`` with n = ``units(...)``. A subclass without options inherits all it

@@ -19,7 +19,7 @@ from glassgrad.nn.loss import Loss, require_classes
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CategoricalCrossEntropy(Loss):
     """-log p of the row's class, p = softmax(outputs): maximum likelihood (Bridle 1990).
 
@@ -57,7 +57,7 @@ class CategoricalCrossEntropy(Loss):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BinaryCrossEntropy(Loss):
     """-log p of the row's class, of two, p(1) = sigmoid(output): logistic regression (Cox 1958).
 
@@ -92,7 +92,7 @@ class BinaryCrossEntropy(Loss):
         return shares
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _LogProbabilityLoss(Loss):
     """A loss of outputs that are log-probabilities, [B, K]."""
 
@@ -145,7 +145,7 @@ class KLDivergence(_LogProbabilityLoss):
         return ops.reduce_sum(ops.select(present, targets * (logs - outputs), 0.0), 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _MarginLoss(Loss):
     """A loss of scores: one output for two classes (its sign decides), or one for each of K classes."""
 

@@ -13,7 +13,7 @@ from glassgrad.nn.activations import require_number
 from glassgrad.nn.loss import Expects, Loss, TargetKind, Task
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegressionLoss(Loss):
     """A loss that compares output and target number by number."""
 
@@ -86,7 +86,7 @@ class AbsoluteError(RegressionLoss):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Huber(RegressionLoss):
     """Half a squared error up to ``delta``, linear beyond it (Huber 1964).
 
@@ -122,7 +122,7 @@ class LogCosh(RegressionLoss):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Quantile(RegressionLoss):
     """The pinball loss, whose minimum is the quantile ``level`` of t (Koenker and Bassett 1978).
 

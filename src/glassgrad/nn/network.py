@@ -26,7 +26,7 @@ class Step:
     inputs: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Built:
     """A network as graph: every layer's output, inner values (``dense_1.preactivation``), state updates."""
 

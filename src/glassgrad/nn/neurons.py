@@ -19,7 +19,7 @@ from glassgrad.ops.structure import convert, reshape, transpose, zeros_like
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dense(Layer):
     """``units`` neurons, each of which sees every input: activation(x @ weights + bias).
 
@@ -68,7 +68,7 @@ class Dense(Layer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activate(Layer):
     """An activation on its own."""
 
@@ -95,7 +95,7 @@ class Activate(Layer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dropout(Layer):
     """In training, each element is 0 with probability ``rate``, and the others are scaled by 1 / (1 - rate).
 
@@ -128,7 +128,7 @@ class Dropout(Layer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Embedding(Layer):
     """A learned row of ``dimension`` numbers for each of ``entries`` tokens, given as whole numbers.
 
@@ -165,7 +165,7 @@ class Embedding(Layer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recurrent(Layer):
     """A recurrent layer (J. Elman, 1990): h = activation(x @ weights + h @ recurrent + bias), per time step.
 

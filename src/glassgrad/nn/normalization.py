@@ -17,7 +17,7 @@ from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradien
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BatchNorm(Layer):
     """Each channel (last axis) to mean 0 and variance 1 over the batch, then scaled and shifted.
 
@@ -80,7 +80,7 @@ class BatchNorm(Layer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerNorm(Layer):
     """Each row to mean 0 and variance 1 over its last axis, then scaled and shifted (J. Ba et al., 2016)."""
 

@@ -17,7 +17,7 @@ from glassgrad.ops.structure import reshape
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flatten(Weightless):
     """Rows of any shape -> rows of one axis."""
 
@@ -31,7 +31,7 @@ class Flatten(Weightless):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reshape(Weightless):
     """Rows with the same elements in another shape; one extent may be -1."""
 
@@ -59,7 +59,7 @@ class Reshape(Weightless):
         return reshape(inputs[0], (inputs[0].shape[0], *self.output_shape([inputs[0].shape[1:]])))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Together(Weightless):
     """Two or more inputs of one shape, element by element, to one."""
 
@@ -91,7 +91,7 @@ class Multiply(_Together):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Concatenate(Weightless):
     """Two or more inputs side by side along the last axis."""
 

@@ -20,7 +20,7 @@ from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values
 Partial = Callable[..., Value]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Elementwise:
     """The local derivative of the output by each input, as a function of ``(output, *inputs)``."""
 

@@ -37,7 +37,7 @@ class Sweep(Protocol):
         """The cotangents of ``wrt`` (None where there is no gradient)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Context:
     """What a rule may ask about the node that it differentiates."""
 
@@ -156,7 +156,7 @@ NO_GRADIENT = _NoGradient()
 Reverse = Callable[[Context, Sequence[Maybe], Sequence[Value], Sequence[Value]], Sequence[Maybe]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rule:
     """The reverse rule of any other op; the forward rule follows from it.
 

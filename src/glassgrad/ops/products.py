@@ -14,7 +14,7 @@ from glassgrad.ops.op import Context, Maybe, Op, expect, record
 from glassgrad.ops.structure import broadcast_to, reshape, transpose
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bilinear:
     """An op that is linear in each of its two inputs while the other is held.
 

@@ -21,7 +21,7 @@ Types = Sequence[Type]
 Regions = Sequence[Graph]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Linear:
     """An op that is linear, jointly, in its inputs ``arguments`` (None: in all of them).
 

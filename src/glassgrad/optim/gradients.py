@@ -57,7 +57,7 @@ def clip_by_value(gradients: Values, limit: Value) -> dict[str, Value]:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seam:
     """Which clippings stand between gradients and update, and their default limits; None leaves one out.
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, fields
 from typing import Any, final
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value, place
 from glassgrad.ops.elementwise import sqrt
@@ -33,8 +34,8 @@ BELOW_ONE = ("momentum", "beta1", "beta2", "decay")
 ABOVE_ZERO = ("epsilon",)
 
 
-@dataclass(frozen=True)
-class Optimizer(ABC):
+@dataclass(frozen=True, eq=False)
+class Optimizer(Part, ABC):
     """How weights follow their gradients. A subclass is final: its fields, and the three methods below.
 
     Fields are hyperparameters (numbers, ``learning_rate`` first) or structural choices (booleans). Raises
@@ -132,7 +133,7 @@ def layer_of(parameter: str) -> str:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SGD(Optimizer):
     """Gradient descent, with heavy-ball or Nesterov momentum (I. Sutskever et al., ICML 2013).
 
@@ -170,7 +171,7 @@ class SGD(Optimizer):
         return rate * ahead, {"velocity": velocity}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Adam(Optimizer):
     """What Adam and AdamW share; they differ in a default only."""
 
@@ -207,7 +208,7 @@ class _Adam(Optimizer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adam(_Adam):
     """Adam (D. Kingma and J. Ba, ICLR 2015, algorithm 1; epsilon outside of the corrected root).
 
@@ -218,7 +219,7 @@ class Adam(_Adam):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class AdamW(_Adam):
     """Adam with decoupled weight decay, 0.01 by default (Loshchilov and Hutter, ICLR 2019, algorithm 2)."""
 
@@ -226,7 +227,7 @@ class AdamW(_Adam):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RMSprop(Optimizer):
     """Each weight's step divided by the running root mean square of its gradient; no momentum, not centred.
 
@@ -255,7 +256,7 @@ class RMSprop(Optimizer):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Adagrad(Optimizer):
     """Each weight's step divided by the root of the sum of all its squared gradients so far.
 

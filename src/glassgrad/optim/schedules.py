@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 
 Steps: TypeAlias = NDArray[np.int64]
 Factors: TypeAlias = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Schedule(ABC):
+@dataclass(frozen=True, eq=False)
+class Schedule(Part, ABC):
     """How the learning rate changes over a run."""
 
     @abstractmethod
@@ -60,7 +61,7 @@ class Constant(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step(Schedule):
     """A staircase: times ``factor`` after every ``every`` epochs."""
 
@@ -79,7 +80,7 @@ class Step(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exponential(Schedule):
     """Times ``factor`` per epoch, in equal ratios from step to step."""
 
@@ -96,7 +97,7 @@ class Exponential(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cosine(Schedule):
     """Half a cosine from 1 down to ``final``, without restarts (Loshchilov and Hutter 2017, equation 5)."""
 
@@ -116,7 +117,7 @@ class Cosine(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Warmup(Schedule):
     """A linear rise over ``epochs`` (fractions allowed), then the schedule ``then`` over the rest of the run.
 
@@ -147,7 +148,7 @@ class Warmup(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OneCycle(Schedule):
     """From ``start`` up to 1 at the fraction ``peak_at`` of the run, then down to ``final``.
 
@@ -175,7 +176,7 @@ class OneCycle(Schedule):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ReduceOnPlateau(Schedule):
     """Times ``factor``, down to ``minimum``, after each ``patience`` epochs in a row without progress.
 

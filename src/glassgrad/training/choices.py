@@ -21,7 +21,7 @@ from glassgrad.nn.network import INPUT, Network, Sequential, activation_of, from
 from glassgrad.training.settings import Settings
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Choice:
     """The network and the loss of a run."""
 

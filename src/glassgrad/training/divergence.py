@@ -18,7 +18,7 @@ from glassgrad.program import Program
 SECTIONS = {"forward": "the forward pass", "backward": "the gradient", "update": "the update"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Divergence:
     """The first step (from 0, since the start of the training) that met NaN or Inf, and what to keep."""
 

@@ -41,7 +41,7 @@ STEPS_PER_CALL = 400
 SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Progress:
     """Sent while training: after every call of the compiled step, and (``record``) after every epoch."""
 

@@ -31,7 +31,7 @@ LIMIT = 256 << 20  # bytes on disk; the entries used longest ago go first
 _DIGEST = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
     """What a program compiles to: object code, and where everything lies in the arena."""
 

@@ -48,7 +48,7 @@ def scratch_bytes(work: Work, vector_bytes: int) -> int:
     return sum(plan_of(work, node, vector_bytes).scratch_bytes for node in products)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Code:
     """A function, and the offsets of the buffers that it works on in one call."""
 
@@ -56,7 +56,7 @@ class Code:
     places: tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
 

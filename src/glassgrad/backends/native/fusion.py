@@ -41,7 +41,7 @@ def canonical(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Source:
     """What a value is read from: a value that some group (or the program's input) produces, and how.
 

@@ -35,7 +35,7 @@ class _Unknown(Exception):
     """Something in an object file that this module does not know."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Section:
     kind: int
     flags: int
@@ -45,7 +45,7 @@ class _Section:
     alignment: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Symbol:
     name: str
     is_local: bool
@@ -53,7 +53,7 @@ class _Symbol:
     value: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Relocation:
     place: int
     kind: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 Coefficients = tuple[float, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Format:
     """An IEEE format and its coefficients."""
 

@@ -37,7 +37,7 @@ BLOCK = 8192  # elements that one unit of work has at least
 _TURNED = 1000  # the accumulators of turned blocks are numbered from here
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
     """How the space of a group is walked."""
 

@@ -21,7 +21,7 @@ from glassgrad.ops.random import PARITY, ROTATIONS
 Ints = Sequence[int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Target:
     """What an emitter writes with: the function, and the vector width of the machine in bytes."""
 
