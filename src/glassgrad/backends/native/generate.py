@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,12 +17,34 @@ from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.singles import SINGLES
 from glassgrad.backends.native.steps import emit_program, is_large
+from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
 MODULES = 2  # to a program, at most
 LINES = 2500  # of a module that is worth cutting
 LASTING = ("param", "state", "seed")
+
+
+class _Interval:
+    """How long a thread may keep Python to itself while others wait for it: here, a fraction of a millisecond.
+
+    Between two calls of LLVM a thread needs Python for microseconds. By default it would wait five milliseconds for
+    it, twenty times, while the next program is written: half of the time that compiling takes.
+    """
+
+    seconds, usual = 1e-4, 5e-3
+
+    def short(self) -> None:
+        self.usual = sys.getswitchinterval()
+        sys.setswitchinterval(self.seconds)
+
+    def back(self) -> None:
+        sys.setswitchinterval(self.usual)
+
+
+_interval = _Interval()
+_quick_turns = Meanwhile(_interval.short, _interval.back)
 
 
 def schedule_program(program: Program, target: Machine) -> Schedule:
@@ -62,7 +85,7 @@ def generate(programs: Sequence[Program], target: Machine, threads: int) -> list
     """
     drafts: dict[int, _Draft] = {}
     objects: dict[int, list[Future[bytes]]] = {}
-    with ThreadPoolExecutor(threads) as pool:
+    with _quick_turns, ThreadPoolExecutor(threads) as pool:
         for i in sorted(range(len(programs)), key=lambda i: len(programs[i].graph.nodes())):
             drafts[i] = _Draft(programs[i], target)
             objects[i] = [

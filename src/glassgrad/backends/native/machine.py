@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from glassgrad.backends.native.loader import Loaded, able
+from glassgrad.common.meanwhile import Meanwhile
 
 CPUINFO = Path("/proc/cpuinfo")
 # The lines that tell one kind of processor from another, on x86-64 and on AArch64.
@@ -150,32 +150,15 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
     passes.add_sroa_pass()
     passes.add_dead_code_elimination_pass()
     passes.run(module, llvm.create_pass_builder(made, llvm.create_pipeline_tuning_options()))
-    with _LoopsAsTheyAre():
+    with _loops_as_they_are:
         return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
 
 
-class _LoopsAsTheyAre:
-    """Inside, LLVM leaves addresses in loops as they are written: a fifth of the time, for code of the same speed.
-
-    It is an option of the whole library, which others in this process may use (Numba does): the last thread to leave
-    takes it back.
-    """
-
-    _inside = 0
-    _lock = Lock()
-
-    def __enter__(self) -> None:
-        self._count(1)
-
-    def __exit__(self, *_: object) -> None:
-        self._count(-1)
-
-    @classmethod
-    def _count(cls, change: int) -> None:
-        with cls._lock:
-            was, cls._inside = cls._inside, cls._inside + change
-            if not was or not cls._inside:
-                _llvm().set_option("", f"-disable-lsr={'true' if cls._inside else 'false'}")
+# An option of the whole library, which others in this process may use (Numba does). Addresses in loops stay as they
+# are written: a fifth of the time, for code of the same speed.
+_loops_as_they_are = Meanwhile(
+    lambda: _llvm().set_option("", "-disable-lsr=true"), lambda: _llvm().set_option("", "-disable-lsr=false")
+)
 
 
 def _emit_object(made: Any, module: Any) -> bytes:
