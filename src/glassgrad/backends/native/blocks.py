@@ -13,11 +13,13 @@ from glassgrad.backends.native.cells import Evaluator, address, combine, load, s
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, access
 from glassgrad.backends.native.ir import Reg
+from glassgrad.backends.native.math import FUNCTIONS
 from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.backends.native.packing import turn, turn_back
 from glassgrad.graph.node import Node, Value
 
 MOST_COLUMNS = 16
+LOOPED = 4
 Accumulate = Callable[[Node, int, Reg], None]
 
 
@@ -42,7 +44,7 @@ class Block:
             (value,) = node.outputs
             kind, reader = kinds[node], readers[node]
             if kind == "m":
-                self.matrices[value] = [self._compute(node, j) for j in range(self.columns)]
+                self.matrices[value] = self._computed(node)
                 if value in self.ev.outputs:
                     self._store(value)
             elif kind == "r" and reader == "m":
@@ -61,6 +63,21 @@ class Block:
                 accumulate(node, 0, self._reduced(node, parts))
             else:
                 accumulate(node, 0, self._read(node.inputs[0], "r", 0))
+
+    def _computed(self, node: Node) -> list[Reg]:
+        """All columns. A function of many operations is written once, in a loop: a third of the code of a softmax."""
+        columns = range(self.columns)
+        if node.op.name not in FUNCTIONS or len(node.inputs) > 1 or self.columns < LOOPED:
+            return [self._compute(node, j) for j in columns]
+        f, given = self.f, [self._read(node.inputs[0], "m", j) for j in columns]
+        kind, align = given[0].type, self.lanes * SIZE[node.types[0].dtype]
+        kept = f.alloca(kind, self.columns)
+        for j in columns:
+            f.store(given[j], f.at(kept, kind, j), align)
+        with f.loop(self.columns) as turn:
+            place = f.at(kept, kind, turn)
+            f.store(ELEMENTWISE[node.op.name](f, node, [f.load(kind, place, align)]), place, align)
+        return [f.load(kind, f.at(kept, kind, j), align) for j in columns]
 
     def _compute(self, node: Node, column: int) -> Reg:
         f = self.f
