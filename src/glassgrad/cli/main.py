@@ -89,7 +89,7 @@ def _ready_process() -> None:
     # The helpers of OpenBLAS begin their life by waiting for work at full speed, which they take from this thread.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     # Nearly all that is made while modules are loaded stays: there is nothing to collect.
-    gc.set_threshold(100_000, 20, 20)
+    gc.set_threshold(1_000_000, 20, 20)
 
 
 def _leave(code: int) -> None:

@@ -13,8 +13,10 @@ Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
 def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
     """``node`` applied to other inputs; always a new node, so that serials keep the order of the visit."""
     same = all(new.type is old.type for new, old in zip(inputs, node.inputs, strict=True))
-    types = node.types if same else None  # nothing to infer anew
-    return Node(node.op, inputs, node.attributes, node.regions, place=node.place, types=types).outputs
+    types = node.types if same else None  # nothing to infer anew, or to verify
+    made = Node(node.op, inputs, node.attributes, node.regions, place=node.place, types=types)
+    made.verified = same and node.verified
+    return made.outputs
 
 
 def rebuild(
