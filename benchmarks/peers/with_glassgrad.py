@@ -15,7 +15,7 @@ from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
-from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, STEPS_PER_CALL, Task
+from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
 
 class Glassgrad:
@@ -61,7 +61,7 @@ class Glassgrad:
     def epochs(self, count: int) -> None:
         """As ``train`` does it: short epochs several to a call, the next orders drawn meanwhile, all losses kept."""
         task = self.task
-        at_once = max(1, min(count, STEPS_PER_CALL // task.steps))
+        at_once = min(count, task.epochs_per_call)
         orders = Orders(task.rows, task.batch, seed=0, epochs=count, shuffle=task.batch < task.rows)
         for first in range(1, count + 1, at_once):
             order = orders.take(first, min(at_once, count + 1 - first))

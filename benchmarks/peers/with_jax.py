@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, STEPS_PER_CALL, Task
+from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
 ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
 
@@ -143,7 +143,7 @@ class Scan(_Jax):
     def variants(self, task: Task) -> list[str]:
         """How rows are gathered, epochs per call, and threads."""
         gathers = ["rows per epoch", "rows per step"] if task.batch < task.rows else ["all rows"]
-        calls = ["one epoch", "several epochs"] if task.steps < STEPS_PER_CALL // 2 else ["one epoch"]
+        calls = ["one epoch", "several epochs"] if task.epochs_per_call > 1 else ["one epoch"]
         return [f"{g}, {c}, {t}" for g in gathers for c in calls for t in self._threads()]
 
     def _make(self, variant: str) -> Any:
@@ -168,7 +168,7 @@ class Scan(_Jax):
         """Calls are queued; the end waits for the last."""
         carry, losses = self.carry, None
         several = "several" in self.variant
-        at_once = max(1, min(count, STEPS_PER_CALL // self.task.steps)) if several else 1
+        at_once = min(count, self.task.epochs_per_call) if several else 1
         for first in range(0, count, at_once):
             orders = [self._order() for _ in range(min(at_once, count - first))]
             order = orders[0] if len(orders) == 1 else np.concatenate(orders)

@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from peers.task import STEPS_PER_CALL, Peer, Task
+from peers.task import Peer, Task
 
 PEERS = {  # name: module, class, the package without which it is skipped
     "Glassgrad": ("peers.with_glassgrad", "Glassgrad", "glassgrad"),
@@ -104,11 +104,6 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
             pipe.send((False, f"{type(error).__name__}: {first}"))
 
 
-def together(task: Task) -> int:
-    """How many epochs go into one call, for those who take several."""
-    return max(1, STEPS_PER_CALL // task.steps)
-
-
 class Worker:
     """What a peer's process can be asked for."""
 
@@ -142,12 +137,12 @@ class Worker:
                 self.peer.reset()
                 if starts[name] < WARM:
                     self.peer.epochs(1)
-                times[name] = min(times[name], self._seconds_per_epoch(TRIAL_SECONDS, together(task)))
+                times[name] = min(times[name], self._seconds_per_epoch(TRIAL_SECONDS, task.epochs_per_call))
         chosen = min(times, key=times.__getitem__)
         self.peer.use(task, chosen)
         self.count = max(1, min(MOST_EPOCHS, round(ROUND_SECONDS / times[chosen])))
-        if self.count > together(task):  # whole calls: another number of epochs would be compiled anew
-            self.count -= self.count % together(task)
+        if self.count > task.epochs_per_call:  # whole calls: another number of epochs would be compiled anew
+            self.count -= self.count % task.epochs_per_call
         self.repeats = max(1, round(ROUND_SECONDS / (self.count * times[chosen])))
         extra = getattr(self.peer, "compiling", dict)()
         return {
