@@ -18,7 +18,7 @@ MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-STEPS_PER_CALL = 400  # at most, where epochs are so short that several go into one call
+STEPS_PER_CALL = 8192  # at most, where epochs are so short that several go into one call
 SHORT = 1e9  # floating-point operations of an epoch that takes a few milliseconds
 
 

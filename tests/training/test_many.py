@@ -38,6 +38,7 @@ def compilations(monkeypatch):
         return one(self, program)
 
     def counted_several(self, programs):
+        programs = list(programs)
         found.extend(program.name for program in programs)
         return several(self, programs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -76,9 +76,9 @@ class Backend(Protocol):
         """Compile ``program``; raises GraphError naming an op that this backend does not have."""
 
 
-def compile_all(backend: Backend, programs: Sequence[Program]) -> list[Executable]:
-    """Compile ``programs``, side by side on a backend that can."""
-    side_by_side: Callable[[Sequence[Program]], list[Executable]] | None
+def compile_all(backend: Backend, programs: Iterable[Program]) -> list[Executable]:
+    """Compile ``programs``, side by side on a backend that can: each as soon as it is built."""
+    side_by_side: Callable[[Iterable[Program]], list[Executable]] | None
     side_by_side = getattr(backend, "compile_all", None)
     return side_by_side(programs) if side_by_side else [backend.compile(item) for item in programs]
 

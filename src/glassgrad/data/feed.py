@@ -39,33 +39,38 @@ class Orders:
         """For epochs 1 to ``epochs`` over ``rows`` rows; each is padded with -1 to whole batches of ``batch``."""
         self.rows, self.seed, self.epochs, self.shuffle = rows, seed, epochs, shuffle
         self.length = -(-rows // batch) * batch
-        self._ahead: tuple[int, int, Future[npt.NDArray[np.int32]]] | None = None
+        self._ready: dict[int, npt.NDArray[np.int32]] = {}
+        self._ahead: Future[dict[int, npt.NDArray[np.int32]]] | None = None
         self._thread: ThreadPoolExecutor | None = None
 
     def take(self, first: int, count: int) -> npt.NDArray[np.int32]:
         """The order of ``count`` epochs from epoch ``first`` on, int32 ``[count * padded rows]``.
 
-        As many again are then drawn ahead, where that takes a while.
+        Twice as many are then drawn ahead, where that takes a while: the next call may be twice as long.
         """
-        known, self._ahead = self._ahead, None
-        is_drawn = known is not None and known[:2] == (first, count)
-        found = known[2].result() if known and is_drawn else self._draw(first, count)
-        following = min(count, self.epochs - first - count + 1)
-        if following * self.length >= WORTH_A_THREAD:
+        if self._ahead is not None:
+            self._ready |= self._ahead.result()
+            self._ahead = None
+        end = first + count
+        found = [
+            self._ready.pop(epoch) if epoch in self._ready else self._drawn(epoch)
+            for epoch in range(first, end)
+        ]
+        following = [
+            epoch for epoch in range(end, min(end + 2 * count, self.epochs + 1)) if epoch not in self._ready
+        ]
+        if len(following) * self.length >= WORTH_A_THREAD:
             if self._thread is None:
                 from concurrent.futures import ThreadPoolExecutor
 
                 self._thread = ThreadPoolExecutor(1, "glassgrad-orders")
-            self._ahead = first + count, following, self._thread.submit(self._draw, first + count, following)
-        return found
+            self._ahead = self._thread.submit(lambda: {epoch: self._drawn(epoch) for epoch in following})
+        return found[0] if count == 1 else np.concatenate(found)
 
-    def _draw(self, first: int, count: int) -> npt.NDArray[np.int32]:
-        orders = np.full((count, self.length), -1, np.int32)
-        for i in range(count):
-            orders[i, : self.rows] = epoch_order(
-                self.rows, seed=self.seed, epoch=first + i, shuffle=self.shuffle
-            )
-        return orders.reshape(-1)
+    def _drawn(self, epoch: int) -> npt.NDArray[np.int32]:
+        order = np.full(self.length, -1, np.int32)
+        order[: self.rows] = epoch_order(self.rows, seed=self.seed, epoch=epoch, shuffle=self.shuffle)
+        return order
 
     def close(self) -> None:
         """Let the thread go."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
@@ -87,10 +87,22 @@ class Programs:
         if evaluation is None:
             evaluation = {}
             self._evaluation.append((form, evaluation))
-        programs: list[Program] = []
-        if training is None:
-            programs.append(
-                training_program(
+        batches = {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}
+        lacking = [batch for batch in sorted(batches) if (batch, True, ()) not in evaluation]
+
+        def programs() -> Iterator[Program]:
+            """The small ones first."""
+            for batch in lacking:
+                yield evaluation_program(
+                    network,
+                    schema.feature_shape,
+                    loss,
+                    batch=batch,
+                    targets=task.targets,
+                    dtype=settings.dtype,
+                )
+            if training is None:
+                yield training_program(
                     network,
                     schema.feature_shape,
                     loss,
@@ -103,21 +115,12 @@ class Programs:
                     dtype=settings.dtype,
                     watch=settings.watch,
                 )
-            )
-        batches = {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}
-        lacking = [batch for batch in sorted(batches) if (batch, True, ()) not in evaluation]
-        programs += [
-            evaluation_program(
-                network, schema.feature_shape, loss, batch=batch, targets=task.targets, dtype=settings.dtype
-            )
-            for batch in lacking
-        ]
-        own = compile_all(backend, programs)
-        made = iter(own)
+
+        own = compile_all(backend, programs())
+        evaluation |= {(batch, True, ()): made for batch, made in zip(lacking, own, strict=False)}
         if training is None:
-            training = next(made)
+            training = own[-1]
             self._training.append((step, training))
-        evaluation |= {(batch, True, ()): executable for batch, executable in zip(lacking, made, strict=True)}
         return Compiled(training, evaluation, own)
 
 

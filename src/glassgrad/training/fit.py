@@ -37,7 +37,8 @@ from glassgrad.training.start import fit_to_data, initial_statistics, initial_we
 from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
-STEPS_PER_CALL = 400
+STEPS_PER_CALL = 400  # in one epoch
+STEPS_AT_ONCE = 8192  # in several epochs, where nobody looks at what is between them
 SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
@@ -366,7 +367,7 @@ class _Fit:
         """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
         nobody_looks = self.task.parts.validation is None and self.progress is None
         if nobody_looks and seconds < SECONDS_PER_CALL / 2:
-            self.at_once = max(1, min(2 * count, STEPS_PER_CALL // self.steps_per_epoch))
+            self.at_once = max(1, min(2 * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
     def _record(self, first: int, count: int, order: Array, losses: Array, rates: Array) -> None:
         """Write ``count`` epochs, from the epoch ``first`` on, into the history."""

@@ -7,9 +7,10 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache, partial
 from importlib import import_module
+from itertools import chain
 from threading import Thread
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from glassgrad.program import Input, Output, Program, Role
 WORTH_A_THREAD = 20_000_000
 
 
-def generate(programs: Sequence[Program], target: Machine, threads: int) -> list[Code]:
+def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
     """Code for ``programs``. The compiler is loaded here, when it is needed: most processes find their code."""
     made: list[Code] = import_module("glassgrad.backends.native.generate").generate(programs, target, threads)
     return made
@@ -178,22 +179,36 @@ class NativeBackend:
         """Machine code for ``program``; raises GraphError naming an op without a lowering."""
         return self.compile_all([program])[0]
 
-    def compile_all(self, programs: Sequence[Program]) -> list[Executable]:
-        """The same for several programs, side by side."""
+    def compile_all(self, programs: Iterable[Program]) -> list[Executable]:
+        """The same for several programs, side by side, each as soon as it is there."""
         start = time.perf_counter()
-        keys = [self._key(program) for program in programs]
-        codes = [load(key) if key is not None else None for key in keys]
-        missing = [i for i, code in enumerate(codes) if code is None]
-        if missing:
-            made = generate([programs[i] for i in missing], self.target or host(), self.threads)
-            for i, fresh in zip(missing, made, strict=True):
-                codes[i] = fresh
-                if (key := keys[i]) is not None:
+        taken: list[Program] = []
+        known: dict[int, Code] = {}
+        lacking: dict[int, str | None] = {}
+
+        def unknown() -> Iterator[Program]:
+            for number, program in enumerate(programs):
+                taken.append(program)
+                key = self._key(program)
+                code = load(key) if key is not None else None
+                if code is not None:
+                    known[number] = code
+                    continue
+                lacking[number] = key
+                yield program
+
+        waiting = unknown()
+        first = next(waiting, None)
+        if first is not None:
+            made = generate(chain([first], waiting), self.target or host(), self.threads)
+            for (number, key), fresh in zip(lacking.items(), made, strict=True):
+                known[number] = fresh
+                if key is not None:
                     save(key, fresh)
-        executables: list[Executable] = []
-        for program, code in zip(programs, codes, strict=True):
-            assert code is not None
-            executables.append(NativeExecutable(program, code, self.threads, self.worth))
+        executables: list[Executable] = [
+            NativeExecutable(program, known[number], self.threads, self.worth)
+            for number, program in enumerate(taken)
+        ]
         for executable in executables:
             executable.seconds_compiling = (time.perf_counter() - start) / len(executables)
         return executables

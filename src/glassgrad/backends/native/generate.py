@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from glassgrad.backends.native.cache import Code
@@ -77,22 +77,22 @@ def schedule_probes(program: Program, step: Schedule, target: Machine) -> Schedu
     )
 
 
-def generate(programs: Sequence[Program], target: Machine, threads: int) -> list[Code]:
+def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
     """All stages: each of ``programs`` to code for ``target``. Raises GraphError naming an op without a lowering.
 
-    LLVM compiles what is ready on ``threads`` others while this one goes on with the next program. The small ones
-    come first, so that it has something to do early.
+    LLVM compiles what is ready on ``threads`` others, while this one goes on with the next program, or waits for it
+    to be built: a small one first gives LLVM something to do early.
     """
-    drafts: dict[int, _Draft] = {}
-    objects: dict[int, list[Future[bytes]]] = {}
+    drafts: list[tuple[_Draft, list[Future[bytes]]]] = []
     with _quick_turns, ThreadPoolExecutor(threads) as pool:
-        for i in sorted(range(len(programs)), key=lambda i: len(programs[i].graph.nodes())):
-            drafts[i] = _Draft(programs[i], target)
-            objects[i] = [
-                pool.submit(compile_text, text, target, anywhere=able()) for text in drafts[i].texts()
-            ]
+        for program in programs:
+            draft = _Draft(program, target)
+            texts = draft.texts()
+            drafts.append(
+                (draft, [pool.submit(compile_text, text, target, anywhere=able()) for text in texts])
+            )
             look_through.cache_clear()
-        return [drafts[i].code([item.result() for item in objects[i]]) for i in range(len(programs))]
+        return [draft.code([item.result() for item in objects]) for draft, objects in drafts]
 
 
 class _Draft:
