@@ -19,7 +19,7 @@ RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 STEPS_PER_CALL = 8192  # at most, where epochs are so short that several go into one call
-SHORT = 1e9  # floating-point operations of an epoch that takes a few milliseconds
+CALL_FLOPS = 2e9  # ... and so many floating-point operations: some ten milliseconds of work
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Task:
     @property
     def epochs_per_call(self) -> int:
         """How many epochs go into one call, for those who take several."""
-        return max(1, STEPS_PER_CALL // self.steps) if self.flops * self.steps < SHORT else 1
+        return max(1, min(STEPS_PER_CALL, int(CALL_FLOPS / self.flops)) // self.steps)
 
     @property
     def rate(self) -> float:
