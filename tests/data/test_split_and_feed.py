@@ -13,6 +13,7 @@ from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.feed import Orders, epoch_order
 from glassgrad.data.sources import load_source
 from glassgrad.data.split import Split, split
+from glassgrad.data.streams import SHUFFLE, Steps, generator
 
 
 def classes(counts: list[int]) -> Dataset:
@@ -180,3 +181,16 @@ def test_orders_may_be_taken_in_any_order(worth: int, monkeypatch: pytest.Monkey
     orders.close()
     np.testing.assert_array_equal(later, epoch_order(5, seed=0, epoch=3))
     np.testing.assert_array_equal(first, epoch_order(5, seed=0, epoch=1))
+
+
+@pytest.mark.parametrize("rows", [1, 2, 37, 5000])
+def test_generators_one_after_the_other_are_those_made_anew(rows: int) -> None:
+    steps = Steps(2**40, SHUFFLE)
+    for epoch in (0, 3, 2, 2**63):
+        again = steps.at(epoch)
+        assert again.random() == generator(2**40, SHUFFLE, epoch).random()
+        again.integers(5, size=3, dtype=np.uint32)  # leaves half of a word behind
+        order = epoch_order(rows, seed=2**40, epoch=epoch, steps=steps)
+        np.testing.assert_array_equal(order, epoch_order(rows, seed=2**40, epoch=epoch))
+    with pytest.raises(InputError, match=r"^epoch -1 "):
+        steps.at(-1)
