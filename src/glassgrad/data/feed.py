@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 WORTH_A_THREAD = 4_000  # rows; fewer are drawn in less time than another thread takes to be told
-AHEAD = (
-    1 << 18
-)  # rows of short epochs that are drawn at once, since telling a thread takes as long as an epoch
+AHEAD = 1 << 18  # rows; short epochs are drawn so many at once: to tell a thread takes as long as one of them
 
 
 def epoch_order(
