@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from glassgrad.backends.native.cells import Evaluator, address, combine, load, store
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE, SIZE, convert
 from glassgrad.backends.native.fusion import Group, Kind, access
-from glassgrad.backends.native.ir import Reg
+from glassgrad.backends.native.ir import Reg, vector
 from glassgrad.backends.native.math import FUNCTIONS
 from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.backends.native.packing import turn, turn_back
@@ -121,15 +121,21 @@ class Block:
     def _load(self, value: Value) -> list[Reg]:
         """The block of a matrix in memory, turned: lane i of column j is element i * columns + j.
 
-        It is read and turned in pieces of 16 bytes; the last ones of a row may hold what comes behind it.
+        It is read and turned in pieces of 16 bytes; the last ones of a row may hold what comes behind it. A bool is
+        turned as the byte that it is in memory: LLVM shuffles bits slowly, and at level 1 sometimes wrongly.
         """
         f, buffer = self.f, self.ev.locate(memory_of(value))
-        size = self._piece(value)
+        size, is_bool = self._piece(value), value.dtype == "bool"
         columns: list[Reg] = []
         for j in range(0, self.columns, size):
             places = [self._place(buffer, i, j) for i in range(self.lanes)]
-            columns += turn(f, [load(f, place, value.dtype, size) for place in places])
-        return columns[: self.columns]
+            if is_bool:
+                pieces = [f.load(vector("i8", size), place, 1) for place in places]
+            else:
+                pieces = [load(f, place, value.dtype, size) for place in places]
+            columns += turn(f, pieces)
+        del columns[self.columns :]
+        return [f.compare("ne", column, 0) for column in columns] if is_bool else columns
 
     def _piece(self, value: Value) -> int:
         """Lanes of a piece."""
@@ -145,13 +151,15 @@ class Block:
     def _store(self, value: Value) -> None:
         f, buffer, size = self.f, self.ev.locate(value), self._piece(value)
         columns = self.matrices[value]
+        if value.dtype == "bool":
+            columns = [f.cast("zext", column, "i8") for column in columns]
         for j in range(0, self.columns, size):
             part = columns[j : j + size]
             exist = len(part)
             pieces = turn_back(f, part + part[-1:] * (size - exist))
             for i, piece in enumerate(pieces):
                 kept = piece if exist == size else f.shuffle(piece, range(exist))
-                store(f, kept, self._place(buffer, i, j), value.dtype, exist)
+                f.store(kept, self._place(buffer, i, j), SIZE[value.dtype])
 
     def _store_row(self, value: Value) -> None:
         if value in self.ev.outputs:
