@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 
@@ -10,16 +10,17 @@ class Part:
     """Equal to a part of the same class with equal fields, as a dataclass is.
 
     A dataclass would write both methods anew for every class, which is near half of the time that it takes to make
-    one. So parts are ``@dataclass(frozen=True, eq=False)``; ``frozen=True`` alone is right too.
+    one. So parts are ``@dataclass(frozen=True, eq=False)``; ``frozen=True`` alone is right too. A part of your own
+    that is no dataclass is equal to itself only.
     """
 
     def _compared(self) -> tuple[Any, ...]:
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
-        if type(other) is not type(self):
+        if type(other) is not type(self) or not is_dataclass(self):
             return NotImplemented
         return self._compared() == other._compared()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._compared()))
+        return hash((type(self), self._compared())) if is_dataclass(self) else object.__hash__(self)
