@@ -191,6 +191,8 @@ def test_generators_one_after_the_other_are_those_made_anew(rows: int) -> None:
         assert again.random() == generator(2**40, SHUFFLE, epoch).random()
         again.integers(5, size=3, dtype=np.uint32)  # leaves half of a word behind
         order = epoch_order(rows, seed=2**40, epoch=epoch, steps=steps)
+        of_another = epoch_order(rows, seed=1, epoch=epoch, steps=steps)  # whose generators it takes
+        np.testing.assert_array_equal(of_another, order)
         np.testing.assert_array_equal(order, epoch_order(rows, seed=2**40, epoch=epoch))
     with pytest.raises(InputError, match=r"^epoch -1 "):
         steps.at(-1)

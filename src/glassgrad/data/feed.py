@@ -31,9 +31,8 @@ def epoch_order(
         raise InputError(f"an epoch of {rows} rows cannot be ordered; give from 0 to 2**31 - 1 rows")
     if not shuffle:
         return np.arange(rows, dtype=np.int32)
-    return (
-        generator(seed, SHUFFLE, epoch).permutation(rows).astype(np.int32)
-    )  # int32 would be permuted more slowly
+    random = generator(seed, SHUFFLE, epoch) if steps is None else steps.at(epoch)
+    return random.permutation(rows).astype(np.int32)  # an array of int32 would be permuted more slowly
 
 
 class Orders:
