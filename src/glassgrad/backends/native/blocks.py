@@ -19,7 +19,7 @@ from glassgrad.backends.native.packing import turn, turn_back
 from glassgrad.graph.node import Node, Value
 
 MOST_COLUMNS = 16
-LOOPED = 4
+LOOPED = 4  # columns from which on a function is written once, in a loop
 Accumulate = Callable[[Node, int, Reg], None]
 
 
@@ -74,8 +74,8 @@ class Block:
         kept = f.alloca(kind, self.columns)
         for j in columns:
             f.store(given[j], f.at(kept, kind, j), align)
-        with f.loop(self.columns) as turn:
-            place = f.at(kept, kind, turn)
+        with f.loop(self.columns) as column:
+            place = f.at(kept, kind, column)
             f.store(ELEMENTWISE[node.op.name](f, node, [f.load(kind, place, align)]), place, align)
         return [f.load(kind, f.at(kept, kind, j), align) for j in columns]
 
@@ -126,14 +126,11 @@ class Block:
         """
         f, buffer = self.f, self.ev.locate(memory_of(value))
         size, is_bool = self._piece(value), value.dtype == "bool"
+        kind = vector("i8" if is_bool else ELEMENT[value.dtype], size)
         columns: list[Reg] = []
         for j in range(0, self.columns, size):
             places = [self._place(buffer, i, j) for i in range(self.lanes)]
-            if is_bool:
-                pieces = [f.load(vector("i8", size), place, 1) for place in places]
-            else:
-                pieces = [load(f, place, value.dtype, size) for place in places]
-            columns += turn(f, pieces)
+            columns += turn(f, [f.load(kind, place, SIZE[value.dtype]) for place in places])
         del columns[self.columns :]
         return [f.compare("ne", column, 0) for column in columns] if is_bool else columns
 
