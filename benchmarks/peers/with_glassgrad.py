@@ -8,7 +8,7 @@ import numpy as np
 
 from glassgrad.backends.base import Executable, Feed, Result
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.data.feed import Orders
+from glassgrad.common.orders import Epochs
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Sequential
@@ -59,16 +59,17 @@ class Glassgrad:
         self.step = 0
 
     def epochs(self, count: int) -> None:
-        """As ``train`` does it: short epochs twice as many to every call, the next orders drawn meanwhile."""
+        """As ``train`` does it: short epochs twice as many to every call."""
         task, first, at_once = self.task, 1, 1
-        orders = Orders(task.rows, task.batch, seed=0, epochs=count, shuffle=task.batch < task.rows)
+        whole = np.arange(task.rows, dtype=np.int32)
         while first <= count:
-            self.result = self._run(self.executable, orders.take(first, at_once))
+            drawn = task.batch < task.rows
+            order = Epochs(task.rows, task.batch, 0, first, at_once) if drawn else np.tile(whole, at_once)
+            self.result = self._run(self.executable, order)
             first += at_once
             at_once = min(2 * at_once, task.epochs_per_call, count + 1 - first)
-        orders.close()
 
-    def _run(self, executable: Executable, order: np.ndarray) -> Result:
+    def _run(self, executable: Executable, order: np.ndarray | Epochs) -> Result:
         hyper = self.optimizer.hyperparameters()
         feed = Feed(self.data, order, self.params, self.state, hyper, seed=0, first_step=self.step)
         result = executable.run(feed)

@@ -13,6 +13,7 @@ from backends.programs import BATCH, FEATURES, NOISE, ROWS, feed, regression, sh
 from backends.runners import BACKENDS
 from glassgrad.backends.base import Executable, Feed, Result
 from glassgrad.common.errors import InputError
+from glassgrad.common.orders import Epochs
 from glassgrad.graph.node import DType
 from glassgrad.ops.op import make_input
 from glassgrad.ops.random import random_words
@@ -148,6 +149,37 @@ def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executab
     assert_same_bits(together.state, second.state)
     joined = np.concatenate([first.outputs["loss"], second.outputs["loss"]])
     assert_same_bits({"loss": together.outputs["loss"]}, {"loss": joined})
+
+
+@every_backend
+@pytest.mark.parametrize("worth", [-1, 1 << 60])
+def test_epochs_are_drawn_as_they_would_be_listed(
+    backend: str, worth: int, compiled: dict[str, Executable], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glassgrad.backends.native.orders.WORTH_CODE", worth)
+    whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
+    epochs = Epochs(ROWS, BATCH, seed=11, first=3, count=4)
+    for part in (epochs, epochs[2 * BATCH : 7 * BATCH], epochs[: 5 * BATCH]):
+        found = compiled[backend].run(replace(whole, order=part))
+        wanted = compiled[backend].run(replace(whole, order=np.asarray(part)))
+        for a, b in (
+            (found.params, wanted.params),
+            (found.state, wanted.state),
+            (found.outputs, wanted.outputs),
+        ):
+            assert_same_bits(a, b)
+
+
+@every_backend
+def test_epochs_that_do_not_fit_are_refused(backend: str, compiled: dict[str, Executable]) -> None:
+    whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
+    for wrong, said in (
+        (Epochs(ROWS, BATCH + 1, seed=0), "epochs in batches of 5: the program takes 4"),
+        (Epochs(ROWS + 1, BATCH, seed=0), "rows outside of 0 to 9"),
+        (Epochs(ROWS, BATCH, seed=0)[:0], "at least one row"),
+    ):
+        with pytest.raises(InputError, match=said):
+            compiled[backend].run(replace(whole, order=wrong))
 
 
 @every_backend

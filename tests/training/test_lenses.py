@@ -10,7 +10,7 @@ from backends.runners import BACKENDS
 from glassgrad.backends.base import Feed
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
-from glassgrad.data.feed import epoch_order
+from glassgrad.common.orders import epoch_order
 from glassgrad.nn.losses import LOSSES
 from glassgrad.ops.op import make_input
 from glassgrad.optim.optimizers import OPTIMIZERS

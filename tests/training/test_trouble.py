@@ -10,7 +10,7 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.backends.base import Feed
-from glassgrad.data.feed import epoch_order
+from glassgrad.common.orders import epoch_order
 from glassgrad.training.backends import backend
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.data.feed import epoch_order
+from glassgrad.common.orders import epoch_order
 from training.small import blobs, counts, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.orders import Epochs
 from glassgrad.program import Program
 
 Array = np.ndarray
@@ -20,15 +21,16 @@ class Feed:
     """Everything that a compiled program takes at run time. Changing any of it never recompiles.
 
     data: arrays with one entry per row of the data set, by the names of the program's data inputs.
-    order: int32, the rows to visit; cut into batches, the last one padded (its padding is not valid). A -1 in
-    it is padding too: so that several epochs, each with a partial last batch, go into one call.
+    order: the rows to visit; cut into batches, the last one padded (its padding is not valid). An array of int32,
+    in which -1 is padding too (so that several epochs, each with a partial last batch, go into one call); or
+    epochs, which the backend draws.
     first_step: the number of the first step, for the random streams.
     hyper: for each hyperparameter one number, or one per step.
     probed: bool, one per step: the steps in which the program's probes are measured (None: in none).
     """
 
     data: Arrays
-    order: Array
+    order: Array | Epochs
     params: Arrays
     state: Arrays
     hyper: Mapping[str, float | Array]
@@ -96,11 +98,14 @@ class Chunk:
     probed: Array  # bool (steps,): false throughout where the program has no probes
 
 
-def lay_out(program: Program, feed: Feed) -> Chunk:
-    """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what is wrong."""
-    batch = program.batch
-    order = np.ascontiguousarray(feed.order, dtype=np.int32)
-    if order.ndim != 1 or order.size == 0:
+def lay_out(
+    program: Program, feed: Feed, draw: Callable[[Epochs], tuple[Array, Array]] | None = None
+) -> Chunk:
+    """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what is wrong.
+
+    ``draw`` gives ``rows`` and ``valid`` of epochs, for a backend with a way of its own.
+    """
+    if len(feed.order) == 0:
         raise InputError("a program needs at least one row to run on")
     total = None
     for item in program.data:
@@ -111,9 +116,16 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
         if total is not None and array.shape[0] != total:
             raise InputError(f"data {item.name!r} has {array.shape[0]} rows where another has {total}")
         total = array.shape[0]
-    lowest = int(order.min())
-    if total is not None and (lowest < -1 or order.max() >= total):
-        raise InputError(f"the order names rows outside of 0 to {total - 1}")
+    if isinstance(feed.order, Epochs):
+        if feed.order.batch != program.batch:
+            raise InputError(f"epochs in batches of {feed.order.batch}: the program takes {program.batch}")
+        if total is not None and feed.order.rows > total:
+            raise _outside(total)
+    rows, valid = (
+        draw(feed.order)
+        if draw is not None and isinstance(feed.order, Epochs)
+        else _visits(np.ascontiguousarray(feed.order, dtype=np.int32), program.batch, total)
+    )
     for kind, items, arrays in (
         ("parameter", program.params, feed.params),
         ("state", program.state, feed.state),
@@ -123,13 +135,7 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
             if array is None or array.shape != item.type.shape or array.dtype != item.type.dtype:
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
-    steps = -(-order.size // batch)
-    rows = np.full((steps, batch), -1, np.int32)
-    rows.reshape(-1)[: order.size] = order
-    valid = rows >= 0
-    if lowest < 0 and not valid.any(axis=1).all():
-        raise InputError("the order has a batch of padding only: every step needs a row")
-    np.maximum(rows, 0, out=rows)
+    steps = -(-len(feed.order) // program.batch)
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
     probed = np.zeros(steps, bool)
@@ -138,6 +144,26 @@ def lay_out(program: Program, feed: Feed) -> Chunk:
             raise InputError(f"probed is one bool per step ({steps}), not {list(np.shape(feed.probed))}")
         probed[:] = feed.probed
     return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step, probed)
+
+
+def _visits(order: Array, batch: int, total: int | None) -> tuple[Array, Array]:
+    """``rows`` and ``valid`` of an order that is listed."""
+    if order.ndim != 1:
+        raise InputError(f"the order is one row after the other, not an array of {list(order.shape)}")
+    lowest = int(order.min())
+    if total is not None and (lowest < -1 or order.max() >= total):
+        raise _outside(total)
+    rows = np.full((-(-order.size // batch), batch), -1, np.int32)
+    rows.reshape(-1)[: order.size] = order
+    valid = rows >= 0
+    if lowest < 0 and not valid.any(axis=1).all():
+        raise InputError("the order has a batch of padding only: every step needs a row")
+    np.maximum(rows, 0, out=rows)
+    return rows, valid
+
+
+def _outside(total: int) -> InputError:
+    return InputError(f"the order names rows outside of 0 to {total - 1}")
 
 
 def _per_step(program: Program, feed: Feed, steps: int) -> dict[str, Array]:

@@ -95,7 +95,7 @@ class ReferenceExecutable:
             )
             for i, item in enumerate(program.probes)
         }
-        return Result(params, state, collect(program, feed.order.size, joined), probes)
+        return Result(params, state, collect(program, len(feed.order), joined), probes)
 
 
 def step_values(

@@ -268,7 +268,7 @@ class XlaExecutable:
             params, state, stacked, measured = jax.tree.map(np.array, found)
         none = {p.name: np.zeros((chunk.steps, *p.value.shape), p.value.dtype) for p in program.probes}
         probes = {name: array[chunk.probed] for name, array in (none | measured).items()}
-        return Result(params, state, collect(program, feed.order.size, stacked), probes)
+        return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def _on_device(self, name: str, array: Array) -> Any:
         """``array`` for JAX; the last read-only one of each name stays on the device, others move anew."""

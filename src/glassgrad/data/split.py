@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.streams import SPLIT, generator
 from glassgrad.data.dataset import Dataset
-from glassgrad.data.streams import SPLIT, generator
 
 Indices = npt.NDArray[np.int64]
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.base import Array, Executable, Feed
 from glassgrad.common.errors import GraphError
-from glassgrad.data.streams import generator
+from glassgrad.common.streams import generator
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.subject import ROWS, Subject
 from glassgrad.graph.node import DType, Shape, Value

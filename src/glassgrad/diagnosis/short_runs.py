@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array, Feed
-from glassgrad.data.feed import epoch_order
+from glassgrad.common.orders import Epochs
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import seam
@@ -141,9 +142,6 @@ class ShortRuns:
                 self._starts[seed] = weights, statistics
         return self._starts[seed]
 
-    def _order(self, seed: int, steps: int) -> Array:
-        per_epoch = -(-self.rows // self.batch)
-        order = np.full((-(-steps // per_epoch), per_epoch * self.batch), -1, np.int32)
-        for epoch in range(len(order)):
-            order[epoch, : self.rows] = epoch_order(self.rows, seed=seed, epoch=epoch + 1)
-        return order.reshape(-1)[: steps * self.batch]
+    def _order(self, seed: int, steps: int) -> Epochs:
+        whole = Epochs(self.rows, self.batch, seed)
+        return replace(whole, count=-(-steps // whole.steps_per_epoch), end=steps)

@@ -16,9 +16,9 @@ import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError
+from glassgrad.common.streams import generator
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.split import split
-from glassgrad.data.streams import generator
 from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.refusals import Refusal, taken
@@ -41,7 +41,7 @@ ENOUGH = 0.03
 """Seconds of training that say what a step takes."""
 
 ROWS = 0xD1A6
-"""The random stream that chooses rows (see ``data.streams``)."""
+"""The random stream that chooses rows (see ``common.streams``)."""
 
 
 @dataclass(eq=False)

@@ -16,9 +16,9 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
 from glassgrad.common.errors import InputError
+from glassgrad.common.orders import Epochs
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset, from_table
-from glassgrad.data.feed import Orders
 from glassgrad.data.sources import load_source
 from glassgrad.data.tabular import to_tabular
 from glassgrad.files.run_folder import CONFIG, HISTORY, LENSES, MODEL, RunFolder, config_json, history_csv
@@ -208,7 +208,6 @@ class _Fit:
         features, targets = task.parts.train
         self.rows, self.batch = len(features), task.batch
         self.steps_per_epoch = -(-self.rows // self.batch)
-        self.orders = Orders(self.rows, self.batch, seed=settings.seed, epochs=settings.epochs)
         self.data = {FEATURES: features, TARGETS: targets}
         if task.parts.weights is not None:
             self.data[WEIGHTS] = task.parts.weights
@@ -264,8 +263,6 @@ class _Fit:
                 self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
         except KeyboardInterrupt:
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
-        finally:
-            self.orders.close()
         training = max(time.perf_counter() - clock - (compiled.seconds() - spent), 0.0)
         if best is not None:
             model.weights, model.statistics = best[2], best[3]
@@ -304,7 +301,7 @@ class _Fit:
             self.steps_per_epoch,
             self.batch,
         )
-        order = self.orders.take(first, count)
+        order = Epochs(self.rows, self.batch, settings.seed, first, count)
         done, total_steps = (first - 1) * steps, count * steps
         rates = self.hyper["learning_rate"] * self.schedule.factors(
             np.arange(done, done + total_steps, dtype=np.int64),
@@ -369,7 +366,7 @@ class _Fit:
         if nobody_looks and seconds < SECONDS_PER_CALL / 2:
             self.at_once = max(1, min(2 * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
-    def _record(self, first: int, count: int, order: Array, losses: Array, rates: Array) -> None:
+    def _record(self, first: int, count: int, order: Epochs, losses: Array, rates: Array) -> None:
         """Write ``count`` epochs, from the epoch ``first`` on, into the history."""
         steps = self.steps_per_epoch
         for i in range(count):
@@ -378,18 +375,18 @@ class _Fit:
             record = {"epoch": first + i, "learning_rate": float(rates[part][-1])}
             self.history.append(record | {"train_loss": self._mean_loss(rows, losses[part])})
 
-    def _mean_loss(self, order: Array, losses: Array) -> float:
+    def _mean_loss(self, order: Epochs, losses: Array) -> float:
         """The mean over the rows of (part of) an epoch, from the losses of its steps."""
         counts = self._counts(order)
         return float(losses.astype(np.float64) @ counts) / max(float(counts.sum()), 1e-300)
 
-    def _counts(self, order: Array) -> Array:
+    def _counts(self, order: Epochs) -> Array:
         """The total weight of every batch."""
-        order = order[order >= 0]
-        starts = np.arange(0, len(order), self.batch)
         if self.task.parts.weights is None:
-            return np.minimum(len(order) - starts, self.batch).astype(np.float64)
-        return np.add.reduceat(self.task.parts.weights[order].astype(np.float64), starts)
+            return order.rows_per_step().astype(np.float64)
+        rows = np.asarray(order)
+        starts = np.arange(0, len(rows), self.batch)
+        return np.add.reduceat(self.task.parts.weights[rows[rows >= 0]].astype(np.float64), starts)
 
     def _validate(self) -> float:
         """The validation loss, written into the history with the other metrics; NaN where there is none."""

@@ -19,8 +19,8 @@ import numpy as np
 from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
 from glassgrad.backends.native.cache import Code, key_of, load, save
 from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
-from glassgrad.backends.native.loader import Loaded
-from glassgrad.backends.native.machine import Library, Machine, host
+from glassgrad.backends.native.machine import Machine, host
+from glassgrad.backends.native.orders import Drawer
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
@@ -42,18 +42,19 @@ class NativeExecutable:
         self.program, self.code, self.threads, self.worth = program, code, threads, worth
         self.seconds_compiling = 0.0
         self._arenas: list[_Arena] = []
-        self._library = Library(*code.objects) if code.image is None else Loaded(code.image)
+        self._library = code.library()
         self._run = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
-        program, chunk = self.program, lay_out(self.program, feed)
+        program = self.program
         # Fresh memory costs more than many a step: arenas are kept, one for each call that ever ran at once.
         try:
             arena = self._arenas.pop()
         except IndexError:
             arena = _Arena(program, self.code)
+        chunk = lay_out(program, feed, arena.orders.draw)
         arena.fill(feed.params, feed.state)
         if arena.seed is not None:
             arena.seed[...] = chunk.seed
@@ -72,7 +73,7 @@ class NativeExecutable:
         params = {name: array.copy() for name, array in arena.params.items()}
         state = {name: array.copy() for name, array in arena.state.items()}
         self._arenas.append(arena)
-        return Result(params, state, collect(program, feed.order.size, stacked), probes)
+        return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
         """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
@@ -95,6 +96,7 @@ class _Arena:
     """The memory that one call works in, with its constants, and views of what goes in and out."""
 
     def __init__(self, program: Program, code: Code) -> None:
+        self.orders = Drawer()
         room = np.empty(code.arena + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         self._memory = room[start : start + code.arena]

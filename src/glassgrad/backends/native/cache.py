@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.backends.native.loader import Image, able
-from glassgrad.backends.native.machine import Machine, host, processor, version
+from glassgrad.backends.native.loader import Image, Loaded, able
+from glassgrad.backends.native.machine import Library, Machine, host, processor, version
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
@@ -46,6 +46,10 @@ class Code:
     def parallel(self) -> bool:
         """Whether there is a kernel that threads can share."""
         return self.shared_work > 0
+
+    def library(self) -> Library | Loaded:
+        """Load it into this process."""
+        return Library(*self.objects) if self.image is None else Loaded(self.image)
 
     def to_bytes(self) -> bytes:
         """The content of an entry."""
@@ -170,8 +174,11 @@ def _trim(where: Path) -> None:
         total -= size
 
 
-def key_of(program: Program, target: Machine | None = None) -> str:
-    """The name of the entry of ``program`` for ``target`` (None: the processor this runs on)."""
+def key_of(program: Program | None, target: Machine | None = None) -> str:
+    """The name of the entry of ``program`` for ``target`` (None: the processor this runs on).
+
+    What belongs to no program (None) has an entry too.
+    """
     digest = hashlib.sha256()
     made_for = processor() if target is None else None
     if made_for is None:
@@ -179,7 +186,7 @@ def key_of(program: Program, target: Machine | None = None) -> str:
         made_for = f"{machine.triple} {machine.cpu} {machine.features} {machine.vector_bytes}"
     for line in (version(), _sources(), made_for, str(able())):
         digest.update(line.encode() + b"\0")
-    for part in _describe(program):
+    for part in _describe(program) if program is not None else ():
         digest.update(part)
     return digest.hexdigest()
 

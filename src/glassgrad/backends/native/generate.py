@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from glassgrad.backends.native.cache import Code
@@ -11,10 +11,11 @@ from glassgrad.backends.native.elements import ELEMENTWISE
 from glassgrad.backends.native.emit import Module, scratch_bytes, supported
 from glassgrad.backends.native.fusion import look_through
 from glassgrad.backends.native.linker import link
-from glassgrad.backends.native.loader import able
+from glassgrad.backends.native.loader import Image, able
 from glassgrad.backends.native.machine import Machine, compile_text
 from glassgrad.backends.native.regions import Chain, Spread
 from glassgrad.backends.native.schedule import Schedule, make_schedule
+from glassgrad.backends.native.shuffle import emit_shuffle
 from glassgrad.backends.native.singles import SINGLES
 from glassgrad.backends.native.steps import emit_program, is_large
 from glassgrad.common.meanwhile import Meanwhile
@@ -95,6 +96,23 @@ def generate(programs: Iterable[Program], target: Machine, threads: int) -> list
         return [draft.code([item.result() for item in objects]) for draft, objects in drafts]
 
 
+def generate_shuffle(target: Machine) -> Code:
+    """Code for ``shuffle``, which belongs to no program."""
+    f = emit_shuffle()
+    text = "\n".join([*sorted(f.declared), f.text()])
+    return Code(*_linked([compile_text(text, target, anywhere=able())], lambda: text, target), 0, (), (), 0)
+
+
+def _linked(
+    objects: Sequence[bytes], text: Callable[[], str], target: Machine
+) -> tuple[Image | None, tuple[bytes, ...]]:
+    """The image of ``objects``; or where there is none, ``text()`` as LLVM itself links it."""
+    image = link(objects) if able() else None
+    if image is None and able():  # LLVM wants them in another form
+        objects = [compile_text(text(), target, anywhere=False)]
+    return image, tuple(objects) if image is None else ()
+
+
 class _Draft:
     """A program before LLVM sees it."""
 
@@ -111,14 +129,10 @@ class _Draft:
 
     def code(self, objects: Sequence[bytes]) -> Code:
         """The code of the program, of which ``objects`` is what LLVM made."""
-        image = link(objects) if able() else None
-        if image is None and able():  # LLVM, which has to link them, wants them in another form
-            objects = [compile_text(self.module.text(), self.target, anywhere=False)]
         schedule, probes = self.schedule, self.probes
         constants = [*schedule.constants.items(), *(probes.constants.items() if probes else ())]
         return Code(
-            image,
-            tuple(objects) if image is None else (),
+            *_linked(objects, self.module.text, self.target),
             (probes or schedule).size,
             tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
             tuple((b.offset, v.node.attributes["value"]) for v, b in constants),

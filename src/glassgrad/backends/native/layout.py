@@ -6,12 +6,19 @@
 9 places of its buffers   10 rows of the batch that is being gathered   11 probed (bytes [steps])   16 tickets done
 24 ... data arrays, one per data input; then one array of numbers per hyperparameter; one per output; one per probe
 (8, 16 and 24 stand in cache lines of their own.)
+
+``shuffle``, which draws the orders of epochs, takes seven words:
+
+0 where they go (int32 [epochs, length])   1 rows   2 length (rows and padding)   3 seed   4 stream   5 first epoch
+6 how many epochs
 """
 
 from __future__ import annotations
 
 STEPS, ROWS, VALID, FIRST_STEP, YIELD, KERNEL, UNITS, TICKETS = range(8)
 WORD, PLACES, BATCH_ROWS, PROBED, DONE, ARRAYS = 8, 9, 10, 11, 16, 24
+ORDER, ORDER_ROWS, LENGTH, KEY, STREAM, EPOCH, EPOCHS = range(7)
+ORDER_SLACK = 16  # numbers behind the last order that ``shuffle`` may write to
 
 ALIGNMENT = 64  # bytes: the arena, and every buffer in it, begins at a cache line
 TICKETS_PER_KERNEL = 16  # a shared kernel is cut into at most as many: more threads would find nothing to do

@@ -1,4 +1,4 @@
-"""Counter-based random numbers for the host side of the data: one stream per purpose, none shared."""
+"""Counter-based random numbers outside of programs: one stream per purpose, none shared."""
 
 from __future__ import annotations
 
@@ -20,29 +20,14 @@ def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
     ``(seed, stream)``; ``step`` is the highest word of its counter, so steps never overlap. Raises InputError
     for a seed or step outside 0 to 2**64 - 1.
     """
-    _check("seed", seed)
-    _check("epoch", step)
+    check_word("seed", seed)
+    check_word("epoch", step)
     key = np.array([seed, stream], dtype=np.uint64)
     counter = np.array([0, 0, 0, step], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-class Steps:
-    """The generators of one stream, one after the other: a fifth of the time of making each anew. For one thread."""
-
-    def __init__(self, seed: int, stream: int) -> None:
-        self._generator = generator(seed, stream)
-        self._fresh = self._generator.bit_generator.state
-        self._counter = self._fresh["state"]["counter"]
-
-    def at(self, step: int) -> np.random.Generator:
-        """The generator ``(seed, stream, step)``; the one before it is used up. Raises InputError as it does."""
-        _check("epoch", step)
-        self._counter[3] = step
-        self._generator.bit_generator.state = self._fresh
-        return self._generator
-
-
-def _check(label: str, value: int) -> None:
+def check_word(label: str, value: int) -> None:
+    """Raises InputError, naming ``label``, for a value that no word of 64 bits holds."""
     if not 0 <= value < 2**64:
         raise InputError(f"{label} {value} is out of range; give a whole number from 0 to 2**64 - 1")

@@ -1,4 +1,4 @@
-"""Dealing rows out to the parts, and the order of an epoch."""
+"""Dealing rows out to the parts."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glassgrad.common.errors import InputError
-from glassgrad.data import feed
 from glassgrad.data.dataset import Dataset, from_arrays
-from glassgrad.data.feed import Orders, epoch_order
 from glassgrad.data.sources import load_source
 from glassgrad.data.split import Split, split
-from glassgrad.data.streams import SHUFFLE, Steps, generator
 
 
 def classes(counts: list[int]) -> Dataset:
@@ -128,71 +125,3 @@ def test_no_share_is_refused(part: str, share: float) -> None:
 def test_seeds_outside_64_bits_are_refused(seed: int) -> None:
     with pytest.raises(InputError, match=r"^seed "):
         split(floats(10), seed=seed)
-    with pytest.raises(InputError, match=r"^seed "):
-        epoch_order(3, seed=seed, epoch=0)
-
-
-@given(st.integers(0, 200), st.integers(0, 2**64 - 1), st.integers(0, 2**40))
-def test_an_order_is_a_permutation(rows: int, seed: int, epoch: int) -> None:
-    order = epoch_order(rows, seed=seed, epoch=epoch)
-    assert order.dtype == np.int32
-    assert order.flags.c_contiguous
-    assert np.array_equal(np.sort(order), np.arange(rows))
-    assert np.array_equal(order, epoch_order(rows, seed=seed, epoch=epoch))
-
-
-def test_every_seed_and_epoch_has_its_own_order() -> None:
-    orders = {tuple(epoch_order(50, seed=s, epoch=e).tolist()) for s in range(5) for e in range(5)}
-    assert len(orders) == 25
-    assert epoch_order(50, seed=1, epoch=3, shuffle=False).tolist() == list(range(50))
-
-
-def test_the_order_does_not_change_between_releases() -> None:
-    # If this fails, runs that were started with an older version no longer resume to the same bits.
-    assert epoch_order(8, seed=0, epoch=0).tolist() == [6, 1, 7, 3, 2, 5, 4, 0]
-    assert epoch_order(8, seed=7, epoch=2).tolist() == [3, 5, 1, 6, 2, 0, 7, 4]
-
-
-def test_rows_beyond_int32_are_refused() -> None:
-    for rows in (-1, 2**31):
-        with pytest.raises(InputError, match="cannot be ordered"):
-            epoch_order(rows, seed=0, epoch=0)
-    with pytest.raises(InputError, match=r"^epoch "):
-        epoch_order(1, seed=0, epoch=-1)
-
-
-@pytest.mark.parametrize("worth", [0, 1000])
-def test_orders_drawn_ahead_are_the_same(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "WORTH_A_THREAD", worth)
-    orders = Orders(10, 4, seed=3, epochs=7)
-    found = [orders.take(1, 1), orders.take(2, 2), orders.take(4, 2), orders.take(6, 2)]
-    orders.close()
-    epochs = np.concatenate(found).reshape(7, 12)
-    for number, order in enumerate(epochs, start=1):
-        np.testing.assert_array_equal(order[:10], epoch_order(10, seed=3, epoch=number))
-        assert (order[10:] == -1).all()
-
-
-@pytest.mark.parametrize("worth", [0, 1000])
-def test_orders_may_be_taken_in_any_order(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "WORTH_A_THREAD", worth)
-    orders = Orders(5, 5, seed=0, epochs=4)
-    later, first = orders.take(3, 1), orders.take(1, 1)
-    orders.close()
-    np.testing.assert_array_equal(later, epoch_order(5, seed=0, epoch=3))
-    np.testing.assert_array_equal(first, epoch_order(5, seed=0, epoch=1))
-
-
-@pytest.mark.parametrize("rows", [1, 2, 37, 5000])
-def test_generators_one_after_the_other_are_those_made_anew(rows: int) -> None:
-    steps = Steps(2**40, SHUFFLE)
-    for epoch in (0, 3, 2, 2**63):
-        again = steps.at(epoch)
-        assert again.random() == generator(2**40, SHUFFLE, epoch).random()
-        again.integers(5, size=3, dtype=np.uint32)  # leaves half of a word behind
-        order = epoch_order(rows, seed=2**40, epoch=epoch, steps=steps)
-        of_another = epoch_order(rows, seed=1, epoch=epoch, steps=steps)  # whose generators it takes
-        np.testing.assert_array_equal(of_another, order)
-        np.testing.assert_array_equal(order, epoch_order(rows, seed=2**40, epoch=epoch))
-    with pytest.raises(InputError, match=r"^epoch -1 "):
-        steps.at(-1)
