@@ -118,9 +118,15 @@ def expect(condition: bool, message: str) -> None:
         raise GraphError(message)
 
 
-def make_input(name: str, shape: Shape, dtype: DType) -> Value:
-    """A value that is given when the graph runs."""
-    return INPUT(name=name, type=Type(tuple(shape), dtype))
+def make_input(name: str, shape: Shape, dtype: DType, background: float | None = None) -> Value:
+    """A value that is given when the graph runs; ``background`` is the number that most of its elements will be.
+
+    That is a hint: a backend may make use of it, and the results are right for any other elements too.
+    """
+    kind = Type(tuple(shape), dtype)
+    if background is None:
+        return INPUT(name=name, type=kind)
+    return INPUT(name=name, type=kind, background=background)
 
 
 def constant(value: Any, dtype: DType) -> Value:

@@ -32,8 +32,15 @@ class _Inputs:
         self.dtype = dtype
         self.listed: list[Input] = []
 
-    def add(self, name: str, role: Role, shape: Shape, dtype: DType | None = None) -> Value:
-        value = make_input(name, shape, dtype or self.dtype)
+    def add(
+        self,
+        name: str,
+        role: Role,
+        shape: Shape,
+        dtype: DType | None = None,
+        background: float | None = None,
+    ) -> Value:
+        value = make_input(name, shape, dtype or self.dtype, background)
         self.listed.append(Input(name, role, value))
         return value
 
@@ -67,16 +74,17 @@ def training_program(
     frozen: Collection[str] = (),
     dtype: DType = "float32",
     watch: bool = False,
+    background: float | None = None,
 ) -> Program:
     """One step of training: forward, loss, backward, update.
 
     Takes ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` ``sample_weights`` [batch];
     gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update. With ``watch`` the
-    program has the lenses as its probes.
+    program has the lenses as its probes. ``background`` is the number that most features are, if there is one.
     """
     seam = seam or Seam()
     inputs = _Inputs(dtype)
-    x = inputs.add(FEATURES, "data", (batch, *input_shape))
+    x = inputs.add(FEATURES, "data", (batch, *input_shape), background=background)
     shape, kind = target_type(batch, targets, dtype)
     t = inputs.add(TARGETS, "data", shape, kind)
     valid = inputs.add("valid", "valid", (batch,), "bool")

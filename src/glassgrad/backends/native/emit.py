@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
 from glassgrad.backends.native.fusion import operand
 from glassgrad.backends.native.ir import Function, Reg
-from glassgrad.backends.native.memory import Buffer
+from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.backends.native.product import Plan, Product, Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
 from glassgrad.backends.native.product import plan as plan_product
@@ -34,7 +34,9 @@ def product_of(node: Node) -> Product:
     """The shape of a matrix product (of one of the batch)."""
     flip_a, flip_b = (operand(value)[1] for value in node.inputs)
     m, n = node.types[0].shape[-2:]
-    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b)
+    a = memory_of(operand(node.inputs[0])[0]).node
+    background = a.attributes.get("background") if a.op.name == "input" else None
+    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, background)
 
 
 def plan_of(work: Work, node: Node, vector_bytes: int) -> Plan:
@@ -46,6 +48,14 @@ def scratch_bytes(work: Work, vector_bytes: int) -> int:
     """The workspace that a kernel needs."""
     products = [node for node in work.group.nodes if node.op.name == "matmul"]
     return sum(plan_of(work, node, vector_bytes).scratch_bytes for node in products)
+
+
+def can_read_in_place(work: Work, node: Node, vector_bytes: int) -> bool:
+    """Whether ``node`` of ``work`` reads A alone of its operands row by row, wherever the rows lie."""
+    if node.op.name != "matmul" or len(node.types[0].shape) != 2:
+        return False
+    plan = plan_of(work, node, vector_bytes)
+    return not (plan.folded or plan.upright or plan.pack_a)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +166,7 @@ class Module:
         if plan.pack_units:
             f = self._function(f"{name}_pack")
             a, b, scratch = self._operands(f, node, work.scratch)
-            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST)
+            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST, table=self._table(f, node))
             pack = self._add(f)
         f = self._function(name)
         a, b, scratch = self._operands(f, node, work.scratch)
@@ -169,7 +179,7 @@ class Module:
             ]
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
-        emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST)
+        emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST, table=self._table(f, node))
         work_done = product.m * product.n * product.k
         return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units)
 
@@ -178,8 +188,13 @@ class Module:
         scratch = scratch or self.schedule.scratch
         return a, b, address(f, scratch) if scratch is not None else ARENA
 
+    def _table(self, f: Function, node: Node) -> Reg | None:
+        """Where the addresses of A's rows are, if they were left where they lie."""
+        table = self.schedule.tables.get(self.schedule.buffer(operand(node.inputs[0])[0]))
+        return address(f, table) if table is not None else None
+
     def _batched(self, f: Function, node: Node) -> None:
-        product = product_of(node)
+        product = replace(product_of(node), background=None)
         plan = plan_product(product, self.vector_bytes)
         a, b, scratch = self._operands(f, node)
         out = self.schedule.buffer(node.outputs[0])

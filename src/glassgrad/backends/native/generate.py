@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
-from glassgrad.backends.native.emit import Module, scratch_bytes, supported
+from glassgrad.backends.native.emit import Module, can_read_in_place, scratch_bytes, supported
 from glassgrad.backends.native.fusion import look_through
 from glassgrad.backends.native.linker import link
 from glassgrad.backends.native.loader import Image, able
@@ -59,6 +59,7 @@ def schedule_program(program: Program, target: Machine) -> Schedule:
         supported,
         lambda work: scratch_bytes(work, target.vector_bytes),
         program.batch,
+        in_place=lambda work, node: can_read_in_place(work, node, target.vector_bytes),
     )
 
 

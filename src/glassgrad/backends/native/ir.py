@@ -386,6 +386,38 @@ class Function:
         self._begin(after)
 
     @contextmanager
+    def each_bit(self, word: Reg, values: Sequence[Reg]) -> Iterator[tuple[Reg, list[Reg]]]:
+        """A turn for each bit that is set in an i64, the lowest first; it carries values as ``loop_with`` does."""
+        head, inside, after = self.label("bits"), self.label("bit"), self.label("done")
+        left, names = f"%b{next(self._numbers)}", [f"%c{next(self._numbers)}" for _ in values]
+        results = [Reg(name, value.type) for name, value in zip(names, values, strict=True)]
+        carried, before = list(results), self.block
+        self.raw(f"br label %{head}")
+        self._begin(head)
+        place = len(self._lines)
+        self._lines.append("")
+        some = self.emit("i1", f"icmp ne i64 {left}, 0")
+        self.raw(f"br i1 {some.text}, label %{inside}, label %{after}")
+        self._begin(inside)
+        self.declared.add("declare i64 @llvm.cttz.i64(i64, i1)")
+        with self._inside():
+            bit = self.emit("i64", f"call i64 @llvm.cttz.i64(i64 {left}, i1 true)")
+            yield bit, carried
+        rest = self.and_(Reg(left, "i64"), self.sub(Reg(left, "i64"), 1))
+        self.raw(f"br label %{head}")
+        phis = [(left, "i64", word.text, rest.text)]
+        phis += [
+            (name, old.type, old.text, new.text)
+            for name, old, new in zip(names, values, carried, strict=True)
+        ]
+        self._lines[place] = "\n".join(
+            f"  {name} = phi {kind} [ {old}, %{before} ], [ {new}, %{self.block} ]"
+            for name, kind, old, new in phis
+        )
+        self._begin(after)
+        carried[:] = results
+
+    @contextmanager
     def when(self, condition: Reg) -> Iterator[None]:
         """``if condition``; a scalar i1."""
         inside, after = self.label("then"), self.label("after")

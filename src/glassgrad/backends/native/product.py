@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from glassgrad.backends.native import sparse
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 
@@ -37,7 +38,8 @@ Vectors = list[tuple[int, int, int]]  # (offset from the tile's first column, la
 class Product:
     """C (m, n) = A (m, k) @ B (k, n), all row-major and contiguous.
 
-    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k).
+    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: the number that most
+    elements of A are, where there is one (see ``sparse``).
     """
 
     m: int
@@ -46,6 +48,7 @@ class Product:
     element: str = "float"
     a_transposed: bool = False
     b_transposed: bool = False
+    background: float | None = None
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Plan:
     pack_b: bool = False  # B is first copied, or turned, into panels as wide as a tile
     row_block: int = 1  # tiles of a unit, one below the other
     blocks: int = 0  # units one below the other, where that is asked for
+    is_sparse: bool = False  # goes only where A differs from its background
 
     @property
     def width(self) -> int:
@@ -138,8 +142,18 @@ class Plan:
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory, a multiple of 64; it must start at one."""
+        return self.base_start + (_ceil(self.product.n, 16) * 64 + 64 if self.is_sparse else 0)
+
+    @property
+    def bits_start(self) -> int:
+        """Bytes before the bits of a sparse A."""
         elements = self.b_size + self.a_panels * self.a_step * self.product.k
         return _ceil(elements * BYTES[self.product.element], 64) * 64
+
+    @property
+    def base_start(self) -> int:
+        """Bytes before the row that C begins with, where A is sparse."""
+        return self.bits_start + (_ceil(sparse.bit_bytes(self), 64) * 64 if self.is_sparse else 0)
 
     @property
     def b_pack_units(self) -> int:
@@ -151,7 +165,8 @@ class Plan:
     @property
     def pack_units(self) -> int:
         """Independent pieces of the packing; 0 where there is none."""
-        return self.b_pack_units + self.a_panels
+        units = self.b_pack_units + self.a_panels
+        return units + sparse.bit_units(self) + sparse.base_units(self) if self.is_sparse else units
 
     def __str__(self) -> str:
         p = self.product
@@ -162,6 +177,7 @@ class Plan:
             packed = " and ".join(name for name, used in (("A", self.pack_a), ("B", self.pack_b)) if used)
             how = f"tiles of {self.rows} rows x {self.vectors} vectors of {self.lanes}"
             how += f", {packed} packed ({self.scratch_bytes} bytes)" if packed else ""
+            how += f", only where A is not {self.product.background:g}" if self.is_sparse else ""
         units = (
             f"{self.units} unit{'s' * (self.units > 1)} of {self.row_block} tile{'s' * (self.row_block > 1)}"
         )
@@ -183,6 +199,8 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
     """
     m, n, k, size = product.m, product.n, product.k, BYTES[product.element]
     lanes = max(1, vector_bytes // size)
+    if product.background is not None and not blocks and _skips(product, lanes):
+        return _sparse_plan(product, vector_bytes, lanes)
     if n == 1 and lanes > 1:
         rows, vectors = min(m, 8, lanes if product.a_transposed else 8), 1
     else:
@@ -197,6 +215,21 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
     while block > 1 and _ceil(tiles, block) * columns < 8 and block * rows * vectors * lanes * k >= 2 * UNIT:
         block = _ceil(block, 2)
     return Plan(product, lanes, rows, vectors, pack_a, pack_b, block)
+
+
+def _skips(product: Product, lanes: int) -> bool:
+    """Whether it pays to look where A differs from its background."""
+    return product.n >= 2 * lanes and product.k >= 64 and not product.b_transposed
+
+
+def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:
+    m, n, size = product.m, product.n, BYTES[product.element]
+    rows, vectors = (2, 8) if product.a_transposed else (4, 4)
+    vectors = min(vectors if vector_bytes == 64 else vectors // 2, _ceil(n, lanes))
+    pack_b = _ceil(n, vectors * lanes) > 1 and n * size % (PAGE // 2) == 0
+    tiles, columns = _ceil(m, rows), _ceil(n, vectors * lanes)
+    block = _ceil(tiles, max(1, 16 // columns))
+    return Plan(product, lanes, rows, vectors, pack_b=pack_b, row_block=block, is_sparse=True)
 
 
 def _packs(product: Product, size: int) -> tuple[bool, bool]:
@@ -252,6 +285,7 @@ def emit_pack(
     *,
     first: Reg | int = 0,
     last: Reg | int | None = None,
+    table: Reg | None = None,
 ) -> None:
     """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
 
@@ -285,6 +319,12 @@ def emit_pack(
         target = f.at(scratch, element, plan.b_size)
         with section(f, first, last, plan.b_pack_units, plan.pack_units) as i:
             copy_panel(f, kind, a, target, i, k=k, columns=product.m, width=plan.rows, step=plan.a_step)
+    if plan.is_sparse:
+        start = plan.b_pack_units
+        sparse.emit_bits(f, plan, a, table, f.at(scratch, "i8", plan.bits_start), first, last, start)
+        if product.background:
+            start += sparse.bit_units(plan)
+            sparse.emit_base(f, plan, b, f.at(scratch, "i8", plan.base_start), first, last, start)
 
 
 def emit(
@@ -297,22 +337,31 @@ def emit(
     *,
     first: Reg | int = 0,
     last: Reg | int | None = None,
+    table: Reg | None = None,
 ) -> None:
     """Inline code for the units ``first`` .. ``last`` (exclusive; all by default).
 
     ``finish`` emits the rest for each tile: the epilogue and the stores. It is called once for every distinct
     body: the whole tile and, where the shapes leave one, the remainders. Up to 64 bytes behind A and B are read.
+    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other.
     """
-    _Units(f, plan, a, b, scratch, finish).emit(first, plan.units if last is None else last)
+    _Units(f, plan, a, b, scratch, finish, table).emit(first, plan.units if last is None else last)
 
 
 class _Units:
     """The code of a product's units."""
 
     def __init__(
-        self, f: Function, plan: Plan, a: Reg, b: Reg, scratch: Reg, finish: Callable[[Tile], None]
+        self,
+        f: Function,
+        plan: Plan,
+        a: Reg,
+        b: Reg,
+        scratch: Reg,
+        finish: Callable[[Tile], None],
+        table: Reg | None,
     ) -> None:
-        self.f, self.plan, self.finish = f, plan, finish
+        self.f, self.plan, self.finish, self.table = f, plan, finish, table
         self.a, self.b, self.scratch = a, b, scratch
         self.element = plan.product.element
 
@@ -321,11 +370,11 @@ class _Units:
         lanes, (full, rest) = plan.lanes, divmod(plan.product.n, plan.width)
         whole = [(i * lanes, lanes, lanes) for i in range(plan.vectors)]
         with section(f, first, last, 0, plan.units) as unit:
-            block, j = unit, f.number("i64", 0)
-            if plan.columns > 1:
-                block, j = f.binary("udiv", unit, plan.columns), f.binary("urem", unit, plan.columns)
-            if plan.row_blocks == 1:
-                block = f.number("i64", 0)
+            # By columns, so that a thread meets its own part of the weights again; a chain's unit is a block of rows.
+            if plan.blocks:
+                block, j = self._divided(unit, plan.row_blocks, plan.columns)
+            else:
+                j, block = self._divided(unit, plan.columns, plan.row_blocks)
             if full:
                 with f.when(f.compare("ult", j, full)) if rest else nullcontext():
                     self._column(block, f.mul(j, plan.width), whole)
@@ -336,6 +385,13 @@ class _Units:
                     part.append((rest - left, 1 << (left - 1).bit_length(), left))
                 with f.when(f.compare("eq", j, full)) if full else nullcontext():
                     self._column(block, f.number("i64", full * plan.width), part)
+
+    def _divided(self, unit: Reg, outer: int, inner: int) -> tuple[Reg, Reg]:
+        """The number of a unit as that of ``outer`` runs, and of the ``inner`` units of a run."""
+        f, zero = self.f, self.f.number("i64", 0)
+        if inner == 1:
+            return unit, zero
+        return (f.binary("udiv", unit, inner), f.binary("urem", unit, inner)) if outer > 1 else (zero, unit)
 
     def _column(self, block: Reg, column: Reg, vectors: Vectors) -> None:
         """The tiles of one unit, from top to bottom."""
@@ -370,31 +426,54 @@ class _Units:
         ]
         self.finish(Tile(row, rows, column, shown, values))
 
+    def _elements(self, row: Reg, rows: int) -> Callable[[Reg, int], list[Reg]]:
+        """For p and u the addresses of the elements of A in the rows of a tile, at k = p + u."""
+        f, plan, element = self.f, self.plan, self.element
+        product = plan.product
+        if self.table is not None and not product.a_transposed:
+            starts = [f.load("ptr", f.at(f.at(self.table, "ptr", row), "ptr", i), 8) for i in range(rows)]
+            return lambda p, u: [f.at(f.at(start, element, p), element, u) for start in starts]
+        if self.table is not None:
+            table = self.table
+
+            def behind(p: Reg, u: int) -> list[Reg]:
+                start = f.at(f.load("ptr", f.at(f.at(table, "ptr", p), "ptr", u), 8), element, row)
+                return [f.at(start, element, i) for i in range(rows)]
+
+            return behind
+        if plan.pack_a:
+            step, row_step = plan.a_step, 1
+            panel = f.mul(f.binary("udiv", row, plan.rows), product.k * step)
+            a = f.at(self.scratch, element, f.add(panel, plan.b_size))
+        else:
+            step, row_step = (product.m, 1) if product.a_transposed else (1, product.k)
+            a = f.at(self.a, element, f.mul(row, row_step))
+        return lambda p, u: [
+            f.at(f.at(f.at(a, element, f.mul(p, step)), element, u * step), element, i * row_step)
+            for i in range(rows)
+        ]
+
     def _sums(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> list[list[Reg]]:
         """Every element of A times every vector of B, over all of k."""
         f, plan, element = self.f, self.plan, self.element
-        product, k = plan.product, plan.product.k
         if plan.pack_b:
-            b, b_step = f.at(self.scratch, element, f.mul(column, plan.depth)), plan.width
+            b, step = f.at(self.scratch, element, f.mul(column, plan.depth)), plan.width
         else:
-            b, b_step = f.at(self.b, element, column), product.n
-        if plan.pack_a:
-            a_step, row_step = plan.a_step, 1
-            panel = f.add(f.mul(f.binary("udiv", row, plan.rows), k * a_step), plan.b_size)
-            a = f.at(self.scratch, element, panel)
-        else:
-            a_step, row_step = (product.m, 1) if product.a_transposed else (1, k)
-            a = f.at(self.a, element, f.mul(row, row_step))
+            b, step = f.at(self.b, element, column), plan.product.n
+        elements = self._elements(row, rows)
         kinds = [vector(element, lanes) for _, lanes, _ in vectors]
 
-        def turn(a: Reg, b: Reg, sums: list[Reg]) -> list[Reg]:
+        def turn(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
+            there = f.at(f.at(b, element, f.mul(p, step)), element, u * step)
             columns = [
-                f.load(kind, f.at(b, element, offset))
+                f.load(kind, f.at(there, element, offset))
                 for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
             ]
             made: list[Reg] = []
-            for i in range(rows):
-                scalar = f.load(element, f.at(a, element, i * row_step))
+            for place in elements(p, u):
+                scalar = f.load(element, place)
+                if plan.is_sparse and plan.product.background:
+                    scalar = f.fsub(scalar, plan.product.background)
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
                 made += [
                     f.muladd(wide[value.lanes], value, total)
@@ -402,9 +481,18 @@ class _Units:
                 ]
             return made
 
-        sums = self._over(
-            k, [f.number(kind, 0) for _ in range(rows) for kind in kinds], turn, a, a_step, b, b_step
-        )
+        if plan.is_sparse:
+            bits = f.at(self.scratch, "i8", plan.bits_start)
+            base = f.at(f.at(self.scratch, "i8", plan.base_start), element, column)
+            begin = [
+                f.load(kind, f.at(base, element, offset)) if plan.product.background else f.number(kind, 0)
+                for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
+            ]
+            sums = sparse.emit_sums(f, plan, row, begin * rows, turn, bits)
+        else:
+            sums = self._over(
+                plan.product.k, [f.number(kind, 0) for _ in range(rows) for kind in kinds], turn
+            )
         return [sums[i * len(vectors) : (i + 1) * len(vectors)] for i in range(rows)]
 
     def _folded(self, row: Reg, rows: int) -> list[list[Reg]]:
@@ -413,19 +501,22 @@ class _Units:
         kind = vector(element, lanes)
         a = f.at(self.a, element, f.mul(row, k))
 
-        def turn(a: Reg, b: Reg, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
+        def turn(p: Reg, u: int, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
+            here, there = (
+                f.at(f.at(start, element, f.mul(p, lanes)), element, u * lanes) for start in (a, self.b)
+            )
+
             def load(address: Reg) -> Reg:
                 value = f.load(kind, address)
                 return value if mask is None else f.select(mask, value, 0)  # what lies behind may be NaN
 
-            column = load(b)
-            return [f.muladd(load(f.at(a, element, i * k)), column, total) for i, total in enumerate(sums)]
+            column = load(there)
+            return [f.muladd(load(f.at(here, element, i * k)), column, total) for i, total in enumerate(sums)]
 
         full, rest = divmod(k, lanes)
-        sums = self._over(full, [f.number(kind, 0)] * rows, turn, a, lanes, self.b, lanes)
+        sums = self._over(full, [f.number(kind, 0)] * rows, turn)
         if rest:
-            there, b = f.at(a, element, full * lanes), f.at(self.b, element, full * lanes)
-            sums = turn(there, b, sums, f.lane_mask(lanes, rest))
+            sums = turn(f.number("i64", full), 0, sums, f.lane_mask(lanes, rest))
         return [[f.fold_lanes(total, f.fadd)] for total in sums]
 
     def _upright(self, row: Reg, rows: int) -> list[list[Reg]]:
@@ -435,40 +526,33 @@ class _Units:
         kind = vector(element, lanes)
         a = f.at(self.a, element, row)
 
-        def turn(a: Reg, b: Reg, sums: list[Reg]) -> list[Reg]:
-            return [f.muladd(f.splat(f.load(element, b), lanes), f.load(kind, a), sums[0])]
+        def turn(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
+            here, there = (
+                f.at(f.at(start, element, f.mul(p, step)), element, u * step)
+                for start, step in ((a, self.plan.product.m), (self.b, 1))
+            )
+            return [f.muladd(f.splat(f.load(element, there), lanes), f.load(kind, here), sums[0])]
 
-        (total,) = self._over(
-            self.plan.product.k, [f.number(kind, 0)], turn, a, self.plan.product.m, self.b, 1
-        )
+        (total,) = self._over(self.plan.product.k, [f.number(kind, 0)], turn)
         return [[f.shuffle(total, [i]) if lanes > 1 else total] for i in range(rows)]
 
     def _over(
-        self,
-        turns: int,
-        zeros: list[Reg],
-        turn: Callable[[Reg, Reg, list[Reg]], list[Reg]],
-        a: Reg,
-        a_step: int,
-        b: Reg,
-        b_step: int,
+        self, turns: int, zeros: list[Reg], turn: Callable[[Reg, int, list[Reg]], list[Reg]]
     ) -> list[Reg]:
-        """The sums over all turns; few sums are split into several sets, so that none waits for another."""
-        f, element, count = self.f, self.element, len(zeros)
+        """The sums over all turns p + u; few sums are split into several sets, so that none waits for another."""
+        f, count = self.f, len(zeros)
         sets = max(1, min(turns, _ceil(BUSY, count)))
 
-        def some(a: Reg, b: Reg, sums: list[Reg], many: int) -> None:
+        def some(p: Reg, sums: list[Reg], many: int) -> None:
             for u in range(many):
-                here, there = f.at(a, element, u * a_step), f.at(b, element, u * b_step)
-                sums[u * count : (u + 1) * count] = turn(here, there, sums[u * count : (u + 1) * count])
+                sums[u * count : (u + 1) * count] = turn(p, u, sums[u * count : (u + 1) * count])
 
         rounds, rest = divmod(turns, sets)
         sums = zeros * sets
         if rounds:
             with f.loop_with(sums, rounds * sets, 0, sets) as (p, sums):
-                some(f.at(a, element, f.mul(p, a_step)), f.at(b, element, f.mul(p, b_step)), sums, sets)
-        done = rounds * sets
-        some(f.at(a, element, done * a_step), f.at(b, element, done * b_step), sums, rest)
+                some(p, sums, sets)
+        some(f.number("i64", rounds * sets), sums, rest)
         while sets > 1:
             half = _ceil(sets, 2)
             for i in range((sets - half) * count):

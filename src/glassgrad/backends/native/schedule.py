@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from glassgrad.backends.native.fusion import Group, form_groups, operand, reads, sort_groups
+from glassgrad.backends.native.fusion import Group, form_groups, look_through, operand, reads, sort_groups
 from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
 from glassgrad.backends.native.regions import Chain, Spread, Work, cluster, form_region, is_chain, row_wise
@@ -57,6 +57,8 @@ class Schedule:
     size: int
     scratch: Buffer | None = None
     groups: list[Group] = field(default_factory=list)
+    tables: dict[Buffer, Buffer] = field(default_factory=dict)
+    """For data whose rows are read where they lie, instead of copied to the buffer: where their addresses are."""
 
     def works(self) -> Iterator[Work]:
         """Every kernel, loops included."""
@@ -72,6 +74,7 @@ class Schedule:
 
 
 Supported = Callable[[Node], bool]
+InPlace = Callable[[Work, Node], bool]
 
 
 class _Builder:
@@ -254,20 +257,22 @@ def make_schedule(
     scratch_bytes: Callable[[Work], int],
     batch: int = 0,
     beside: Schedule | None = None,
+    in_place: InPlace | None = None,
 ) -> Schedule:
     """The schedule of ``graph``, a step on ``batch`` rows.
 
     ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
     (output, input) of which the output replaces the input at the end of the step. ``beside`` is a schedule of the
     same inputs, in whose arena this one works before each step: the inputs stay, the rest of it is free by then.
+    ``in_place`` tells whether a node of a kernel reads its first operand alone, row by row, wherever the rows lie.
     """
     prepared = prepare(graph)
     builder = _Builder(vector_bytes, supported, scratch_bytes)
     for number, (value, keep) in enumerate(zip(prepared.inputs, lasting, strict=True)):
         place = beside.buffers[beside.graph.inputs[number]].offset if beside is not None else -1
         builder.buffers[value] = Buffer(value.type, lasting=keep, offset=place)
-    in_place = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
-    items = builder.region(prepared, in_place, batch)
+    replaced = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
+    items = builder.region(prepared, replaced, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
     replacements: list[Item] = []
     for output, given in updates:
@@ -280,6 +285,13 @@ def make_schedule(
     if scratch_size:
         scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
         builder.extra.append(scratch)
+    tables = {}
+    for value, keep in zip(prepared.inputs, lasting, strict=True):
+        if in_place is None or keep or value.shape[:1] != (batch,) or len(value.shape) == 1:
+            continue
+        if _stays(value, items, outputs, builder, in_place):
+            tables[builder.buffers[value]] = Buffer(Type((2 * batch,), "int32"), lasting=True)
+    builder.extra += tables.values()
     _live([*items, *replacements], builder, prepared.inputs, outputs)
     buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])
     if beside is None:
@@ -287,7 +299,7 @@ def make_schedule(
     else:
         inputs = [beside.buffers[value] for value in beside.graph.inputs]
         kept = [buffer for buffer in beside.buffers.values() if buffer.lasting]
-        size = place_buffers(buffers, beside.size, [*kept, *inputs])
+        size = place_buffers(buffers, beside.size, [*kept, *inputs, *beside.tables.values()])
     return Schedule(
         prepared,
         items,
@@ -298,7 +310,33 @@ def make_schedule(
         size,
         scratch,
         builder.groups,
+        tables,
     )
+
+
+def _stays(
+    value: Value, items: Sequence[Item], outputs: Sequence[Buffer], builder: _Builder, in_place: InPlace
+) -> bool:
+    """Whether all that reads ``value``, a number of rows, can read them where they lie."""
+    buffer = builder.buffers[value]
+    if buffer in outputs:
+        return False
+    for item in items:
+        if buffer not in touched(item, builder.buffers):
+            continue
+        if not isinstance(item, Work | Spread):
+            return False
+        for work in works([item]):
+            for node in work.group.nodes:
+                read = [v for v in reads(node) if memory_of(look_through(v).value) is value]
+                if read and not (
+                    len(read) == 1
+                    and in_place(work, node)
+                    and read[0] is operand(node.inputs[0])[0]
+                    and read[0].shape[0] == value.shape[0]
+                ):
+                    return False
+    return True
 
 
 def works(items: Sequence[Item]) -> Iterator[Work]:

@@ -11,7 +11,7 @@ do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
@@ -191,9 +191,9 @@ def _help(target: Machine) -> Function:
     return f
 
 
-def _gather(buffers: Sequence[Buffer], batch: int) -> Function:
-    """Rows ``first`` to ``last`` of the batch, of every data array."""
-    f = Function("gather", KERNEL_PARAMETERS, attributes="noinline nounwind")
+def _gather(name: str, buffers: Sequence[Buffer], batch: int, tables: Mapping[Buffer, Buffer]) -> Function:
+    """Rows ``first`` to ``last`` of the batch, of every data array: copied, or their addresses into a table."""
+    f = Function(name, KERNEL_PARAMETERS, attributes="noinline nounwind")
     words = Reg("%places", "ptr")
     rows = f.load("ptr", f.at(words, "i64", BATCH_ROWS), 8)
     sources = [f.load("ptr", f.at(words, "i64", ARRAYS + i), 8) for i in range(len(buffers))]
@@ -201,8 +201,11 @@ def _gather(buffers: Sequence[Buffer], batch: int) -> Function:
         row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
         for buffer, source in zip(buffers, sources, strict=True):
             size = buffer.size // batch
-            target = f.at(address(f, buffer), "i8", f.mul(i, size))
-            f.copy(target, f.at(source, "i8", f.mul(row, size)), size)
+            there = f.at(source, "i8", f.mul(row, size))
+            if buffer in tables:
+                f.store(there, f.at(address(f, tables[buffer]), "ptr", i), 8)
+            else:
+                f.copy(f.at(address(f, buffer), "i8", f.mul(i, size)), there, size)
     return f
 
 
@@ -252,7 +255,10 @@ class _Runner:
         with f.loop(steps) as step:
             place = f.mul(step, program.batch)
             here = f.at(rows, "i32", place)
-            self.gather([buffer for item, buffer in inputs if item.role == "data"], here)
+            data = [buffer for item, buffer in inputs if item.role == "data"]
+            self.gather(data, here)
+            if probes is not None:
+                self.module.functions.append(_gather("gather_all", data, program.batch, {}))
             numbers = iter(hyper)
             for item, buffer in inputs:
                 size = SIZE[item.type.dtype]
@@ -269,8 +275,8 @@ class _Runner:
                     f.store(f.cast("trunc", f.add(first, step), "i32"), address(f, buffer), 4)
             if probes is not None:
                 with f.when(f.compare("ne", f.load("i8", f.at(asked, "i8", step), 1), 0)):
-                    if self.gathering is not None:
-                        self.offer("gather", ARGS.text, program.batch, False)
+                    if self.gathering is not None or self.schedule.tables:
+                        self.offer("gather_all", ARGS.text, program.batch, False)
                     probes.measure(measured, count)
             self.items(self.schedule.items, None)
             given = self.schedule.outputs[len(program.updates) :]
@@ -294,7 +300,8 @@ class _Runner:
         f, batch = self.f, self.program.batch
         if not buffers:
             return
-        self.module.functions.append(_gather(buffers, batch))
+        tables = self.schedule.tables
+        self.module.functions.append(_gather("gather", buffers, batch, tables))
         f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
         for item in self.schedule.items:
             if not {id(buffer) for buffer in buffers}.isdisjoint(map(id, self.schedule.touched(item))):
@@ -302,7 +309,8 @@ class _Runner:
                 break
         if self.gathering is not None:
             return
-        shared = self.module.parallel and sum(buffer.size for buffer in buffers) >= GATHER_BYTES
+        copied = sum(buffer.size for buffer in buffers if buffer not in tables)
+        shared = self.module.parallel and copied >= GATHER_BYTES
         self.offer("gather", ARGS.text, batch, shared)
 
     def items(self, items: Sequence[Item], turn: Reg | None) -> None:
