@@ -14,6 +14,7 @@ from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
+from glassgrad.training.background import background
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
 from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
@@ -38,10 +39,10 @@ class Glassgrad:
             return
         self.task = task
         self.optimizer = optimizer_of(task)
-        self.program = program_of(task, self.optimizer)
+        features, classes, _ = task.data()
+        self.program = program_of(task, self.optimizer, background(features))
         self.executable = NativeBackend(threads=self.threads).compile(self.program)
         self.first = first_weights(task, self.program)
-        features, classes, _ = task.data()
         self.data = {FEATURES: features, TARGETS: classes}
 
     def compiling(self) -> dict[str, float]:
@@ -92,12 +93,14 @@ def optimizer_of(task: Task) -> Optimizer:
     return SGD(task.rate, MOMENTUM if task.optimizer == "momentum" else 0.0)
 
 
-def program_of(task: Task, optimizer: Optimizer) -> Program:
-    """One step of training, as a graph."""
+def program_of(task: Task, optimizer: Optimizer, background: float | None = None) -> Program:
+    """One step of training, as a graph; ``background`` is the number that most features are."""
     hidden = [Dense(units, "relu") for units in task.widths[1:-1]]
     network = Sequential(*hidden, Dense(task.widths[-1]))
     entropy = loss("categorical_cross_entropy")
-    return training_program(network, task.widths[:1], entropy, optimizer, batch=task.batch, targets=None)
+    return training_program(
+        network, task.widths[:1], entropy, optimizer, batch=task.batch, targets=None, background=background
+    )
 
 
 def first_weights(task: Task, program: Program) -> dict[str, np.ndarray]:

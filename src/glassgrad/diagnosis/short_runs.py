@@ -55,6 +55,7 @@ class ShortRuns:
             weighted=task.parts.weights is not None,
             frozen=settings.freeze,
             dtype=settings.dtype,
+            background=task.parts.background,
         )
         self._executable = backend(settings.backend, threads=1).compile(self.program)
         self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()

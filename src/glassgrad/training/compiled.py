@@ -81,6 +81,7 @@ class Programs:
             task.parts.weights is not None,
             settings.freeze,
             settings.watch,
+            task.parts.background,
         )
         training = _find(self._training, step)
         evaluation = _find(self._evaluation, form)
@@ -114,6 +115,7 @@ class Programs:
                     frozen=settings.freeze,
                     dtype=settings.dtype,
                     watch=settings.watch,
+                    background=task.parts.background,
                 )
 
         own = compile_all(backend, programs())

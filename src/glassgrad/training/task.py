@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
 from glassgrad.data.split import split
 from glassgrad.data.table import Table
+from glassgrad.training.background import background
 from glassgrad.training.choices import Choice, choose, class_weights
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings
@@ -32,6 +34,11 @@ class Parts:
     weights: Array | None
     notices: tuple[str, ...] = ()
     """What is odd about the rows of a table that were held back: categories that training never saw ..."""
+
+    @cached_property
+    def background(self) -> float | None:
+        """The number that most of the training features are, if there is one."""
+        return background(self.train[0])
 
     def named(self) -> dict[str, Part]:
         """The parts that there are."""

@@ -205,7 +205,8 @@ def _sources() -> str:
 
 
 def _describe(program: Program) -> Iterator[bytes]:
-    yield f"{program.batch} {[(item.role, str(item.type)) for item in program.inputs]}".encode()
+    inputs = [(i.role, str(i.type), i.value.node.attributes.get("background")) for i in program.inputs]
+    yield f"{program.batch} {inputs}".encode()
     names = [item.name for item in program.inputs]
     yield f"{[names.index(name) for name in program.updates]} {len(program.outputs)}".encode()
     yield from _describe_graph(program.graph)

@@ -219,7 +219,7 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
 
 def _skips(product: Product, lanes: int) -> bool:
     """Whether it pays to look where A differs from its background."""
-    return product.n >= 2 * lanes and product.k >= 64 and not product.b_transposed
+    return product.n >= 4 * lanes and not product.b_transposed
 
 
 def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:

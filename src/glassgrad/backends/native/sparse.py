@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 WORD = 64  # bits
 SUMS = 8  # that do not wait for one another
 BYTES = {"float": 4, "double": 8}
-INTEGER = {"float": "i32", "double": "i64"}
 
 
 def strip(plan: Plan) -> int:
@@ -177,10 +176,9 @@ def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
 
 
 def _differs(f: Function, plan: Plan, address: Reg, lanes: int) -> Reg:
-    """Whether elements of A have other bits than the background."""
-    whole = INTEGER[plan.product.element]
-    background = f.cast("bitcast", f.number(plan.product.element, plan.product.background or 0.0), whole)
-    return f.compare("ne", f.load(vector(whole, lanes), address), f.splat(background, lanes))
+    """Whether elements of A differ from the background; NaN does."""
+    values = f.load(vector(plan.product.element, lanes), address)
+    return f.compare("une", values, plan.product.background or 0.0)
 
 
 def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
