@@ -241,6 +241,7 @@ def draw(number: int) -> Recipe:
         "evaluates": d.chance(0.4),
         "machine": d.pick(("host", "host", "avx2", "sse2")),
         "small_units": d.chance(0.3),
+        "background": d.pick((None, None, 0.0, -0.42)) if kind != "tokens" else None,
     }
 
 
@@ -269,6 +270,7 @@ def training_task(recipe: Recipe) -> Task:
         weighted=recipe["weighted"],
         frozen=recipe["frozen"],
         dtype=dtype,
+        background=recipe["background"],
     )
     rng = np.random.default_rng([recipe["number"], 1])
     data = _data(recipe, rng)
@@ -350,6 +352,8 @@ def _data(recipe: Recipe, rng: np.random.Generator) -> dict[str, np.ndarray]:
         targets = rng.dirichlet(np.ones(recipe["targets"]), rows).astype(dtype)
     else:
         targets = rng.normal(size=(rows, recipe["targets"])).astype(dtype)
+    if recipe["background"] is not None:
+        features[rng.random(features.shape) < 0.7] = recipe["background"]
     data = {FEATURES: features.astype(dtype), TARGETS: targets}
     if recipe["weighted"]:
         data[WEIGHTS] = (rng.integers(0, 4, rows) * 0.5 + rng.choice([0, 0.25], rows)).astype(dtype)

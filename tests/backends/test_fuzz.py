@@ -39,7 +39,17 @@ def test_the_networks_use_every_layer_and_survive_json() -> None:
     assert set(used) == set(LAYERS)
     assert {recipe["batch"] for recipe in recipes} >= {1, 2, 17}
     assert any(recipe["rows"] % recipe["batch"] for recipe in recipes)
-    for key in ("dtype", "optimizer", "schedule", "loss", "clip_norm", "weighted", "machine", "small_units"):
+    for key in (
+        "dtype",
+        "optimizer",
+        "schedule",
+        "loss",
+        "clip_norm",
+        "weighted",
+        "machine",
+        "small_units",
+        "background",
+    ):
         assert len({recipe[key] for recipe in recipes}) > 1, key
     assert any(recipe["frozen"] for recipe in recipes)
     assert json.loads(json.dumps(recipes)) == recipes

@@ -76,6 +76,7 @@ class Kernel:
     is_product: bool = False
     pack: Code | None = None
     pack_units: int = 0
+    skipped: float | None = None  # the number in the first operand that a product passes over
 
     @property
     def name(self) -> str:
@@ -181,7 +182,8 @@ class Module:
 
         emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST, table=self._table(f, node))
         work_done = product.m * product.n * product.k
-        return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units)
+        skipped = product.background if plan.is_sparse else None
+        return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
 
     def _operands(self, f: Function, node: Node, scratch: Buffer | None = None) -> tuple[Reg, Reg, Reg]:
         a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)

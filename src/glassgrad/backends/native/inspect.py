@@ -116,8 +116,9 @@ def _schedule(given: _Inspection) -> str:
                 units = f"{kernel.units} units" if kernel.units > 1 else "1 unit"
                 shared = ", shared among threads" if is_large(kernel) else ""
                 packs = f", packs in {kernel.pack_units} units" if kernel.pack_units else ""
+                skips = f", passes over {kernel.skipped:g}" if kernel.skipped is not None else ""
                 text = f"{lead}{kernel.name} -> {made}"
-                lines.append(f"{text}  [{_space(item.group)}; {units}{packs}{shared}]")
+                lines.append(f"{text}  [{_space(item.group)}; {units}{packs}{shared}{skips}]")
 
     show(schedule.items, "")
     if schedule.replacements:
@@ -127,7 +128,10 @@ def _schedule(given: _Inspection) -> str:
     listed = dict.fromkeys([*schedule.buffers.values(), *([schedule.scratch] if schedule.scratch else [])])
     for buffer in sorted(listed, key=lambda item: (item.offset, item.first)):
         life = "always" if buffer.lasting else f"{max(buffer.first, 0)} - {buffer.last}"
-        lines.append(f"{buffer.offset:>10} {buffer.size:>10}  {life:<15}  {titles[buffer]}: {buffer.type}")
+        note = "  (its rows are read where they lie)" if buffer in schedule.tables else ""
+        lines.append(
+            f"{buffer.offset:>10} {buffer.size:>10}  {life:<15}  {titles[buffer]}: {buffer.type}{note}"
+        )
     lines.append(f"arena: {schedule.size} bytes")
     return "\n".join(lines)
 

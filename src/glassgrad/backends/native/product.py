@@ -27,6 +27,7 @@ from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 BYTES = {"float": 4, "double": 8}
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work
 PAGE = 4096  # rows this far apart share a few lines of the first cache
+SKIPPING = 4  # vectors in a row of C, from which on it pays to look where A is its background
 LARGE = 1 << 20  # bytes that the second cache may not hold
 UNIT = 1 << 18  # multiply-adds that are worth a unit of their own
 BLOCK = 512 << 10  # bytes of A that the tiles of a unit read again and again, from the second cache
@@ -142,7 +143,8 @@ class Plan:
     @property
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory, a multiple of 64; it must start at one."""
-        return self.base_start + (_ceil(self.product.n, 16) * 64 + 64 if self.is_sparse else 0)
+        base = _ceil(self.product.n * BYTES[self.product.element], 64) * 64 + 64
+        return self.base_start + (base if self.is_sparse and self.product.background else 0)
 
     @property
     def bits_start(self) -> int:
@@ -219,7 +221,7 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
 
 def _skips(product: Product, lanes: int) -> bool:
     """Whether it pays to look where A differs from its background."""
-    return product.n >= 4 * lanes and not product.b_transposed
+    return product.n >= max(2, SKIPPING * lanes) and not product.b_transposed
 
 
 def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:
@@ -414,6 +416,8 @@ class _Units:
 
     def _tile(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> None:
         f = self.f
+        if self.table is not None and self.plan.is_sparse and self.plan.product.a_transposed:
+            sparse.emit_fetch(f, self.plan, self.table, row, column)
         if self.plan.folded:
             values = self._folded(row, rows)
         elif self.plan.upright:

@@ -58,7 +58,7 @@ class Schedule:
     scratch: Buffer | None = None
     groups: list[Group] = field(default_factory=list)
     tables: dict[Buffer, Buffer] = field(default_factory=dict)
-    """For data whose rows are read where they lie, instead of copied to the buffer: where their addresses are."""
+    """For data whose rows are read where they lie: the addresses of the batch's, then of the next batch's."""
 
     def works(self) -> Iterator[Work]:
         """Every kernel, loops included."""
@@ -290,7 +290,7 @@ def make_schedule(
         if in_place is None or keep or value.shape[:1] != (batch,) or len(value.shape) == 1:
             continue
         if _stays(value, items, outputs, builder, in_place):
-            tables[builder.buffers[value]] = Buffer(Type((2 * batch,), "int32"), lasting=True)
+            tables[builder.buffers[value]] = Buffer(Type((4 * batch,), "int32"), lasting=True)
     builder.extra += tables.values()
     _live([*items, *replacements], builder, prepared.inputs, outputs)
     buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from glassgrad.backends.native.product import Plan
 
 WORD = 64  # bits
+LINE = 64  # bytes
 SUMS = 8  # that do not wait for one another
 BYTES = {"float": 4, "double": 8}
 
@@ -214,6 +215,23 @@ def emit_base(
             half = len(sums) // 2
             sums = [f.fadd(low, high) for low, high in zip(sums[:half], sums[half:], strict=True)]
         f.store(f.fmul(sums[0], product.background or 0.0), f.at(base, element, column))
+
+
+def emit_fetch(f: Function, plan: Plan, table: Reg, row: Reg, column: Reg) -> None:
+    """Ask memory for a piece of the next batch: this product, the last that reads a batch, leaves it time."""
+    product = plan.product
+    lines = -(-product.m * BYTES[product.element] // LINE)  # of a row of the batch
+    tiles = groups(plan) * plan.columns
+    each = next(n for n in range(1, lines + 1) if product.k * -(-lines // n) <= tiles or n == lines)
+    pieces = -(-lines // each)
+    tile = f.add(f.mul(f.binary("udiv", row, plan.rows), plan.columns), f.binary("udiv", column, plan.width))
+    which = f.intrinsic("umin", f.binary("udiv", tile, pieces), f.number("i64", product.k - 1))
+    start = f.at(
+        _entry(f, table, f.add(which, product.k)), "i8", f.mul(f.binary("urem", tile, pieces), each * LINE)
+    )
+    f.declared.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
+    for i in range(each):
+        f.raw(f"call void @llvm.prefetch.p0(ptr {f.at(start, 'i8', i * LINE).text}, i32 0, i32 2, i32 1)")
 
 
 def emit_sums(

@@ -24,6 +24,7 @@ from glassgrad.backends.native.layout import (
     DONE,
     FIRST_STEP,
     KERNEL,
+    NEXT_ROWS,
     PLACES,
     PROBED,
     ROWS,
@@ -195,7 +196,7 @@ def _gather(name: str, buffers: Sequence[Buffer], batch: int, tables: Mapping[Bu
     """Rows ``first`` to ``last`` of the batch, of every data array: copied, or their addresses into a table."""
     f = Function(name, KERNEL_PARAMETERS, attributes="noinline nounwind")
     words = Reg("%places", "ptr")
-    rows = f.load("ptr", f.at(words, "i64", BATCH_ROWS), 8)
+    rows, following = (f.load("ptr", f.at(words, "i64", place), 8) for place in (BATCH_ROWS, NEXT_ROWS))
     sources = [f.load("ptr", f.at(words, "i64", ARRAYS + i), 8) for i in range(len(buffers))]
     with f.loop(Reg("%last", "i64"), Reg("%first", "i64")) as i:
         row = f.cast("zext", f.load("i32", f.at(rows, "i32", i)), "i64")
@@ -203,7 +204,10 @@ def _gather(name: str, buffers: Sequence[Buffer], batch: int, tables: Mapping[Bu
             size = buffer.size // batch
             there = f.at(source, "i8", f.mul(row, size))
             if buffer in tables:
-                f.store(there, f.at(address(f, tables[buffer]), "ptr", i), 8)
+                table = address(f, tables[buffer])
+                f.store(there, f.at(table, "ptr", i), 8)
+                other = f.cast("zext", f.load("i32", f.at(following, "i32", i)), "i64")
+                f.store(f.at(source, "i8", f.mul(other, size)), f.at(f.at(table, "ptr", batch), "ptr", i), 8)
             else:
                 f.copy(f.at(address(f, buffer), "i8", f.mul(i, size)), there, size)
     return f
@@ -256,7 +260,9 @@ class _Runner:
             place = f.mul(step, program.batch)
             here = f.at(rows, "i32", place)
             data = [buffer for item, buffer in inputs if item.role == "data"]
-            self.gather(data, here)
+            final = f.compare("eq", step, f.sub(steps, 1))
+            after = f.at(here, "i32", f.select(final, f.number("i64", 0), program.batch))
+            self.gather(data, here, after)
             if probes is not None:
                 self.module.functions.append(_gather("gather_all", data, program.batch, {}))
             numbers = iter(hyper)
@@ -295,7 +301,7 @@ class _Runner:
             f.copy(f.at(target, "i8", f.mul(done, buffer.size)), address(f, buffer), buffer.size)
         f.store(f.add(done, 1), count, 8)
 
-    def gather(self, buffers: Sequence[Buffer], rows: Reg) -> None:
+    def gather(self, buffers: Sequence[Buffer], rows: Reg, following: Reg) -> None:
         """The batch's rows of every data array, side by side: a kernel whose places are the words themselves."""
         f, batch = self.f, self.program.batch
         if not buffers:
@@ -303,6 +309,7 @@ class _Runner:
         tables = self.schedule.tables
         self.module.functions.append(_gather("gather", buffers, batch, tables))
         f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
+        f.store(following, f.at(ARGS, "i64", NEXT_ROWS), 8)
         for item in self.schedule.items:
             if not {id(buffer) for buffer in buffers}.isdisjoint(map(id, self.schedule.touched(item))):
                 self.gathering = item if isinstance(item, Chain) else None

@@ -1,0 +1,66 @@
+"""The number that most features are: found where passing over it pays, and told to the compiler."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from glassgrad.backends.native.inspect import inspect
+from glassgrad.data.dataset import from_arrays
+from glassgrad.training.background import background
+from glassgrad.training.fit import train
+
+
+def mostly(number: float, share: float, rows: int = 600, columns: int = 100) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(rows, columns)).astype(np.float32)
+    features[rng.random((rows, columns)) < share] = number
+    return features
+
+
+@pytest.mark.parametrize("number", [0.0, -0.4240269362926483, 1.0])
+def test_the_number_that_most_features_are_is_found(number: float) -> None:
+    found = background(mostly(number, 0.9))
+    assert found == np.float32(number)
+    assert found is not None
+    assert np.float32(found) == np.float32(number), "the compiler compares with the very bits"
+
+
+@pytest.mark.parametrize("shape", [(600, 10, 10), (600, 4, 5, 5)])
+def test_images_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
+    assert background(mostly(0.0, 0.9).reshape(shape)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "features",
+    [
+        mostly(0.0, 0.0),
+        mostly(0.0, 0.6),  # most are, but too few together
+        mostly(0.0, 0.9, columns=63),  # too few columns for it to pay
+        mostly(0.0, 0.9, rows=3),
+        mostly(np.nan, 0.9),
+        mostly(np.inf, 0.9),
+        mostly(0.0, 0.9).astype(np.int32),
+    ],
+)
+def test_there_is_none_where_it_would_not_pay(features: np.ndarray) -> None:
+    assert background(features) is None
+
+
+def test_few_rows_and_odd_columns_are_looked_at() -> None:
+    for rows in (4, 5, 255, 257, 511, 1025):
+        assert background(mostly(0.0, 0.95, rows=rows, columns=77)) == 0.0
+
+
+@pytest.mark.parametrize("scaling", ["none", "standard"])
+def test_training_on_images_makes_use_of_it(scaling: str) -> None:
+    rng = np.random.default_rng(0)
+    images = mostly(0.0, 0.9, columns=144).reshape(-1, 12, 12)
+    dataset = from_arrays(np.abs(images), rng.integers(0, 3, len(images)))
+    options = {"layers": [64], "epochs": 2, "scaling": scaling}
+    run = train(dataset, **options)
+    assert run.program is not None
+    assert "passes over" in inspect(run.program, "schedule")
+    wanted = train(dataset, backend="reference", **options)
+    for record, other in zip(run.history, wanted.history, strict=True):
+        assert record["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
