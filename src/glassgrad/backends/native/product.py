@@ -228,7 +228,7 @@ def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:
     m, n, size = product.m, product.n, BYTES[product.element]
     rows, vectors = (2, 8) if product.a_transposed else (4, 4)
     vectors = min(vectors if vector_bytes == 64 else vectors // 2, _ceil(n, lanes))
-    pack_b = _ceil(n, vectors * lanes) > 1 and n * size % (PAGE // 2) == 0
+    pack_b = product.a_transposed and _ceil(n, vectors * lanes) > 1 and n * size % (PAGE // 2) == 0
     tiles, columns = _ceil(m, rows), _ceil(n, vectors * lanes)
     block = _ceil(tiles, max(1, 16 // columns))
     return Plan(product, lanes, rows, vectors, pack_b=pack_b, row_block=block, is_sparse=True)

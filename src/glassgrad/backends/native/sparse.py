@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WORD = 64  # bits
 LINE = 64  # bytes
-SUMS = 8  # that do not wait for one another
+SUMS, SIDE = 2, 4  # sums of a column that do not wait for one another, and vectors side by side
 BYTES = {"float": 4, "double": 8}
 
 
@@ -54,8 +54,8 @@ def bit_bytes(plan: Plan) -> int:
 
 
 def base_units(plan: Plan) -> int:
-    """Independent pieces of the row that C begins with: vectors."""
-    return -(-plan.product.n // plan.lanes) if plan.product.background else 0
+    """Independent pieces of the row that C begins with: a few vectors."""
+    return -(-plan.product.n // (SIDE * plan.lanes)) if plan.product.background else 0
 
 
 def emit_bits(
@@ -197,24 +197,30 @@ def emit_base(
     product, element = plan.product, plan.product.element
     kind = vector(element, plan.lanes)
     rounds, rest = divmod(product.k, SUMS)
+    final = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
     with section(f, first, last, start, start + base_units(plan)) as unit:
-        column = f.mul(unit, plan.lanes)
-        here = f.at(b, element, column)
+        # Behind the last vector there is none: that one is then summed again.
+        columns = [
+            f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
+            for i in range(SIDE)
+        ]
+        starts = [f.at(b, element, column) for column in columns]
 
         def add(sums: list[Reg], p: Reg, count: int) -> None:
             for i in range(count):
-                place = f.at(here, element, f.mul(f.add(p, i), product.n))
-                sums[i] = f.fadd(sums[i], f.load(kind, place))
+                row = f.mul(f.add(p, i), product.n)
+                for j, here in enumerate(starts, start=i * SIDE):
+                    sums[j] = f.fadd(sums[j], f.load(kind, f.at(here, element, row)))
 
-        sums = [f.number(kind, 0)] * SUMS
+        sums = [f.number(kind, 0)] * (SUMS * SIDE)
         if rounds:
             with f.loop_with(sums, rounds * SUMS, 0, SUMS) as (p, sums):
                 add(sums, p, SUMS)
         add(sums, f.number("i64", rounds * SUMS), rest)
-        while len(sums) > 1:
-            half = len(sums) // 2
-            sums = [f.fadd(low, high) for low, high in zip(sums[:half], sums[half:], strict=True)]
-        f.store(f.fmul(sums[0], product.background or 0.0), f.at(base, element, column))
+        for j, column in enumerate(columns):
+            low, high = sums[j::SIDE]
+            total = f.fmul(f.fadd(low, high), product.background or 0.0)
+            f.store(total, f.at(base, element, column))
 
 
 def emit_fetch(f: Function, plan: Plan, table: Reg, row: Reg, column: Reg) -> None:
