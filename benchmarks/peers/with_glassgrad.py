@@ -15,6 +15,7 @@ from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
 from glassgrad.training.background import background
+from glassgrad.training.fit import GROWTH
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
 from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
@@ -60,7 +61,7 @@ class Glassgrad:
         self.step = 0
 
     def epochs(self, count: int) -> None:
-        """As ``train`` does it: short epochs twice as many to every call."""
+        """As ``train`` does it: short epochs many at a time, as soon as a call has shown that they are."""
         task, first, at_once = self.task, 1, 1
         whole = np.arange(task.rows, dtype=np.int32)
         while first <= count:
@@ -68,7 +69,7 @@ class Glassgrad:
             order = Epochs(task.rows, task.batch, 0, first, at_once) if drawn else np.tile(whole, at_once)
             self.result = self._run(self.executable, order)
             first += at_once
-            at_once = min(2 * at_once, task.epochs_per_call, count + 1 - first)
+            at_once = min(GROWTH * at_once, task.epochs_per_call, count + 1 - first)
 
     def _run(self, executable: Executable, order: np.ndarray | Epochs) -> Result:
         hyper = self.optimizer.hyperparameters()

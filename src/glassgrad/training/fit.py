@@ -39,6 +39,7 @@ from glassgrad.training.task import Preparation, Task
 Status = Literal["finished", "interrupted", "diverged"]
 STEPS_PER_CALL = 400  # in one epoch
 STEPS_AT_ONCE = 8192  # in several epochs, where nobody looks at what is between them
+GROWTH = 16  # times as many epochs in the next call, at most
 SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
@@ -364,7 +365,8 @@ class _Fit:
         """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
         nobody_looks = self.task.parts.validation is None and self.progress is None
         if nobody_looks and seconds < SECONDS_PER_CALL / 2:
-            self.at_once = max(1, min(2 * count, STEPS_AT_ONCE // self.steps_per_epoch))
+            more = min(int(SECONDS_PER_CALL / 2 / max(seconds, 1e-6)), GROWTH)
+            self.at_once = max(1, min(more * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
     def _record(self, first: int, count: int, order: Epochs, losses: Array, rates: Array) -> None:
         """Write ``count`` epochs, from the epoch ``first`` on, into the history."""
