@@ -19,7 +19,7 @@ RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 STEPS_PER_CALL = 8192  # at most, where epochs are so short that several go into one call
-CALL_FLOPS = 2e9  # ... and so many floating-point operations: some ten milliseconds of work
+CALL_FLOPS = 1.5e10  # ... and so many floating-point operations: a few ten milliseconds of work
 
 
 @dataclass(frozen=True)

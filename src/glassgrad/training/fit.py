@@ -365,7 +365,7 @@ class _Fit:
         """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
         nobody_looks = self.task.parts.validation is None and self.progress is None
         if nobody_looks and seconds < SECONDS_PER_CALL / 2:
-            more = min(int(SECONDS_PER_CALL / 2 / max(seconds, 1e-6)), GROWTH)
+            more = min(int(SECONDS_PER_CALL / max(seconds, 1e-6)), GROWTH)
             self.at_once = max(1, min(more * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
     def _record(self, first: int, count: int, order: Epochs, losses: Array, rates: Array) -> None:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from glassgrad.backends.native import sparse
 from glassgrad.backends.native.ir import Function, Reg, vector
+from glassgrad.backends.native.layout import TICKETS_PER_KERNEL
 from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 
 BYTES = {"float": 4, "double": 8}
@@ -225,12 +226,12 @@ def _skips(product: Product, lanes: int) -> bool:
 
 
 def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:
+    """Low tiles of few vectors. Wider ones would read less of A, but threads then meet one another's columns of B."""
     m, n, size = product.m, product.n, BYTES[product.element]
-    rows, vectors = (2, 8) if product.a_transposed else (4, 4)
-    vectors = min(vectors if vector_bytes == 64 else vectors // 2, _ceil(n, lanes))
-    pack_b = product.a_transposed and _ceil(n, vectors * lanes) > 1 and n * size % (PAGE // 2) == 0
-    tiles, columns = _ceil(m, rows), _ceil(n, vectors * lanes)
-    block = _ceil(tiles, max(1, 16 // columns))
+    rows, vectors = 2 if product.a_transposed else 4, min(4 if vector_bytes == 64 else 2, _ceil(n, lanes))
+    columns = _ceil(n, vectors * lanes)
+    pack_b = product.a_transposed and columns > 1 and n * size % (PAGE // 2) == 0
+    block = _ceil(_ceil(m, rows), max(1, TICKETS_PER_KERNEL // columns))
     return Plan(product, lanes, rows, vectors, pack_b=pack_b, row_block=block, is_sparse=True)
 
 
