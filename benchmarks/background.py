@@ -3,8 +3,8 @@
     python benchmarks/background.py [--rounds 9]
 
 MNIST as pixels (black is 0) and standardized (black is -0.42), and random rows of which a share is not zero. "pays"
-is what ``train`` would decide. Both programs run in turn; the ratio is the median over the rounds. The last run is kept
-in ``benchmarks/results/background.txt``.
+is what ``train`` would decide. Both programs run in turn; the ratio is the median over the rounds. The last run is
+kept in ``benchmarks/results/background.txt``.
 """
 
 from __future__ import annotations
