@@ -21,7 +21,8 @@ import numpy as np
 
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.machine import Library, Machine, compile_text, machine
-from glassgrad.backends.native.product import Plan, Product, Tile, emit, emit_pack, plan
+from glassgrad.backends.native.plan import Plan, Product, plan
+from glassgrad.backends.native.product import Tile, emit, emit_pack
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
     (32, 64, 32, "NN NT TN"),

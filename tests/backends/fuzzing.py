@@ -12,7 +12,7 @@ import numpy as np
 from backends.random_networks import Recipe, Task, evaluation_task, training_task
 from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import product, rows, steps
+from glassgrad.backends.native import plan, rows, steps
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
 from glassgrad.backends.native.machine import host, machine
 
@@ -46,7 +46,7 @@ def _check(task: Task, recipe: Recipe, name: str, verdict: Verdict) -> None:
     name_of_target = recipe["machine"]
     can_run = name_of_target == "host" or host().vector_bytes >= _WIDTHS[name_of_target]
     target = machine(name_of_target if can_run else "host")
-    with small_units(recipe["small_units"]), patch.object(product, "SKIPPING", 0):
+    with small_units(recipe["small_units"]), patch.object(plan, "SKIPPING", 0):
         executable = NativeBackend(target, 1, cached=False).compile(program)
     assert isinstance(executable, NativeExecutable)
     found = executable.run(feed)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.machine import Library, compile_text, host, machine
-from glassgrad.backends.native.product import Plan, Product, Tile, emit, emit_pack, plan
+from glassgrad.backends.native.plan import Plan, Product, plan
+from glassgrad.backends.native.product import Tile, emit, emit_pack
 
 DTYPE = {"float": np.float32, "double": np.float64}
 HOST = host().vector_bytes

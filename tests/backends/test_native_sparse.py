@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import product
+from glassgrad.backends.native import plan
 from glassgrad.backends.native.backend import NativeBackend, run_graph
 from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.inspect import inspect
@@ -49,7 +49,7 @@ def operands(
 def test_a_product_with_a_background_is_the_product(
     turned: bool, background: float, dtype: DType, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(product, "SKIPPING", 0)
+    monkeypatch.setattr(plan, "SKIPPING", 0)
     for seed, (m, k, n) in enumerate(SHAPES):
         a, b = operands(m, k, n, dtype, background, seed)
         a = np.ascontiguousarray(a.T) if turned else a

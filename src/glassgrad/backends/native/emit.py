@@ -11,9 +11,10 @@ from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
 from glassgrad.backends.native.fusion import operand
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.backends.native.product import Plan, Product, Tile, emit_pack
+from glassgrad.backends.native.plan import Plan, Product
+from glassgrad.backends.native.plan import plan as plan_product
+from glassgrad.backends.native.product import Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
-from glassgrad.backends.native.product import plan as plan_product
 from glassgrad.backends.native.regions import Work
 from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule

@@ -19,7 +19,8 @@ from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import section
 
 if TYPE_CHECKING:
-    from glassgrad.backends.native.product import Plan
+    from glassgrad.backends.native.plan import Plan
+    from glassgrad.backends.native.product import Turn
 
 WORD = 64  # bits
 LINE = 64  # bytes
@@ -245,7 +246,7 @@ def emit_sums(
     plan: Plan,
     row: Reg,
     begin: list[Reg],
-    turn: Callable[[Reg, int, list[Reg]], list[Reg]],
+    turn: Turn,
     bits: Reg,
 ) -> list[Reg]:
     """The sums of a tile: ``turn`` for each k at which A differs from its background, from ``begin`` on."""
