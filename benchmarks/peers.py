@@ -153,6 +153,7 @@ def main() -> int:
         return report.draw(json.loads(options.draw.read_text()), options.draw.with_suffix(""))
     complete = not (options.quick or options.networks or options.optimizers or options.peers)
     out = options.out or (RESULTS if complete and not options.rounds else None)
+    partial = (out or RESULTS) / "peers.partial.json"  # what there is so far, should the run be stopped
     defaults = QUICK if options.quick else {"networks": ",".join(NETWORKS), "optimizers": ",".join(RATES)}
     wanted = {key: (getattr(options, key) or defaults[key]).split(",") for key in ("networks", "optimizers")}
     for key, known in (("networks", NETWORKS), ("optimizers", RATES)):
@@ -190,10 +191,12 @@ def main() -> int:
             print(report.row(found, list(run.workers)), flush=True)
             for name, reason in found["failed"].items():
                 print(f"    left out: {name} ({reason})", flush=True)
+            if out:
+                out.mkdir(parents=True, exist_ok=True)
+                partial.write_text(json.dumps(results, indent=1) + "\n")
     print(report.details(results))
     if out:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "peers.json").write_text(json.dumps(results, indent=1) + "\n")
+        partial.replace(out / "peers.json")
         report.draw(results, out / "peers")
     failures = [found for found in results["tasks"] if found["failed"]]
     return int(bool(failures) or not statistics_complete(results))
