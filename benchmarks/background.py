@@ -19,7 +19,7 @@ from peers.task import NETWORKS, Task
 from peers.with_glassgrad import Glassgrad, first_weights, optimizer_of, program_of
 
 from glassgrad.backends.native.backend import NativeBackend, default_threads
-from glassgrad.training.background import background
+from glassgrad.training.background import background, kind
 
 SHARES = (0.02, 0.1, 0.2, 0.3, 0.5, 1.0)  # of numbers that are not zero
 SECONDS = 0.05  # what one timing lasts, about
@@ -41,7 +41,8 @@ class Training(Glassgrad):
     def __init__(self, data: Data, number: float | None) -> None:
         super().__init__(default_threads())
         self.task, self.optimizer = data.task, optimizer_of(data.task)
-        self.program = program_of(data.task, self.optimizer, number)
+        self.number = number
+        self.program = program_of(data.task, self.optimizer, kind(number))
         self.executable = NativeBackend(threads=self.threads).compile(self.program)
         self.first = first_weights(data.task, self.program)
         first, second = (item.name for item in self.program.data)

@@ -14,7 +14,7 @@ from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
-from glassgrad.training.background import background
+from glassgrad.training.background import background, hyperparameter, kind
 from glassgrad.training.fit import GROWTH
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
 from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
@@ -41,7 +41,8 @@ class Glassgrad:
         self.task = task
         self.optimizer = optimizer_of(task)
         features, classes, _ = task.data()
-        self.program = program_of(task, self.optimizer, background(features))
+        self.number = background(features)
+        self.program = program_of(task, self.optimizer, kind(self.number))
         self.executable = NativeBackend(threads=self.threads).compile(self.program)
         self.first = first_weights(task, self.program)
         self.data = {FEATURES: features, TARGETS: classes}
@@ -72,7 +73,7 @@ class Glassgrad:
             at_once = min(GROWTH * at_once, task.epochs_per_call, count + 1 - first)
 
     def _run(self, executable: Executable, order: np.ndarray | Epochs) -> Result:
-        hyper = self.optimizer.hyperparameters()
+        hyper = self.optimizer.hyperparameters() | hyperparameter(self.number)
         feed = Feed(self.data, order, self.params, self.state, hyper, seed=0, first_step=self.step)
         result = executable.run(feed)
         self.params, self.state = result.params, result.state
@@ -94,8 +95,8 @@ def optimizer_of(task: Task) -> Optimizer:
     return SGD(task.rate, MOMENTUM if task.optimizer == "momentum" else 0.0)
 
 
-def program_of(task: Task, optimizer: Optimizer, background: float | None = None) -> Program:
-    """One step of training, as a graph; ``background`` is the number that most features are."""
+def program_of(task: Task, optimizer: Optimizer, background: str | None = None) -> Program:
+    """One step of training, as a graph; ``background`` as in ``training_program``."""
     hidden = [Dense(units, "relu") for units in task.widths[1:-1]]
     network = Sequential(*hidden, Dense(task.widths[-1]))
     entropy = loss("categorical_cross_entropy")

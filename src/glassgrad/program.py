@@ -15,6 +15,7 @@ from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.printer import equations
 from glassgrad.graph.verify import verify
+from glassgrad.ops.op import ZERO
 from glassgrad.passes.clean import clean
 
 Role = Literal["data", "param", "state", "hyper", "valid", "row", "seed", "step"]
@@ -77,9 +78,15 @@ class Program:
                 )
             if value.type != by_name[name].type:
                 raise GraphError(f"{name!r} is {by_name[name].type}, but its update is {value.type}")
+        values = {item.value.node.attributes["name"]: item.type for item in self.inputs}
         for item in self.inputs:
             if item.role in ("data", "valid", "row") and item.type.shape[:1] != (self.batch,):
                 raise GraphError(f"{item.name!r} is {item.type}, but a batch has {self.batch} rows")
+            background = item.value.node.attributes.get("background", ZERO)
+            if background != ZERO and values.get(background) != Type((), item.type.dtype):
+                raise GraphError(
+                    f"the background of {item.name!r} is {background!r}: no scalar input of its dtype"
+                )
         for output in self.outputs:
             if output.per_row and output.value.shape[:1] != (self.batch,):
                 raise GraphError(f"output {output.name!r} is {output.value.type}: not one per row")

@@ -19,6 +19,7 @@ from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
+from glassgrad.training.background import hyperparameter, kind
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS, evaluation_program, training_program
 from glassgrad.training.start import initial_statistics, initial_weights
 
@@ -270,7 +271,7 @@ def training_task(recipe: Recipe) -> Task:
         weighted=recipe["weighted"],
         frozen=recipe["frozen"],
         dtype=dtype,
-        background=recipe["background"],
+        background=kind(recipe["background"]),
     )
     rng = np.random.default_rng([recipe["number"], 1])
     data = _data(recipe, rng)
@@ -283,6 +284,7 @@ def training_task(recipe: Recipe) -> Task:
         validation_losses=[1.0] * recipe["epochs"],
     )
     hyper: dict[str, Any] = made.hyperparameters() | seam.hyperparameters()
+    hyper |= hyperparameter(recipe["background"])
     hyper["learning_rate"] = hyper["learning_rate"] * factors
     state = initial_statistics(network, shape, dtype=dtype)
     fills = made.slots()

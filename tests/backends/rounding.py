@@ -114,7 +114,7 @@ def run(program: Program, feed: Feed, rng: np.random.Generator | None = None) ->
         for item, array in zip(program.outputs, outputs[len(program.updates) :], strict=True):
             stacked[item.name].append(array)
     joined = {name: np.stack(arrays) for name, arrays in stacked.items()}
-    return Result(params, state, collect(program, feed.order.size, joined))
+    return Result(params, state, collect(program, len(feed.order), joined))
 
 
 def tensors(result: Result) -> dict[str, Array]:

@@ -6,16 +6,20 @@ import numpy as np
 import pytest
 
 from backends.rounding import compare, same_bits
+from glassgrad import program as programs
 from glassgrad.backends.base import Feed
 from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.inspect import inspect
 from glassgrad.backends.native.machine import host, machine
 from glassgrad.backends.native.regions import Chain, Spread
+from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.graph.node import DType
 from glassgrad.nn.layers import Activate, Concatenate, Dense, Dropout, LayerNorm
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Input, Network, Sequential, functional
+from glassgrad.ops import table as ops
+from glassgrad.ops.op import make_input
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.program import Program
 from glassgrad.training.programs import training_program
@@ -102,3 +106,20 @@ def test_small_batches_and_large_weights_stay_as_they_are() -> None:
     network = Sequential(Dense(512, "relu"), Dense(512, "relu"), Dense(512))
     wide = training_program(network, (512,), loss("cross_entropy"), optimizer("sgd"), batch=256, targets=None)
     assert not any(isinstance(item, Chain) for item in schedule_program(wide, host()).items)
+
+
+def test_a_chain_that_reads_other_rows_of_the_batch_gathers_nothing_itself() -> None:
+    """Each block of rows would find those of the blocks after it not there yet, or those of the batch before."""
+    batch = 256
+    x, w = make_input("x", (batch, 64), "float64"), make_input("w", (batch, 64), "float64")
+    hidden = ops.tanh(ops.tanh(x @ ops.transpose(x, (1, 0))) @ w)
+    inputs = programs.Input("x", "data", x), programs.Input("w", "param", w)
+    program = Program("pairs", batch, inputs, {}, (programs.Output("y", hidden, per_row=True),))
+    rng = np.random.default_rng(0)
+    data = rng.normal(size=(2 * batch, 64))
+    feed = Feed(
+        {"x": data}, np.arange(2 * batch, dtype=np.int32)[::-1], {"w": rng.normal(size=(batch, 64))}, {}, {}
+    )
+    found = NativeBackend(threads=2, cached=False).compile(program).run(feed)
+    wanted = ReferenceBackend().compile(program).run(feed)
+    np.testing.assert_allclose(found.outputs["y"], wanted.outputs["y"], rtol=1e-9, atol=1e-9)

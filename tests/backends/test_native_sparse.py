@@ -14,14 +14,16 @@ from glassgrad.backends.native.generate import schedule_program
 from glassgrad.backends.native.inspect import inspect
 from glassgrad.backends.native.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend, evaluate
+from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
 from glassgrad.nn.layers import Activate, Dense, Dropout, Reshape
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Layer, Sequential
-from glassgrad.ops.op import make_input
-from glassgrad.ops.structure import transpose
+from glassgrad.ops.op import ZERO, make_input
+from glassgrad.ops.structure import reduce_sum, transpose
 from glassgrad.optim.optimizers import optimizer
-from glassgrad.program import Program
+from glassgrad.program import Input, Output, Program
+from glassgrad.training.background import hyperparameter, kind
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
 from glassgrad.training.start import initial_weights
 
@@ -53,9 +55,9 @@ def test_a_product_with_a_background_is_the_product(
     for seed, (m, k, n) in enumerate(SHAPES):
         a, b = operands(m, k, n, dtype, background, seed)
         a = np.ascontiguousarray(a.T) if turned else a
-        x, w = make_input("x", a.shape, dtype, background), make_input("w", b.shape, dtype)
-        graph = Graph((x, w), ((transpose(x, (1, 0)) if turned else x) @ w,))
-        (found,) = run_graph(graph, [a, b], machine(target))
+        x, w = make_input("x", a.shape, dtype, "c" if background else ZERO), make_input("w", b.shape, dtype)
+        graph = Graph((x, w, make_input("c", (), dtype)), ((transpose(x, (1, 0)) if turned else x) @ w,))
+        (found,) = run_graph(graph, [a, b, np.array(background)], machine(target))
         wanted = (a.T if turned else a).astype(np.float64) @ b.astype(np.float64)
         # A sum of k products, and of k elements of b, each rounded once and added in some order.
         terms = np.abs(a.T if turned else a).astype(float) @ np.abs(b) + abs(background) * np.abs(b).sum(0)
@@ -70,7 +72,7 @@ def test_what_is_no_background_counts_whatever_it_is(turned: bool) -> None:
     a[1, 5], a[2, 6], a[3, 95] = np.nan, np.inf, 1e-42
     a[4] = np.arange(k)  # nothing to skip
     given = np.ascontiguousarray(a.T) if turned else a
-    x, w = make_input("x", given.shape, "float32", 0.0), make_input("w", b.shape, "float32")
+    x, w = make_input("x", given.shape, "float32", ZERO), make_input("w", b.shape, "float32")
     graph = Graph((x, w), ((transpose(x, (1, 0)) if turned else x) @ w,))
     (found,) = run_graph(graph, [given, b])
     (wanted,) = evaluate(graph, [given, b])
@@ -91,7 +93,7 @@ def task(
         made,
         batch=batch,
         targets=None,
-        background=background,
+        background=kind(background),
         **options,
     )  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
@@ -104,7 +106,7 @@ def task(
         rng.permutation(rows).astype(np.int32),
         initial_weights(network, inputs, seed=0, dtype=dtype),
         {item.name: np.zeros(item.type.shape, item.type.dtype) for item in program.state},
-        dict(made.hyperparameters()),
+        made.hyperparameters() | hyperparameter(background),
     )
     return program, feed
 
@@ -213,3 +215,21 @@ def at_the_end_of_a_page(array: np.ndarray) -> np.ndarray:
     copy = np.frombuffer(memory, array.dtype, array.size, size - array.nbytes).reshape(array.shape)
     copy[...] = array
     return copy
+
+
+def test_a_product_of_a_batch_of_matrices_knows_no_background() -> None:
+    """Its code is that of the whole product, and so must be its workspace."""
+    rng = np.random.default_rng(0)
+    a = (rng.normal(size=(2, 128, 128)) * (rng.random((2, 128, 128)) < 0.1)).astype(np.float32)
+    b = rng.normal(size=(2, 128, 1024)).astype(np.float32)
+    x, w = make_input("x", a.shape, "float32", ZERO), make_input("w", b.shape, "float32")
+    (found,) = run_graph(Graph((x, w), (x @ w,)), [a, b])
+    np.testing.assert_allclose(found, a @ b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_background_is_a_scalar_input() -> None:
+    x = make_input("x", (4, 64), "float32", "c")
+    for other in ((), (make_input("c", (2,), "float32"),), (make_input("c", (), "float64"),)):
+        inputs = Input("x", "data", x), *(Input("c", "state", value) for value in other)
+        with pytest.raises(GraphError, match="the background of 'x' is 'c'"):
+            Program("p", 4, inputs, {}, (Output("y", reduce_sum(x)),))

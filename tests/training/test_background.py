@@ -9,6 +9,7 @@ from glassgrad.backends.native.inspect import inspect
 from glassgrad.data.dataset import from_arrays
 from glassgrad.training.background import background
 from glassgrad.training.fit import train
+from glassgrad.training.many import train_many
 
 
 def mostly(number: float, share: float, rows: int = 600, columns: int = 100) -> np.ndarray:
@@ -41,10 +42,30 @@ def test_images_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
         mostly(np.nan, 0.9),
         mostly(np.inf, 0.9),
         mostly(0.0, 0.9).astype(np.int32),
+        mostly(-9999.0, 0.9),  # sums over it would lose the digits of the others
+        mostly(0.0, 0.9)[:0],
     ],
 )
 def test_there_is_none_where_it_would_not_pay(features: np.ndarray) -> None:
     assert background(features) is None
+
+
+def test_wide_rows_are_looked_at_too() -> None:
+    assert background(mostly(0.0, 0.95, rows=30, columns=50_000)) == 0.0
+
+
+def test_runs_that_differ_in_the_number_alone_share_their_code() -> None:
+    rng = np.random.default_rng(0)
+    dataset = from_arrays(np.abs(mostly(0.0, 0.9, columns=144)).reshape(-1, 12, 12), rng.integers(0, 3, 600))
+    runs = train_many(dataset, [{"seed": seed} for seed in range(3)], layers=[64], epochs=1)
+    numbers = [run.task.parts.background for run in runs]
+    assert None not in numbers
+    assert len(set(numbers)) == 3, "each seed trains on other rows, and so scales them otherwise"
+    assert runs[0].program is runs[1].program is runs[2].program
+    alone = train(dataset, seed=2, layers=[64], epochs=1)
+    assert all(
+        np.array_equal(alone.model.weights[key], array) for key, array in runs[2].model.weights.items()
+    )
 
 
 def test_few_rows_and_odd_columns_are_looked_at() -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from glassgrad.backends.base import Array, Feed
 from glassgrad.common.orders import Epochs
 from glassgrad.diagnosis.subject import Subject
+from glassgrad.training import background
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import seam
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS, training_program
@@ -55,10 +56,11 @@ class ShortRuns:
             weighted=task.parts.weights is not None,
             frozen=settings.freeze,
             dtype=settings.dtype,
-            background=task.parts.background,
+            background=background.kind(task.parts.background),
         )
         self._executable = backend(settings.backend, threads=1).compile(self.program)
         self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper |= background.hyperparameter(task.parts.background)
         for steps in (2, 20):  # the first call is slower
             start = time.perf_counter()
             self.losses([self.hyper["learning_rate"]], [self.settings.seed], steps)

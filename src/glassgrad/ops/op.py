@@ -118,10 +118,15 @@ def expect(condition: bool, message: str) -> None:
         raise GraphError(message)
 
 
-def make_input(name: str, shape: Shape, dtype: DType, background: float | None = None) -> Value:
-    """A value that is given when the graph runs; ``background`` is the number that most of its elements will be.
+ZERO = "zero"
+"""The background of an input most of whose elements are 0."""
 
-    That is a hint: a backend may make use of it, and the results are right for any other elements too.
+
+def make_input(name: str, shape: Shape, dtype: DType, background: str | None = None) -> Value:
+    """A value that is given when the graph runs.
+
+    ``background`` says that most of its elements will be one number: ``ZERO``, or the one that the scalar input of
+    that name holds (never NaN or Inf). A backend may make use of it; results are right for any elements.
     """
     kind = Type(tuple(shape), dtype)
     if background is None:

@@ -13,6 +13,7 @@ from glassgrad.nn.network import Network
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import Optimizer
 from glassgrad.program import Program
+from glassgrad.training import background
 from glassgrad.training.model import evaluation_batch
 from glassgrad.training.programs import evaluation_program, training_program
 from glassgrad.training.settings import Settings
@@ -81,7 +82,7 @@ class Programs:
             task.parts.weights is not None,
             settings.freeze,
             settings.watch,
-            task.parts.background,
+            background.kind(task.parts.background),
         )
         training = _find(self._training, step)
         evaluation = _find(self._evaluation, form)
@@ -115,7 +116,7 @@ class Programs:
                     frozen=settings.freeze,
                     dtype=settings.dtype,
                     watch=settings.watch,
-                    background=task.parts.background,
+                    background=background.kind(task.parts.background),
                 )
 
         own = compile_all(backend, programs())

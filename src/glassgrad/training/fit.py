@@ -26,6 +26,7 @@ from glassgrad.nn.network import Network
 from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
 from glassgrad.training.backends import backend
+from glassgrad.training.background import hyperparameter
 from glassgrad.training.compiled import Compiled, Programs, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
 from glassgrad.training.given import Given
@@ -205,6 +206,7 @@ class _Fit:
         self.compiled = compiled
         self.schedule = schedule(settings.schedule)
         self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper |= hyperparameter(task.parts.background)
         self.looking: Looking | None = None
         features, targets = task.parts.train
         self.rows, self.batch = len(features), task.batch
@@ -303,6 +305,7 @@ class _Fit:
             self.batch,
         )
         order = Epochs(self.rows, self.batch, settings.seed, first, count)
+        counts = self._counts(order)
         done, total_steps = (first - 1) * steps, count * steps
         rates = self.hyper["learning_rate"] * self.schedule.factors(
             np.arange(done, done + total_steps, dtype=np.int64),
@@ -336,7 +339,7 @@ class _Fit:
                     self.looking.last = trouble.step
                 model.weights = trouble.params
                 model.statistics = {key: trouble.state[key] for key in statistics}
-                self._record(first, (trouble.step - done) // steps, order, losses, rates)
+                self._record(first, (trouble.step - done) // steps, counts, losses, rates)
                 return trouble
             self.last_feed = feed
             weights = result.params
@@ -345,9 +348,9 @@ class _Fit:
             if self.check is not None:
                 self.check()
             if self.progress is not None:
-                self._tell(first, done + end, self._mean_loss(order[: end * batch], losses[:end]))
+                self._tell(first, done + end, _mean_loss(counts[:end], losses[:end]))
         model.weights, model.statistics, self.slots = weights, statistics, slots
-        self._record(first, count, order, losses, rates)
+        self._record(first, count, counts, losses, rates)
         self._plan(count, time.perf_counter() - start)
         return None
 
@@ -368,27 +371,20 @@ class _Fit:
             more = min(int(SECONDS_PER_CALL / max(seconds, 1e-6)), GROWTH)
             self.at_once = max(1, min(more * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
-    def _record(self, first: int, count: int, order: Epochs, losses: Array, rates: Array) -> None:
+    def _record(self, first: int, count: int, counts: Array, losses: Array, rates: Array) -> None:
         """Write ``count`` epochs, from the epoch ``first`` on, into the history."""
-        steps = self.steps_per_epoch
         for i in range(count):
-            part = slice(i * steps, (i + 1) * steps)
-            rows = order[i * steps * self.batch : (i + 1) * steps * self.batch]
+            part = slice(i * self.steps_per_epoch, (i + 1) * self.steps_per_epoch)
             record = {"epoch": first + i, "learning_rate": float(rates[part][-1])}
-            self.history.append(record | {"train_loss": self._mean_loss(rows, losses[part])})
-
-    def _mean_loss(self, order: Epochs, losses: Array) -> float:
-        """The mean over the rows of (part of) an epoch, from the losses of its steps."""
-        counts = self._counts(order)
-        return float(losses.astype(np.float64) @ counts) / max(float(counts.sum()), 1e-300)
+            self.history.append(record | {"train_loss": _mean_loss(counts[part], losses[part])})
 
     def _counts(self, order: Epochs) -> Array:
         """The total weight of every batch."""
         if self.task.parts.weights is None:
             return order.rows_per_step().astype(np.float64)
         rows = np.asarray(order)
-        starts = np.arange(0, len(rows), self.batch)
-        return np.add.reduceat(self.task.parts.weights[rows[rows >= 0]].astype(np.float64), starts)
+        weights: Array = np.where(rows >= 0, self.task.parts.weights[rows], 0.0).reshape(-1, self.batch)
+        return np.asarray(weights.sum(axis=1, dtype=np.float64))
 
     def _validate(self) -> float:
         """The validation loss, written into the history with the other metrics; NaN where there is none."""
@@ -450,6 +446,11 @@ class _Fit:
             start=self.start,
             given=self.task.given,
         )
+
+
+def _mean_loss(counts: Array, losses: Array) -> float:
+    """The mean over the rows of (part of) an epoch, from the losses of its steps and the weights of their batches."""
+    return float(losses.astype(np.float64) @ counts) / max(float(counts.sum()), 1e-300)
 
 
 def _saved(settings: Settings) -> dict[str, Any] | None:

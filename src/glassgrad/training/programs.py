@@ -22,6 +22,7 @@ from glassgrad.program import Input, Output, Program, Role
 from glassgrad.training.lenses import layer_gradients, lens_probes
 
 FEATURES, TARGETS, WEIGHTS = "features", "targets", "sample_weights"
+BACKGROUND = "background"  # the number that most features are, where it is not 0
 INSIDE = "inside/"  # begins the names of outputs from inside a network: a layer may be called "output"
 
 
@@ -33,12 +34,7 @@ class _Inputs:
         self.listed: list[Input] = []
 
     def add(
-        self,
-        name: str,
-        role: Role,
-        shape: Shape,
-        dtype: DType | None = None,
-        background: float | None = None,
+        self, name: str, role: Role, shape: Shape, dtype: DType | None = None, background: str | None = None
     ) -> Value:
         value = make_input(name, shape, dtype or self.dtype, background)
         self.listed.append(Input(name, role, value))
@@ -74,13 +70,14 @@ def training_program(
     frozen: Collection[str] = (),
     dtype: DType = "float32",
     watch: bool = False,
-    background: float | None = None,
+    background: str | None = None,
 ) -> Program:
     """One step of training: forward, loss, backward, update.
 
     Takes ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` ``sample_weights`` [batch];
     gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update. With ``watch`` the
-    program has the lenses as its probes. ``background`` is the number that most features are, if there is one.
+    program has the lenses as its probes. Where most features are one number, ``background`` is ZERO, or BACKGROUND:
+    then the number is a hyperparameter of that name.
     """
     seam = seam or Seam()
     inputs = _Inputs(dtype)
@@ -106,6 +103,8 @@ def training_program(
         name: inputs.add(name, "hyper", ())
         for name in (*optimizer.hyperparameters(), *seam.hyperparameters())
     }
+    if background == BACKGROUND:
+        inputs.add(BACKGROUND, "hyper", ())
 
     built = network.build(x, weights, statistics, valid=valid, random=random, frozen=frozen)
     with place("forward", "loss"):

@@ -43,22 +43,27 @@ class NativeExecutable:
         self.seconds_compiling = 0.0
         self._arenas: list[_Arena] = []
         self._library = code.library()
-        self._run = self._library.function("run", 2)
+        self._code = self._library.function("run", 2)
         self._help = self._library.function("help", 2) if code.parallel else None
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
-        program = self.program
         # Fresh memory costs more than many a step: arenas are kept, one for each call that ever ran at once.
         try:
             arena = self._arenas.pop()
         except IndexError:
-            arena = _Arena(program, self.code)
-        chunk = lay_out(program, feed, arena.orders.draw)
+            arena = _Arena(self.program, self.code)
+        try:
+            return self._run_in(arena, feed)
+        finally:
+            self._arenas.append(arena)
+
+    def _run_in(self, arena: _Arena, feed: Feed) -> Result:
+        program, chunk = self.program, lay_out(self.program, feed, arena.orders.draw)
         arena.fill(feed.params, feed.state)
         if arena.seed is not None:
             arena.seed[...] = chunk.seed
-        data = [np.ascontiguousarray(feed.data[item.name]) for item in program.data]
+        data = [np.require(feed.data[item.name], requirements=("C", "A")) for item in program.data]
         stacked = {
             item.name: np.empty((chunk.steps, *item.value.shape), item.value.dtype)
             for item in program.outputs
@@ -72,7 +77,6 @@ class NativeExecutable:
         self._enter(arena.address, args.ctypes.data, chunk.steps)
         params = {name: array.copy() for name, array in arena.params.items()}
         state = {name: array.copy() for name, array in arena.state.items()}
-        self._arenas.append(arena)
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
@@ -87,7 +91,7 @@ class NativeExecutable:
             others = [Thread(target=self._help, args=(arena, args)) for _ in range(helpers)]
         for thread in others:
             thread.start()
-        self._run(arena, args)
+        self._code(arena, args)
         for thread in others:
             thread.join()
 
@@ -142,7 +146,7 @@ class _Handle:
         args = _words(1, rows, valid, 0, [self._input, self._output])
         self._kept = (executable, arena, rows, valid, args)
         self._call = partial(
-            executable._run, ctypes.c_void_p(arena.address), ctypes.c_void_p(args.ctypes.data)
+            executable._code, ctypes.c_void_p(arena.address), ctypes.c_void_p(args.ctypes.data)
         )
 
     def __call__(self, batch: Array) -> Array:

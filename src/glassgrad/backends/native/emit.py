@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
@@ -35,9 +35,14 @@ def product_of(node: Node) -> Product:
     """The shape of a matrix product (of one of the batch)."""
     flip_a, flip_b = (operand(value)[1] for value in node.inputs)
     m, n = node.types[0].shape[-2:]
+    skipped = None if len(node.types[0].shape) > 2 else background_of(node)
+    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, skipped)
+
+
+def background_of(node: Node) -> str | None:
+    """What most elements of a product's first operand are, if that is an input that says so."""
     a = memory_of(operand(node.inputs[0])[0]).node
-    background = a.attributes.get("background") if a.op.name == "input" else None
-    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, background)
+    return a.attributes.get("background") if a.op.name == "input" else None
 
 
 def plan_of(work: Work, node: Node, vector_bytes: int) -> Plan:
@@ -77,7 +82,7 @@ class Kernel:
     is_product: bool = False
     pack: Code | None = None
     pack_units: int = 0
-    skipped: float | None = None  # the number in the first operand that a product passes over
+    skipped: str | None = None  # the background of its first operand that a product passes over
 
     @property
     def name(self) -> str:
@@ -95,6 +100,7 @@ class Module:
         self.functions: list[Function] = [] if part_of is None else part_of.functions
         self.kernels: dict[Work, Kernel] = {}
         self.parallel = False
+        self.fetched: set[Buffer] = set()  # data whose next batch some kernel asks memory for
         self._known: dict[str, str] = {} if part_of is None else part_of._known  # functions by what they do
 
     def text(self) -> str:
@@ -168,7 +174,9 @@ class Module:
         if plan.pack_units:
             f = self._function(f"{name}_pack")
             a, b, scratch = self._operands(f, node, work.scratch)
-            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST, table=self._table(f, node))
+            number = self._background(f, plan)
+            table = self._table(f, node)
+            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST, table=table, number=number)
             pack = self._add(f)
         f = self._function(name)
         a, b, scratch = self._operands(f, node, work.scratch)
@@ -181,7 +189,10 @@ class Module:
             ]
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
-        emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST, table=self._table(f, node))
+        number, table = self._background(f, plan), self._table(f, node)
+        if table is not None and plan.fetches:
+            self.fetched.add(locate(operand(node.inputs[0])[0]))
+        emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST, table=table, number=number)
         work_done = product.m * product.n * product.k
         skipped = product.background if plan.is_sparse else None
         return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
@@ -196,8 +207,16 @@ class Module:
         table = self.schedule.tables.get(self.schedule.buffer(operand(node.inputs[0])[0]))
         return address(f, table) if table is not None else None
 
+    def _background(self, f: Function, plan: Plan) -> Reg | None:
+        """The background of A, where it is not zero."""
+        if not plan.has_base:
+            return None
+        inputs = self.schedule.graph.inputs
+        (value,) = (v for v in inputs if v.node.attributes["name"] == plan.product.background)
+        return f.load(plan.product.element, address(f, self.schedule.buffers[value]))
+
     def _batched(self, f: Function, node: Node) -> None:
-        product = replace(product_of(node), background=None)
+        product = product_of(node)
         plan = plan_product(product, self.vector_bytes)
         a, b, scratch = self._operands(f, node)
         out = self.schedule.buffer(node.outputs[0])

@@ -116,7 +116,7 @@ def _schedule(given: _Inspection) -> str:
                 units = f"{kernel.units} units" if kernel.units > 1 else "1 unit"
                 shared = ", shared among threads" if is_large(kernel) else ""
                 packs = f", packs in {kernel.pack_units} units" if kernel.pack_units else ""
-                skips = f", passes over {kernel.skipped:g}" if kernel.skipped is not None else ""
+                skips = f", passes over {kernel.skipped}" if kernel.skipped is not None else ""
                 text = f"{lead}{kernel.name} -> {made}"
                 lines.append(f"{text}  [{_space(item.group)}; {units}{packs}{shared}{skips}]")
 

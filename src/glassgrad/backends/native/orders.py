@@ -29,6 +29,7 @@ class Drawer:
     def __init__(self) -> None:
         self._last: Epochs | None = None
         self._room = np.empty(0, np.int32)
+        self._form = 0, 0  # the rows and the batch that ``_valid`` is of
         self._valid = np.empty((0, 0), bool)
 
     def draw(self, epochs: Epochs) -> tuple[Array, Array]:
@@ -44,9 +45,7 @@ class Drawer:
             self._last = None
             self._make_room(whole)
             Drawer.drawn += count * epochs.rows
-            if Drawer.drawn > WORTH_CODE:
-                self._by_machine(whole)
-            else:
+            if Drawer.drawn <= WORTH_CODE or not self._by_machine(whole):
                 np.maximum(np.asarray(whole), 0, out=self._room[: len(whole)])
             self._last = whole
         part = slice(steps.start - skipped * each, steps.stop - skipped * each)
@@ -56,32 +55,48 @@ class Drawer:
         """Memory for the order of ``whole``, and which of its places are no padding."""
         if len(self._room) < len(whole) + ORDER_SLACK:
             self._room = np.empty(len(whole) + ORDER_SLACK, np.int32)
-        length = whole.steps_per_epoch * whole.batch
-        rows = np.arange(length) < whole.rows
-        self._valid = np.tile(rows.reshape(-1, whole.batch), (whole.count, 1))
+        form = whole.rows, whole.batch
+        if form != self._form or len(self._valid) < whole.count * whole.steps_per_epoch:
+            rows = np.arange(whole.steps_per_epoch * whole.batch) < whole.rows
+            self._form, self._valid = form, np.tile(rows.reshape(-1, whole.batch), (whole.count, 1))
 
-    def _by_machine(self, whole: Epochs) -> None:
-        length = whole.steps_per_epoch * whole.batch
-        words = [self._room.ctypes.data, whole.rows, length, whole.seed, SHUFFLE, whole.first, whole.count]
-        args = np.array(words, np.uint64)
-        _shuffle()(args.ctypes.data)
+    def _by_machine(self, whole: Epochs) -> bool:
+        """Draw in machine code; whether that was possible."""
+        with _making:
+            made = _made()
+        if made is not None:
+            _draw(made[1], whole, self._room)
+        return made is not None
 
 
 _making = threading.Lock()
 
 
-def _shuffle() -> Any:
-    with _making:
-        return _made()[1]
-
-
 @cache
-def _made() -> tuple[Library | Loaded, Any]:
-    """The function ``shuffle``, from the cache on disk or from LLVM, behind the memory that it lies in."""
+def _made() -> tuple[Library | Loaded, Any] | None:
+    """The function ``shuffle``, from the cache on disk or from LLVM, behind the memory that it lies in.
+
+    None where it is not NumPy's order: another version of NumPy may have another.
+    """
     key = key_of(None)
     code = load(key)
     if code is None:
         code = import_module("glassgrad.backends.native.generate").generate_shuffle(host())
         save(key, code)
     library = code.library()
-    return library, library.function("shuffle", 1)
+    function = library.function("shuffle", 1)
+    for rows in (7, 1000):
+        sample = Epochs(rows, 8, seed=2**63, first=5)
+        room = np.empty(len(sample) + ORDER_SLACK, np.int32)
+        _draw(function, sample, room)
+        if not np.array_equal(room[: len(sample)], np.maximum(np.asarray(sample), 0)):
+            return None
+    return library, function
+
+
+def _draw(function: Any, epochs: Epochs, room: Array) -> None:
+    """Whole epochs into ``room``, each padded with 0."""
+    length = epochs.steps_per_epoch * epochs.batch
+    words = [room.ctypes.data, epochs.rows, length, epochs.seed, SHUFFLE, epochs.first, epochs.count]
+    args = np.array(words, np.uint64)
+    function(args.ctypes.data)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from glassgrad.backends.native import sparse
 from glassgrad.backends.native.layout import TICKETS_PER_KERNEL
+from glassgrad.ops.op import ZERO
 
 BYTES = {"float": 4, "double": 8}
 PAGE = 4096  # rows this far apart share a few lines of the first cache
 SKIPPING = 4  # vectors in a row of C, from which on it pays to look where A is its background
+WORD = 64  # bits
+SIDE = 4  # vectors side by side that are summed together for what C begins with
 LARGE = 1 << 20  # bytes that the second cache may not hold
 UNIT = 1 << 18  # multiply-adds that are worth a unit of their own
 BLOCK = 512 << 10  # bytes of A that the tiles of a unit read again and again, from the second cache
@@ -22,8 +24,8 @@ BLOCK = 512 << 10  # bytes of A that the tiles of a unit read again and again, f
 class Product:
     """C (m, n) = A (m, k) @ B (k, n), all row-major and contiguous.
 
-    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: the number that most
-    elements of A are, where there is one (see ``sparse``).
+    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: what most elements
+    of A are, where there is such a number, as inputs name it (see ``sparse``).
     """
 
     m: int
@@ -32,7 +34,7 @@ class Product:
     element: str = "float"
     a_transposed: bool = False
     b_transposed: bool = False
-    background: float | None = None
+    background: str | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,17 @@ class Plan:
         """C is one column and A's columns are contiguous: the lanes run along the rows of C."""
         return self.product.n == 1 and self.lanes > 1 and self.product.a_transposed
 
-    # --- scratch memory: the panels of B, then those of A ----------------------------------------------
+    @property
+    def has_base(self) -> bool:
+        """The rows of C begin with what a background that is not zero adds."""
+        return self.is_sparse and self.product.background != ZERO
+
+    @property
+    def fetches(self) -> bool:
+        """While it works, it asks memory for pieces of the next batch."""
+        return self.is_sparse and self.product.a_transposed
+
+    # --- scratch memory: the panels of B, then those of A, the bits of a sparse A, and what C begins with ----
 
     @property
     def piece(self) -> int:
@@ -109,21 +121,49 @@ class Plan:
         return ceil(self.product.m, self.rows) if self.pack_a else 0
 
     @property
-    def scratch_bytes(self) -> int:
-        """Bytes of scratch memory, a multiple of 64; it must start at one."""
-        base = ceil(self.product.n * BYTES[self.product.element], 64) * 64 + 64
-        return self.base_start + (base if self.is_sparse and self.product.background else 0)
+    def strip(self) -> int:
+        """Rows of C whose bits are found at once where A is stored transposed: elements in 64 bytes."""
+        return 64 // BYTES[self.product.element]
+
+    @property
+    def words(self) -> int:
+        """Words of bits to a row of tiles, one bit for each k."""
+        return ceil(self.product.k, WORD)
+
+    @property
+    def tall(self) -> int:
+        """Rows of tiles."""
+        return ceil(self.product.m, self.rows)
 
     @property
     def bits_start(self) -> int:
-        """Bytes before the bits of a sparse A."""
+        """Bytes before the bits."""
         elements = self.b_size + self.a_panels * self.a_step * self.product.k
         return ceil(elements * BYTES[self.product.element], 64) * 64
 
     @property
     def base_start(self) -> int:
-        """Bytes before the row that C begins with, where A is sparse."""
-        return self.bits_start + (ceil(sparse.bit_bytes(self), 64) * 64 if self.is_sparse else 0)
+        """Bytes before the row that C begins with; strips of bits are whole."""
+        rows = self.bit_units * (self.strip // self.rows) if self.product.a_transposed else self.tall
+        return self.bits_start + (ceil(rows * self.words * 8, 64) * 64 if self.is_sparse else 0)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of scratch memory, a multiple of 64; it must start at one."""
+        base = ceil(self.product.n * BYTES[self.product.element], 64) * 64 + 64
+        return self.base_start + (base if self.has_base else 0)
+
+    @property
+    def bit_units(self) -> int:
+        """Independent pieces of the bits: rows of tiles, or strips of them."""
+        if not self.is_sparse:
+            return 0
+        return ceil(self.product.m, self.strip) if self.product.a_transposed else self.tall
+
+    @property
+    def base_units(self) -> int:
+        """Independent pieces of the row that C begins with: a few vectors."""
+        return ceil(self.product.n, SIDE * self.lanes) if self.has_base else 0
 
     @property
     def b_pack_units(self) -> int:
@@ -135,8 +175,7 @@ class Plan:
     @property
     def pack_units(self) -> int:
         """Independent pieces of the packing; 0 where there is none."""
-        units = self.b_pack_units + self.a_panels
-        return units + sparse.bit_units(self) + sparse.base_units(self) if self.is_sparse else units
+        return self.b_pack_units + self.a_panels + self.bit_units + self.base_units
 
     def __str__(self) -> str:
         p = self.product
@@ -147,7 +186,7 @@ class Plan:
             packed = " and ".join(name for name, used in (("A", self.pack_a), ("B", self.pack_b)) if used)
             how = f"tiles of {self.rows} rows x {self.vectors} vectors of {self.lanes}"
             how += f", {packed} packed ({self.scratch_bytes} bytes)" if packed else ""
-            how += f", only where A is not {self.product.background:g}" if self.is_sparse else ""
+            how += f", only where A is not {self.product.background}" if self.is_sparse else ""
         units = (
             f"{self.units} unit{'s' * (self.units > 1)} of {self.row_block} tile{'s' * (self.row_block > 1)}"
         )
@@ -190,7 +229,7 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
 
 def _skips(product: Product, lanes: int) -> bool:
     """Whether it pays to look where A differs from its background."""
-    return product.n >= max(2, SKIPPING * lanes) and not product.b_transposed
+    return product.n > 1 and product.n >= SKIPPING * lanes and not product.b_transposed
 
 
 def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:

@@ -56,6 +56,7 @@ def emit_pack(
     first: Reg | int = 0,
     last: Reg | int | None = None,
     table: Reg | None = None,
+    number: Reg | None = None,
 ) -> None:
     """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
 
@@ -91,10 +92,11 @@ def emit_pack(
             copy_panel(f, kind, a, target, i, k=k, columns=product.m, width=plan.rows, step=plan.a_step)
     if plan.is_sparse:
         start = plan.b_pack_units
-        sparse.emit_bits(f, plan, a, table, f.at(scratch, "i8", plan.bits_start), first, last, start)
-        if product.background:
-            start += sparse.bit_units(plan)
-            sparse.emit_base(f, plan, b, f.at(scratch, "i8", plan.base_start), first, last, start)
+        source, bits = sparse.Source(a, table, number), f.at(scratch, "i8", plan.bits_start)
+        sparse.emit_bits(f, plan, source, bits, first, last, start)
+        if number is not None:
+            base = f.at(scratch, "i8", plan.base_start)
+            sparse.emit_base(f, plan, number, b, base, first, last, start + plan.bit_units)
 
 
 def emit(
@@ -108,14 +110,16 @@ def emit(
     first: Reg | int = 0,
     last: Reg | int | None = None,
     table: Reg | None = None,
+    number: Reg | None = None,
 ) -> None:
     """Inline code for the units ``first`` .. ``last`` (exclusive; all by default).
 
     ``finish`` emits the rest for each tile: the epilogue and the stores. It is called once for every distinct
     body: the whole tile and, where the shapes leave one, the remainders. Up to 64 bytes behind A and B are read.
-    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other.
+    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other; behind
+    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``.
     """
-    _Units(f, plan, a, b, scratch, finish, table).emit(first, plan.units if last is None else last)
+    _Units(f, plan, a, b, scratch, finish, table, number).emit(first, plan.units if last is None else last)
 
 
 class _Units:
@@ -130,8 +134,9 @@ class _Units:
         scratch: Reg,
         finish: Callable[[Tile], None],
         table: Reg | None,
+        number: Reg | None,
     ) -> None:
-        self.f, self.plan, self.finish, self.table = f, plan, finish, table
+        self.f, self.plan, self.finish, self.table, self.number = f, plan, finish, table, number
         self.a, self.b, self.scratch = a, b, scratch
         self.element = plan.product.element
 
@@ -184,7 +189,7 @@ class _Units:
 
     def _tile(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> None:
         f = self.f
-        if self.table is not None and self.plan.is_sparse and self.plan.product.a_transposed:
+        if self.table is not None and self.plan.fetches:
             sparse.emit_fetch(f, self.plan, self.table, row, column)
         if self.plan.folded:
             values = self._folded(row, rows)
@@ -244,8 +249,8 @@ class _Units:
             made: list[Reg] = []
             for place in elements(p, u):
                 scalar = f.load(element, place)
-                if plan.is_sparse and plan.product.background:
-                    scalar = f.fsub(scalar, plan.product.background)
+                if self.number is not None:
+                    scalar = f.fsub(scalar, self.number)
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
                 made += [
                     f.muladd(wide[value.lanes], value, total)
@@ -257,7 +262,7 @@ class _Units:
             bits = f.at(self.scratch, "i8", plan.bits_start)
             base = f.at(f.at(self.scratch, "i8", plan.base_start), element, column)
             begin = [
-                f.load(kind, f.at(base, element, offset)) if plan.product.background else f.number(kind, 0)
+                f.load(kind, f.at(base, element, offset)) if plan.has_base else f.number(kind, 0)
                 for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
             ]
             sums = sparse.emit_sums(f, plan, row, begin * rows, turn, bits)
@@ -308,9 +313,7 @@ class _Units:
         (total,) = self._over(self.plan.product.k, [f.number(kind, 0)], turn)
         return [[f.shuffle(total, [i]) if lanes > 1 else total] for i in range(rows)]
 
-    def _over(
-        self, turns: int, zeros: list[Reg], turn: Turn
-    ) -> list[Reg]:
+    def _over(self, turns: int, zeros: list[Reg], turn: Turn) -> list[Reg]:
         """The sums over all turns p + u; few sums are split into several sets, so that none waits for another."""
         f, count = self.f, len(zeros)
         sets = max(1, min(turns, ceil(BUSY, count)))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from glassgrad.backends.native.elements import SIZE
@@ -74,12 +74,15 @@ def multiplications(group: Group) -> int:
 # --- what goes row by row ----------------------------------------------------------------------------------
 
 
-def row_wise(groups: Sequence[Group], batch: int) -> set[Group]:
-    """The groups that compute every row of the batch from the same row of what they read, and from small weights."""
+def row_wise(groups: Sequence[Group], batch: int, given: Iterable[Value]) -> set[Group]:
+    """The groups that compute every row of the batch from the same row of what they read, and from small weights.
+
+    ``given`` is what there is of the batch: a chain gathers its rows block by block.
+    """
     if batch < 2 * ROWS:
         return set()
     found: set[Group] = set()
-    made: set[Value] = set()  # by those found: with a row per row of the batch
+    made = set(given)  # and by those found: with a row per row of the batch
     for group in groups:
         if _has_rows(group, batch) and all(_reads_rows(group, node, made) for node in group.nodes):
             found.add(group)

@@ -94,7 +94,8 @@ class _Builder:
         groups = form_groups(graph, self.vector_bytes, batch)
         self._check(groups)
         groups, extra = self._order(groups, in_place)
-        rows = row_wise(groups, batch)
+        given = [v for v in graph.inputs if v.shape[:1] == (batch,) and not self.buffers[v].lasting]
+        rows = row_wise(groups, batch, given)
         layers = cluster(groups, rows, extra)
         if not any(is_chain(layer, rows) for layer in layers):
             rows, layers = set(), [[group] for group in groups]
@@ -268,9 +269,12 @@ def make_schedule(
     """
     prepared = prepare(graph)
     builder = _Builder(vector_bytes, supported, scratch_bytes)
+    # A kernel may read the background of what it reads, although no node of it does.
+    backgrounds = {value.node.attributes.get("background") for value in prepared.inputs}
     for number, (value, keep) in enumerate(zip(prepared.inputs, lasting, strict=True)):
         place = beside.buffers[beside.graph.inputs[number]].offset if beside is not None else -1
-        builder.buffers[value] = Buffer(value.type, lasting=keep, offset=place)
+        stays = keep or value.node.attributes["name"] in backgrounds
+        builder.buffers[value] = Buffer(value.type, lasting=stays, offset=place)
     replaced = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
     items = builder.region(prepared, replaced, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]

@@ -13,89 +13,61 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import section
+from glassgrad.backends.native.plan import BYTES, SIDE, WORD, Plan, ceil
 
 if TYPE_CHECKING:
-    from glassgrad.backends.native.plan import Plan
     from glassgrad.backends.native.product import Turn
 
-WORD = 64  # bits
 LINE = 64  # bytes
-SUMS, SIDE = 2, 4  # sums of a column that do not wait for one another, and vectors side by side
-BYTES = {"float": 4, "double": 8}
+SUMS = 2  # sums of a column that do not wait for one another
 
 
-def strip(plan: Plan) -> int:
-    """Rows of C whose bits are found at once where A is stored transposed: a vector of A's elements side by side."""
-    return 64 // BYTES[plan.product.element]
+@dataclass(frozen=True)
+class Source:
+    """Where A is: its address, or that of a table of its rows' addresses; and its background, if that is not zero."""
 
-
-def words(plan: Plan) -> int:
-    """Words of bits to a row of tiles."""
-    return -(-plan.product.k // WORD)
-
-
-def groups(plan: Plan) -> int:
-    """Rows of tiles."""
-    return -(-plan.product.m // plan.rows)
-
-
-def bit_units(plan: Plan) -> int:
-    """Independent pieces of the bits: rows of tiles, or strips of them."""
-    return -(-plan.product.m // strip(plan)) if plan.product.a_transposed else groups(plan)
-
-
-def bit_bytes(plan: Plan) -> int:
-    """Bytes of all bits; strips are whole."""
-    count = bit_units(plan) * (strip(plan) // plan.rows) if plan.product.a_transposed else groups(plan)
-    return count * words(plan) * 8
-
-
-def base_units(plan: Plan) -> int:
-    """Independent pieces of the row that C begins with: a few vectors."""
-    return -(-plan.product.n // (SIDE * plan.lanes)) if plan.product.background else 0
+    a: Reg
+    table: Reg | None
+    number: Reg | None
 
 
 def emit_bits(
-    f: Function,
-    plan: Plan,
-    a: Reg,
-    table: Reg | None,
-    bits: Reg,
-    first: Reg | int,
-    last: Reg | int,
-    start: int,
+    f: Function, plan: Plan, source: Source, bits: Reg, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces ``first`` .. ``last`` of the packing, of which those from ``start`` on are the bits."""
-    with section(f, first, last, start, start + bit_units(plan)) as unit:
+    with section(f, first, last, start, start + plan.bit_units) as unit:
         if plan.product.a_transposed:
-            _strip_bits(f, plan, a, table, bits, unit)
+            _strip_bits(f, plan, source, bits, unit)
         else:
-            _row_bits(f, plan, a, table, bits, unit)
+            _row_bits(f, plan, source, bits, unit)
 
 
-def _row_bits(f: Function, plan: Plan, a: Reg, table: Reg | None, bits: Reg, group: Reg) -> None:
+def _row_bits(f: Function, plan: Plan, source: Source, bits: Reg, group: Reg) -> None:
     """The bits of one row of tiles, whose rows of A are contiguous."""
     product, element = plan.product, plan.product.element
     first = f.mul(group, plan.rows)
-    target = f.at(bits, "i64", f.mul(group, words(plan)))
+    target = f.at(bits, "i64", f.mul(group, plan.words))
 
     def emit(rows: int) -> None:
-        if table is None:
-            starts = [f.at(a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
+        if source.table is None:
+            starts = [f.at(source.a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
         else:
-            starts = [_entry(f, table, f.add(first, i)) for i in range(rows)]
+            starts = [_entry(f, source.table, f.add(first, i)) for i in range(rows)]
 
         def store_word(w: Reg, columns: int) -> None:
             here = [f.at(start, element, f.mul(w, WORD)) for start in starts]
             total = f.number("i64", 0)
             for offset, lanes in _parts(columns, plan.lanes):
-                differs = _differs(f, plan, f.at(here[0], element, offset), lanes)
+                differs = _differs(f, source, f.at(here[0], element, offset), element, lanes)
                 for other in here[1:]:
-                    differs = f.or_(differs, _differs(f, plan, f.at(other, element, offset), lanes))
+                    differs = f.or_(
+                        differs, _differs(f, source, f.at(other, element, offset), element, lanes)
+                    )
                 total = f.or_(total, f.shl(_mask(f, differs), offset))
             f.store(total, f.at(target, "i64", w), 8)
 
@@ -104,17 +76,17 @@ def _row_bits(f: Function, plan: Plan, a: Reg, table: Reg | None, bits: Reg, gro
     _each_or_last(f, group, product.m, plan.rows, emit)
 
 
-def _strip_bits(f: Function, plan: Plan, a: Reg, table: Reg | None, bits: Reg, unit: Reg) -> None:
+def _strip_bits(f: Function, plan: Plan, source: Source, bits: Reg, unit: Reg) -> None:
     """The bits of several rows of tiles: A is stored (k, m), and vectors hold one k of all of them.
 
     First a short word for each k, a bit for each element; then for each row of tiles the words in which its bits are.
     """
-    product, element, wide = plan.product, plan.product.element, strip(plan)
+    product, element, wide = plan.product, plan.product.element, plan.strip
     short = f"i{wide}"
     found = f.alloca(short, WORD)
     each = plan.lanes * BYTES[element] * 8 // wide  # short words to a vector
     kind = vector(short, each)
-    target = f.at(bits, "i64", f.mul(unit, wide // plan.rows * words(plan)))
+    target = f.at(bits, "i64", f.mul(unit, wide // plan.rows * plan.words))
 
     def emit(exist: int) -> None:
         def store_words(w: Reg, count: int) -> None:
@@ -122,20 +94,26 @@ def _strip_bits(f: Function, plan: Plan, a: Reg, table: Reg | None, bits: Reg, u
                 f.clear(found, WORD * wide // 8)
             with f.loop(count) as i:
                 p = f.add(f.mul(w, WORD), i)
-                row = f.at(a, element, f.mul(p, product.m)) if table is None else _entry(f, table, p)
+                row = (
+                    f.at(source.a, element, f.mul(p, product.m))
+                    if source.table is None
+                    else _entry(f, source.table, p)
+                )
                 here, total = f.at(row, element, f.mul(unit, wide)), f.number(short, 0)
                 for offset, lanes in _parts(exist, plan.lanes):
-                    flags = _mask(f, _differs(f, plan, f.at(here, element, offset), lanes), short)
+                    flags = _mask(f, _differs(f, source, f.at(here, element, offset), element, lanes), short)
                     total = f.or_(total, f.shl(flags, offset))
                 f.store(total, f.at(found, short, i), 1)
-            vectors = [f.load(kind, f.at(found, short, i), 64) for i in range(0, WORD, each)]
+            vectors = [
+                f.load(kind, f.at(found, short, i), plan.lanes * BYTES[element]) for i in range(0, WORD, each)
+            ]
             for group in range(wide // plan.rows):
                 mine = (1 << plan.rows) - 1 << group * plan.rows
                 total = f.number("i64", 0)
                 for n, value in enumerate(vectors):
                     there = f.compare("ne", f.and_(value, mine), 0)
                     total = f.or_(total, f.shl(_mask(f, there), n * each))
-                f.store(total, f.at(target, "i64", f.add(w, group * words(plan))), 8)
+                f.store(total, f.at(target, "i64", f.add(w, group * plan.words)), 8)
 
         _each_word(f, product.k, store_words)
 
@@ -177,10 +155,10 @@ def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
         offset += lanes
 
 
-def _differs(f: Function, plan: Plan, address: Reg, lanes: int) -> Reg:
+def _differs(f: Function, source: Source, address: Reg, element: str, lanes: int) -> Reg:
     """Whether elements of A differ from the background; NaN does."""
-    values = f.load(vector(plan.product.element, lanes), address)
-    return f.compare("une", values, plan.product.background or 0.0)
+    values = f.load(vector(element, lanes), address)
+    return f.compare("une", values, 0.0 if source.number is None else f.splat(source.number, lanes))
 
 
 def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
@@ -192,14 +170,14 @@ def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
 
 
 def emit_base(
-    f: Function, plan: Plan, b: Reg, base: Reg, first: Reg | int, last: Reg | int, start: int
+    f: Function, plan: Plan, number: Reg, b: Reg, base: Reg, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces from ``start`` on: the row that C begins with, the background times the sums of B's columns."""
     product, element = plan.product, plan.product.element
     kind = vector(element, plan.lanes)
     rounds, rest = divmod(product.k, SUMS)
     final = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
-    with section(f, first, last, start, start + base_units(plan)) as unit:
+    with section(f, first, last, start, start + plan.base_units) as unit:
         # Behind the last vector there is none: that one is then summed again.
         columns = [
             f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
@@ -220,17 +198,17 @@ def emit_base(
         add(sums, f.number("i64", rounds * SUMS), rest)
         for j, column in enumerate(columns):
             low, high = sums[j::SIDE]
-            total = f.fmul(f.fadd(low, high), product.background or 0.0)
+            total = f.fmul(f.fadd(low, high), f.splat(number, plan.lanes))
             f.store(total, f.at(base, element, column))
 
 
 def emit_fetch(f: Function, plan: Plan, table: Reg, row: Reg, column: Reg) -> None:
-    """Ask memory for a piece of the next batch: this product, the last that reads a batch, leaves it time."""
+    """Ask memory for a piece of the next batch: what a product for a gradient reads is at hand, so there is time."""
     product = plan.product
-    lines = -(-product.m * BYTES[product.element] // LINE)  # of a row of the batch
-    tiles = groups(plan) * plan.columns
-    each = next(n for n in range(1, lines + 1) if product.k * -(-lines // n) <= tiles or n == lines)
-    pieces = -(-lines // each)
+    lines = ceil(product.m * BYTES[product.element], LINE)  # of a row of the batch
+    tiles = plan.tall * plan.columns
+    each = next(n for n in range(1, lines + 1) if product.k * ceil(lines, n) <= tiles or n == lines)
+    pieces = ceil(lines, each)
     tile = f.add(f.mul(f.binary("udiv", row, plan.rows), plan.columns), f.binary("udiv", column, plan.width))
     which = f.intrinsic("umin", f.binary("udiv", tile, pieces), f.number("i64", product.k - 1))
     start = f.at(
@@ -250,8 +228,8 @@ def emit_sums(
     bits: Reg,
 ) -> list[Reg]:
     """The sums of a tile: ``turn`` for each k at which A differs from its background, from ``begin`` on."""
-    mine = f.at(bits, "i64", f.mul(f.binary("udiv", row, plan.rows), words(plan)))
-    with f.loop_with(begin, words(plan)) as (w, sums):
+    mine = f.at(bits, "i64", f.mul(f.binary("udiv", row, plan.rows), plan.words))
+    with f.loop_with(begin, plan.words) as (w, sums):
         word = f.load("i64", f.at(mine, "i64", w), 8)
         with f.each_bit(word, sums) as (bit, inner):
             inner[:] = turn(f.add(f.mul(w, WORD), bit), 0, inner)

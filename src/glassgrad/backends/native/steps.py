@@ -11,7 +11,7 @@ do not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from glassgrad.backends.native.cells import ARENA, address
 from glassgrad.backends.native.elements import ELEMENT, SIZE
@@ -192,8 +192,17 @@ def _help(target: Machine) -> Function:
     return f
 
 
-def _gather(name: str, buffers: Sequence[Buffer], batch: int, tables: Mapping[Buffer, Buffer]) -> Function:
-    """Rows ``first`` to ``last`` of the batch, of every data array: copied, or their addresses into a table."""
+def _gather(
+    name: str,
+    buffers: Sequence[Buffer],
+    batch: int,
+    tables: Mapping[Buffer, Buffer],
+    fetched: Collection[Buffer] = (),
+) -> Function:
+    """Rows ``first`` to ``last`` of the batch, of every data array: copied, or their addresses into a table.
+
+    Behind those, of what is ``fetched``, the addresses of the next batch's rows.
+    """
     f = Function(name, KERNEL_PARAMETERS, attributes="noinline nounwind")
     words = Reg("%places", "ptr")
     rows, following = (f.load("ptr", f.at(words, "i64", place), 8) for place in (BATCH_ROWS, NEXT_ROWS))
@@ -206,6 +215,8 @@ def _gather(name: str, buffers: Sequence[Buffer], batch: int, tables: Mapping[Bu
             if buffer in tables:
                 table = address(f, tables[buffer])
                 f.store(there, f.at(table, "ptr", i), 8)
+                if buffer not in fetched:
+                    continue
                 other = f.cast("zext", f.load("i32", f.at(following, "i32", i)), "i64")
                 f.store(f.at(source, "i8", f.mul(other, size)), f.at(f.at(table, "ptr", batch), "ptr", i), 8)
             else:
@@ -263,7 +274,7 @@ class _Runner:
             final = f.compare("eq", step, f.sub(steps, 1))
             after = f.at(here, "i32", f.select(final, f.number("i64", 0), program.batch))
             self.gather(data, here, after)
-            if probes is not None:
+            if probes is not None and (self.gathering is not None or self.schedule.tables):
                 self.module.functions.append(_gather("gather_all", data, program.batch, {}))
             numbers = iter(hyper)
             for item, buffer in inputs:
@@ -307,7 +318,7 @@ class _Runner:
         if not buffers:
             return
         tables = self.schedule.tables
-        self.module.functions.append(_gather("gather", buffers, batch, tables))
+        self.module.functions.append(_gather("gather", buffers, batch, tables, self.module.fetched))
         f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
         f.store(following, f.at(ARGS, "i64", NEXT_ROWS), 8)
         for item in self.schedule.items:
