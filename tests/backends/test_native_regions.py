@@ -111,15 +111,19 @@ def test_small_batches_and_large_weights_stay_as_they_are() -> None:
 def test_a_chain_that_reads_other_rows_of_the_batch_gathers_nothing_itself() -> None:
     """Each block of rows would find those of the blocks after it not there yet, or those of the batch before."""
     batch = 256
-    x, w = make_input("x", (batch, 64), "float64"), make_input("w", (batch, 64), "float64")
+    x, w = make_input("x", (batch, 64), "float32"), make_input("w", (batch, 64), "float32")
     hidden = ops.tanh(ops.tanh(x @ ops.transpose(x, (1, 0))) @ w)
     inputs = programs.Input("x", "data", x), programs.Input("w", "param", w)
     program = Program("pairs", batch, inputs, {}, (programs.Output("y", hidden, per_row=True),))
     rng = np.random.default_rng(0)
-    data = rng.normal(size=(2 * batch, 64))
+    data = (rng.normal(size=(2 * batch, 64)) / 8).astype(np.float32)
     feed = Feed(
-        {"x": data}, np.arange(2 * batch, dtype=np.int32)[::-1], {"w": rng.normal(size=(batch, 64))}, {}, {}
+        {"x": data},
+        np.arange(2 * batch, dtype=np.int32)[::-1],
+        {"w": rng.normal(size=(batch, 64)).astype(np.float32)},
+        {},
+        {},
     )
     found = NativeBackend(threads=2, cached=False).compile(program).run(feed)
     wanted = ReferenceBackend().compile(program).run(feed)
-    np.testing.assert_allclose(found.outputs["y"], wanted.outputs["y"], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.outputs["y"], wanted.outputs["y"], rtol=1e-4, atol=1e-4)
