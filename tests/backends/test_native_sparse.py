@@ -233,3 +233,16 @@ def test_the_background_is_a_scalar_input() -> None:
         inputs = Input("x", "data", x), *(Input("c", "state", value) for value in other)
         with pytest.raises(GraphError, match="the background of 'x' is 'c'"):
             Program("p", 4, inputs, {}, (Output("y", reduce_sum(x)),))
+
+
+def test_an_infinite_gradient_reaches_the_weights_of_all_inputs() -> None:
+    """Zero times Inf is NaN in the whole product, and has to be where the zeros are passed over."""
+    a, _ = operands(9, 100, 128, "float32", 0.0, 1)
+    a[:, 7] = 0.0
+    gradient = np.random.default_rng(2).normal(size=(9, 128)).astype(np.float32)
+    gradient[4, 3], gradient[5, 64] = np.inf, np.nan
+    x, g = make_input("x", a.shape, "float32", ZERO), make_input("g", gradient.shape, "float32")
+    (found,) = run_graph(Graph((x, g), (transpose(x, (1, 0)) @ g,)), [a, gradient])
+    assert np.isnan(found[7, [3, 64]]).all()
+    finite = np.delete(np.arange(128), [3, 64])
+    np.testing.assert_allclose(found[:, finite], a.T @ gradient[:, finite], rtol=1e-4, atol=1e-5)

@@ -20,6 +20,7 @@ from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.graph.node import Node
+from glassgrad.ops.op import ZERO
 
 KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
 FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
@@ -208,9 +209,11 @@ class Module:
         return address(f, table) if table is not None else None
 
     def _background(self, f: Function, plan: Plan) -> Reg | None:
-        """The background of A, where it is not zero."""
+        """The background of A, where it counts."""
         if not plan.has_base:
             return None
+        if plan.product.background == ZERO:
+            return f.number(plan.product.element, 0.0)
         inputs = self.schedule.graph.inputs
         (value,) = (v for v in inputs if v.node.attributes["name"] == plan.product.background)
         return f.load(plan.product.element, address(f, self.schedule.buffers[value]))

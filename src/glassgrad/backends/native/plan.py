@@ -83,8 +83,11 @@ class Plan:
 
     @property
     def has_base(self) -> bool:
-        """The rows of C begin with what a background that is not zero adds."""
-        return self.is_sparse and self.product.background != ZERO
+        """The rows of C begin with what the background adds.
+
+        That is not zero, or A is the batch of a gradient: then B may have become Inf, and zero times that is NaN.
+        """
+        return self.is_sparse and (self.product.background != ZERO or self.product.a_transposed)
 
     @property
     def fetches(self) -> bool:

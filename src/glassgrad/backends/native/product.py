@@ -24,6 +24,7 @@ from glassgrad.backends.native import sparse
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 from glassgrad.backends.native.plan import Plan, ceil
+from glassgrad.ops.op import ZERO
 
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work
 
@@ -249,7 +250,7 @@ class _Units:
             made: list[Reg] = []
             for place in elements(p, u):
                 scalar = f.load(element, place)
-                if self.number is not None:
+                if self.number is not None and plan.product.background != ZERO:
                     scalar = f.fsub(scalar, self.number)
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
                 made += [

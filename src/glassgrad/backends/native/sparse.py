@@ -6,7 +6,8 @@ row of tiles and each k tells whether any element of A there differs; a tile goe
 tiles pass over most: of MNIST's images, 19 % of whose pixels are not black, a row of tiles needs 39 % of all k where
 it is 4 rows high, 46 % where it is 8; in the product for the gradient, whose rows are pixels, 22 % where it is 2.
 
-With a background of zero, what is passed over are products with zero: the sums are the same where B is finite.
+With a background of zero, what is passed over are products with zero: the sums are the same where B is finite. In the
+product for a gradient, where B is the first to become Inf or NaN, the row that C begins with says so.
 """
 
 from __future__ import annotations
