@@ -66,6 +66,11 @@ class Epochs:
         return -(-self.rows // self.batch)
 
     @property
+    def length(self) -> int:
+        """Places in the order of one epoch, padding included."""
+        return self.steps_per_epoch * self.batch
+
+    @property
     def steps(self) -> range:
         """The steps that are meant, counted from the first of the first epoch on."""
         return range(self.begin, self.count * self.steps_per_epoch if self.end is None else self.end)
@@ -92,7 +97,7 @@ class Epochs:
         """Draw it: int32 ``[len]``."""
         each, steps = self.steps_per_epoch, self.steps
         epochs = range(steps.start // each, -(-steps.stop // each)) if steps else range(0)
-        drawn = np.full((len(epochs), each * self.batch), -1, np.int32 if dtype is None else dtype)
+        drawn = np.full((len(epochs), self.length), -1, np.int32 if dtype is None else dtype)
         for place, epoch in zip(drawn, epochs, strict=True):
             place[: self.rows] = epoch_order(self.rows, seed=self.seed, epoch=self.first + epoch)
         start = (steps.start - epochs.start * each) * self.batch

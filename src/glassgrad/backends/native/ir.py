@@ -374,15 +374,7 @@ class Function:
         self.raw(f"{following} = add nuw nsw i64 {index}, {step}")
         again = self.emit("i1", f"icmp ult i64 {following}, {end}")
         self.raw(f"br i1 {again.text}, label %{head}, label %{after}")
-        phis = [(index, "i64", begin, following)]
-        phis += [
-            (name, old.type, old.text, new.text)
-            for name, old, new in zip(names, values, carried, strict=True)
-        ]
-        self._lines[place] = "\n".join(
-            f"  {name} = phi {kind} [ {old}, %{before} ], [ {new}, %{self.block} ]"
-            for name, kind, old, new in phis
-        )
+        self._lines[place] = self._phis(before, (index, begin, following), names, values, carried)
         self._begin(after)
 
     @contextmanager
@@ -405,17 +397,28 @@ class Function:
             yield bit, carried
         rest = self.and_(Reg(left, "i64"), self.sub(Reg(left, "i64"), 1))
         self.raw(f"br label %{head}")
-        phis = [(left, "i64", word.text, rest.text)]
+        self._lines[place] = self._phis(before, (left, word.text, rest.text), names, values, carried)
+        self._begin(after)
+        carried[:] = results
+
+    def _phis(
+        self,
+        before: str,
+        counter: tuple[str, str, str],
+        names: Sequence[str],
+        values: Sequence[Reg],
+        carried: Sequence[Reg],
+    ) -> str:
+        """The head of a loop: what its i64 ``counter`` and all that it carries are at first, and in later turns."""
+        phis = [(counter[0], "i64", *counter[1:])]
         phis += [
             (name, old.type, old.text, new.text)
             for name, old, new in zip(names, values, carried, strict=True)
         ]
-        self._lines[place] = "\n".join(
+        return "\n".join(
             f"  {name} = phi {kind} [ {old}, %{before} ], [ {new}, %{self.block} ]"
             for name, kind, old, new in phis
         )
-        self._begin(after)
-        carried[:] = results
 
     @contextmanager
     def when(self, condition: Reg) -> Iterator[None]:

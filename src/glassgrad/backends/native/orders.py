@@ -57,7 +57,7 @@ class Drawer:
             self._room = np.empty(len(whole) + ORDER_SLACK, np.int32)
         form = whole.rows, whole.batch
         if form != self._form or len(self._valid) < whole.count * whole.steps_per_epoch:
-            rows = np.arange(whole.steps_per_epoch * whole.batch) < whole.rows
+            rows = np.arange(whole.length) < whole.rows
             self._form, self._valid = form, np.tile(rows.reshape(-1, whole.batch), (whole.count, 1))
 
     def _by_machine(self, whole: Epochs) -> bool:
@@ -96,7 +96,6 @@ def _made() -> tuple[Library | Loaded, Any] | None:
 
 def _draw(function: Any, epochs: Epochs, room: Array) -> None:
     """Whole epochs into ``room``, each padded with 0."""
-    length = epochs.steps_per_epoch * epochs.batch
-    words = [room.ctypes.data, epochs.rows, length, epochs.seed, SHUFFLE, epochs.first, epochs.count]
+    words = [room.ctypes.data, epochs.rows, epochs.length, epochs.seed, SHUFFLE, epochs.first, epochs.count]
     args = np.array(words, np.uint64)
     function(args.ctypes.data)

@@ -30,7 +30,7 @@ SUMS = 2  # sums of a column that do not wait for one another
 
 @dataclass(frozen=True)
 class Source:
-    """Where A is: its address, or that of a table of its rows' addresses; and its background, if that is not zero."""
+    """Where A is: its address, or a table of those of its rows; and its background, where ``plan.has_base``."""
 
     a: Reg
     table: Reg | None

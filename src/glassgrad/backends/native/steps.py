@@ -274,7 +274,8 @@ class _Runner:
             final = f.compare("eq", step, f.sub(steps, 1))
             after = f.at(here, "i32", f.select(final, f.number("i64", 0), program.batch))
             self.gather(data, here, after)
-            if probes is not None and (self.gathering is not None or self.schedule.tables):
+            copied_later = self.gathering is not None or bool(self.schedule.tables)
+            if probes is not None and copied_later:
                 self.module.functions.append(_gather("gather_all", data, program.batch, {}))
             numbers = iter(hyper)
             for item, buffer in inputs:
@@ -292,7 +293,7 @@ class _Runner:
                     f.store(f.cast("trunc", f.add(first, step), "i32"), address(f, buffer), 4)
             if probes is not None:
                 with f.when(f.compare("ne", f.load("i8", f.at(asked, "i8", step), 1), 0)):
-                    if self.gathering is not None or self.schedule.tables:
+                    if copied_later:
                         self.offer("gather_all", ARGS.text, program.batch, False)
                     probes.measure(measured, count)
             self.items(self.schedule.items, None)
