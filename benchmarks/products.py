@@ -23,6 +23,7 @@ from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.machine import Library, Machine, compile_text, machine
 from glassgrad.backends.native.plan import Plan, Product, plan
 from glassgrad.backends.native.product import Tile, emit, emit_pack
+from glassgrad.backends.native.sparse import Operands
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
     (32, 64, 32, "NN NT TN"),
@@ -77,8 +78,9 @@ class Native:
         product = chosen.product
         f = Function("once", [("ptr noalias", name) for name in "abcs"], attributes="noinline")
         registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
-        emit_pack(f, chosen, registers[0], registers[1], registers[3])
-        emit(f, chosen, registers[0], registers[1], registers[3], storing(f, registers[2], product.n))
+        given = Operands(registers[0], registers[1], registers[3])
+        emit_pack(f, chosen, given)
+        emit(f, chosen, given, storing(f, registers[2], product.n))
         g = Function("many", [("ptr", name) for name in "abcs"] + [("i64", "times")])
         with g.loop(Reg("%times", "i64")):
             g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")

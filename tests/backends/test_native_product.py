@@ -17,6 +17,7 @@ from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.machine import Library, compile_text, host, machine
 from glassgrad.backends.native.plan import Plan, Product, plan
 from glassgrad.backends.native.product import Tile, emit, emit_pack
+from glassgrad.backends.native.sparse import Operands
 
 DTYPE = {"float": np.float32, "double": np.float64}
 HOST = host().vector_bytes
@@ -49,10 +50,10 @@ def text_of(chosen: Plan) -> tuple[str, list[Tile]]:
         f = Function(name, [("ptr noalias", p) for p in "abcs"] + [("i64", "first"), ("i64", "last")])
         a, b, c, scratch = (Reg(f"%{p}", "ptr") for p in "abcs")
         if name == "pack":
-            emit_pack(f, chosen, a, b, scratch, first=first, last=last)
+            emit_pack(f, chosen, Operands(a, b, scratch), first=first, last=last)
         else:
             finish = storing(f, c, chosen.product, tiles)
-            emit(f, chosen, a, b, scratch, finish, first=first, last=last)
+            emit(f, chosen, Operands(a, b, scratch), finish, first=first, last=last)
         texts.append(f.text())
         declared |= f.declared
     return "\n".join([*texts, *sorted(declared)]), tiles

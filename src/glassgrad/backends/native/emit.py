@@ -19,6 +19,7 @@ from glassgrad.backends.native.regions import Work
 from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
+from glassgrad.backends.native.sparse import Operands
 from glassgrad.graph.node import Node
 from glassgrad.ops.op import ZERO
 
@@ -174,13 +175,10 @@ class Module:
         pack = None
         if plan.pack_units:
             f = self._function(f"{name}_pack")
-            a, b, scratch = self._operands(f, node, work.scratch)
-            number = self._background(f, plan)
-            table = self._table(f, node)
-            emit_pack(f, plan, a, b, scratch, first=FIRST, last=LAST, table=table, number=number)
+            emit_pack(f, plan, self._operands(f, node, plan, work.scratch), first=FIRST, last=LAST)
             pack = self._add(f)
         f = self._function(name)
-        a, b, scratch = self._operands(f, node, work.scratch)
+        given = self._operands(f, node, plan, work.scratch)
         evaluator = tile_evaluator(f, group, locate, work.outputs)
 
         def finish(tile: Tile) -> None:
@@ -190,23 +188,24 @@ class Module:
             ]
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
-        number, table = self._background(f, plan), self._table(f, node)
-        if table is not None and plan.fetches:
+        if given.table is not None and plan.fetches:
             self.fetched.add(locate(operand(node.inputs[0])[0]))
-        emit_product(f, plan, a, b, scratch, finish, first=FIRST, last=LAST, table=table, number=number)
+        emit_product(f, plan, given, finish, first=FIRST, last=LAST)
         work_done = product.m * product.n * product.k
         skipped = product.background if plan.is_sparse else None
         return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
 
-    def _operands(self, f: Function, node: Node, scratch: Buffer | None = None) -> tuple[Reg, Reg, Reg]:
-        a, b = (address(f, self.schedule.buffer(operand(value)[0])) for value in node.inputs)
+    def _operands(self, f: Function, node: Node, plan: Plan, scratch: Buffer | None = None) -> Operands:
+        first, second = (self.schedule.buffer(operand(value)[0]) for value in node.inputs)
         scratch = scratch or self.schedule.scratch
-        return a, b, address(f, scratch) if scratch is not None else ARENA
-
-    def _table(self, f: Function, node: Node) -> Reg | None:
-        """Where the addresses of A's rows are, if they were left where they lie."""
-        table = self.schedule.tables.get(self.schedule.buffer(operand(node.inputs[0])[0]))
-        return address(f, table) if table is not None else None
+        table = self.schedule.tables.get(first)
+        return Operands(
+            address(f, first),
+            address(f, second),
+            address(f, scratch) if scratch is not None else ARENA,
+            address(f, table) if table is not None else None,
+            self._background(f, plan),
+        )
 
     def _background(self, f: Function, plan: Plan) -> Reg | None:
         """The background of A, where it counts."""
@@ -221,13 +220,13 @@ class Module:
     def _batched(self, f: Function, node: Node) -> None:
         product = product_of(node)
         plan = plan_product(product, self.vector_bytes)
-        a, b, scratch = self._operands(f, node)
+        given = self._operands(f, node, plan)
         out = self.schedule.buffer(node.outputs[0])
         dtype = node.types[0].dtype
         element = ELEMENT[dtype]
         with f.loop(math.prod(node.types[0].shape[:-2])) as turn:
-            here_a = f.at(a, element, f.mul(turn, product.m * product.k))
-            here_b = f.at(b, element, f.mul(turn, product.k * product.n))
+            here_a = f.at(given.a, element, f.mul(turn, product.m * product.k))
+            here_b = f.at(given.b, element, f.mul(turn, product.k * product.n))
             base = f.mul(turn, product.m * product.n)
 
             def finish(tile: Tile) -> None:
@@ -238,6 +237,7 @@ class Module:
                         count = lanes if mask is None else product.n % lanes
                         store(f, value, address(f, out, place), dtype, count)
 
+            here = Operands(here_a, here_b, given.scratch)
             if plan.scratch_bytes:
-                emit_pack(f, plan, here_a, here_b, scratch)
-            emit_product(f, plan, here_a, here_b, scratch, finish)
+                emit_pack(f, plan, here)
+            emit_product(f, plan, here, finish)

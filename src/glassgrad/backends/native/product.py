@@ -24,6 +24,7 @@ from glassgrad.backends.native import sparse
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.packing import copy_panel, section, turn_strip
 from glassgrad.backends.native.plan import Plan, ceil
+from glassgrad.backends.native.sparse import Operands
 from glassgrad.ops.op import ZERO
 
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work
@@ -48,23 +49,14 @@ class Tile:
 
 
 def emit_pack(
-    f: Function,
-    plan: Plan,
-    a: Reg,
-    b: Reg,
-    scratch: Reg,
-    *,
-    first: Reg | int = 0,
-    last: Reg | int | None = None,
-    table: Reg | None = None,
-    number: Reg | None = None,
+    f: Function, plan: Plan, given: Operands, *, first: Reg | int = 0, last: Reg | int | None = None
 ) -> None:
     """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
 
     All must be done before a unit of the product starts. Nothing where the plan packs nothing.
     """
     product, lanes, k = plan.product, plan.lanes, plan.product.k
-    element = product.element
+    a, b, scratch, element = given.a, given.b, given.scratch, product.element
     last = plan.pack_units if last is None else last
     if plan.pack_b and product.b_transposed:
         piece = vector(element, plan.piece)
@@ -93,52 +85,33 @@ def emit_pack(
             copy_panel(f, kind, a, target, i, k=k, columns=product.m, width=plan.rows, step=plan.a_step)
     if plan.is_sparse:
         start = plan.b_pack_units
-        source, bits = sparse.Source(a, table, number), f.at(scratch, "i8", plan.bits_start)
-        sparse.emit_bits(f, plan, source, bits, first, last, start)
-        if number is not None:
-            base = f.at(scratch, "i8", plan.base_start)
-            sparse.emit_base(f, plan, number, b, base, first, last, start + plan.bit_units)
+        sparse.emit_bits(f, plan, given, first, last, start)
+        if given.number is not None:
+            sparse.emit_base(f, plan, given, given.number, first, last, start + plan.bit_units)
 
 
 def emit(
     f: Function,
     plan: Plan,
-    a: Reg,
-    b: Reg,
-    scratch: Reg,
+    given: Operands,
     finish: Callable[[Tile], None],
     *,
     first: Reg | int = 0,
     last: Reg | int | None = None,
-    table: Reg | None = None,
-    number: Reg | None = None,
 ) -> None:
     """Inline code for the units ``first`` .. ``last`` (exclusive; all by default).
 
     ``finish`` emits the rest for each tile: the epilogue and the stores. It is called once for every distinct
     body: the whole tile and, where the shapes leave one, the remainders. Up to 64 bytes behind A and B are read.
-    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other; behind
-    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``.
     """
-    _Units(f, plan, a, b, scratch, finish, table, number).emit(first, plan.units if last is None else last)
+    _Units(f, plan, given, finish).emit(first, plan.units if last is None else last)
 
 
 class _Units:
     """The code of a product's units."""
 
-    def __init__(
-        self,
-        f: Function,
-        plan: Plan,
-        a: Reg,
-        b: Reg,
-        scratch: Reg,
-        finish: Callable[[Tile], None],
-        table: Reg | None,
-        number: Reg | None,
-    ) -> None:
-        self.f, self.plan, self.finish, self.table, self.number = f, plan, finish, table, number
-        self.a, self.b, self.scratch = a, b, scratch
+    def __init__(self, f: Function, plan: Plan, given: Operands, finish: Callable[[Tile], None]) -> None:
+        self.f, self.plan, self.given, self.finish = f, plan, given, finish
         self.element = plan.product.element
 
     def emit(self, first: Reg | int, last: Reg | int) -> None:
@@ -190,8 +163,8 @@ class _Units:
 
     def _tile(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> None:
         f = self.f
-        if self.table is not None and self.plan.fetches:
-            sparse.emit_fetch(f, self.plan, self.table, row, column)
+        if self.given.table is not None and self.plan.fetches:
+            sparse.emit_fetch(f, self.plan, self.given.table, row, column)
         if self.plan.folded:
             values = self._folded(row, rows)
         elif self.plan.upright:
@@ -208,11 +181,13 @@ class _Units:
         """For p and u the addresses of the elements of A in the rows of a tile, at k = p + u."""
         f, plan, element = self.f, self.plan, self.element
         product = plan.product
-        if self.table is not None and not product.a_transposed:
-            starts = [f.load("ptr", f.at(f.at(self.table, "ptr", row), "ptr", i), 8) for i in range(rows)]
+        if self.given.table is not None and not product.a_transposed:
+            starts = [
+                f.load("ptr", f.at(f.at(self.given.table, "ptr", row), "ptr", i), 8) for i in range(rows)
+            ]
             return lambda p, u: [f.at(f.at(start, element, p), element, u) for start in starts]
-        if self.table is not None:
-            table = self.table
+        if self.given.table is not None:
+            table = self.given.table
 
             def behind(p: Reg, u: int) -> list[Reg]:
                 start = f.at(f.load("ptr", f.at(f.at(table, "ptr", p), "ptr", u), 8), element, row)
@@ -222,10 +197,10 @@ class _Units:
         if plan.pack_a:
             step, row_step = plan.a_step, 1
             panel = f.mul(f.binary("udiv", row, plan.rows), product.k * step)
-            a = f.at(self.scratch, element, f.add(panel, plan.b_size))
+            a = f.at(self.given.scratch, element, f.add(panel, plan.b_size))
         else:
             step, row_step = (product.m, 1) if product.a_transposed else (1, product.k)
-            a = f.at(self.a, element, f.mul(row, row_step))
+            a = f.at(self.given.a, element, f.mul(row, row_step))
         return lambda p, u: [
             f.at(f.at(f.at(a, element, f.mul(p, step)), element, u * step), element, i * row_step)
             for i in range(rows)
@@ -235,9 +210,9 @@ class _Units:
         """Every element of A times every vector of B, over all of k."""
         f, plan, element = self.f, self.plan, self.element
         if plan.pack_b:
-            b, step = f.at(self.scratch, element, f.mul(column, plan.depth)), plan.width
+            b, step = f.at(self.given.scratch, element, f.mul(column, plan.depth)), plan.width
         else:
-            b, step = f.at(self.b, element, column), plan.product.n
+            b, step = f.at(self.given.b, element, column), plan.product.n
         elements = self._elements(row, rows)
         kinds = [vector(element, lanes) for _, lanes, _ in vectors]
 
@@ -250,8 +225,8 @@ class _Units:
             made: list[Reg] = []
             for place in elements(p, u):
                 scalar = f.load(element, place)
-                if self.number is not None and plan.product.background != ZERO:
-                    scalar = f.fsub(scalar, self.number)
+                if self.given.number is not None and plan.product.background != ZERO:
+                    scalar = f.fsub(scalar, self.given.number)
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
                 made += [
                     f.muladd(wide[value.lanes], value, total)
@@ -260,8 +235,8 @@ class _Units:
             return made
 
         if plan.is_sparse:
-            bits = f.at(self.scratch, "i8", plan.bits_start)
-            base = f.at(f.at(self.scratch, "i8", plan.base_start), element, column)
+            bits = f.at(self.given.scratch, "i8", plan.bits_start)
+            base = f.at(f.at(self.given.scratch, "i8", plan.base_start), element, column)
             begin = [
                 f.load(kind, f.at(base, element, offset)) if plan.has_base else f.number(kind, 0)
                 for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
@@ -277,11 +252,11 @@ class _Units:
         """Rows of A times the one column of B, vector by vector along k."""
         f, element, lanes, k = self.f, self.element, self.plan.lanes, self.plan.product.k
         kind = vector(element, lanes)
-        a = f.at(self.a, element, f.mul(row, k))
+        a = f.at(self.given.a, element, f.mul(row, k))
 
         def turn(p: Reg, u: int, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
             here, there = (
-                f.at(f.at(start, element, f.mul(p, lanes)), element, u * lanes) for start in (a, self.b)
+                f.at(f.at(start, element, f.mul(p, lanes)), element, u * lanes) for start in (a, self.given.b)
             )
 
             def load(address: Reg) -> Reg:
@@ -302,12 +277,12 @@ class _Units:
         f, element = self.f, self.element
         lanes = 1 << (rows - 1).bit_length()
         kind = vector(element, lanes)
-        a = f.at(self.a, element, row)
+        a = f.at(self.given.a, element, row)
 
         def turn(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
             here, there = (
                 f.at(f.at(start, element, f.mul(p, step)), element, u * step)
-                for start, step in ((a, self.plan.product.m), (self.b, 1))
+                for start, step in ((a, self.plan.product.m), (self.given.b, 1))
             )
             return [f.muladd(f.splat(f.load(element, there), lanes), f.load(kind, here), sums[0])]
 

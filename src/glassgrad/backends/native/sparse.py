@@ -29,46 +29,51 @@ SUMS = 2  # sums of a column that do not wait for one another
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where A is: its address, or a table of those of its rows; and its background, where ``plan.has_base``."""
+class Operands:
+    """Where the operands of a product are, and its workspace.
+
+    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other: behind
+    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``.
+    """
 
     a: Reg
-    table: Reg | None
-    number: Reg | None
+    b: Reg
+    scratch: Reg
+    table: Reg | None = None
+    number: Reg | None = None
 
 
 def emit_bits(
-    f: Function, plan: Plan, source: Source, bits: Reg, first: Reg | int, last: Reg | int, start: int
+    f: Function, plan: Plan, given: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces ``first`` .. ``last`` of the packing, of which those from ``start`` on are the bits."""
+    bits = f.at(given.scratch, "i8", plan.bits_start)
     with section(f, first, last, start, start + plan.bit_units) as unit:
         if plan.product.a_transposed:
-            _strip_bits(f, plan, source, bits, unit)
+            _strip_bits(f, plan, given, bits, unit)
         else:
-            _row_bits(f, plan, source, bits, unit)
+            _row_bits(f, plan, given, bits, unit)
 
 
-def _row_bits(f: Function, plan: Plan, source: Source, bits: Reg, group: Reg) -> None:
+def _row_bits(f: Function, plan: Plan, given: Operands, bits: Reg, group: Reg) -> None:
     """The bits of one row of tiles, whose rows of A are contiguous."""
     product, element = plan.product, plan.product.element
     first = f.mul(group, plan.rows)
     target = f.at(bits, "i64", f.mul(group, plan.words))
 
     def emit(rows: int) -> None:
-        if source.table is None:
-            starts = [f.at(source.a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
+        if given.table is None:
+            starts = [f.at(given.a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
         else:
-            starts = [_entry(f, source.table, f.add(first, i)) for i in range(rows)]
+            starts = [_entry(f, given.table, f.add(first, i)) for i in range(rows)]
 
         def store_word(w: Reg, columns: int) -> None:
             here = [f.at(start, element, f.mul(w, WORD)) for start in starts]
             total = f.number("i64", 0)
             for offset, lanes in _parts(columns, plan.lanes):
-                differs = _differs(f, source, f.at(here[0], element, offset), element, lanes)
+                differs = _differs(f, given, f.at(here[0], element, offset), element, lanes)
                 for other in here[1:]:
-                    differs = f.or_(
-                        differs, _differs(f, source, f.at(other, element, offset), element, lanes)
-                    )
+                    differs = f.or_(differs, _differs(f, given, f.at(other, element, offset), element, lanes))
                 total = f.or_(total, f.shl(_mask(f, differs), offset))
             f.store(total, f.at(target, "i64", w), 8)
 
@@ -77,7 +82,7 @@ def _row_bits(f: Function, plan: Plan, source: Source, bits: Reg, group: Reg) ->
     _each_or_last(f, group, product.m, plan.rows, emit)
 
 
-def _strip_bits(f: Function, plan: Plan, source: Source, bits: Reg, unit: Reg) -> None:
+def _strip_bits(f: Function, plan: Plan, given: Operands, bits: Reg, unit: Reg) -> None:
     """The bits of several rows of tiles: A is stored (k, m), and vectors hold one k of all of them.
 
     First a short word for each k, a bit for each element; then for each row of tiles the words in which its bits are.
@@ -96,13 +101,13 @@ def _strip_bits(f: Function, plan: Plan, source: Source, bits: Reg, unit: Reg) -
             with f.loop(count) as i:
                 p = f.add(f.mul(w, WORD), i)
                 row = (
-                    f.at(source.a, element, f.mul(p, product.m))
-                    if source.table is None
-                    else _entry(f, source.table, p)
+                    f.at(given.a, element, f.mul(p, product.m))
+                    if given.table is None
+                    else _entry(f, given.table, p)
                 )
                 here, total = f.at(row, element, f.mul(unit, wide)), f.number(short, 0)
                 for offset, lanes in _parts(exist, plan.lanes):
-                    flags = _mask(f, _differs(f, source, f.at(here, element, offset), element, lanes), short)
+                    flags = _mask(f, _differs(f, given, f.at(here, element, offset), element, lanes), short)
                     total = f.or_(total, f.shl(flags, offset))
                 f.store(total, f.at(found, short, i), 1)
             vectors = [
@@ -156,10 +161,10 @@ def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
         offset += lanes
 
 
-def _differs(f: Function, source: Source, address: Reg, element: str, lanes: int) -> Reg:
+def _differs(f: Function, given: Operands, address: Reg, element: str, lanes: int) -> Reg:
     """Whether elements of A differ from the background; NaN does."""
     values = f.load(vector(element, lanes), address)
-    return f.compare("une", values, 0.0 if source.number is None else f.splat(source.number, lanes))
+    return f.compare("une", values, 0.0 if given.number is None else f.splat(given.number, lanes))
 
 
 def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
@@ -171,11 +176,11 @@ def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
 
 
 def emit_base(
-    f: Function, plan: Plan, number: Reg, b: Reg, base: Reg, first: Reg | int, last: Reg | int, start: int
+    f: Function, plan: Plan, given: Operands, number: Reg, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces from ``start`` on: the row that C begins with, the background times the sums of B's columns."""
     product, element = plan.product, plan.product.element
-    kind = vector(element, plan.lanes)
+    base, kind = f.at(given.scratch, "i8", plan.base_start), vector(element, plan.lanes)
     rounds, rest = divmod(product.k, SUMS)
     final = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
     with section(f, first, last, start, start + plan.base_units) as unit:
@@ -184,7 +189,7 @@ def emit_base(
             f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
             for i in range(SIDE)
         ]
-        starts = [f.at(b, element, column) for column in columns]
+        starts = [f.at(given.b, element, column) for column in columns]
 
         def add(sums: list[Reg], p: Reg, count: int) -> None:
             for i in range(count):
