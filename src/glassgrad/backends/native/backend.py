@@ -127,7 +127,7 @@ class _Arena:
 
 def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
     """The arguments of ``run``: see ``layout``."""
-    words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _yield_address()]
+    words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _sleep_address()]
     words += [0] * (ARRAYS - len(words))
     words += [array.ctypes.data for array in arrays]
     return np.array(words, dtype=np.uint64)
@@ -243,10 +243,10 @@ def default_threads() -> int:
 
 
 @cache
-def _yield_address() -> int:
-    """The C library's ``sched_yield``, by which a waiting thread gives its core away (0: there is none)."""
+def _sleep_address() -> int:
+    """The C library's ``usleep``, by which a waiting thread leaves its core to others (0: there is none)."""
     try:
-        function = ctypes.CDLL(None).sched_yield
+        function = ctypes.CDLL(None).usleep
     except (AttributeError, OSError, TypeError):
         return 0
     return ctypes.cast(function, ctypes.c_void_p).value or 0

@@ -1,7 +1,7 @@
 """What the compiled code and the executable that calls it agree on: the array of 64-bit words that ``run`` takes.
 
 0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 number of the first step
-4 address of sched_yield, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)
+4 address of usleep, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)
 8 the offer: number of the kernel << 32 | first free ticket << 16 | end of the free tickets
 9 places of its buffers   10 rows of the batch that is being gathered   11 probed (bytes [steps])
 12 rows of the batch after it   16 tickets done
@@ -16,7 +16,7 @@
 
 from __future__ import annotations
 
-STEPS, ROWS, VALID, FIRST_STEP, YIELD, KERNEL, UNITS, TICKETS = range(8)
+STEPS, ROWS, VALID, FIRST_STEP, SLEEP, KERNEL, UNITS, TICKETS = range(8)
 WORD, PLACES, BATCH_ROWS, PROBED, NEXT_ROWS, DONE, ARRAYS = 8, 9, 10, 11, 12, 16, 24
 ORDER, ORDER_ROWS, LENGTH, KEY, STREAM, EPOCH, EPOCHS = range(7)
 ORDER_SLACK = 16  # numbers behind the last order that ``shuffle`` may write to
