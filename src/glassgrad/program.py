@@ -7,11 +7,12 @@ compiles either, and runs it over many rows as a loop of steps.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import Literal
 
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.printer import equations
 from glassgrad.graph.verify import verify
@@ -21,7 +22,7 @@ from glassgrad.passes.clean import clean
 Role = Literal["data", "param", "state", "hyper", "valid", "row", "seed", "step"]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Input:
     """One input of a program.
 
@@ -41,7 +42,7 @@ class Input:
         return self.value.type
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Output:
     """One output: of each step, or (``per_row``: first axis = batch) of each row."""
 
@@ -50,7 +51,7 @@ class Output:
     per_row: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Program:
     """A step: ``inputs`` by role, ``updates`` of params and state by name, ``outputs`` by name.
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 import numpy as np
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.common.orders import Epochs
 from glassgrad.program import Program
 
@@ -16,7 +17,7 @@ Array = np.ndarray
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Feed:
     """Everything that a compiled program takes at run time. Changing any of it never recompiles.
 
@@ -39,7 +40,7 @@ class Feed:
     probed: Array | None = None
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Result:
     """What one call gives back: new parameters and state, and outputs, stacked by step or joined by row.
 
@@ -85,7 +86,7 @@ def compile_all(backend: Backend, programs: Iterable[Program]) -> list[Executabl
     return side_by_side(programs) if side_by_side else [backend.compile(item) for item in programs]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Chunk:
     """A checked feed, in the program's dtypes, with everything per step laid out."""
 

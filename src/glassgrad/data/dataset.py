@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import LABEL_KINDS, Array, check_finite, distinct, position, some, to_array
 from glassgrad.data.origin import Origin
 from glassgrad.data.table import Table
@@ -15,7 +16,7 @@ from glassgrad.data.tabular import to_tabular
 from glassgrad.data.targets import TASKS, training_targets
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Dataset:
     """Features and targets, with a test part where the source brings its own.
 

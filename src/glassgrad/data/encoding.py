@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import some
 from glassgrad.data.scaling import Floats, chunks, moments
 from glassgrad.data.table import Column, Table
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from glassgrad.data.encoding_parts import ColumnEncoding, Odd
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class TableEncoding:
     """How the columns of a table become the inputs of a network.
 

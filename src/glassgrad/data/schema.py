@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import Array, check_finite, distinct, position, some, to_array
 from glassgrad.data.encoding import TableEncoding
 from glassgrad.data.scaling import Floats, chunks, moments, scaled
@@ -36,7 +36,7 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Schema:
     """The preprocessing of one model, fitted on its training rows.
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import Array, to_array
 from glassgrad.data.dataset import Dataset, from_arrays, from_table
 from glassgrad.data.digits import load_digits
@@ -23,7 +24,7 @@ KINDS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Rows:
     """The rows of a source that a trained model is used on, as they were given.
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.common.streams import SPLIT, generator
 from glassgrad.data.dataset import Dataset
 
 Indices = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Split:
     """Row numbers of the three parts, each int64, ascending.
 

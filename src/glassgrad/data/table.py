@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import Array, some
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Column:
     """One column: ``values`` [rows] and ``missing`` [rows], True where the table has no value.
 
@@ -30,7 +30,7 @@ class Column:
     missing: Bools
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Table:
     """Columns of equal length, with different names.
 

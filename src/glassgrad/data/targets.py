@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.data import cells
 from glassgrad.data.checks import Array, some
 from glassgrad.data.inference import FEW
@@ -19,7 +18,7 @@ LABELS = 20
 Label = int | bool | str
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Targets:
     """The rows of a table that have a target.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.simple_learner import ridge
 from glassgrad.graph.node import DType, Graph
@@ -37,7 +37,7 @@ ROUNDING = 1e-4
 """Outputs that differ by less than this share of their size are the same."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class LayerActivity:
     """One layer on training rows. Units of a convolution are its channels, at every place.
 
@@ -69,7 +69,7 @@ class LayerActivity:
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Seen:
     """One layer's outputs and slopes, [samples, units]; no slopes where no activation works unit by unit."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import Trial, plain
 
 Floats = npt.NDArray[np.float64]
@@ -19,7 +19,7 @@ TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(20), 47))
 HALVES = 5
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Calibration:
     """Reliability by bins of confidence (the probability of the class decided for).
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import Change, Fault, Trial, plain
 from glassgrad.diagnosis.first_weights import starts
 from glassgrad.diagnosis.flow import Flow, LayerFlow, jacobian_norms, look
@@ -78,7 +79,7 @@ class Link:
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class ChainRule:
     """What was measured. ``links`` are the layers that the gradient has to reach, in order.
 

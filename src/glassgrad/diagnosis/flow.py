@@ -18,6 +18,7 @@ from glassgrad.autodiff.sweeps import jvp, vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
@@ -68,7 +69,7 @@ class LayerFlow:
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Flow:
     """All layers, in order, on ``rows`` rows. ``outputs`` are the layers' outputs, ``input`` among them."""
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import Change, Fault, plain
 from glassgrad.diagnosis.first_weights import Start, restart, starts
 from glassgrad.diagnosis.flow import LayerFlow, look
@@ -72,7 +72,7 @@ SHARE = 0.4
 """The share of the time for measuring that the comparison may take."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Initialization:
     """What was measured: every weight matrix, every layer on the rows, and whole runs from other initializers.
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.variants import column_of, columns
@@ -24,7 +24,7 @@ MOST_COLUMNS = 400
 """Single inputs and pairs are looked at up to this number of columns."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Inputs:
     """Inputs by name, and columns of the source by what they say alone.
 

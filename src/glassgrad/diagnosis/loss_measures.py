@@ -14,6 +14,7 @@ import numpy.typing as npt
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import from_arrays
 from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.calibration import Calibration, calibration
@@ -77,7 +78,7 @@ class AsLabels:
     simple: float
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class LossMeasurement:
     """What was measured.
 

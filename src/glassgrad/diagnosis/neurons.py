@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.activity import LayerActivity, activities
 from glassgrad.diagnosis.findings import Better, Change, Fault, Trial
 from glassgrad.diagnosis.inputs import Inputs, guess_alone, look_at_inputs
@@ -52,7 +52,7 @@ FEWEST_INPUTS = 3
 """Of two inputs one often says nearly all: points in a plane, cut along an axis."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class NeuronsMeasurement:
     """What was measured of neurons (``layers``) and ``inputs``; ``linear`` names layers that run into the next one
     without an activation between. ``left`` is what the network leaves of the constant predictor's mistakes or

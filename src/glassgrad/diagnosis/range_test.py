@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.short_runs import ShortRuns
 
@@ -26,7 +26,7 @@ EXTENSIONS = 4
 """So many times the rates are extended by a decade where the best is the lowest or the highest of them."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class RangeTest:
     """``curves`` [rates, seeds, points] are the mean losses of equal parts of a run, ``losses`` [rates, seeds]
     those of its end: Inf where it met NaN or Inf. ``rates`` rise; ``points`` are the steps at the ends of the parts.

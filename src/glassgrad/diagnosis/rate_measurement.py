@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.curvature import Curvature, curvatures
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.kinds import GAIN
@@ -48,7 +49,7 @@ NEIGHBOURS = (0.1, 0.3, 3.0, 10.0)
 """Whole runs are done at these multiples of the given rate, and at the best rate of the short runs."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Sweep:
     """Whole runs: ``validation`` and ``training`` losses [rates, seeds], Inf where one diverged."""
 
@@ -80,7 +81,7 @@ class Sweep:
         return found
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class LearningRate:
     """What was measured; losses are of training rows unless called validation.
 

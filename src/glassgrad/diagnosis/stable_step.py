@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.short_runs import ShortRuns
 
@@ -27,7 +27,7 @@ DECADES = 6
 """How far above a rate that learns the edge is sought."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class StableStep:
     """``limits`` [seeds, 2]: the largest rate at which each seed still learned, and the smallest at which it did not.
 

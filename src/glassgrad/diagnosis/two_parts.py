@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array
+from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.findings import Trial, plain
 from glassgrad.diagnosis.simple_learner import FARTHEST, ridge
 
@@ -22,7 +22,7 @@ LEAST = 0.55
 """Parts that are told apart less often than this, by one of the draws, are drawn alike for all that matters."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class TwoParts:
     """Training and test features compared, on equally many rows of each.
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.frozen import frozen
 from glassgrad.explain.step import StepView
 
 
@@ -37,7 +38,7 @@ class Line:
     product: float
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Layer:
     """The values of one place for the row."""
 
@@ -46,7 +47,7 @@ class Layer:
     values: Array
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Explanation:
     """The derivative of one row's loss by one weight or input.
 

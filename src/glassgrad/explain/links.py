@@ -9,7 +9,6 @@ rule: so it exists for every layer there is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from glassgrad.autodiff.sweeps import jvp, vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
 from glassgrad.nn.images import Conv2D
@@ -51,7 +51,7 @@ class TooLarge(InputError):
     """A layer has so many derivatives that no paths can be searched."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Place:
     """A named value inside the network at one row: ``shape`` and float64 ``values``, in C order."""
 
@@ -73,7 +73,7 @@ class Place:
         return f"{self.name}[{', '.join(map(str, self.index(number)))}]"
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Link:
     """The derivatives of place ``target`` by place ``source`` that are not zero.
 
@@ -100,7 +100,7 @@ class Link:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Piece:
     """One step of a network for one row: ``build`` makes its places from its inputs and its weights."""
 

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -16,6 +15,7 @@ import numpy as np
 from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
+from glassgrad.common.frozen import frozen
 from glassgrad.explain.links import Anatomy, fixed
 from glassgrad.graph.node import Graph, Value
 from glassgrad.nn.loss import Loss, weighted_mean
@@ -36,7 +36,7 @@ Below it a difference of two losses has no digits left to show.
 """
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Whole:
     """The loss of one row as a function of all weights and of the input, and its derivatives."""
 

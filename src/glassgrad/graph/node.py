@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
@@ -19,6 +18,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 
 DType = Literal["float32", "float64", "int32", "uint32", "bool"]
 DTYPES: tuple[DType, ...] = ("float32", "float64", "int32", "uint32", "bool")
@@ -248,7 +248,7 @@ class Value:
 Operand = Value | float | int | bool
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Graph:
     """A function: the values it takes, and the values it gives."""
 

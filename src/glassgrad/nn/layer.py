@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Shape, Value
@@ -20,7 +21,7 @@ from glassgrad.nn.initializers import Initializer
 from glassgrad.ops.random import random_mask
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Weight:
     """A weight that a layer wants: its shape, how it starts, and the fans that its initializer scales by."""
 
@@ -29,7 +30,7 @@ class Weight:
     fans: tuple[int, int]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Statistic:
     """A number per element that a layer keeps between steps, and that no gradient reaches."""
 
@@ -37,7 +38,7 @@ class Statistic:
     fill: float
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Randomness:
     """The random inputs of a program; each layer draws from a stream of its own."""
 
@@ -46,7 +47,7 @@ class Randomness:
     rows: Value
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Building:
     """What a layer may use while it builds.
 
@@ -124,7 +125,7 @@ class Weightless(Layer):
         return self.apply(inputs), {}
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Wire:
     """The output of a layer (or, with no layer, the network's input) in the functional form."""
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from glassgrad.common.errors import GraphError, InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Shape, Value, place
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
@@ -26,7 +27,7 @@ class Step:
     inputs: tuple[str, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Built:
     """A network as graph: every layer's output, inner values (``dense_1.preactivation``), state updates."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import FLOATS, OPERATORS, DType, Graph, Operand, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Derivative, Maybe, Op, expect, record
 from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values, convert, zeros_like
@@ -20,7 +20,7 @@ from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values
 Partial = Callable[..., Value]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Elementwise:
     """The local derivative of the output by each input, as a function of ``(output, *inputs)``."""
 

@@ -16,12 +16,12 @@ take values and return values: a derivative is a graph like any other.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import DType, Graph, Node, Operand, Shape, Type, Value
 
 Maybe = Value | None
@@ -37,7 +37,7 @@ class Sweep(Protocol):
         """The cotangents of ``wrt`` (None where there is no gradient)."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Context:
     """What a rule may ask about the node that it differentiates."""
 
@@ -65,7 +65,7 @@ class Derivative(Protocol):
         """The tangent of each output, from the tangents of the inputs (None stands for zero)."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Op:
     """The record of one op. Calling it builds a node: one value, or a tuple where the op has several outputs.
 
@@ -167,7 +167,7 @@ NO_GRADIENT = _NoGradient()
 Reverse = Callable[[Context, Sequence[Maybe], Sequence[Value], Sequence[Value]], Sequence[Maybe]]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Rule:
     """The reverse rule of any other op; the forward rule follows from it.
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import OPERATORS, Graph, Type, Value
 from glassgrad.ops.op import Context, Maybe, Op, expect, record
 from glassgrad.ops.structure import broadcast_to, reshape, transpose
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Bilinear:
     """An op that is linear in each of its two inputs while the other is held.
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import DTYPES, DType, Graph, Operand, Shape, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, as_value, constant, expect, record
 
@@ -21,7 +21,7 @@ Types = Sequence[Type]
 Regions = Sequence[Graph]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Linear:
     """An op that is linear, jointly, in its inputs ``arguments`` (None: in all of them).
 

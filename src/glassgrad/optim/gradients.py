@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import final
 
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Value, place
 from glassgrad.ops.elementwise import is_finite, maximum, minimum, select, sqrt
 from glassgrad.ops.structure import reduce_sum
@@ -57,7 +58,7 @@ def clip_by_value(gradients: Values, limit: Value) -> dict[str, Value]:
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@frozen
 class Seam:
     """Which clippings stand between gradients and update, and their default limits; None leaves one out.
 

@@ -8,12 +8,12 @@ out by screen readers, in place of the picture. Every function raises InputError
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.frozen import frozen
 from glassgrad.report.drawing import (
     DASHES,
     NARROW,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 _LABEL_LENGTH = 22
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Line:
     """A line: ``y`` [points], over ``x`` (default: 1, 2, ...), with a band from ``low`` to ``high``.
 
@@ -56,7 +56,7 @@ class Line:
     dots: bool = False
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Panel:
     """Lines over an axis of their own. ``share`` is its part of the height.
 

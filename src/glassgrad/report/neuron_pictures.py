@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.nn.network import INPUT, Network, kind_of
 from glassgrad.report.figures import bars
 from glassgrad.report.maps import heat_map, image_grid
@@ -95,7 +95,7 @@ def _neuron_grid(images: Sequence[Floats], title: str) -> str:
     return image_grid(shown, range(len(shown)), title=title, signed=True, together=False)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Images:
     """An image for each unit of ``layer``; ``noun`` is what a unit is called."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.data.split import split
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import Line, Panel, bars, histogram, panels, scatter
@@ -27,7 +27,7 @@ _ROWS = {"train": "training rows", "validation": "validation rows", "test": "tes
 Floats = npt.NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Rows:
     """Rows of one part of the data, as the source gives them. ``part`` is what a sentence calls them."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
 from glassgrad.nn.activations import Step as StepActivation
@@ -21,7 +21,7 @@ from glassgrad.nn.network import INPUT, Network, Sequential, activation_of, from
 from glassgrad.training.settings import Settings
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Choice:
     """The network and the loss of a run."""
 

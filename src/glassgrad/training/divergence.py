@@ -6,19 +6,20 @@ The replay starts from the weights before the epoch, so nothing has to be watche
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Executable, Feed, Result, lay_out
 from glassgrad.backends.reference import evaluate, step_values
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Node
 from glassgrad.program import Program
 
 SECTIONS = {"forward": "the forward pass", "backward": "the gradient", "update": "the update"}
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Divergence:
     """The first step (from 0, since the start of the training) that met NaN or Inf, and what to keep."""
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.common.orders import Epochs
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset, from_table
@@ -44,7 +45,7 @@ GROWTH = 16  # times as many epochs in the next call, at most
 SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Progress:
     """Sent while training: after every call of the compiled step, and (``record``) after every epoch."""
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.origin import check_unchanged
 from glassgrad.data.sources import BUILT_IN, load_source
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Given:
     """A data set, and the weights of its rows and classes."""
 

@@ -7,7 +7,6 @@ finds. The step itself stays as it is, to the bit, since the probes are a graph 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.frozen import frozen
 from glassgrad.files.run_folder import LENSES, arrays_bytes, read_arrays
 from glassgrad.graph.node import Node, Value, place, topological
 from glassgrad.nn.activations import Activation, Relu, Sigmoid, Tanh
@@ -214,7 +214,7 @@ def _is_elementwise(node: Node) -> bool:
 # --- what was seen -------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Lenses:
     """What was seen: one number per sample, for each measure of each layer (see ``MEASURES``).
 

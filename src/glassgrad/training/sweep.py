@@ -8,16 +8,16 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from glassgrad.common.frozen import frozen
 from glassgrad.training.fit import Run
 
 Spread = tuple[float, float, float]
 MEASURES = ("accuracy", "rmse")
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Point:
     """The runs of a sweep that differ in their seed only, and the options in which points differ."""
 

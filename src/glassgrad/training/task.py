@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import distinct
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
@@ -23,7 +23,7 @@ from glassgrad.training.settings import Settings
 Part = tuple[Array, Array]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Parts:
     """A data set, cut and prepared: features and targets of each part, and the weights of the training rows."""
 
@@ -46,7 +46,7 @@ class Parts:
         return {name: part for name, part in parts.items() if part is not None}
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Task:
     """What one run trains on, and what it trains."""
 

@@ -14,7 +14,6 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.backends.native.loader import Image, Loaded, able
 from glassgrad.backends.native.machine import Library, Machine, host, processor, version
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
@@ -31,7 +31,7 @@ LIMIT = 256 << 20  # bytes on disk; the entries used longest ago go first
 _DIGEST = 32
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Code:
     """What a program compiles to: object code, and where everything lies in the arena."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
@@ -20,6 +19,7 @@ from glassgrad.backends.native.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.backends.native.sparse import Operands
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Node
 from glassgrad.ops.op import ZERO
 
@@ -66,7 +66,7 @@ def can_read_in_place(work: Work, node: Node, vector_bytes: int) -> bool:
     return not (plan.folded or plan.upright or plan.pack_a)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Code:
     """A function, and the offsets of the buffers that it works on in one call."""
 
@@ -74,7 +74,7 @@ class Code:
     places: tuple[int, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Kernel:
     """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
 

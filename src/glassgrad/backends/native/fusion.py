@@ -22,6 +22,7 @@ from functools import cache, lru_cache
 from typing import Literal
 
 from glassgrad.backends.native.elements import SIZE
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Node, Shape, Value
 from glassgrad.passes.clean import scalar
 
@@ -41,7 +42,7 @@ def canonical(shape: Shape) -> Shape:
     return tuple(n for n in shape if n != 1)
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Source:
     """What a value is read from: a value that some group (or the program's input) produces, and how.
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from glassgrad.backends.native.loader import Image
+from glassgrad.common.frozen import frozen
 
 IMPORTS = ("memcpy", "memmove", "memset")
 PAGE = 4096  # of AArch64's page-relative addresses; images begin at one
@@ -35,7 +35,7 @@ class _Unknown(Exception):
     """Something in an object file that this module does not know."""
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Section:
     kind: int
     flags: int
@@ -45,7 +45,7 @@ class _Section:
     alignment: int
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Symbol:
     name: str
     is_local: bool
@@ -53,7 +53,7 @@ class _Symbol:
     value: int
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class _Relocation:
     place: int
     kind: int

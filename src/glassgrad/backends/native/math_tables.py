@@ -6,12 +6,12 @@ that of the fit, relative to the whole function; rounding comes on top.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from glassgrad.common.frozen import frozen
 
 Coefficients = tuple[float, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Format:
     """An IEEE format and its coefficients."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 
 from glassgrad.backends.native.blocks import Block, is_turned
 from glassgrad.backends.native.cells import (
@@ -30,6 +29,7 @@ from glassgrad.backends.native.fusion import (
 )
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.memory import memory_of
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Node, Value
 
 FLAT_UNROLL = 2
@@ -37,7 +37,7 @@ BLOCK = 8192  # elements that one unit of work has at least
 _TURNED = 1000  # the accumulators of turned blocks are numbered from here
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Layout:
     """How the space of a group is walked."""
 

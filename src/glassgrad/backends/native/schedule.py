@@ -14,10 +14,11 @@ from glassgrad.backends.native.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.prepare import prepare
 from glassgrad.backends.native.regions import Chain, Spread, Work, cluster, form_region, is_chain, row_wise
 from glassgrad.common.errors import GraphError
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Node, Type, Value
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Copy:
     """``size`` bytes from one buffer to another; strides (bytes per turn) count the turns of the loop around."""
 

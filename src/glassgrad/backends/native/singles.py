@@ -9,19 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 
 from glassgrad.backends.native.cells import address, combine, identity, load, store
 from glassgrad.backends.native.elements import ELEMENT, SIZE, convert
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.memory import Buffer
+from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import DType, Node, Shape
 from glassgrad.ops.random import PARITY, ROTATIONS
 
 Ints = Sequence[int]
 
 
-@dataclass(frozen=True, eq=False)
+@frozen
 class Target:
     """What an emitter writes with: the function, and the vector width of the machine in bytes."""
 

@@ -1,0 +1,111 @@
+"""Frozen values are the standard library's frozen dataclasses, made faster."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from functools import cached_property
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from glassgrad.common.frozen import frozen
+
+
+@frozen
+class Point:
+    """Two numbers, a list of its own, and something that is worked out."""
+
+    x: float
+    y: float = 2.0
+    near: list[int] = field(default_factory=list, repr=False)
+    length: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", abs(self.x) + abs(self.y))
+
+    @cached_property
+    def doubled(self) -> float:
+        return 2 * self.x
+
+
+@dataclass(frozen=True, eq=False)
+class Standard:
+    """The same, by the standard library."""
+
+    x: float
+    y: float = 2.0
+    near: list[int] = field(default_factory=list, repr=False)
+    length: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "length", abs(self.x) + abs(self.y))
+
+
+@frozen
+class Named(Point):
+    """One field more."""
+
+    name: str = "somewhere"
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+
+numbers = st.floats(allow_nan=False)
+
+
+@given(x=numbers, y=numbers)
+def test_it_is_what_the_standard_library_makes(x: float, y: float) -> None:
+    ours, theirs = Point(x, y=y), Standard(x, y=y)
+    assert vars(ours) == vars(theirs)
+    assert repr(ours) == repr(theirs).replace("Standard", "Point")
+    assert [item.name for item in fields(ours)] == [item.name for item in fields(theirs)]
+    assert vars(replace(ours, x=3.0)) == vars(replace(theirs, x=3.0))
+    assert ours != Point(x, y=y), "compared by identity"
+    assert len({ours, Point(x, y=y)}) == 2
+
+
+@pytest.mark.parametrize("name", ["x", "y", "near", "length", "unknown"])
+@pytest.mark.parametrize("kind", [Point, Standard, Named])
+def test_nothing_can_be_set_or_deleted(kind: Callable[[float], Any], name: str) -> None:
+    value = kind(1.0)
+    before = dict(vars(value))
+    with pytest.raises(FrozenInstanceError, match=f"cannot assign to field '{name}'"):
+        setattr(value, name, 5.0)
+    with pytest.raises(FrozenInstanceError, match=f"cannot delete field '{name}'"):
+        delattr(value, name)
+    assert vars(value) == before
+
+
+def test_what_is_worked_out_later_is_kept() -> None:
+    point = Point(4.0)
+    assert point.doubled == 8.0
+    assert vars(point)["doubled"] == 8.0
+
+
+def test_a_class_derived_from_one_is_one_and_keeps_its_own_methods() -> None:
+    value = Named(1.0, name="here")
+    assert repr(value) == "<here>"
+    assert (value.x, value.y, value.length) == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize(
+    "through", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
+)
+def test_copies_are_frozen_too(through: Callable[[Any], Any]) -> None:
+    made = through(Point(1.0, near=[3]))
+    assert vars(made) == vars(Point(1.0, near=[3]))
+    with pytest.raises(FrozenInstanceError):
+        made.x = 2.0
+
+
+def test_arguments_are_those_of_the_standard_library() -> None:
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
+        Point()  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):
+        Point(1.0, z=2.0)  # type: ignore[call-arg]
