@@ -133,7 +133,7 @@ def lay_out(
     ):
         for item in items:
             array = arrays.get(item.name)
-            if array is None or array.shape != item.type.shape or array.dtype != item.type.dtype:
+            if not item.type.fits(array):
                 got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
                 raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
     steps = -(-len(feed.order) // program.batch)

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
@@ -23,6 +24,8 @@ from glassgrad.common.frozen import frozen
 DType = Literal["float32", "float64", "int32", "uint32", "bool"]
 DTYPES: tuple[DType, ...] = ("float32", "float64", "int32", "uint32", "bool")
 FLOATS: tuple[DType, ...] = ("float32", "float64")
+
+_NUMPY = {name: np.dtype(name) for name in DTYPES}
 
 Shape = tuple[int, ...]
 
@@ -36,6 +39,10 @@ class Type:
 
     def __str__(self) -> str:
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]" if self.shape else self.dtype
+
+    def fits(self, array: npt.NDArray[Any] | None) -> bool:
+        """Whether ``array`` is of this type."""
+        return array is not None and array.shape == self.shape and array.dtype == _NUMPY[self.dtype]
 
     @property
     def is_float(self) -> bool:
@@ -136,7 +143,8 @@ class Node:
         self.serial = next(_serial)
         self.types = check_types(self) if types is None else types
         self.outputs = tuple([Value(self, index) for index in range(len(self.types))])
-        self.verified = False  # set by the verifier: a node is never changed, so once is enough
+        # A node is never changed, so once is enough: where the types are those of the shape rule, they need no check.
+        self.verified = types is None and not self.regions
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {', '.join(map(str, self.types))}>"

@@ -5,6 +5,7 @@ The replay starts from the weights before the epoch, so nothing has to be watche
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -36,8 +37,16 @@ class Divergence:
 
 
 def is_finite(arrays: Mapping[str, Array]) -> bool:
-    """Whether every float of every array is finite."""
-    return all(array.dtype.kind != "f" or bool(np.isfinite(array).all()) for array in arrays.values())
+    """Whether every float of every array is finite.
+
+    NaN and infinities stay in a sum of squares, whatever is added. So one that is finite answers for all of them; one
+    that is not may be of numbers that are merely large.
+    """
+    with np.errstate(all="ignore"):
+        return all(
+            array.dtype.kind != "f" or math.isfinite(np.vdot(array, array)) or bool(np.isfinite(array).all())
+            for array in arrays.values()
+        )
 
 
 def locate(executable: Executable, feed: Feed, before: Feed | None = None) -> Divergence:
