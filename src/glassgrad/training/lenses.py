@@ -50,7 +50,7 @@ SLOPE = 0.005
 # The steps looked at: one in EVERY, and the first few closer together, since most happens there. Looking costs less
 # than two steps. Where a step has less than LARGE multiplications, and so costs next to nothing, it is at least
 # PER_EPOCH steps of every epoch.
-EVERY = 128
+EVERY = 192
 START = (1, 4, 16)
 PER_EPOCH = 8
 LARGE = 1 << 22
