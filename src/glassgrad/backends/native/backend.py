@@ -7,7 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
 from itertools import chain
@@ -75,8 +75,7 @@ class NativeExecutable:
         args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
         args[PROBED] = chunk.probed.ctypes.data
         self._enter(arena.address, args.ctypes.data, chunk.steps)
-        params = {name: array.copy() for name, array in arena.params.items()}
-        state = {name: array.copy() for name, array in arena.state.items()}
+        params, state = arena.copies()
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
@@ -100,19 +99,19 @@ class _Arena:
     """The memory that one call works in, with its constants, and views of what goes in and out."""
 
     def __init__(self, program: Program, code: Code) -> None:
-        self.orders = Drawer()
+        self.program, self.orders = program, Drawer()
         room = np.empty(code.arena + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         self._memory = room[start : start + code.arena]
         self.address = self._memory.ctypes.data
         for offset, content in code.constants:
             kind = Type(content.shape, cast(DType, content.dtype.name))
-            view(self._memory, offset, kind)[...] = content
-        places = {item.name: offset for item, offset in zip(program.inputs, code.inputs, strict=True)}
+            view(self._memory, offset, 0, kind)[...] = content
+        places = {item.name: place for item, place in zip(program.inputs, code.inputs, strict=True)}
 
         def views(role: Role) -> dict[str, Array]:
             items = program.of_role(role)
-            return {item.name: view(self._memory, places[item.name], item.type) for item in items}
+            return {item.name: view(self._memory, *places[item.name], item.type) for item in items}
 
         self.params, self.state = views("param"), views("state")
         self.seed = next(iter(views("seed").values()), None)
@@ -120,9 +119,13 @@ class _Arena:
     def fill(self, params: Arrays, state: Arrays) -> None:
         """Copy weights and state in."""
         for name, array in self.params.items():
-            array[...] = params[name]
+            array[...] = params[name].reshape(array.shape)
         for name, array in self.state.items():
-            array[...] = state[name]
+            array[...] = state[name].reshape(array.shape)
+
+    def copies(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Weights and state, copied out."""
+        return _copies(self.program.params, self.params), _copies(self.program.state, self.state)
 
 
 def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
@@ -156,10 +159,17 @@ class _Handle:
         return self._output.copy()
 
 
-def view(arena: Array, offset: int, kind: Type) -> Array:
-    """A stretch of the arena as an array."""
+def view(arena: Array, offset: int, panel: int, kind: Type) -> Array:
+    """A stretch of the arena as an array; a matrix in panels of some columns as [rows, panels, columns]."""
     size = kind.size * np.dtype(kind.dtype).itemsize
-    return arena[offset : offset + size].view(kind.dtype).reshape(kind.shape)
+    flat = arena[offset : offset + size].view(kind.dtype)
+    if not panel:
+        return flat.reshape(kind.shape)
+    return flat.reshape(-1, kind.shape[0], panel).swapaxes(0, 1)
+
+
+def _copies(items: Iterable[Input], views: Mapping[str, Array]) -> dict[str, Array]:
+    return {item.name: views[item.name].copy().reshape(item.type.shape) for item in items}
 
 
 class NativeBackend:

@@ -38,7 +38,7 @@ class Code:
     image: Image | None
     objects: tuple[bytes, ...]  # what LLVM has to link, where there is no image
     arena: int  # bytes
-    inputs: tuple[int, ...]  # offsets, in the order of the program's inputs
+    inputs: tuple[tuple[int, int], ...]  # offsets and panels, in the order of the program's inputs
     constants: tuple[tuple[int, Array], ...]  # offset and content
     shared_work: int  # multiplications (or elements) a step in the kernels that threads can share
 
@@ -93,7 +93,7 @@ class Code:
             image,
             tuple(objects),
             header["arena"],
-            tuple(header["inputs"]),
+            tuple((offset, panel) for offset, panel in header["inputs"]),
             tuple(constants),
             header["shared_work"],
         )

@@ -10,6 +10,7 @@ from glassgrad.backends.native.fusion import Group, Kind, Source, access, look_t
 from glassgrad.backends.native.ir import Function, Reg, vector
 from glassgrad.backends.native.math import FUNCTIONS
 from glassgrad.backends.native.memory import Buffer, memory_of
+from glassgrad.backends.native.packing import in_panel
 from glassgrad.graph.node import DType, Node, Value
 
 LONG = 8  # operations of an epilogue from which on the rows of a tile are done in a loop
@@ -135,6 +136,11 @@ class Evaluator:
         f, columns, row = self.f, self.group.columns, cell.row
         if self.group.rows == 1:
             return address(f, buffer, cell.column, cell.right)
+        if buffer.panel:
+            first = f.add(
+                in_panel(f, buffer.panel, self.group.rows, cell.column), f.mul(row.index, buffer.panel)
+            )
+            return address(f, buffer, first, row.below * buffer.panel + cell.right)
         first = f.add(f.mul(row.index, columns), cell.column)
         return address(f, buffer, first, row.below * columns + cell.right)
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
-from glassgrad.backends.native.fusion import operand
+from glassgrad.backends.native.fusion import look_through, operand
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.backends.native.plan import Plan, Product
+from glassgrad.backends.native.plan import UNIT, Plan, Product
 from glassgrad.backends.native.plan import plan as plan_product
 from glassgrad.backends.native.product import Tile, emit_pack
 from glassgrad.backends.native.product import emit as emit_product
@@ -20,7 +20,7 @@ from glassgrad.backends.native.schedule import Schedule
 from glassgrad.backends.native.singles import SINGLES, Target
 from glassgrad.backends.native.sparse import Operands
 from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import Node
+from glassgrad.graph.node import Node, Value
 from glassgrad.ops.op import ZERO
 
 KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
@@ -64,6 +64,35 @@ def can_read_in_place(work: Work, node: Node, vector_bytes: int) -> bool:
         return False
     plan = plan_of(work, node, vector_bytes)
     return not (plan.folded or plan.upright or plan.pack_a)
+
+
+def panel_width(work: Work, value: Value, vector_bytes: int) -> int:
+    """How many columns of the matrix ``value`` a unit of ``work`` goes through, if it could lie in panels; else 0.
+
+    It may be the second operand of a product, or stand in its epilogue.
+    """
+    group = work.group
+    if group.kind != "product" or work.blocks:
+        return 0
+    (product,) = (node for node in group.nodes if node.op.name == "matmul")
+    plan, size = (
+        plan_of(work, product, vector_bytes),
+        math.prod(product.types[0].shape) * product.inputs[0].shape[-1],
+    )
+    if size < UNIT or plan.columns < 2 or plan.folded or plan.upright:
+        return 0
+    for node in group.nodes:
+        for read in node.inputs:
+            source = operand(read) if node is product else (look_through(read).value, False)
+            if memory_of(source[0]) is not value:
+                continue
+            fits = node is product or (group.kind_of(node) == "m" and value.shape == group.shape)
+            b_only = node is not product or (
+                read is node.inputs[1] and read is not node.inputs[0] and not plan.pack_b
+            )
+            if source != (value, False) or not fits or not b_only:
+                return 0
+    return plan.width
 
 
 @frozen
@@ -205,6 +234,7 @@ class Module:
             address(f, scratch) if scratch is not None else ARENA,
             address(f, table) if table is not None else None,
             self._background(f, plan),
+            second.panel,
         )
 
     def _background(self, f: Function, plan: Plan) -> Reg | None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
-from glassgrad.backends.native.emit import Module, can_read_in_place, scratch_bytes, supported
+from glassgrad.backends.native.emit import Module, can_read_in_place, panel_width, scratch_bytes, supported
 from glassgrad.backends.native.fusion import look_through
 from glassgrad.backends.native.linker import link
 from glassgrad.backends.native.loader import Image, able
@@ -60,6 +60,7 @@ def schedule_program(program: Program, target: Machine) -> Schedule:
         lambda work: scratch_bytes(work, target.vector_bytes),
         program.batch,
         in_place=lambda work, node: can_read_in_place(work, node, target.vector_bytes),
+        panel=lambda work, value: panel_width(work, value, target.vector_bytes),
     )
 
 
@@ -135,7 +136,7 @@ class _Draft:
         return Code(
             *_linked(objects, self.module.text, self.target),
             (probes or schedule).size,
-            tuple(schedule.buffers[value].offset for value in schedule.graph.inputs),
+            tuple((b.offset, b.panel) for b in map(schedule.buffers.__getitem__, schedule.graph.inputs)),
             tuple((b.offset, v.node.attributes["value"]) for v, b in constants),
             _shared_work(schedule, self.module),
         )

@@ -125,3 +125,9 @@ def _join(f: Function, parts: list[Reg]) -> Reg:
         pairs = zip(parts[::2], parts[1::2], strict=True)
         parts = [f.shuffle(low, range(2 * low.lanes), high) for low, high in pairs]
     return parts[0]
+
+
+def in_panel(f: Function, panel: int, rows: int, column: Reg) -> Reg:
+    """Where ``column`` of a matrix in panels begins, in elements; it has ``rows`` rows."""
+    inside = f.binary("urem", column, panel)
+    return f.add(f.mul(f.sub(column, inside), rows), inside)

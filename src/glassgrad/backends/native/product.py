@@ -212,7 +212,7 @@ class _Units:
         if plan.pack_b:
             b, step = f.at(self.given.scratch, element, f.mul(column, plan.depth)), plan.width
         else:
-            b, step = f.at(self.given.b, element, column), plan.product.n
+            b, step = self.given.column(f, plan, column)
         elements = self._elements(row, rows)
         kinds = [vector(element, lanes) for _, lanes, _ in vectors]
 

@@ -60,6 +60,8 @@ class Schedule:
     groups: list[Group] = field(default_factory=list)
     tables: dict[Buffer, Buffer] = field(default_factory=dict)
     """For data whose rows are read where they lie: the addresses of the batch's, then of the next batch's."""
+    unrolled: list[tuple[Buffer, Buffer]] = field(default_factory=list)
+    """What lies in panels, for the schedule of the probes: where it is to lie row by row, and where it is."""
 
     def works(self) -> Iterator[Work]:
         """Every kernel, loops included."""
@@ -76,6 +78,7 @@ class Schedule:
 
 Supported = Callable[[Node], bool]
 InPlace = Callable[[Work, Node], bool]
+Panel = Callable[[Work, Value], int]
 
 
 class _Builder:
@@ -260,22 +263,31 @@ def make_schedule(
     batch: int = 0,
     beside: Schedule | None = None,
     in_place: InPlace | None = None,
+    panel: Panel | None = None,
 ) -> Schedule:
     """The schedule of ``graph``, a step on ``batch`` rows.
 
     ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
     (output, input) of which the output replaces the input at the end of the step. ``beside`` is a schedule of the
     same inputs, in whose arena this one works before each step: the inputs stay, the rest of it is free by then.
-    ``in_place`` tells whether a node of a kernel reads its first operand alone, row by row, wherever the rows lie.
+    ``in_place`` tells whether a node of a kernel reads its first operand alone, row by row, wherever the rows lie,
+    and ``panel`` how many columns of a matrix a kernel goes through at a time, if it could lie in panels.
     """
     prepared = prepare(graph)
     builder = _Builder(vector_bytes, supported, scratch_bytes)
     # A kernel may read the background of what it reads, although no node of it does.
     backgrounds = {value.node.attributes.get("background") for value in prepared.inputs}
+    unrolled: list[tuple[Buffer, Buffer]] = []
     for number, (value, keep) in enumerate(zip(prepared.inputs, lasting, strict=True)):
-        place = beside.buffers[beside.graph.inputs[number]].offset if beside is not None else -1
         stays = keep or value.node.attributes["name"] in backgrounds
-        builder.buffers[value] = Buffer(value.type, lasting=stays, offset=place)
+        builder.buffers[value] = Buffer(value.type, lasting=stays)
+        if beside is not None:
+            theirs = beside.buffers[beside.graph.inputs[number]]
+            if theirs.panel:
+                builder.buffers[value].lasting = False
+                unrolled.append((builder.buffers[value], theirs))
+            else:
+                builder.buffers[value].offset = theirs.offset
     replaced = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
     items = builder.region(prepared, replaced, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
@@ -297,6 +309,12 @@ def make_schedule(
         if _stays(value, items, outputs, builder, in_place):
             tables[builder.buffers[value]] = Buffer(Type((4 * batch,), "int32"), lasting=True)
     builder.extra += tables.values()
+    if panel is not None:
+        for output, given in updates:
+            value = prepared.inputs[given]
+            others = [buffer for i, buffer in enumerate(outputs) if i != output]
+            if outputs[output] is builder.buffers[value] and builder.buffers[value] not in others:
+                builder.buffers[value].panel = _panel(value, items, builder, panel)
     _live([*items, *replacements], builder, prepared.inputs, outputs)
     buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])
     if beside is None:
@@ -316,7 +334,22 @@ def make_schedule(
         scratch,
         builder.groups,
         tables,
+        unrolled,
     )
+
+
+def _panel(value: Value, items: Sequence[Item], builder: _Builder, panel: Panel) -> int:
+    """In panels of how many columns the matrix ``value`` lies, if all that touches it goes through it so; else 0."""
+    buffer, widths = builder.buffers[value], []
+    for item in items:
+        if buffer not in touched(item, builder.buffers):
+            continue
+        if not isinstance(item, Work | Spread) or len(value.shape) != 2:
+            return 0
+        widths += [panel(work, value) for work in works([item]) if buffer in touched(work, builder.buffers)]
+    widest = max(widths, default=0)
+    fits = all(width and widest % width == 0 for width in widths)
+    return widest if fits and widest < value.shape[-1] and value.shape[-1] % widest == 0 else 0
 
 
 def _stays(

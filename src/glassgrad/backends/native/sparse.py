@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.packing import section
+from glassgrad.backends.native.packing import in_panel, section
 from glassgrad.backends.native.plan import BYTES, SIDE, WORD, Plan, ceil
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class Operands:
     """Where the operands of a product are, and its workspace.
 
     ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other: behind
-    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``.
+    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``. ``panel``: of how many
+    columns the panels are in which B lies (see ``Buffer``); 0: it lies row by row.
     """
 
     a: Reg
@@ -41,6 +42,14 @@ class Operands:
     scratch: Reg
     table: Reg | None = None
     number: Reg | None = None
+    panel: int = 0
+
+    def column(self, f: Function, plan: Plan, column: Reg) -> tuple[Reg, int]:
+        """Where ``column`` of B begins, and how many elements lie from row to row."""
+        product = plan.product
+        if not self.panel:
+            return f.at(self.b, product.element, column), product.n
+        return f.at(self.b, product.element, in_panel(f, self.panel, product.k, column)), self.panel
 
 
 def emit_bits(
@@ -189,11 +198,12 @@ def emit_base(
             f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
             for i in range(SIDE)
         ]
-        starts = [f.at(given.b, element, column) for column in columns]
+        starts = [given.column(f, plan, column)[0] for column in columns]
+        _, step = given.column(f, plan, columns[0])
 
         def add(sums: list[Reg], p: Reg, count: int) -> None:
             for i in range(count):
-                row = f.mul(f.add(p, i), product.n)
+                row = f.mul(f.add(p, i), step)
                 for j, here in enumerate(starts, start=i * SIDE):
                     sums[j] = f.fadd(sums[j], f.load(kind, f.at(here, element, row)))
 

@@ -176,11 +176,23 @@ class _Runner:
     def measure(self, targets: Sequence[Reg], count: Reg) -> None:
         """Run the items, and put what they give behind the ``count`` results before."""
         f = self.f
+        for plain, panels in self.schedule.unrolled:
+            self.unroll(plain, panels)
         self.items(self.schedule.items, None)
         done = f.load("i64", count, 8)
         for target, buffer in zip(targets, self.schedule.outputs, strict=True):
             f.copy(f.at(target, "i8", f.mul(done, buffer.size)), address(f, buffer), buffer.size)
         f.store(f.add(done, 1), count, 8)
+
+    def unroll(self, target: Buffer, source: Buffer) -> None:
+        """Copy a matrix that lies in panels to where it is to lie row by row."""
+        f, (rows, columns) = self.f, source.type.shape
+        size = SIZE[source.type.dtype]
+        for column in range(0, columns, source.panel):
+            with f.loop(rows) as row:
+                there = f.at(address(f, target), "i8", f.add(f.mul(row, columns * size), column * size))
+                here = f.add(f.mul(row, source.panel * size), column * rows * size)
+                f.copy(there, f.at(address(f, source), "i8", here), source.panel * size)
 
     def gather(self, buffers: Sequence[Buffer], rows: Reg, following: Reg) -> None:
         """The batch's rows of every data array, side by side: a kernel whose places are the words themselves."""
