@@ -436,7 +436,7 @@ def test_code_survives_the_way_to_disk(image: Image | None) -> None:
         (128, np.array(3.5)),
         (192, np.array([True, False, True])),
     )
-    code = cache.Code(image, (b"one", b"", b"three"), 4096, (0, 64), constants, True)
+    code = cache.Code(image, (b"one", b"", b"three"), 4096, ((0, 0), (64, 16)), constants, True)
     again = cache.Code.from_bytes(code.to_bytes())
     assert again is not None
     assert (again.image, again.objects, again.arena, again.inputs, again.parallel) == (

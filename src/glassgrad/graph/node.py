@@ -143,8 +143,7 @@ class Node:
         self.serial = next(_serial)
         self.types = check_types(self) if types is None else types
         self.outputs = tuple([Value(self, index) for index in range(len(self.types))])
-        # A node is never changed, so once is enough: where the types are those of the shape rule, they need no check.
-        self.verified = types is None and not self.regions
+        self.verified = False  # set by the verifier: a node is never changed, so once is enough
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {', '.join(map(str, self.types))}>"

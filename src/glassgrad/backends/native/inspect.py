@@ -129,6 +129,7 @@ def _schedule(given: _Inspection) -> str:
     for buffer in sorted(listed, key=lambda item: (item.offset, item.first)):
         life = "always" if buffer.lasting else f"{max(buffer.first, 0)} - {buffer.last}"
         note = "  (its rows are read where they lie)" if buffer in schedule.tables else ""
+        note += f"  (in panels of {buffer.panel} columns)" if buffer.panel else ""
         lines.append(
             f"{buffer.offset:>10} {buffer.size:>10}  {life:<15}  {titles[buffer]}: {buffer.type}{note}"
         )

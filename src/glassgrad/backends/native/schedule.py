@@ -312,9 +312,9 @@ def make_schedule(
     if panel is not None:
         for output, given in updates:
             value = prepared.inputs[given]
-            others = [buffer for i, buffer in enumerate(outputs) if i != output]
-            if outputs[output] is builder.buffers[value] and builder.buffers[value] not in others:
-                builder.buffers[value].panel = _panel(value, items, builder, panel)
+            buffer = builder.buffers[value]
+            if outputs[output] is buffer and outputs.count(buffer) == 1:
+                buffer.panel = _panel(value, items, builder, panel)
     _live([*items, *replacements], builder, prepared.inputs, outputs)
     buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])
     if beside is None:
