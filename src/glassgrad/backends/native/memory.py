@@ -15,8 +15,7 @@ class Buffer:
     """A stretch of the arena: ``type`` laid out row by row, and up to a vector of slack behind it.
 
     A matrix may lie in panels instead: ``panel`` columns of all rows, then those to the right of them. What threads
-    change column by column lies apart then. (Where it lay side by side, cores would fetch ahead what belongs to one
-    another, and each would have to ask for its own again: 23 us instead of 14 to read and change 784 x 128 floats.)
+    change column by column lies apart then: where it lies side by side, a core fetches ahead what belongs to another.
 
     ``first`` and ``last`` are the positions in the schedule between which it must keep its content; a
     ``lasting`` buffer keeps it from step to step.

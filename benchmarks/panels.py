@@ -1,0 +1,89 @@
+"""What it gives that weights lie in panels: a step of training on all cores with and without, in turn.
+
+    python benchmarks/panels.py [--rounds 60] [--write]
+
+Without, a matrix lies row by row, and each row belongs to several threads: where rows are short, a core fetches ahead
+what another one is about to change. Which of the two comes first in a round is drawn; a quarter of all times is below
+"quarter". On a virtual machine the cores may be near one another for a while and far apart later: then medians of
+either say little, and their quarters and the ratio (the median over the rounds) more. Both must end in the same
+weights, to the bit. ``--write`` keeps the table in results/panels.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import time
+from pathlib import Path
+
+from peers.report import machine
+from peers.task import NETWORKS, Task
+from peers.with_glassgrad import Glassgrad
+
+from glassgrad.backends.native import generate
+from glassgrad.backends.native.backend import NativeBackend, default_threads
+
+RESULTS = Path(__file__).parent / "results" / "panels.txt"
+CASES = (("784-128-10", "sgd"), ("784-128-10", "adam"), ("784-512-512-10", "sgd"))
+SECONDS = 0.1  # what one timing lasts, about
+
+
+class Training(Glassgrad):
+    """The step of the comparison with the peers, with its weights in panels or row by row."""
+
+    def __init__(self, task: Task, panels: bool) -> None:
+        super().__init__(default_threads())
+        self.use(task, self.variants(task)[0])
+        if not panels:
+            usual, generate.panel_width = generate.panel_width, lambda *_: 0
+            self.executable = NativeBackend(threads=self.threads, cached=False).compile(self.program)
+            generate.panel_width = usual
+
+    def time(self, epochs: int) -> float:
+        """Microseconds per step."""
+        self.reset()
+        start = time.perf_counter()
+        self.epochs(epochs)
+        return (time.perf_counter() - start) / epochs / self.task.steps * 1e6
+
+
+def measure(name: str, optimizer: str, rounds: int) -> str:
+    """A line of the table; raises SystemExit where the weights differ."""
+    shape, batch, rows, source = NETWORKS[name]
+    task = Task(shape, batch, rows, optimizer, source)
+    both = [Training(task, panels) for panels in (False, True)]
+    epochs = max(1, round(SECONDS / (both[0].time(1) * task.steps * 1e-6)))
+    times: list[list[float]] = [[], []]
+    for _ in range(rounds):
+        found = {i: both[i].time(epochs) for i in random.sample((0, 1), 2)}
+        for i, value in found.items():
+            times[i].append(value)
+        for key, array in both[0].params.items():
+            if both[1].params[key].tobytes() != array.tobytes():
+                raise SystemExit(f"{name}: panels changed {key}")
+    ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
+    cells = "".join(f"{statistics.median(t):9.1f} {statistics.quantiles(t, n=4)[0]:9.1f}  " for t in times)
+    return f"{name:16} {optimizer:6} {cells} {ratio:6.2f}"
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=60, help="turns of both (default: 60)")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    options = parser.parse_args()
+    head = f"{'us per step':23} {'row by row':>9}   quarter  {'panels':>9}   quarter    ratio"
+    lines = [f"{default_threads()} threads, {options.rounds} rounds", str(machine()), "", head]
+    print("\n".join(lines), flush=True)
+    for name, optimizer in CASES:
+        lines.append(measure(name, optimizer, options.rounds))
+        print(lines[-1], flush=True)
+    if options.write:
+        RESULTS.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
