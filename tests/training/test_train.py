@@ -248,12 +248,34 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
         "network": gg.Sequential(gg.Dense(4), gg.Dropout(0.2), gg.Dense(3)),
     }
     whole = gg.train(blobs(), **options)
-    monkeypatch.setattr("glassgrad.training.fit.STEPS_PER_CALL", 4)
+    monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", 1e-9)
     calls = []
     parts = gg.train(blobs(), **options, progress=calls.append)
-    assert len(calls) > 2 * 3
+    later = [item.steps for item in calls if item.record is None and item.epoch > 1]
+    assert later == list(
+        range(whole.steps // 3 + 1, whole.steps + 1)
+    )  # each step a call, once it is known how long
     assert same_bits(whole.model.weights, parts.model.weights)
     assert [r["train_loss"] for r in whole.history] == pytest.approx([r["train_loss"] for r in parts.history])
+
+
+def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
+    """Steps take 10 ms by a clock of ours: a call of 0.1 s has ten, once that is known."""
+    now = [0.0]
+    monkeypatch.setattr("glassgrad.training.fit.time.perf_counter", lambda: now[0])
+    lengths = []
+
+    def run(self, feed):
+        lengths.append(len(feed.order) // self.batch)
+        now[0] += 0.01 * lengths[-1]
+        return self.compiled.training.run(feed)
+
+    monkeypatch.setattr("glassgrad.training.fit._Fit._run", run)
+    done = gg.train(blobs(200), epochs=2, batch_size=1, validation=0, test=0)
+    assert done.steps == 400
+    assert lengths[0] == 50  # of 200, in four calls: nobody knew
+    assert max(lengths[1:]) <= 10
+    assert sum(lengths) == 400
 
 
 # --- clipping ----------------------------------------------------------------------------------------------

@@ -39,10 +39,10 @@ from glassgrad.training.start import fit_to_data, initial_statistics, initial_we
 from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
-STEPS_PER_CALL = 400  # in one epoch
+SECONDS_PER_CALL = 0.1  # enough to make what is done between two calls small; so often is Ctrl-C heard
+FIRST_STEPS = 64  # in a call, as long as nobody knows how long they take
 STEPS_AT_ONCE = 8192  # in several epochs, where nobody looks at what is between them
 GROWTH = 16  # times as many epochs in the next call, at most
-SECONDS_PER_CALL = 0.02  # enough to make what Python does between two calls small
 
 
 @frozen
@@ -224,6 +224,7 @@ class _Fit:
         self.history: list[dict[str, float | int]] = []
         self.validation_losses: list[float] = []
         self.at_once = 1
+        self.pace = SECONDS_PER_CALL / FIRST_STEPS  # seconds per step, of the last call
 
     def _model(self) -> Model:
         settings, task, schema = self.settings, self.task, self.task.parts.schema
@@ -294,7 +295,7 @@ class _Fit:
         }
 
     def _epochs(self, first: int, count: int) -> Divergence | None:
-        """``count`` epochs in one call, or one epoch in calls of equal length.
+        """``count`` epochs in one call, or one epoch in calls that nobody has to wait for.
 
         On NaN or Inf the model keeps its last good weights.
         """
@@ -314,13 +315,15 @@ class _Fit:
             steps_per_epoch=steps,
             validation_losses=self.validation_losses,
         )
-        length = total_steps if count > 1 else -(-steps // -(-steps // STEPS_PER_CALL))
         model = self.model
         weights, statistics, slots = model.weights, model.statistics, self.slots
         losses = np.empty(total_steps, settings.dtype)
-        start = time.perf_counter()
-        for begin in range(0, total_steps, length):
-            end = min(begin + length, total_steps)
+        start = clock = time.perf_counter()
+        end = 0
+        while end < total_steps:
+            begin, left = end, total_steps - end
+            calls = 1 if count > 1 else math.ceil(left * self.pace / SECONDS_PER_CALL)
+            end += math.ceil(left / calls)
             feed = Feed(
                 self.data,
                 order[begin * batch : end * batch],
@@ -346,6 +349,8 @@ class _Fit:
             weights = result.params
             statistics = {key: result.state[key] for key in statistics}
             slots = {key: result.state[key] for key in slots}
+            clock, before = time.perf_counter(), clock
+            self.pace = (clock - before) / (end - begin)
             if self.check is not None:
                 self.check()
             if self.progress is not None:
