@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from glassgrad.backends.native.cells import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.elements import ELEMENT, ELEMENTWISE
-from glassgrad.backends.native.fusion import look_through, operand
+from glassgrad.backends.native.fusion import Group, look_through, operand
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.memory import Buffer, memory_of
 from glassgrad.backends.native.plan import UNIT, Plan, Product
@@ -74,25 +74,28 @@ def panel_width(work: Work, value: Value, vector_bytes: int) -> int:
     group = work.group
     if group.kind != "product" or work.blocks:
         return 0
-    (product,) = (node for node in group.nodes if node.op.name == "matmul")
-    plan, size = (
-        plan_of(work, product, vector_bytes),
-        math.prod(product.types[0].shape) * product.inputs[0].shape[-1],
-    )
+    product = _product_in(group)
+    plan = plan_of(work, product, vector_bytes)
+    size = math.prod(product.types[0].shape) * product.inputs[0].shape[-1]
     if size < UNIT or plan.columns < 2 or plan.folded or plan.upright:
         return 0
     for node in group.nodes:
+        if node is product:
+            (a, _), (b, turned) = map(operand, node.inputs)
+            if memory_of(a) is value or (memory_of(b) is value and (b is not value or turned or plan.pack_b)):
+                return 0
+            continue
         for read in node.inputs:
-            source = operand(read) if node is product else (look_through(read).value, False)
-            if memory_of(source[0]) is not value:
-                continue
-            fits = node is product or (group.kind_of(node) == "m" and value.shape == group.shape)
-            b_only = node is not product or (
-                read is node.inputs[1] and read is not node.inputs[0] and not plan.pack_b
-            )
-            if source != (value, False) or not fits or not b_only:
+            source = look_through(read).value
+            if memory_of(source) is value and (
+                source is not value or group.kind_of(node) != "m" or value.shape != group.shape
+            ):
                 return 0
     return plan.width
+
+
+def _product_in(group: Group) -> Node:
+    return next(node for node in group.nodes if node.op.name == "matmul")
 
 
 @frozen
@@ -199,7 +202,7 @@ class Module:
 
     def _product(self, work: Work, name: str) -> Kernel:
         group, locate = work.group, self.schedule.buffer
-        node = next(node for node in group.nodes if node.op.name == "matmul")
+        node = _product_in(group)
         product, plan = product_of(node), plan_of(work, node, self.vector_bytes)
         pack = None
         if plan.pack_units:
