@@ -12,7 +12,7 @@ import numpy as np
 from backends.random_networks import Recipe, Task, evaluation_task, training_task
 from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import plan, rows, steps
+from glassgrad.backends.native import emit, plan, rows, steps
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
 from glassgrad.backends.native.machine import host, machine
 
@@ -87,11 +87,11 @@ def _part(feed: Feed, batch: int, start: int, stop: int | None) -> Feed:
 
 @contextmanager
 def small_units(wanted: bool = True) -> Iterator[None]:
-    """Cut even small kernels into units, and share them among threads."""
-    before = rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK
+    """Cut even small kernels into units, share them among threads, and lay their weights in panels."""
+    before = rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT
     if wanted:
-        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK = 48, 0, 0
+        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT = 48, 0, 0, 0
     try:
         yield
     finally:
-        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK = before
+        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT = before
