@@ -249,6 +249,7 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
     }
     whole = gg.train(blobs(), **options)
     monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", 1e-9)
+    monkeypatch.setattr("glassgrad.training.fit.BYTES_PER_SECOND", 1e15)
     calls = []
     parts = gg.train(blobs(), **options, progress=calls.append)
     later = [item.steps for item in calls if item.record is None and item.epoch > 1]
@@ -257,6 +258,15 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
     )  # each step a call, once it is known how long
     assert same_bits(whole.model.weights, parts.model.weights)
     assert [r["train_loss"] for r in whole.history] == pytest.approx([r["train_loss"] for r in parts.history])
+
+
+def test_a_run_stopped_in_its_first_epoch_is_not_measured():
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    run = gg.train(blobs(), epochs=3, progress=stop)
+    assert (run.status, run.epochs, run.metrics) == ("interrupted", 0, {})
+    assert gg.train(blobs(), epochs=0).metrics["test"]["loss"] > 0
 
 
 def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
@@ -273,9 +283,22 @@ def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
     monkeypatch.setattr("glassgrad.training.fit._Fit._run", run)
     done = gg.train(blobs(200), epochs=2, batch_size=1, validation=0, test=0)
     assert done.steps == 400
-    assert lengths[0] == 50  # of 200, in four calls: nobody knew
+    assert lengths[0] == 200  # so small a network seemed to be fast
     assert max(lengths[1:]) <= 10
     assert sum(lengths) == 400
+
+
+def test_the_first_call_of_a_large_network_is_short(monkeypatch):
+    lengths = []
+
+    def run(self, feed):
+        lengths.append(len(feed.order) // self.batch)
+        return self.compiled.training.run(feed)
+
+    monkeypatch.setattr("glassgrad.training.fit._Fit._run", run)
+    gg.train(blobs(600), layers=[600, 600], optimizer="sgd", epochs=1, batch_size=60, validation=0, test=0)
+    assert lengths[0] == 5  # of 10: 364,203 weights and 60 rows, 13 ms a step
+    assert sum(lengths) == 10
 
 
 # --- clipping ----------------------------------------------------------------------------------------------

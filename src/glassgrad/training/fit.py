@@ -39,8 +39,11 @@ from glassgrad.training.start import fit_to_data, initial_statistics, initial_we
 from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
-SECONDS_PER_CALL = 0.1  # enough to make what is done between two calls small; so often is Ctrl-C heard
-FIRST_STEPS = 64  # in a call, as long as nobody knows how long they take
+SECONDS_PER_CALL = 0.1  # so often is Ctrl-C heard, and what Python does between two calls is small beside it
+BYTES_PER_SECOND = (
+    2e7  # of a call are weights and state, at most: copying them in and out takes a fiftieth of it
+)
+SLOW = 1e10  # floating-point operations per second: how fast the first call is taken to be
 STEPS_AT_ONCE = 8192  # in several epochs, where nobody looks at what is between them
 GROWTH = 16  # times as many epochs in the next call, at most
 
@@ -61,7 +64,10 @@ class Progress:
 
 @dataclass(eq=False)
 class Run:
-    """What a training run gave: the model, its metrics, the history, and what it cost."""
+    """What a training run gave: the model, its metrics, the history, and what it cost.
+
+    A run that was stopped in its first epoch has no metrics: whoever stops a run waits for its end.
+    """
 
     model: Model
     settings: Settings
@@ -224,7 +230,10 @@ class _Fit:
         self.history: list[dict[str, float | int]] = []
         self.validation_losses: list[float] = []
         self.at_once = 1
-        self.pace = SECONDS_PER_CALL / FIRST_STEPS  # seconds per step, of the last call
+        kept = self.model.parameters * np.dtype(settings.dtype).itemsize * (1 + len(settings.made.slots()))
+        self.seconds_per_call = max(SECONDS_PER_CALL, kept / BYTES_PER_SECOND)
+        # Seconds per step; those of the last call, once there is one.
+        self.pace = 6 * self.batch * self.model.parameters / SLOW
 
     def _model(self) -> Model:
         settings, task, schema = self.settings, self.task, self.task.parts.schema
@@ -322,7 +331,7 @@ class _Fit:
         end = 0
         while end < total_steps:
             begin, left = end, total_steps - end
-            calls = 1 if count > 1 else math.ceil(left * self.pace / SECONDS_PER_CALL)
+            calls = 1 if count > 1 else max(1, math.ceil(left * self.pace / self.seconds_per_call))
             end += math.ceil(left / calls)
             feed = Feed(
                 self.data,
@@ -373,8 +382,8 @@ class _Fit:
     def _plan(self, count: int, seconds: float) -> None:
         """Take more epochs at once while calls are short, where nobody looks at what is between two epochs."""
         nobody_looks = self.task.parts.validation is None and self.progress is None
-        if nobody_looks and seconds < SECONDS_PER_CALL / 2:
-            more = min(int(SECONDS_PER_CALL / max(seconds, 1e-6)), GROWTH)
+        if nobody_looks and seconds < self.seconds_per_call / 2:
+            more = min(int(self.seconds_per_call / max(seconds, 1e-6)), GROWTH)
             self.at_once = max(1, min(more * count, STEPS_AT_ONCE // self.steps_per_epoch))
 
     def _record(self, first: int, count: int, counts: Array, losses: Array, rates: Array) -> None:
@@ -419,7 +428,8 @@ class _Fit:
         seconds_training: float,
     ) -> Run:
         model, settings, parts = self.model, self.settings, self.task.parts.named()
-        metrics = {name: model.evaluate_prepared(*part) for name, part in parts.items()}
+        nothing_done = status == "interrupted" and not self.history  # somebody waits, and not for this
+        metrics = {} if nothing_done else {n: model.evaluate_prepared(*part) for n, part in parts.items()}
         rows = {name: len(parts[name][0]) if name in parts else 0 for name in ("train", "validation", "test")}
         name = backend(model.backend).name
         model.metrics = {part: _finite_only(found) for part, found in metrics.items()}
