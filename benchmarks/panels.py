@@ -17,7 +17,7 @@ import statistics
 import time
 from pathlib import Path
 
-from peers.report import machine
+from peers.report import machine, quartiles
 from peers.task import NETWORKS, Task
 from peers.with_glassgrad import Glassgrad
 
@@ -63,7 +63,7 @@ def measure(name: str, optimizer: str, rounds: int) -> str:
             if both[1].params[key].tobytes() != array.tobytes():
                 raise SystemExit(f"{name}: panels changed {key}")
     ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-    cells = "".join(f"{statistics.median(t):9.1f} {statistics.quantiles(t, n=4)[0]:9.1f}  " for t in times)
+    cells = "".join(f"{middle:9.1f} {low:9.1f}  " for low, middle, _ in map(quartiles, times))
     return f"{name:16} {optimizer:6} {cells} {ratio:6.2f}"
 
 

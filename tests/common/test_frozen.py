@@ -16,14 +16,11 @@ from hypothesis import strategies as st
 from glassgrad.common.frozen import frozen
 
 
-@frozen
-class Point:
-    """Two numbers, a list of its own, and something that is worked out."""
+class Working:
+    """What both have: something that is worked out at once, and something later."""
 
     x: float
-    y: float = 2.0
-    near: list[int] = field(default_factory=list, repr=False)
-    length: float = field(init=False)
+    y: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "length", abs(self.x) + abs(self.y))
@@ -33,17 +30,24 @@ class Point:
         return 2 * self.x
 
 
-@dataclass(frozen=True, eq=False)
-class Standard:
-    """The same, by the standard library."""
+@frozen
+class Point(Working):
+    """Two numbers, and a list of its own."""
 
     x: float
     y: float = 2.0
     near: list[int] = field(default_factory=list, repr=False)
     length: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "length", abs(self.x) + abs(self.y))
+
+@dataclass(frozen=True, eq=False)
+class Standard(Working):
+    """The same, by the standard library."""
+
+    x: float
+    y: float = 2.0
+    near: list[int] = field(default_factory=list, repr=False)
+    length: float = field(init=False)
 
 
 @frozen

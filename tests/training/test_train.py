@@ -253,9 +253,8 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
     calls = []
     parts = gg.train(blobs(), **options, progress=calls.append)
     later = [item.steps for item in calls if item.record is None and item.epoch > 1]
-    assert later == list(
-        range(whole.steps // 3 + 1, whole.steps + 1)
-    )  # each step a call, once it is known how long
+    # Each step is a call, once it is known how long one takes.
+    assert later == list(range(whole.steps // 3 + 1, whole.steps + 1))
     assert same_bits(whole.model.weights, parts.model.weights)
     assert [r["train_loss"] for r in whole.history] == pytest.approx([r["train_loss"] for r in parts.history])
 

@@ -40,9 +40,7 @@ from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
 SECONDS_PER_CALL = 0.1  # so often is Ctrl-C heard, and what Python does between two calls is small beside it
-BYTES_PER_SECOND = (
-    2e7  # of a call are weights and state, at most: copying them in and out takes a fiftieth of it
-)
+BYTES_PER_SECOND = 2e7  # of weights and state, of a call at most: to copy them takes a fiftieth of it
 SLOW = 1e10  # floating-point operations per second: how fast the first call is taken to be
 STEPS_AT_ONCE = 8192  # in several epochs, where nobody looks at what is between them
 GROWTH = 16  # times as many epochs in the next call, at most

@@ -47,8 +47,8 @@ underflows makes it 0 (below 1e-23).
 # sigmoid is saturated beyond 0.995 (or below 0.005), tanh beyond 0.9975 (they have slopes of 1/4 and 1 at most).
 SLOPE = 0.005
 
-# The steps looked at: one in EVERY, and the first few closer together, since most happens there. Looking costs less
-# than two steps. Where a step has less than LARGE multiplications, and so costs next to nothing, it is at least
+# The steps looked at: one in EVERY, and the first few closer together, since most happens there. Looking costs one
+# to two steps. Where a step has less than LARGE multiplications, and so costs next to nothing, it is at least
 # PER_EPOCH steps of every epoch.
 EVERY = 192
 START = (1, 4, 16)

@@ -118,10 +118,9 @@ class _Arena:
 
     def fill(self, params: Arrays, state: Arrays) -> None:
         """Copy weights and state in."""
-        for name, array in self.params.items():
-            array[...] = params[name].reshape(array.shape)
-        for name, array in self.state.items():
-            array[...] = state[name].reshape(array.shape)
+        for views, given in ((self.params, params), (self.state, state)):
+            for name, array in views.items():
+                array[...] = given[name].reshape(array.shape)
 
     def copies(self) -> tuple[dict[str, Array], dict[str, Array]]:
         """Weights and state, copied out."""

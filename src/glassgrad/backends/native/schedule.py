@@ -340,13 +340,11 @@ def make_schedule(
 
 def _panel(value: Value, items: Sequence[Item], builder: _Builder, panel: Panel) -> int:
     """In panels of how many columns the matrix ``value`` lies, if all that touches it goes through it so; else 0."""
-    buffer, widths = builder.buffers[value], []
-    for item in items:
-        if buffer not in touched(item, builder.buffers):
-            continue
-        if not isinstance(item, Work | Spread) or len(value.shape) != 2:
-            return 0
-        widths += [panel(work, value) for work in works([item]) if buffer in touched(work, builder.buffers)]
+    buffer = builder.buffers[value]
+    users = [item for item in items if buffer in touched(item, builder.buffers)]
+    if len(value.shape) != 2 or not all(isinstance(item, Work | Spread) for item in users):
+        return 0
+    widths = [panel(work, value) for work in works(users) if buffer in touched(work, builder.buffers)]
     widest = max(widths, default=0)
     fits = all(width and widest % width == 0 for width in widths)
     return widest if fits and widest < value.shape[-1] and value.shape[-1] % widest == 0 else 0
