@@ -1,0 +1,24 @@
+"""A refactoring moves no bit: weights after training, against those recorded before it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from glassgrad.backends.native.machine import host
+from training.recipes_of_bits import RECIPES, RECORD, digest
+
+RECORDED = json.loads(RECORD.read_text(encoding="utf-8"))
+
+
+def test_every_recipe_is_recorded() -> None:
+    assert list(RECORDED) == list(RECIPES)
+    assert len(set(RECORDED.values())) == len(RECORDED)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_weights_are_the_recorded_bits(name: str) -> None:
+    if host().vector_bytes < 32:
+        pytest.skip("this processor has no AVX2")
+    assert digest(RECIPES[name]()) == RECORDED[name]
