@@ -6,9 +6,11 @@ draws its weights, and ``build`` turns inputs into an output and its state updat
 
 from __future__ import annotations
 
+import itertools
 import re
+import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -16,9 +18,9 @@ from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
-from glassgrad.graph.node import Shape, Value
+from glassgrad.graph.node import DType, Shape, Value
 from glassgrad.nn.initializers import Initializer
-from glassgrad.ops.random import random_mask
+from glassgrad.ops.random import random_mask, random_normal, random_uniform
 
 
 @frozen
@@ -53,21 +55,46 @@ class Building:
 
     ``valid`` is bool[batch]: statistics over the batch count valid rows only. ``random`` is None in
     prediction. ``inner`` collects values worth reading that are not the output (pre-activations), by name.
+
+    Each call of ``mask``, ``uniform`` and ``normal`` draws from a random stream of its own, fixed by its order
+    among the draws of the layer. A layer that builds other layers hands its own ``building`` (or a
+    ``dataclasses.replace`` of it) to them, so that their draws are counted too. A body of ``scan`` runs once per
+    element but is built once: draw before the scan, and hand the numbers to it as a sequence.
     """
 
     name: str
     stream: int
+    """The stream of the layer's first draw; those of later draws are derived from it."""
     training: bool
     valid: Value
     random: Randomness | None = None
     inner: dict[str, Value] = field(default_factory=dict)
+    draws: Iterator[int] = field(default_factory=itertools.count, repr=False)
+    """Numbers the draws of this layer."""
 
     def mask(self, shape: Shape, probability: float) -> Value:
-        """bool[batch, *shape], True with ``probability``."""
+        """bool[batch, *shape], True with ``probability``; raises InputError outside of training."""
+        r, stream = self._next_draw()
+        return random_mask(r.seed, r.step, r.rows, stream=stream, shape=shape, probability=probability)
+
+    def uniform(self, shape: Shape, dtype: DType = "float32") -> Value:
+        """[batch, *shape], uniform in [0, 1); raises InputError outside of training."""
+        r, stream = self._next_draw()
+        return random_uniform(r.seed, r.step, r.rows, stream=stream, shape=shape, dtype=dtype)
+
+    def normal(self, shape: Shape, dtype: DType = "float32") -> Value:
+        """[batch, *shape], of mean 0 and standard deviation 1; raises InputError outside of training."""
+        r, stream = self._next_draw()
+        return random_normal(r.seed, r.step, r.rows, stream=stream, shape=shape, dtype=dtype)
+
+    def _next_draw(self) -> tuple[Randomness, int]:
+        """The random inputs, and the stream of the next draw."""
         if self.random is None:
             raise InputError(f"layer {self.name!r} draws random numbers outside of training")
-        r = self.random
-        return random_mask(r.seed, r.step, r.rows, stream=self.stream, shape=shape, probability=probability)
+        number = next(self.draws)
+        # The network's stream of a layer is the CRC-32 of its name; this continues it to that of "name/number",
+        # and "/" cannot be in the name of a layer.
+        return self.random, zlib.crc32(f"/{number}".encode(), self.stream) if number else self.stream
 
 
 Built = tuple[Value, dict[str, Value]]
