@@ -125,14 +125,94 @@ def test_by_a_value_in_the_middle() -> None:
     x = make_input("x", (3,), "float64")
     middle = ops.sin(x)
     y = ops.reduce_sum(middle * middle)
-    by_middle, by_x = gradient(y, [middle]), gradient(y, [x])
-    both = gradient(y, [x, middle])  # whoever asks for the middle holds it: nothing is left for x
     array = np.array([0.1, 0.2, 0.3])
-    found = run([*by_middle, *by_x, *both], [x], array)
-    np.testing.assert_allclose(found[0], 2 * np.sin(array))
-    np.testing.assert_allclose(found[1], 2 * np.sin(array) * np.cos(array))
-    assert not found[2].any()
-    np.testing.assert_allclose(found[3], 2 * np.sin(array))
+    by_middle, by_x = 2 * np.sin(array), 2 * np.sin(array) * np.cos(array)
+    for wrt, wanted in (
+        ([middle], [by_middle]),
+        ([x], [by_x]),
+        ([x, middle], [by_x, by_middle]),
+        ([middle, x, x], [by_middle, by_x, by_x]),
+    ):
+        for got, want in zip(run(gradient(y, wrt), [x], array), wanted, strict=True):
+            np.testing.assert_allclose(got, want)
+
+
+def test_independent_variables_get_partial_derivatives() -> None:
+    x = make_input("x", (), "float64")
+    middle = ops.sin(x)
+    by_x, by_middle = vjp([middle * middle + x], [ones(())], [x, middle], independent=True)
+    assert by_x is not None
+    assert by_middle is not None
+    assert run([by_x, by_middle], [x], 0.3) == pytest.approx([1.0, 2 * np.sin(0.3)])
+
+
+# x, y = sin(x), w = x * y, and the loss w * exp(y) + x**3 as a function of what is added to each of the three.
+
+
+def offset_loss(dx, dy, dw, x=0.7):
+    x = x + dx
+    y = jax.numpy.sin(x) + dy
+    w = x * y + dw
+    return w * jax.numpy.exp(y) + x**3
+
+
+def dependent_values(x: Value) -> tuple[Value, list[Value]]:
+    y = ops.sin(x)
+    w = x * y
+    return w * ops.exp(y) + x * x * x, [x, y, w]
+
+
+def test_values_that_depend_on_one_another_get_total_derivatives_in_both_sweeps() -> None:
+    x = make_input("x", (), "float64")
+    loss, wrt = dependent_values(x)
+    with jax.enable_x64(True):
+        slopes = [float(item) for item in jax.grad(offset_loss, (0, 1, 2))(0.0, 0.0, 0.0)]
+        hessian = np.array(jax.hessian(offset_loss, (0, 1, 2))(0.0, 0.0, 0.0))
+    basis = [[constant(float(i == j), "float64") for j in range(3)] for i in range(3)]
+    assert run(gradient(loss, wrt), [x], 0.7) == pytest.approx(slopes, rel=1e-12)
+    moved = [jvp([loss], tangents, wrt)[0] for tangents in basis]
+    assert run([item for item in moved if item is not None], [x], 0.7) == pytest.approx(slopes, rel=1e-12)
+    columns = [run(hessian_vector_product(loss, wrt, vectors), [x], 0.7) for vectors in basis]
+    np.testing.assert_allclose(np.array(columns), hessian, rtol=1e-12)
+
+
+def test_the_order_of_wrt_does_not_matter() -> None:
+    x = make_input("x", (), "float64")
+    loss, wrt = dependent_values(x)
+    forwards = run(gradient(loss, wrt), [x], 0.7)
+    assert run(gradient(loss, wrt[::-1]), [x], 0.7) == forwards[::-1]
+    for i, value in enumerate(wrt):
+        assert run(gradient(loss, [value]), [x], 0.7) == [forwards[i]]
+
+
+def test_one_output_of_a_node_hides_no_path_through_another() -> None:
+    x = make_input("x", (3,), "float64")
+    (last,), (seen,) = ops.scan(lambda h, e: (h * e, h + e), [ones(())], [x])
+    y = last * 10 + ops.reduce_sum(seen)
+    array = np.array([2.0, 3.0, 5.0])
+    by_x, by_last = run(gradient(y, [x, last]), [x], array)
+    np.testing.assert_allclose(by_x, run(gradient(y, [x]), [x], array)[0])
+    assert by_last == 10
+
+
+def test_a_loss_that_is_one_of_wrt() -> None:
+    x = make_input("x", (), "float64")
+    y = x * x
+    assert run(gradient(y, [x, y]), [x], 3.0) == [6.0, 1.0]
+    assert run(gradient(x, [x, y]), [x], 3.0) == [1.0, 0.0]
+
+
+def test_tangents_of_one_value_given_twice_add_up() -> None:
+    x = make_input("x", (), "float64")
+    (moved,) = jvp([x * x], [ones(()), ones(())], [x, x])
+    assert moved is not None
+    assert run([moved], [x], 3.0) == [12.0]
+
+
+def test_a_tangent_of_another_type_is_refused() -> None:
+    x = make_input("x", (3,), "float64")
+    with pytest.raises(GraphError, match=r"input: a tangent of float64\[2\] for a value of float64\[3\]"):
+        jvp([ops.sin(x)], [ones((2,))], [x])
 
 
 def test_several_outputs_each_with_its_cotangent() -> None:

@@ -100,3 +100,31 @@ def test_a_value_from_outside_is_refused() -> None:
     x, y = make_input("x", (4,), "float64"), make_input("y", (4,), "float64")
     with pytest.raises(GraphError, match="'y' from outside"):
         ops.custom_op(lambda a: a + y)(x)
+
+
+def product_rule(
+    ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+) -> Sequence[Maybe]:
+    """A rule that differentiates a formula of its own by each input."""
+    return ctx.vjp([inputs[0] * ops.exp(inputs[1])], cotangents, inputs)
+
+
+@pytest.mark.parametrize("rule", [None, product_rule])
+@pytest.mark.parametrize(
+    "second", [lambda x: x, ops.sin, lambda x: x * 1.0], ids=["the same", "a function of it", "a copy"]
+)
+def test_inputs_that_depend_on_one_another_count_once_each(rule, second) -> None:
+    def plain(a: Value, b: Value) -> Value:
+        return a * ops.exp(b)
+
+    op = ops.custom_op(plain, derivative=rule)
+    x, v = make_input("x", (4,), "float64"), constant(np.arange(4.0), "float64")
+    results = []
+    for function in (op, plain):
+        y = function(x, second(x))
+        total = ops.reduce_sum(y)
+        moved = [item for item in jvp([y], [v], [x]) if item is not None]
+        results.append(run([*gradient(total, [x]), *moved, *hessian_vector_product(total, [x], [v])], x))
+    assert len(results[0]) == 3
+    for got, want in zip(*results, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-13)

@@ -53,8 +53,7 @@ class Whole:
         arrays = {INPUT: anatomy.x[None]} | anatomy.weights
         values = {name: make_input(name or "x", array.shape, "float64") for name, array in arrays.items()}
         output, total = _loss(anatomy, loss, targets, values)
-        # Two sweeps: the first one would stop at the output, if that were asked for too.
-        wanted = [*gradient(total, list(values.values())), *gradient(total, [output])]
+        wanted = gradient(total, [*values.values(), output])
         graph = Graph(tuple(values.values()), (total, *wanted))
         found = evaluate(graph, list(arrays.values()))
         gradients = dict(zip(arrays, found[1:-1], strict=True))

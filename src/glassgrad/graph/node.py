@@ -271,10 +271,10 @@ class Graph:
         return topological(self.outputs, self.inputs)
 
 
-def topological(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[Node]:
+def topological(outputs: Iterable[Value], inputs: Iterable[Value] = (), *, since: int = -1) -> list[Node]:
     """The nodes that ``outputs`` need (and those of ``inputs``), in the order in which they were built.
 
-    The walk does not look behind ``inputs``.
+    The walk does not look behind ``inputs``, nor behind nodes that are not younger than the serial ``since``.
     """
     stop = {value.node for value in inputs}
     seen = set(stop)
@@ -283,5 +283,6 @@ def topological(outputs: Iterable[Value], inputs: Iterable[Value] = ()) -> list[
         node = stack.pop()
         if node not in seen:
             seen.add(node)
-            stack += [value.node for value in node.inputs]
+            if node.serial > since:
+                stack += [value.node for value in node.inputs]
     return sorted(seen, key=attrgetter("serial"))

@@ -9,6 +9,7 @@ from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.rebuild import inline
 from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, record
 from glassgrad.ops.scan import trace
+from glassgrad.ops.structure import RESHAPE
 
 
 def _infer_call(types: Sequence[Type], _: Mapping[str, Any], regions: Sequence[Graph]) -> tuple[Type, ...]:
@@ -26,7 +27,26 @@ def _inline_reverse(
     return ctx.vjp(inline(ctx.node.regions[0], inputs), cotangents, inputs)
 
 
-CALL = record(Op("call", _infer_call, _call_reference, Rule(_inline_reverse), outputs=None))
+def _distinct(rule: Reverse) -> Reverse:
+    """``rule``, called with a value of its own for each input, so that it can differentiate by each.
+
+    In f(x, x) both inputs are the same value, and a derivative by it would be the sum of both. A reshape to the
+    same shape is a node of its own that computes nothing; the clean-up passes remove it.
+    """
+
+    def reverse(
+        ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        separate = list(inputs)
+        for i, value in enumerate(inputs):
+            if value in inputs[:i]:
+                separate[i] = RESHAPE(value, shape=value.shape)
+        return rule(ctx, cotangents, outputs, separate)
+
+    return reverse
+
+
+CALL = record(Op("call", _infer_call, _call_reference, Rule(_distinct(_inline_reverse)), outputs=None))
 
 
 def custom_op(
@@ -46,7 +66,7 @@ def custom_op(
     op = (
         CALL
         if derivative is None
-        else Op("call", _infer_call, _call_reference, Rule(derivative), outputs=None)
+        else Op("call", _infer_call, _call_reference, Rule(_distinct(derivative)), outputs=None)
     )
 
     def build(*inputs: Value) -> Any:

@@ -86,7 +86,8 @@ def layer_gradients(
     outputs = {built.outputs[name] for name in trained}
 
     def back(output: Value, cotangent: Value, inputs: Sequence[Value]) -> list[Value]:
-        found = vjp([output], [cotangent], inputs)
+        # By each input of the layer on its own: one of them may be made of another, as in a residual connection.
+        found = vjp([output], [cotangent], inputs, independent=True)
         return [zeros_like(v) if ct is None else ct for v, ct in zip(inputs, found, strict=True)]
 
     with place("backward", ""):
