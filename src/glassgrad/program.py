@@ -17,7 +17,7 @@ from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.printer import equations
 from glassgrad.graph.verify import verify
 from glassgrad.ops.op import ZERO
-from glassgrad.passes.clean import clean
+from glassgrad.passes.clean import clean_for_execution
 
 Role = Literal["data", "param", "state", "hyper", "valid", "row", "seed", "step"]
 
@@ -133,14 +133,14 @@ class Program:
         return self.of_role("hyper")
 
     def cleaned(self) -> Program:
-        """The same program after the clean-up passes."""
-        graph = clean(self.graph)
+        """The same program, cleaned for execution: take derivatives of this one, not of that one."""
+        graph = clean_for_execution(self.graph)
         updates = dict(zip(self.updates, graph.outputs, strict=False))
         values = graph.outputs[len(updates) :]
         outputs = tuple(
             Output(item.name, value, item.per_row) for item, value in zip(self.outputs, values, strict=True)
         )
-        measured = clean(self.probe_graph).outputs
+        measured = clean_for_execution(self.probe_graph).outputs
         probes = tuple(Output(item.name, value) for item, value in zip(self.probes, measured, strict=True))
         return Program(self.name, self.batch, self.inputs, updates, outputs, probes)
 

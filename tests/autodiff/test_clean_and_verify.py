@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Node, Type, Value
 from glassgrad.graph.verify import verify
 from glassgrad.ops import table as ops
-from glassgrad.ops.op import constant, make_input
-from glassgrad.passes.clean import clean
+from glassgrad.ops.op import Context, Maybe, constant, make_input
+from glassgrad.passes.clean import clean, clean_for_execution
 from ops.cases import CASES, Case
 from ops.differences import weighted_sum
 
@@ -46,7 +47,12 @@ def test_cleaning_changes_no_result(case: Case) -> None:
     assert names(clean(cleaned)) == names(cleaned)
 
 
+def own_rule(ctx: Context, cotangents: Sequence[Maybe], outputs: Any, inputs: Any) -> Sequence[Maybe]:
+    return [ct * 3.0 for ct in cotangents if ct is not None]
+
+
 X = make_input("x", (2, 3), "float32")
+OWN_RULE = ops.custom_op(lambda x: ops.sin(x) * 1, derivative=own_rule)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +66,7 @@ X = make_input("x", (2, 3), "float32")
         (X / 1, []),
         (X**1, []),
         (ops.negate(-X), []),
-        (ops.stop_gradient(X), []),
+        (ops.stop_gradient(X), ["stop_gradient"]),
         (ops.transpose(ops.transpose(X)), []),
         (ops.reshape(ops.reshape(X, (6,)), (2, 3)), []),
         (ops.reshape(ops.reshape(X, (6,)), (3, 2)), ["reshape"]),
@@ -71,6 +77,7 @@ X = make_input("x", (2, 3), "float32")
         (1 / X, ["broadcast", "divide"]),
         (ops.reverse(ops.reverse(X, 0), 1), ["reverse", "reverse"]),
         (ops.custom_op(lambda x: ops.sin(x) * 1)(X), ["sin"]),
+        (OWN_RULE(X), ["call", "sin"]),
         (ops.iota(3, "int32") + ops.iota(3, "int32"), ["iota", "add"]),
         (constant(1.0, "float32") + constant(1.0, "float32"), ["add"]),
         (
@@ -87,6 +94,30 @@ def test_what_computes_nothing_is_taken_out_and_equal_nodes_are_shared(value: Va
     array = [[1.5, np.inf, -0.25], [np.nan, -np.inf, 3.0]]
     (got,), (want,) = evaluate(cleaned, [array]), evaluate(Graph((X,), (value,)), [array])
     np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize(
+    ("value", "left"),
+    [
+        (ops.stop_gradient(X), []),
+        (OWN_RULE(ops.stop_gradient(X)), ["sin"]),
+        (ops.reshape(ops.stop_gradient(ops.reshape(X, (6,))), (2, 3)), []),
+        (
+            ops.scan(
+                lambda s, x: [OWN_RULE(s) + ops.stop_gradient(x)], [constant(np.zeros(3), "float32")], [X]
+            )[0][0],
+            ["scan", "sin", "add"],
+        ),
+        (ops.custom_op(OWN_RULE)(X), ["sin"]),
+    ],
+)
+def test_cleaning_for_execution_drops_what_only_the_chain_rule_reads(value: Value, left: list[str]) -> None:
+    graph = Graph((X,), (value,))
+    cleaned = clean_for_execution(graph)
+    assert sorted(names(cleaned)) == sorted(left)
+    assert "stop_gradient" in names(clean(graph)) or "call" in names(clean(graph))
+    array = [[1.5, 0.5, -0.25], [2.0, -1.0, 3.0]]
+    np.testing.assert_array_equal(evaluate(cleaned, [array])[0], evaluate(graph, [array])[0])
 
 
 def test_random_bits_of_two_streams_are_not_shared() -> None:

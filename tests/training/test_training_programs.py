@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from glassgrad.nn.layer import Weightless
 from glassgrad.nn.losses import LOSSES
 from glassgrad.optim.gradients import Seam
 from glassgrad.optim.optimizers import OPTIMIZERS
@@ -38,6 +39,26 @@ def test_a_frozen_layer_has_no_backward_and_no_update():
     assert "dense_2.weights <-" in text
     backward = text[text.index("backward:") : text.index("update:")]
     assert "dense_1" not in backward
+
+
+def test_nothing_that_only_the_chain_rule_reads_is_left():
+    own = gg.custom_op(lambda x: gg.stop_gradient(gg.floor(x)), derivative=lambda ctx, cts, ys, xs: cts)
+
+    class Rounded(Weightless):
+        def output_shape(self, inputs):
+            return inputs[0]
+
+        def apply(self, inputs):
+            return own(inputs[0])
+
+    network = gg.Sequential(gg.Dense(3), ("rounded", Rounded()), gg.BatchNorm(), gg.Dense(2, "softmax"))
+    for made in (
+        program(network, loss="cross_entropy"),
+        evaluation_program(network, (5,), LOSSES.make("cross_entropy"), batch=2),
+    ):
+        names = {node.op.name for node in made.graph.nodes()}
+        assert "floor" in names
+        assert not names & {"stop_gradient", "call"}
 
 
 def test_an_evaluation_has_no_backward():

@@ -10,12 +10,12 @@ from glassgrad.graph.node import Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, rebuild
 from glassgrad.graph.verify import verify
 from glassgrad.ops.structure import STOP_GRADIENT, full
-from glassgrad.passes.clean import clean, scalar
+from glassgrad.passes.clean import clean_for_execution, scalar
 
 
 def prepare(graph: Graph) -> Graph:
     """Clean-ups; cheap nodes once per reader; and memory where a reader needs memory."""
-    return verify(_materialize(_split_cheap(clean(graph))))
+    return verify(_materialize(_split_cheap(clean_for_execution(graph))))
 
 
 def _split_cheap(graph: Graph) -> Graph:
