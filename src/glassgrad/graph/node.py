@@ -173,10 +173,14 @@ OPERATORS: dict[str, Callable[..., Value]] = {}
 
 
 class Value:
-    """One output of a node: what ops take and give. Supports ``+ - * / ** @``, ``-x``, comparison."""
+    """One output of a node: what ops take and give. Supports ``+ - * / ** @``, ``-x``, ``< <= > >=``.
+
+    The other operand may be a value, a Python number, or a NumPy number or array on either side: that becomes a
+    constant of the value's dtype. Operands are broadcast together. ``==`` compares identity; see the op ``equal``.
+    """
 
     __slots__ = ("index", "node")
-    __array_ufunc__ = None  # so that `array * value` is refused instead of becoming an array of values
+    __array_ufunc__ = None  # `array * value` is left to the value, instead of becoming an array of values
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
@@ -230,8 +234,11 @@ class Value:
     def __rpow__(self, other: Operand) -> Value:
         return OPERATORS["power"](other, self)
 
-    def __matmul__(self, other: Value) -> Value:
+    def __matmul__(self, other: Operand) -> Value:
         return OPERATORS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Operand) -> Value:
+        return OPERATORS["matmul"](other, self)
 
     def __neg__(self) -> Value:
         return OPERATORS["negate"](self)
@@ -252,7 +259,7 @@ class Value:
         raise GraphError(f"{self!r} has no truth value when the graph is built; use select()")
 
 
-Operand = Value | float | int | bool
+Operand = Value | float | int | bool | np.generic | npt.NDArray[Any]
 
 
 @frozen

@@ -15,14 +15,18 @@ take values and return values: a derivative is a graph like any other.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import DType, Graph, Node, Operand, Shape, Type, Value
+from glassgrad.graph.node import OPERATORS, DType, Graph, Node, Operand, Shape, Type, Value
 
 Maybe = Value | None
 Infer = Callable[[Sequence[Type], Mapping[str, Any], Sequence[Graph]], tuple[Type, ...]]
@@ -205,11 +209,70 @@ CONSTANT = record(Op("constant", _infer_constant, lambda value: value, NO_GRADIE
 
 
 def as_value(operand: Operand, like: Value) -> Value:
-    """``operand`` as a value; a Python number takes the dtype of ``like`` (there is no other promotion)."""
+    """``operand`` as a value; a number or NumPy array takes the dtype of ``like`` (there is no other promotion).
+
+    A float becomes a float of any width, rounded to it. A whole number becomes a float, or an integer that can hold
+    it. A bool becomes anything. Raises GraphError for whatever does not fit.
+    """
     if isinstance(operand, Value):
         return operand
-    if not isinstance(operand, (int, float, bool)):
-        raise GraphError(f"{type(operand).__name__} is neither a value of the graph nor a Python number")
-    if isinstance(operand, float) and not like.type.is_float:
-        raise GraphError(f"the number {operand!r} does not fit {like.type}; convert the value first")
-    return constant(operand, like.dtype)
+    dtype = like.dtype
+    if isinstance(operand, (int, float)) and like.type.is_float and -1e38 < operand < 1e38:
+        return constant(operand, dtype)  # what nearly all graphs are made of, without the checks
+    if not isinstance(operand, (int, float, np.generic, np.ndarray)):
+        raise GraphError(
+            f"{type(operand).__name__} is neither a value of the graph nor a number or NumPy array"
+        )
+    if isinstance(operand, int) and like.type.is_float:
+        with suppress(OverflowError):  # one that no float can hold is refused below
+            operand = float(operand)
+    if not _fits(np.asarray(operand), dtype):
+        array = np.asarray(operand)
+        what = f"the array {array.dtype}{list(array.shape)}" if array.ndim else f"the number {operand!s:.40}"
+        raise GraphError(f"{what} does not fit a value of {like.type}; convert one of them first")
+    return constant(operand, dtype)
+
+
+def _fits(array: npt.NDArray[Any], dtype: DType) -> bool:
+    """Whether every element of ``array`` can be a ``dtype``, of floats up to rounding."""
+    if array.dtype.kind not in _KINDS[dtype]:
+        return False
+    if np.can_cast(array.dtype, dtype):
+        return True
+    finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
+    least, most = _RANGES[dtype]
+    return bool(((finite >= least) & (finite <= most)).all())
+
+
+_KINDS = {"float32": "fiub", "float64": "fiub", "int32": "iub", "uint32": "iub", "bool": "b"}
+"""The kinds of NumPy dtypes that a dtype of the graph takes."""
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "float32": (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)),
+    "float64": (-math.inf, math.inf),
+    "int32": (-(2**31), 2**31 - 1),
+    "uint32": (0, 2**32 - 1),
+    "bool": (0, 1),
+}
+
+
+# --- the operators of values ----------------------------------------------------------------------
+
+
+def _import_then(name: str, module: str) -> Callable[..., Value]:
+    """The operator ``name`` until ``module``, which has it, is imported: that takes its place in the table."""
+
+    def operator(*operands: Operand) -> Value:
+        import_module(module)
+        return OPERATORS[name](*operands)
+
+    return operator
+
+
+# Every value is made by an op, so this module is there wherever an operator is used; the others may not be.
+for _name in (
+    *("add", "subtract", "multiply", "divide", "power", "negate"),
+    *("less", "less_equal", "greater", "greater_equal"),
+):
+    OPERATORS[_name] = _import_then(_name, "glassgrad.ops.elementwise")
+OPERATORS["matmul"] = _import_then("matmul", "glassgrad.ops.products")

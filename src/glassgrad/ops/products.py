@@ -9,9 +9,9 @@ import numpy as np
 
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import OPERATORS, Graph, Type, Value
+from glassgrad.graph.node import OPERATORS, Graph, Operand, Type, Value
 from glassgrad.ops.op import Context, Maybe, Op, expect, record
-from glassgrad.ops.structure import broadcast_to, reshape, transpose
+from glassgrad.ops.structure import as_values, broadcast_to, reshape, transpose
 
 
 @frozen
@@ -73,8 +73,12 @@ MATMUL = record(
 )
 
 
-def matmul(a: Value, b: Value) -> Value:
-    """The matrix product (..., m, k) x (..., k, n) -> (..., m, n); batch axes are broadcast together."""
+def matmul(a: Operand, b: Operand) -> Value:
+    """The matrix product (..., m, k) x (..., k, n) -> (..., m, n); batch axes are broadcast together.
+
+    One of both may be a NumPy array. Raises GraphError for shapes or dtypes that do not fit.
+    """
+    a, b = as_values("matmul", a, b)
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise GraphError(f"matmul: {a.type} and {b.type} need at least two axes each")
     if len(b.shape) == 2 and len(a.shape) > 2:  # many rows times one matrix is one larger product

@@ -123,12 +123,17 @@ def broadcast_to(x: Value, shape: Sequence[int]) -> Value:
     return broadcast(reshape(x, [x.shape[a] for a in kept]), shape, [a + offset for a in kept])
 
 
+def as_values(op: str, *operands: Operand) -> list[Value]:
+    """The operands as values: numbers and NumPy arrays become constants of the dtype of the first value."""
+    for item in operands:
+        if isinstance(item, Value):
+            return [as_value(operand, item) for operand in operands]
+    raise GraphError(f"{op} needs at least one value of the graph, not only numbers and arrays")
+
+
 def broadcast_together(op: str, *operands: Operand) -> list[Value]:
-    """The operands with one shape; Python numbers become constants; dtypes are never promoted."""
-    values = [item for item in operands if isinstance(item, Value)]
-    if not values:
-        raise GraphError(f"{op} needs at least one value of the graph, not only Python numbers")
-    return broadcast_values(op, [as_value(item, values[0]) for item in operands])
+    """The operands with one shape; numbers and NumPy arrays become constants; dtypes are never promoted."""
+    return broadcast_values(op, as_values(op, *operands))
 
 
 def broadcast_values(op: str, values: Sequence[Value]) -> list[Value]:
