@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.graph.rebuild import inline
 from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, record
@@ -27,8 +28,8 @@ def _inline_reverse(
     return ctx.vjp(inline(ctx.node.regions[0], inputs), cotangents, inputs)
 
 
-def _distinct(rule: Reverse) -> Reverse:
-    """``rule``, called with a value of its own for each input, so that it can differentiate by each.
+def _per_input(rule: Reverse) -> Reverse:
+    """``rule``, called with a value of its own for each input, and with its result checked.
 
     In f(x, x) both inputs are the same value, and a derivative by it would be the sum of both. A reshape to the
     same shape is a node of its own that computes nothing; the clean-up passes remove it.
@@ -41,12 +42,25 @@ def _distinct(rule: Reverse) -> Reverse:
         for i, value in enumerate(inputs):
             if value in inputs[:i]:
                 separate[i] = RESHAPE(value, shape=value.shape)
-        return rule(ctx, cotangents, outputs, separate)
+        back = rule(ctx, cotangents, outputs, separate)
+        label = ctx.attributes["label"]
+        if not isinstance(back, (list, tuple)) or len(back) != len(inputs):
+            count = f"{len(back)} cotangents" if isinstance(back, (list, tuple)) else type(back).__name__
+            raise GraphError(
+                f"the derivative of {label!r} must give a list of {len(inputs)}, one per input, not {count}"
+            )
+        for item in back:
+            if not (item is None or isinstance(item, Value)):
+                raise GraphError(
+                    f"the derivative of {label!r} must give values of the graph or None, "
+                    f"not {type(item).__name__}"
+                )
+        return back
 
     return reverse
 
 
-CALL = record(Op("call", _infer_call, _call_reference, Rule(_distinct(_inline_reverse)), outputs=None))
+CALL = record(Op("call", _infer_call, _call_reference, Rule(_per_input(_inline_reverse)), outputs=None))
 
 
 def custom_op(
@@ -66,7 +80,7 @@ def custom_op(
     op = (
         CALL
         if derivative is None
-        else Op("call", _infer_call, _call_reference, Rule(_distinct(derivative)), outputs=None)
+        else Op("call", _infer_call, _call_reference, Rule(_per_input(derivative)), outputs=None)
     )
 
     def build(*inputs: Value) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
+from glassgrad.common.errors import GlassgradError, GraphError, InputError
 from glassgrad.graph.node import Graph, Value
+from glassgrad.graph.verify import verify
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import reduce_sum
 
@@ -20,14 +23,18 @@ def check_derivative(
 ) -> float:
     """The largest error of the derivative of ``function`` at ``inputs``, relative to its largest element.
 
-    ``function`` builds graph from float64 values with the shapes of ``inputs``. A random weighting of all its
-    outputs is differentiated by the reverse sweep and by (f(x + h) - f(x - h)) / 2h with h = ``step`` *
-    max(1, |x|), element by element. A right derivative gives about 1e-8, a wrong one about 1.
+    ``function`` builds graph from float64 values with the shapes of ``inputs`` (arrays of finite numbers), and
+    returns one value or several. A random weighting of all its float outputs, drawn from ``seed``, is differentiated
+    by the reverse sweep and by (f(x + h) - f(x - h)) / 2h with h = ``step`` * max(1, |x|), element by element. A
+    right derivative gives about 1e-8, a wrong one about 1.
+
+    Raises InputError for arguments that cannot be used, for a function that fails (with the cause), and where the
+    function or its derivative is not finite; GraphError for outputs that are no float64 values of the inputs, and for
+    what the ops in ``function`` refuse.
     """
-    arrays = [np.array(item, dtype=np.float64) for item in inputs]
+    arrays = _check_arguments(function, inputs, step, seed)
     values = [make_input(f"x{i}", array.shape, "float64") for i, array in enumerate(arrays)]
-    given = function(*values)
-    outputs = [given] if isinstance(given, Value) else list(given)
+    outputs = _outputs(_attempt("the function", lambda: function(*values)))
     generator = np.random.default_rng(seed)
     total: Value | None = None
     for output in outputs:
@@ -36,10 +43,11 @@ def check_derivative(
             term = reduce_sum(output * weights)
             total = term if total is None else total + term
     if total is None:
-        raise ValueError("the function gives no float output to differentiate")
-    graph = Graph(tuple(values), (total, *gradient(total, values)))
-    exact = evaluate(graph, arrays)[1:]
-    forward = Graph(tuple(values), (total,))
+        raise GraphError("check_derivative: the function gives no float output to differentiate")
+    forward = verify(Graph(tuple(values), (total,)))
+    weighted = total
+    slopes = _attempt("the derivative of the function", lambda: gradient(weighted, values))
+    exact = evaluate(Graph(tuple(values), tuple(slopes)), arrays)
 
     def at(index: int, spot: tuple[int, ...], moved: float) -> float:
         changed: list[Array] = [array.copy() for array in arrays]
@@ -47,12 +55,80 @@ def check_derivative(
         return float(evaluate(forward, changed)[0])
 
     worst = 0.0
-    scale = max((float(np.abs(array).max()) for array in exact if array.size), default=0.0)
+    scale = max(float(np.abs(array).max()) for array in exact)
     for index, array in enumerate(arrays):
         for spot in np.ndindex(array.shape):
             h = step * max(1.0, abs(float(array[spot])))
             x = float(array[spot])
             measured = (at(index, spot, x + h) - at(index, spot, x - h)) / (2 * h)
-            worst = max(worst, abs(measured - float(exact[index][spot])))
+            error = abs(measured - float(exact[index][spot]))
+            if not math.isfinite(error):
+                raise InputError(
+                    f"check_derivative: the function or its derivative is NaN or Inf at element {list(spot)} of "
+                    f"input {index + 1}, which is {x:g}; choose another point"
+                )
+            worst = max(worst, error)
             scale = max(scale, abs(measured))
     return worst / scale if scale > 0 else worst
+
+
+def _check_arguments(function: Any, inputs: Sequence[Any], step: Any, seed: Any) -> list[Array]:
+    """The inputs as float64 arrays; raises InputError for any argument that cannot be used."""
+    if not callable(function):
+        raise InputError(
+            f"check_derivative takes a function of values first, not {type(function).__name__} {function!r:.60}"
+        )
+    if not inputs:
+        raise InputError("check_derivative needs at least one input: give the point after the function")
+    if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf:
+        raise InputError(f"check_derivative: step is a number above 0, not {step!r:.60}")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise InputError(f"check_derivative: seed is a whole number of at least 0, not {seed!r:.60}")
+    return [_numbers(number, item) for number, item in enumerate(inputs, start=1)]
+
+
+def _numbers(number: int, item: Any) -> Array:
+    place = f"check_derivative: input {number}"
+    try:
+        array = np.asarray(item)
+    except (ValueError, TypeError):  # rows of different lengths
+        raise InputError(f"{place} is not an array of numbers; give rows of one length") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{place} is {type(item).__name__} of dtype {array.dtype}; give an array of real numbers"
+        )
+    if not array.size:
+        raise InputError(f"{place} has shape {array.shape}, so no elements; give at least one")
+    with np.errstate(over="ignore"):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise InputError(f"{place} holds NaN or Inf; give finite numbers")
+    return array
+
+
+def _attempt(what: str, call: Callable[[], Any]) -> Any:
+    """What ``call`` returns; any exception that is not the package's own becomes an InputError of one line."""
+    try:
+        return call()
+    except GlassgradError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"check_derivative: {what} raised {type(error).__name__}" + (f": {reason}" if reason else "")
+        ) from error
+
+
+def _outputs(returned: Any) -> list[Value]:
+    outputs = list(returned) if isinstance(returned, (list, tuple)) else [returned]
+    for output in outputs:
+        if not isinstance(output, Value):
+            raise GraphError(
+                f"check_derivative: the function must return values of the graph, not {type(output).__name__}"
+            )
+        if output.type.is_float and output.dtype != "float64":
+            raise GraphError(
+                f"check_derivative: the function turns its float64 inputs into {output.type}, in which differences "
+                "drown in rounding; keep the dtype of the inputs"
+            )
+    return outputs
