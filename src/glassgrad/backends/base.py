@@ -54,7 +54,20 @@ class Result:
 
 
 Handle = Callable[[Array], Array]
-"""A batch [batch, ...] in the program's dtype to its output [batch, ...]."""
+"""A batch [batch, ...] in the program's dtype to its output [batch, ...].
+
+Raises InputError for anything but an array of that shape and dtype.
+"""
+
+
+def unfit_batch(program: Program, batch: object) -> InputError:
+    """The error for a ``batch`` that a handle of ``program`` does not take."""
+    (data,) = program.data
+    got = f"{batch.dtype}{list(batch.shape)}" if isinstance(batch, np.ndarray) else type(batch).__name__
+    return InputError(
+        f"this handle takes an array {data.type}, not {got}; give rows as prepare() does, or make a handle for "
+        "that number of rows"
+    )
 
 
 class Executable(Protocol):
@@ -127,15 +140,7 @@ def lay_out(
         if draw is not None and isinstance(feed.order, Epochs)
         else _visits(np.ascontiguousarray(feed.order, dtype=np.int32), program.batch, total)
     )
-    for kind, items, arrays in (
-        ("parameter", program.params, feed.params),
-        ("state", program.state, feed.state),
-    ):
-        for item in items:
-            array = arrays.get(item.name)
-            if not item.type.fits(array):
-                got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
-                raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
+    check_kept(program, feed.params, feed.state)
     steps = -(-len(feed.order) // program.batch)
     seed = np.array([feed.seed & 0xFFFFFFFF, (feed.seed >> 32) & 0xFFFFFFFF], np.uint32)
     step = (np.arange(steps, dtype=np.int64) + feed.first_step).astype(np.uint32)
@@ -145,6 +150,19 @@ def lay_out(
             raise InputError(f"probed is one bool per step ({steps}), not {list(np.shape(feed.probed))}")
         probed[:] = feed.probed
     return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step, probed)
+
+
+def check_kept(program: Program, params: Arrays, state: Arrays) -> None:
+    """Raise InputError unless ``params`` and ``state`` hold what ``program`` takes."""
+    for kind, items, arrays in (
+        ("parameter", program.params, params),
+        ("state", program.state, state),
+    ):
+        for item in items:
+            array = arrays.get(item.name)
+            if not item.type.fits(array):
+                got = "nothing" if array is None else f"{array.dtype}{list(array.shape)}"
+                raise InputError(f"{kind} {item.name!r}: the program takes {item.type}, got {got}")
 
 
 def _visits(order: Array, batch: int, total: int | None) -> tuple[Array, Array]:
@@ -185,11 +203,14 @@ def _per_step(program: Program, feed: Feed, steps: int) -> dict[str, Array]:
 
 def plain_handle(executable: Executable, params: Arrays, state: Arrays) -> Handle:
     """The handle of a backend that has no faster way in than ``run``."""
+    check_kept(executable.program, params, state)
     (data,), (output,) = executable.program.data, executable.program.outputs
     order = np.arange(executable.program.batch, dtype=np.int32)
 
     def call(batch: Array) -> Array:
-        rows = np.ascontiguousarray(np.broadcast_to(batch, data.type.shape), data.type.dtype)
+        if not (isinstance(batch, np.ndarray) and data.type.fits(batch)):
+            raise unfit_batch(executable.program, batch)
+        rows = np.ascontiguousarray(batch)
         return executable.run(Feed({data.name: rows}, order, params, state, {})).outputs[output.name]
 
     return call

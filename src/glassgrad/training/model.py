@@ -95,9 +95,12 @@ class Model:
         """A prepared call for ``rows`` rows at a time, for predictions that must not wait.
 
         It takes an array [rows, *feature_shape] of the model's dtype, as ``prepare`` gives it, and returns the raw
-        outputs [rows, units]. One thread at a time may call it; weights that change later do not reach it.
+        outputs [rows, units]; it raises InputError for an array of another shape or dtype. One thread at a time may
+        call it; weights that change later do not reach it. Raises InputError unless ``rows`` is at least 1.
         """
-        executable = backend(self.backend).compile(self.program(rows))
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
+            raise InputError(f"a handle takes a whole number of rows of at least 1, not {rows!r}")
+        executable = backend(self.backend).compile(self.program(int(rows)))
         return executable.handle(self.weights, self.statistics)
 
     def prepare(self, features: Any) -> Array:

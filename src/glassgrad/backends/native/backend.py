@@ -16,7 +16,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
+from glassgrad.backends.base import (
+    Array,
+    Arrays,
+    Executable,
+    Feed,
+    Handle,
+    Result,
+    check_kept,
+    collect,
+    lay_out,
+    unfit_batch,
+)
 from glassgrad.backends.native.cache import Code, key_of, load, save
 from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
 from glassgrad.backends.native.machine import Machine, host
@@ -80,6 +91,7 @@ class NativeExecutable:
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
         """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
+        check_kept(self.program, params, state)
         return _Handle(self, params, state)
 
     def _enter(self, arena: int, args: int, steps: int) -> None:
@@ -142,6 +154,7 @@ class _Handle:
         program, code = executable.program, executable.code
         (self._input,) = (np.zeros(item.type.shape, item.type.dtype) for item in program.data)
         (self._output,) = (np.zeros(item.value.shape, item.value.dtype) for item in program.outputs)
+        self._shape, self._dtype = self._input.shape, self._input.dtype
         arena = _Arena(program, code)
         arena.fill(params, state)
         rows, valid = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
@@ -152,7 +165,13 @@ class _Handle:
         )
 
     def __call__(self, batch: Array) -> Array:
-        """The output [batch, ...] for ``batch`` [batch, ...] in the program's dtype."""
+        """The output [batch, ...] for ``batch`` [batch, ...] in the program's dtype; raises InputError otherwise."""
+        try:
+            fits = batch.shape == self._shape and batch.dtype == self._dtype
+        except AttributeError:
+            fits = False
+        if not fits:
+            raise unfit_batch(self._kept[0].program, batch)
         self._input[...] = batch
         self._call()
         return self._output.copy()
