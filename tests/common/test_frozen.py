@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -38,6 +38,9 @@ class Point(Working):
     y: float = 2.0
     near: list[int] = field(default_factory=list, repr=False)
     length: float = field(init=False)
+    spare: str | None = field(default=None, init=False)
+    own: list[int] = field(default_factory=list, init=False)
+    kind: ClassVar[str] = "point"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +51,9 @@ class Standard(Working):
     y: float = 2.0
     near: list[int] = field(default_factory=list, repr=False)
     length: float = field(init=False)
+    spare: str | None = field(default=None, init=False)
+    own: list[int] = field(default_factory=list, init=False)
+    kind: ClassVar[str] = "point"
 
 
 @frozen
@@ -74,7 +80,7 @@ def test_it_is_what_the_standard_library_makes(x: float, y: float) -> None:
     assert len({ours, Point(x, y=y)}) == 2
 
 
-@pytest.mark.parametrize("name", ["x", "y", "near", "length", "unknown"])
+@pytest.mark.parametrize("name", ["x", "y", "near", "length", "spare", "own", "kind", "unknown"])
 @pytest.mark.parametrize("kind", [Point, Standard, Named])
 def test_nothing_can_be_set_or_deleted(kind: Callable[[float], Any], name: str) -> None:
     value = kind(1.0)

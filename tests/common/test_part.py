@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import FrozenInstanceError, dataclass
+
+import pytest
 
 import glassgrad as gg
 from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.common.part import Part
+from glassgrad.nn.initializers import initializer
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +44,43 @@ def test_a_part_that_is_no_dataclass_is_equal_to_itself_only() -> None:
     assert one == one
     assert one != other
     assert len({one, other, one}) == 2
+
+
+class Same(Pair):
+    """Derived without options of its own."""
+
+    kind = "same"
+
+
+class Counting(Pair):
+    """Derived with an ``__init__`` of its own."""
+
+    def __init__(self, a: int) -> None:
+        super().__init__(a)
+        self.calls = 0
+
+
+@pytest.mark.parametrize("name", ["a", "kind", "unknown"])
+@pytest.mark.parametrize("value", [Pair(1), Same(1), gg.Add(), gg.Dense(3)])
+def test_parts_are_frozen(value: Part, name: str) -> None:
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, 5)
+    with pytest.raises(FrozenInstanceError):
+        delattr(value, name)
+
+
+def test_the_constants_of_a_class_cannot_be_changed_in_one_of_its_parts() -> None:
+    with pytest.raises(FrozenInstanceError, match="cannot assign to field 'scale'"):
+        initializer("he_normal").scale = 5.0  # type: ignore[attr-defined]
+
+
+def test_a_part_with_an_init_of_its_own_sets_what_it_likes() -> None:
+    for part in (Counting(1), Plain(1)):
+        part.calls = 3  # type: ignore[union-attr]
+        assert part.calls == 3  # type: ignore[union-attr]
+        del part.calls  # type: ignore[union-attr]
+    with pytest.raises(FrozenInstanceError):
+        Counting(1).a = 2  # type: ignore[misc]
 
 
 def test_a_setting_holds_until_the_last_one_leaves() -> None:

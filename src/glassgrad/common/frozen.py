@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, dataclass, field, fields
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field, fields
 from typing import Any, TypeVar, dataclass_transform
 
 T = TypeVar("T")
@@ -16,6 +16,9 @@ def frozen(cls: type[T]) -> type[T]:
     for a hundred classes takes longer than many a training run. Here only ``__init__`` is made anew.
     """
     made = dataclass(eq=False, repr=False)(cls)
+    # A field with a plain default that __init__ does not take is left to the class, so nobody may set it at all.
+    assigned = (item for item in fields(made) if item.init or item.default_factory is not MISSING)  # type: ignore[arg-type]
+    made._assigned_by_init = frozenset(item.name for item in assigned)  # type: ignore[attr-defined]
     for name, method in _METHODS.items():
         if name not in vars(made):
             setattr(made, name, method)
@@ -24,7 +27,7 @@ def frozen(cls: type[T]) -> type[T]:
 
 def _set_once(self: Any, name: str, value: Any) -> None:
     """``__init__`` sets each field; nobody sets it again."""
-    if name in vars(self) or name not in type(self).__dataclass_fields__:
+    if name in vars(self) or name not in type(self)._assigned_by_init:
         raise FrozenInstanceError(f"cannot assign to field {name!r}")
     vars(self)[name] = value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import Any
 
 
@@ -12,7 +12,20 @@ class Part:
     A dataclass would write both methods anew for every class, which is near half of the time that it takes to make
     one. So parts are ``@dataclass(frozen=True, eq=False)``; ``frozen=True`` alone is right too. A part of your own
     that is no dataclass is equal to itself only.
+
+    A class without options need not be decorated to be frozen: it is as frozen as the class that its ``__init__``
+    comes from. One with an ``__init__`` of its own sets what it likes.
     """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if _is_frozen(type(self)):
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if _is_frozen(type(self)):
+            raise FrozenInstanceError(f"cannot delete field {name!r}")
+        object.__delattr__(self, name)
 
     def _compared(self) -> tuple[Any, ...]:
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
@@ -24,3 +37,10 @@ class Part:
 
     def __hash__(self) -> int:
         return hash((type(self), self._compared())) if is_dataclass(self) else object.__hash__(self)
+
+
+def _is_frozen(cls: type) -> bool:
+    """Whether the class in which ``cls`` finds its ``__init__`` is a frozen dataclass."""
+    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    params = vars(maker).get("__dataclass_params__")
+    return params is not None and params.frozen is True
