@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -175,6 +176,17 @@ def network_masks(network: Network, names: Sequence[str]) -> list[np.ndarray]:
 def test_no_two_layers_of_a_network_share_a_draw() -> None:
     network = Sequential(("a", TwoMasks()), ("b", TwoMasks()), ("c", TwoMasks()))
     masks = network_masks(network, [f"{layer}.{which}" for layer in "abc" for which in ("first", "second")])
+    for i, a in enumerate(masks):
+        for b in masks[:i]:
+            assert_independent(a, b)
+
+
+def test_layers_whose_names_have_one_checksum_draw_from_streams_of_their_own() -> None:
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    network = Sequential(("plumless", TwoMasks()), ("buckeroo", TwoMasks()))
+    masks = network_masks(
+        network, [f"{a}.{b}" for a in ("plumless", "buckeroo") for b in ("first", "second")]
+    )
     for i, a in enumerate(masks):
         for b in masks[:i]:
             assert_independent(a, b)

@@ -121,11 +121,16 @@ class Network:
         outputs = {INPUT: x}
         inner: dict[str, Value] = {}
         updates: dict[str, Value] = {}
+        streams: set[int] = set()
         for step in self.steps:
             prefix = f"{step.name}."
+            stream = zlib.crc32(step.name.encode())
+            while stream in streams:  # two names may have one CRC-32, as "plumless" and "buckeroo" do
+                stream = zlib.crc32(b"/", stream)
+            streams.add(stream)
             building = Building(
                 step.name,
-                zlib.crc32(step.name.encode()),
+                stream,
                 random is not None and step.name not in frozen,
                 valid,
                 random,
