@@ -60,6 +60,12 @@ class Case:
         given = self.build(*inputs)
         return Graph(tuple(inputs), (given,) if isinstance(given, Value) else tuple(given))
 
+    def single_output_graphs(self, dtype: DType) -> list[Graph]:
+        """For a case with several outputs: one graph per output, in which nothing reads the others."""
+        count = len(self.graph(dtype).outputs)
+        graphs = [self.graph(dtype) for _ in range(count)] if count > 1 else []
+        return [Graph(graph.inputs, (graph.outputs[i],)) for i, graph in enumerate(graphs)]
+
     def arrays(self, dtype: DType) -> list[np.ndarray]:
         """The inputs of the case, the same ones every time."""
         rng = np.random.default_rng([len(self.op), *str(self).encode()])
@@ -390,5 +396,12 @@ CASES: tuple[Case, ...] = (
     *product_cases(),
     *random_cases(),
     *region_cases(),
+)
+# The cases with several outputs: a backend must also be right where only one of them is read.
+SINGLE_OUTPUTS: tuple[tuple[Case, DType, int], ...] = tuple(
+    (case, dtype, i)
+    for case in CASES
+    for dtype in case.dtypes
+    for i in range(len(case.single_output_graphs(dtype)))
 )
 DIFFERENTIABLE: tuple[Case, ...] = tuple(case for case in CASES if case.differentiable)

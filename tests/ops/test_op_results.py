@@ -12,7 +12,7 @@ from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
 from glassgrad.graph.verify import verify
 from glassgrad.ops.op import TABLE, Op, make_input
-from ops.cases import CASES, DIFFERENTIABLE, Case
+from ops.cases import CASES, DIFFERENTIABLE, SINGLE_OUTPUTS, Case
 from ops.differences import weighted_sum
 from ops.refusals import REFUSALS, Refusal
 
@@ -56,6 +56,17 @@ def test_every_backend_agrees_with_the_reference(case: Case, dtype: DType, backe
     graph, arrays = case.graph(dtype), case.arrays(dtype)
     alone = all(node.op.elementwise for node in graph.nodes() if node.inputs and node.op.name != "broadcast")
     assert_agree(RUNNERS[backend](graph, arrays), evaluate(graph, arrays), case.terms, elementwise=alone)
+
+
+@pytest.mark.parametrize(("case", "dtype", "output"), SINGLE_OUTPUTS, ids=str)
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_an_output_is_the_same_where_no_other_output_is_read(
+    case: Case, dtype: DType, output: int, backend: str
+) -> None:
+    arrays = case.arrays(dtype)
+    wanted = evaluate(case.graph(dtype), arrays)[output]
+    found = RUNNERS[backend](case.single_output_graphs(dtype)[output], arrays)
+    assert_agree(found, [wanted], case.terms)
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
