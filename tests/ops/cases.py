@@ -114,6 +114,11 @@ def coins(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(bool)
 
 
+# Floats around the ends of the ranges of int32 and uint32, and far beyond. 33 of them: vectors and a remainder.
+_ENDS = (0.0, 0.5, 1.0, 1.5, 2.0**31 - 128, 2.0**31 - 1, 2.0**31, 2.0**31 + 1, 2.0**32 - 256, 2.0**32 - 1)
+_ENDS += (2.0**32, 2.0**32 + 1, 1e20, 1e30, np.inf, 1e-30)
+OUT_OF_RANGE = (*_ENDS, *(-end for end in _ENDS), np.nan)
+
 words = whole(0, 2**32)
 small = whole(-9, 10)
 natural = whole(0, 10)
@@ -255,6 +260,17 @@ def structure_cases() -> list[Case]:
                 ("bool", "float32", {"draw": coins, "dtypes": ("bool",)}),
                 ("bool", "int32", {"draw": coins, "dtypes": ("bool",)}),
             )
+        ),
+        *(
+            one(
+                "convert",
+                f"out of range to {target}",
+                lambda x, target=target: ops.convert(x, target),
+                (len(OUT_OF_RANGE),),
+                draw=listed(*OUT_OF_RANGE),
+                smooth=False,
+            )
+            for target in ("int32", "uint32", "bool")
         ),
         one(
             "convert",

@@ -18,7 +18,7 @@ from ops.cases import CASES, DIFFERENTIABLE, EXEMPT, SINGLE_OUTPUTS
 from ops.refusals import REFUSALS, REFUSES_NOTHING
 
 # Pinned, so that a case cannot get lost: change a number only together with the cases.
-OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 178, 85, 95
+OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 181, 85, 95
 
 # Ops with a derivative that have no float to differentiate by.
 WITHOUT_FLOATS: tuple[str, ...] = ()
@@ -90,6 +90,7 @@ def test_as_many_tests_are_generated_as_the_table_asks_for() -> None:
         "test_the_shape_rule_refuses_and_names_op_and_types": NUMBER_OF_REFUSALS,
         "test_every_backend_agrees_with_the_reference": by_dtype * backends,
         "test_an_output_is_the_same_where_no_other_output_is_read": len(SINGLE_OUTPUTS) * len(RUNNERS),
+        "test_a_float_out_of_range_becomes_the_nearest_integer_and_nan_zero": len(RUNNERS) * 2,
         "test_every_backend_agrees_on_the_gradient": NUMBER_DIFFERENTIABLE * backends,
     }
 
