@@ -20,6 +20,11 @@ from ops.cases import CASES, EXEMPT, Case
 WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16}
 ITEMS: list[tuple[Case, DType, Graph]] = [
     (case, dtype, case.graph(dtype)) for case in CASES for dtype in case.dtypes
+] + [
+    (case, dtype, graph)
+    for case in CASES
+    for dtype in case.dtypes
+    for graph in case.single_output_graphs(dtype)
 ]
 ALL = Graph(
     tuple(value for _, _, graph in ITEMS for value in graph.inputs),

@@ -60,6 +60,12 @@ class Case:
         given = self.build(*inputs)
         return Graph(tuple(inputs), (given,) if isinstance(given, Value) else tuple(given))
 
+    def single_output_graphs(self, dtype: DType) -> list[Graph]:
+        """For a case with several outputs: one graph per output, in which nothing reads the others."""
+        count = len(self.graph(dtype).outputs)
+        graphs = [self.graph(dtype) for _ in range(count)] if count > 1 else []
+        return [Graph(graph.inputs, (graph.outputs[i],)) for i, graph in enumerate(graphs)]
+
     def arrays(self, dtype: DType) -> list[np.ndarray]:
         """The inputs of the case, the same ones every time."""
         rng = np.random.default_rng([len(self.op), *str(self).encode()])
@@ -107,6 +113,11 @@ def listed(*numbers: float) -> Draw:
 def coins(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(bool)
 
+
+# Floats around the ends of the ranges of int32 and uint32, and far beyond. 33 of them: vectors and a remainder.
+_ENDS = (0.0, 0.5, 1.0, 1.5, 2.0**31 - 128, 2.0**31 - 1, 2.0**31, 2.0**31 + 1, 2.0**32 - 256, 2.0**32 - 1)
+_ENDS += (2.0**32, 2.0**32 + 1, 1e20, 1e30, np.inf, 1e-30)
+OUT_OF_RANGE = (*_ENDS, *(-end for end in _ENDS), np.nan)
 
 words = whole(0, 2**32)
 small = whole(-9, 10)
@@ -250,6 +261,17 @@ def structure_cases() -> list[Case]:
                 ("bool", "int32", {"draw": coins, "dtypes": ("bool",)}),
             )
         ),
+        *(
+            one(
+                "convert",
+                f"out of range to {target}",
+                lambda x, target=target: ops.convert(x, target),
+                (len(OUT_OF_RANGE),),
+                draw=listed(*OUT_OF_RANGE),
+                smooth=False,
+            )
+            for target in ("int32", "uint32", "bool")
+        ),
         one(
             "convert",
             "there and back",
@@ -390,5 +412,12 @@ CASES: tuple[Case, ...] = (
     *product_cases(),
     *random_cases(),
     *region_cases(),
+)
+# The cases with several outputs: a backend must also be right where only one of them is read.
+SINGLE_OUTPUTS: tuple[tuple[Case, DType, int], ...] = tuple(
+    (case, dtype, i)
+    for case in CASES
+    for dtype in case.dtypes
+    for i in range(len(case.single_output_graphs(dtype)))
 )
 DIFFERENTIABLE: tuple[Case, ...] = tuple(case for case in CASES if case.differentiable)

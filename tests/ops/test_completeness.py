@@ -14,11 +14,11 @@ from backends.runners import BACKENDS, RUNNERS
 from glassgrad.backends import xla
 from glassgrad.ops.op import NO_GRADIENT
 from glassgrad.ops.table import TABLE
-from ops.cases import CASES, DIFFERENTIABLE, EXEMPT
+from ops.cases import CASES, DIFFERENTIABLE, EXEMPT, SINGLE_OUTPUTS
 from ops.refusals import REFUSALS, REFUSES_NOTHING
 
 # Pinned, so that a case cannot get lost: change a number only together with the cases.
-OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 178, 85, 95
+OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 181, 85, 95
 
 # Ops with a derivative that have no float to differentiate by.
 WITHOUT_FLOATS: tuple[str, ...] = ()
@@ -44,6 +44,12 @@ def test_the_table_is_as_large_as_it_was() -> None:
 def test_every_op_has_a_case() -> None:
     assert {case.op for case in CASES} == set(TABLE) - set(EXEMPT)
     assert len({str(case) for case in CASES}) == len(CASES)
+
+
+def test_every_op_with_several_outputs_has_each_of_them_read_alone() -> None:
+    several = {"top_k", "scan", "call"}
+    assert {name for name, op in TABLE.items() if op.outputs != 1} == several
+    assert {case.op for case, _, _ in SINGLE_OUTPUTS} == several
 
 
 def test_every_op_with_a_derivative_is_differentiated() -> None:
@@ -83,6 +89,8 @@ def test_as_many_tests_are_generated_as_the_table_asks_for() -> None:
         "test_the_shape_rule_says_what_the_reference_gives": by_dtype,
         "test_the_shape_rule_refuses_and_names_op_and_types": NUMBER_OF_REFUSALS,
         "test_every_backend_agrees_with_the_reference": by_dtype * backends,
+        "test_an_output_is_the_same_where_no_other_output_is_read": len(SINGLE_OUTPUTS) * len(RUNNERS),
+        "test_a_float_out_of_range_becomes_the_nearest_integer_and_nan_zero": len(RUNNERS) * 2,
         "test_every_backend_agrees_on_the_gradient": NUMBER_DIFFERENTIABLE * backends,
     }
 

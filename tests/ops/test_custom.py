@@ -128,3 +128,52 @@ def test_inputs_that_depend_on_one_another_count_once_each(rule, second) -> None
     assert len(results[0]) == 3
     for got, want in zip(*results, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_a_python_number_is_an_operand_like_any_other(backend: str) -> None:
+    def scaled(x: Value, factor: Value, offset: Value) -> Value:
+        return x * factor + offset
+
+    op = ops.custom_op(scaled)
+    x = make_input("x", (4,), "float64")
+    y = op(x, 2.0, 3)
+    total = ops.reduce_sum(y * y)
+    tangent = jvp([y], [constant(np.ones(4), "float64")], [x])[0]
+    assert tangent is not None
+    found, slope, moved = run([y, *gradient(total, [x]), tangent], x, backend)
+    np.testing.assert_allclose(found, 2 * X + 3)
+    np.testing.assert_allclose(slope, 4 * (2 * X + 3))
+    np.testing.assert_allclose(moved, [2] * 4)
+    (first,) = run([op(2.0, x, x)], x, backend)
+    np.testing.assert_allclose(first, 3 * X)
+
+
+def test_a_python_number_takes_the_dtype_of_the_first_float_operand() -> None:
+    index, x = make_input("i", (4,), "int32"), make_input("x", (4,), "float32")
+    op = ops.custom_op(lambda i, x, factor: ops.convert(i, x.dtype) * x * factor)
+    assert [value.dtype for value in op(index, x, 0.5).node.inputs] == ["int32", "float32", "float32"]
+    assert ops.custom_op(lambda i, n: i + n)(index, 2).dtype == "int32"
+    with pytest.raises(GraphError, match=r"0\.5 does not fit a value of int32"):
+        ops.custom_op(lambda i, n: i + n)(index, 0.5)
+
+
+def test_a_rule_of_ones_own_takes_python_numbers_too() -> None:
+    def rule(
+        ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        (ct,) = cotangents
+        assert ct is not None
+        return [ct * inputs[1] * 10, None]
+
+    op = ops.custom_op(lambda x, factor: x * factor, derivative=rule)
+    x = make_input("x", (4,), "float64")
+    assert run(gradient(ops.reduce_sum(op(x, 2.0)), [x]), x)[0].tolist() == [20] * 4
+
+
+def test_operands_that_are_no_values_are_refused() -> None:
+    op = ops.custom_op(lambda a, b: a + b, name="both")
+    with pytest.raises(GraphError, match="both needs at least one value"):
+        op(1.0, 2.0)
+    with pytest.raises(GraphError, match="str is neither a value"):
+        op(make_input("x", (4,), "float64"), "2")

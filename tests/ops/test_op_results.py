@@ -12,11 +12,29 @@ from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
 from glassgrad.graph.verify import verify
 from glassgrad.ops.op import TABLE, Op, make_input
-from ops.cases import CASES, DIFFERENTIABLE, Case
+from glassgrad.ops.structure import convert
+from ops.cases import CASES, DIFFERENTIABLE, SINGLE_OUTPUTS, Case
 from ops.differences import weighted_sum
 from ops.refusals import REFUSALS, Refusal
 
 COMPARED = [name for name in RUNNERS if name != "reference"]
+# Floats that both formats hold, and what they are as int32, as uint32 and as bool.
+CONVERTED: tuple[tuple[float, int, int, bool], ...] = (
+    (np.nan, 0, 0, True),
+    (0.0, 0, 0, False),
+    (-0.0, 0, 0, False),
+    (-0.75, 0, 0, True),
+    (1.75, 1, 1, True),
+    (-1.75, -1, 0, True),
+    (2.0**31 - 128, 2**31 - 128, 2**31 - 128, True),
+    (2.0**31, 2**31 - 1, 2**31, True),
+    (-(2.0**31), -(2**31), 0, True),
+    (2.0**32 - 256, 2**31 - 1, 2**32 - 256, True),
+    (2.0**32, 2**31 - 1, 2**32 - 1, True),
+    (-(2.0**32), -(2**31), 0, True),
+    (np.inf, 2**31 - 1, 2**32 - 1, True),
+    (-np.inf, -(2**31), 0, True),
+)
 every_dtype = pytest.mark.parametrize(
     ("case", "dtype"), [(case, dtype) for case in CASES for dtype in case.dtypes], ids=str
 )
@@ -56,6 +74,27 @@ def test_every_backend_agrees_with_the_reference(case: Case, dtype: DType, backe
     graph, arrays = case.graph(dtype), case.arrays(dtype)
     alone = all(node.op.elementwise for node in graph.nodes() if node.inputs and node.op.name != "broadcast")
     assert_agree(RUNNERS[backend](graph, arrays), evaluate(graph, arrays), case.terms, elementwise=alone)
+
+
+@pytest.mark.parametrize(("case", "dtype", "output"), SINGLE_OUTPUTS, ids=str)
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_an_output_is_the_same_where_no_other_output_is_read(
+    case: Case, dtype: DType, output: int, backend: str
+) -> None:
+    arrays = case.arrays(dtype)
+    wanted = evaluate(case.graph(dtype), arrays)[output]
+    found = RUNNERS[backend](case.single_output_graphs(dtype)[output], arrays)
+    assert_agree(found, [wanted], case.terms)
+
+
+@pytest.mark.parametrize("source", ["float32", "float64"])
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_a_float_out_of_range_becomes_the_nearest_integer_and_nan_zero(backend: str, source: DType) -> None:
+    x = make_input("x", (len(CONVERTED),), source)
+    graph = Graph((x,), tuple(convert(x, target) for target in ("int32", "uint32", "bool")))
+    numbers, *wanted = zip(*CONVERTED, strict=True)
+    found = RUNNERS[backend](graph, [numbers])
+    assert [tuple(array.tolist()) for array in found] == wanted
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, Type, Value
+from glassgrad.graph.node import Graph, Operand, Type, Value
 from glassgrad.graph.rebuild import inline
-from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, record
+from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, as_value, record
 from glassgrad.ops.scan import trace
 from glassgrad.ops.structure import RESHAPE
 
@@ -75,6 +75,9 @@ def custom_op(
     ``(ctx, cotangents, outputs, inputs) -> one cotangent (or None) per input``, that rule replaces the chain
     rule through the body: for a better-conditioned formula, a straight-through estimator, a clipped gradient.
     ``glassgrad.check_derivative`` compares the rule with central differences.
+
+    The op also takes Python numbers, at least one operand being a value of the graph: a number becomes a constant
+    of shape () and of the dtype of the first float operand, or of the first value where none is a float.
     """
     label = name or str(getattr(function, "__name__", "custom"))
     op = (
@@ -83,7 +86,8 @@ def custom_op(
         else Op("call", _infer_call, _call_reference, Rule(_per_input(derivative)), outputs=None)
     )
 
-    def build(*inputs: Value) -> Any:
+    def build(*operands: Operand) -> Any:
+        inputs = _values(label, operands)
         several = False
 
         def body(*values: Value) -> Sequence[Value]:
@@ -99,3 +103,12 @@ def custom_op(
     build.__name__ = build.__qualname__ = label
     build.__doc__ = function.__doc__
     return build
+
+
+def _values(label: str, operands: Sequence[Operand]) -> list[Value]:
+    """The operands as values, Python numbers as constants."""
+    values = [item for item in operands if isinstance(item, Value)]
+    if operands and not values:
+        raise GraphError(f"{label} needs at least one value of the graph, not only Python numbers")
+    like = next((value for value in values if value.type.is_float), values[0] if values else None)
+    return [item if isinstance(item, Value) or like is None else as_value(item, like) for item in operands]

@@ -273,13 +273,24 @@ def _unconvert(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[May
     return [convert(ct, inputs[0].dtype) if inputs[0].type.is_float else None]
 
 
-CONVERT = record(
-    Op("convert", _infer_convert, lambda x, dtype: x.astype(dtype), Linear(_unconvert), elementwise=True)
-)
+def _convert(x: np.ndarray, dtype: DType) -> np.ndarray:
+    if x.dtype.kind == "f" and dtype in ("int32", "uint32"):
+        # float64 holds every int32 and uint32. NumPy's own results out of range depend on the processor.
+        limits = np.iinfo(dtype)
+        x = np.clip(np.nan_to_num(x.astype(np.float64), nan=0.0), limits.min, limits.max)
+    return x.astype(dtype)
+
+
+CONVERT = record(Op("convert", _infer_convert, _convert, Linear(_unconvert), elementwise=True))
 
 
 def convert(x: Value, dtype: DType) -> Value:
-    """``x`` with another dtype; floats become integers by dropping the fraction, bool becomes 0 or 1."""
+    """``x`` with another dtype.
+
+    A float becomes an integer without its fraction. Beyond the range of the integer dtype, it becomes the nearest
+    integer of that range; NaN becomes 0. Between int32 and uint32 the bits stay. To bool, 0 is False and all else,
+    NaN included, is True; from bool, True is 1.
+    """
     return x if x.dtype == dtype else CONVERT(x, dtype=dtype)
 
 

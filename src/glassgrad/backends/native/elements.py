@@ -70,8 +70,22 @@ def convert(f: Function, x: Reg, given: DType, wanted: DType) -> Reg:
     if given in floats and wanted in floats:
         return f.cast("fpext" if wanted == "float64" else "fptrunc", x, element)
     if given in floats:
-        return f.cast("fptosi" if wanted == "int32" else "fptoui", x, element)
+        return _to_integer(f, x, wanted)
     return f.cast("sitofp" if given == "int32" else "uitofp", x, element)
+
+
+def _to_integer(f: Function, x: Reg, wanted: DType) -> Reg:
+    """The float ``x`` as int32 or uint32: saturated, NaN as 0. LLVM's own casts are undefined out of range."""
+    signed = wanted == "int32"
+    # Exclusive bounds that both float formats hold. -2^31 itself lies outside, and saturates to itself.
+    low, high = (-(2.0**31), 2.0**31) if signed else (-1.0, 2.0**32)
+    inside = f.and_(f.compare("ogt", x, low), f.compare("olt", x, high))
+    number = f.cast("fptosi" if signed else "fptoui", f.select(inside, x, 0.0), ELEMENT[wanted])
+    # The largest integer: as 32 bits, that of uint32 is -1.
+    number = f.select(f.compare("oge", x, high), f.number(number, 2**31 - 1 if signed else -1), number)
+    if signed:
+        number = f.select(f.compare("ole", x, low), f.number(number, -(2**31)), number)
+    return number
 
 
 def _is_finite(f: Function, node: Node, args: Sequence[Reg]) -> Reg:

@@ -191,13 +191,8 @@ class Module:
             self._batched(f, node)
             return Kernel(self._add(f), 1, elements)
         inputs = [locate(value) for value in node.inputs]
-        # An output that nobody reads has no buffer; a kernel with several outputs writes it all the same.
-        outputs = [self.schedule.buffers.get(value) for value in node.outputs]
-        made = [buffer for buffer in outputs if buffer is not None]
-        if len(made) < len(outputs):
-            spare = next(buffer for buffer in made)
-            made = [buffer if buffer is not None else spare for buffer in outputs]
-        SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, made)
+        outputs = [locate(value) for value in node.outputs]
+        SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, outputs)
         return Kernel(self._add(f), 1, elements)
 
     def _product(self, work: Work, name: str) -> Kernel:

@@ -119,7 +119,9 @@ class _Builder:
                 for node in group.nodes:
                     for value in self._sources(node):
                         self._constant(value)
-                outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
+                # The kernel of an op with several outputs writes all of them, read or not.
+                writes_all = group.kind == "single" and group.nodes[0].op.name != "scan"
+                outputs = [v for node in group.nodes for v in node.outputs if writes_all or v in wanted]
                 for value in outputs:
                     replaced = in_place.get(value)
                     self.buffers[value] = (
