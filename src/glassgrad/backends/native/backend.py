@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, partial
 from importlib import import_module
 from itertools import chain
-from threading import Thread
 from typing import Any, cast
 
 import numpy as np
@@ -29,7 +28,16 @@ from glassgrad.backends.base import (
     unfit_batch,
 )
 from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
+from glassgrad.backends.native.helpers import run_on_python_threads, thread_functions
+from glassgrad.backends.native.layout import (
+    ALIGNMENT,
+    ARRAYS,
+    CREATE,
+    HELPERS,
+    JOIN,
+    PROBED,
+    TICKETS_PER_KERNEL,
+)
 from glassgrad.backends.native.machine import Machine, host
 from glassgrad.backends.native.orders import Drawer
 from glassgrad.common.errors import InputError
@@ -55,7 +63,9 @@ class NativeExecutable:
         self._arenas: list[_Arena] = []
         self._library = code.library()
         self._code = self._library.function("run", 2)
-        self._help = self._library.function("help", 2) if code.parallel else None
+        if code.parallel:
+            self._help = self._library.function("help", 2)
+            self._code_with_helpers = self._library.function("run_with_helpers", 2)
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
@@ -64,10 +74,9 @@ class NativeExecutable:
             arena = self._arenas.pop()
         except IndexError:
             arena = _Arena(self.program, self.code)
-        try:
-            return self._run_in(arena, feed)
-        finally:
-            self._arenas.append(arena)
+        result = self._run_in(arena, feed)
+        self._arenas.append(arena)  # not after an exception: a thread might still be at work in it
+        return result
 
     def _run_in(self, arena: _Arena, feed: Feed) -> Result:
         program, chunk = self.program, lay_out(self.program, feed, arena.orders.draw)
@@ -85,7 +94,7 @@ class NativeExecutable:
         arrays = [*data, *hyper, *stacked.values(), *probes.values()]
         args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
         args[PROBED] = chunk.probed.ctypes.data
-        self._enter(arena.address, args.ctypes.data, chunk.steps)
+        self._enter(arena, args, chunk.steps, (arrays, chunk))
         params, state = arena.copies()
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
@@ -94,17 +103,21 @@ class NativeExecutable:
         check_kept(self.program, params, state)
         return _Handle(self, params, state)
 
-    def _enter(self, arena: int, args: int, steps: int) -> None:
-        """Call the code, on as many threads as it can use."""
-        others = []
+    def _enter(self, arena: _Arena, args: Array, steps: int, memory: object) -> None:
+        """Call the code, on as many threads as it can use. ``memory`` is what ``args`` points to."""
+        helpers = 0
         if self.code.parallel and steps * self.code.shared_work >= self.worth:
             helpers = min(self.threads, TICKETS_PER_KERNEL) - 1
-            others = [Thread(target=self._help, args=(arena, args)) for _ in range(helpers)]
-        for thread in others:
-            thread.start()
-        self._code(arena, args)
-        for thread in others:
-            thread.join()
+        functions = thread_functions() if helpers else None
+        if helpers == 0:
+            self._code(arena.address, args.ctypes.data)
+        elif functions is not None:
+            args[HELPERS] = helpers
+            args[CREATE], args[JOIN] = functions
+            self._code_with_helpers(arena.address, args.ctypes.data)
+        else:
+            kept = self, arena, memory
+            run_on_python_threads(self._code, self._help, arena.address, args, helpers, kept)
 
 
 class _Arena:

@@ -8,6 +8,10 @@ and a unit writes its own part of the output, so the bits do not depend on the n
 A thread that finds nothing to do spins for a while, then sleeps for a moment at a time. A core that it merely yielded
 would be charged to it as if it had been used, and on a busy machine be lacking when there is work; a thread that
 another one wakes may be put on the core of that other one.
+
+``run_with_helpers`` starts the helpers, runs, and joins them in one call of machine code. Python cannot raise an exception
+in the middle of it, so no helper outlives the memory that it works in. A helper that cannot be started is missing, not
+waited for.
 """
 
 from __future__ import annotations
@@ -15,25 +19,33 @@ from __future__ import annotations
 from glassgrad.backends.native.cells import ARENA
 from glassgrad.backends.native.ir import Function, Reg
 from glassgrad.backends.native.layout import (
+    CLOSED,
+    CREATE,
     DONE,
+    HELPERS,
+    JOIN,
     KERNEL,
     PLACES,
     SLEEP,
     TICKETS,
+    TICKETS_PER_KERNEL,
     UNITS,
     WORD,
 )
 from glassgrad.backends.native.machine import Machine
 
 ARGS = Reg("%args", "ptr")
-CLOSED = -1  # the offer that ends the work
 SPINS = 2_000  # turns before a waiting thread rests: some fifty microseconds
 MOMENT = 1  # microsecond; Linux makes some fifty of it
 
 
 def sharing(target: Machine) -> list[Function]:
-    """``share``: thread 0 offers a kernel and works on it; ``help``: the other threads take what they can get."""
-    return [_share(target), _help(target)]
+    """What the threads need besides ``run``.
+
+    ``share``: thread 0 offers a kernel and works on it. ``help``: the other threads take what they can get.
+    ``run_with_helpers``: ``run``, with helpers that live as long as the call.
+    """
+    return [_share(target), _help(target), _start_routine(), _run_with_helpers()]
 
 
 def close(f: Function) -> None:
@@ -149,4 +161,38 @@ def _help(target: Machine) -> Function:
     _rest(f, spins)
     f.raw("br label %look")
     f.start_block("end")
+    return f
+
+
+def _start_routine() -> Function:
+    """What a new thread begins with: ``help`` on the two addresses in a block of memory.
+
+    POSIX wants a function that returns a pointer. Nobody reads it, and it is returned in a register.
+    """
+    f = Function("start_helper", [("ptr", "block")], attributes="nounwind")
+    block = Reg("%block", "ptr")
+    arena, args = (f.load("ptr", f.at(block, "ptr", place), 8) for place in range(2))
+    f.raw(f"call void @help(ptr {arena.text}, ptr {args.text})")
+    return f
+
+
+def _run_with_helpers() -> Function:
+    """Start the helpers, ``run``, and join those that could be started."""
+    f = Function("run_with_helpers", [("ptr", "arena"), ("ptr", "args")], attributes="nounwind")
+    block, threads = f.alloca("ptr", 2), f.alloca("i64", TICKETS_PER_KERNEL)
+    count = f.alloca("i64")
+    f.store(f.number("i64", 0), count, 8)
+    for place, address in enumerate((ARENA, ARGS)):
+        f.store(address, f.at(block, "ptr", place), 8)
+    create, join = (f.load("ptr", f.at(ARGS, "i64", place), 8) for place in (CREATE, JOIN))
+    with f.loop(f.load("i64", f.at(ARGS, "i64", HELPERS), 8)):
+        started = f.load("i64", count, 8)
+        thread = f.at(threads, "i64", started)
+        arguments = f"ptr {thread.text}, ptr null, ptr @start_helper, ptr {block.text}"
+        failed = f.emit("i32", f"call i32 {create.text}({arguments})")
+        f.store(f.add(started, f.cast("zext", f.compare("eq", failed, 0), "i64")), count, 8)
+    f.raw(f"call void @run(ptr {ARENA.text}, ptr {ARGS.text})")
+    with f.loop(f.load("i64", count, 8)) as number:
+        thread = f.load("i64", f.at(threads, "i64", number), 8)
+        f.raw(f"call i32 {join.text}(i64 {thread.text}, ptr null)")
     return f
