@@ -31,7 +31,7 @@ def ours(seed: int) -> tuple[float, float]:
 def theirs(seed: int) -> tuple[float, float]:
     """The same rows, layers, batch size, optimizer and epochs (validation rows are trained on as well)."""
     data = gg.load_source("digits")
-    parts = split(data, seed=seed)
+    parts = split(data, validation=0.1, test=0.2, seed=seed)
     rows = np.concatenate([parts.train, parts.validation])
     x = data.features.reshape(len(data.features), -1).astype(np.float32)
     start = time.perf_counter()

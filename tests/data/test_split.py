@@ -89,7 +89,7 @@ def test_a_given_test_part_is_not_cut() -> None:
 
 def test_the_seed_alone_decides() -> None:
     digits = load_source("digits")
-    first, again, other = split(digits, seed=1), split(digits, seed=1), split(digits, seed=2)
+    first, again, other = (split(digits, validation=0.1, test=0.2, seed=seed) for seed in (1, 1, 2))
     for a, b, c in zip(parts(first), parts(again), parts(other), strict=True):
         assert np.array_equal(a, b)
         assert not np.array_equal(a, c)
@@ -109,7 +109,7 @@ def test_the_seed_alone_decides() -> None:
 )
 def test_too_few_rows_are_refused(dataset: Dataset, options: dict[str, float], said: str) -> None:
     with pytest.raises(InputError) as refusal:
-        split(dataset, **options)
+        split(dataset, **{"validation": 0.1, "test": 0.2, "seed": 0} | options)
     assert str(refusal.value).startswith(f"some: too few rows: {said}")
     assert "\n" not in str(refusal.value)
 
@@ -118,10 +118,10 @@ def test_too_few_rows_are_refused(dataset: Dataset, options: dict[str, float], s
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_no_share_is_refused(part: str, share: float) -> None:
     with pytest.raises(InputError, match=f"^{part}="):
-        split(floats(10), **{part: share})
+        split(floats(10), **{"validation": 0.1, "test": 0.2, "seed": 0} | {part: share})
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64])
 def test_seeds_outside_64_bits_are_refused(seed: int) -> None:
     with pytest.raises(InputError, match=r"^seed "):
-        split(floats(10), seed=seed)
+        split(floats(10), validation=0.1, test=0.2, seed=seed)

@@ -26,8 +26,9 @@ from glassgrad.diagnosis.ranking import explained, ranked, reached
 from glassgrad.diagnosis.scores import levels_of
 from glassgrad.diagnosis.subject import Subject, examine
 from glassgrad.diagnosis.trials import FINE, Outcome, Trials
-from glassgrad.diagnosis.variants import apply, columns, transformed
+from glassgrad.diagnosis.variants import columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.fit import train
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
@@ -290,13 +291,13 @@ def test_a_budget_is_a_time() -> None:
 )
 def test_the_optimizer_changes_however_it_was_given(given_as: dict[str, Any]) -> None:
     settings = Settings(**given_as)
-    made = apply(settings, {"learning_rate": 0.001}).settings.made
+    made = changed_settings(settings, {"learning_rate": 0.001}).resolved_optimizer
     assert made.hyperparameters() == {"learning_rate": 0.001, "momentum": 0.9}
-    other = apply(settings, {"optimizer": "adam", "learning_rate": 0.01}).settings.made
+    other = changed_settings(settings, {"optimizer": "adam", "learning_rate": 0.01}).resolved_optimizer
     assert type(other).__name__ == "Adam"
     assert other.hyperparameters()["learning_rate"] == 0.01
-    kept = apply(settings, {"epochs": 3}).settings.made
-    assert kept == settings.made
+    kept = changed_settings(settings, {"epochs": 3}).resolved_optimizer
+    assert kept == settings.resolved_optimizer
 
 
 def test_options_of_layers_reach_a_given_network() -> None:
@@ -304,7 +305,7 @@ def test_options_of_layers_reach_a_given_network() -> None:
         gg.Dense(8), gg.Activate("sigmoid"), gg.Dropout(0.9), gg.Dense(8, "tanh", "zeros"), gg.Dense(3)
     )
     options = {"activation": "relu", "init": "he_normal", "dropout": 0.1, "output_activation": "log_softmax"}
-    changed = apply(Settings(network=network), options).settings.network
+    changed = changed_settings(Settings(network=network), options).network
     assert isinstance(changed, gg.Network)
     first, second, drop, third, last = (step.layer for step in changed.steps)
     names = [type(getattr(layer, "activation", None)).__name__ for layer in (first, second, third, last)]
@@ -315,7 +316,7 @@ def test_options_of_layers_reach_a_given_network() -> None:
 
 def test_a_network_without_any_activation_gets_one() -> None:
     network = gg.Sequential(gg.Dense(8), gg.Dense(8), gg.Dense(3))
-    changed = apply(Settings(network=network), {"activation": "relu"}).settings.network
+    changed = changed_settings(Settings(network=network), {"activation": "relu"}).network
     assert isinstance(changed, gg.Network)
     found = [type(step.layer.activation).__name__ for step in changed.steps]  # type: ignore[attr-defined]
     assert found == ["Relu", "Relu", "Identity"]

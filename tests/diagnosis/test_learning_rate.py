@@ -181,7 +181,9 @@ def test_a_short_run_takes_the_steps_that_training_takes() -> None:
     runs = ShortRuns(subject)
     rows, batch = len(subject.train_rows[0]), runs.batch
     steps = -(-rows // batch)
-    losses = runs.losses([subject.settings.learning_rate], [subject.settings.seed], steps)[0, 0]
+    losses = runs.losses([subject.settings.resolved_optimizer.learning_rate], [subject.settings.seed], steps)[
+        0, 0
+    ]
     counts = np.minimum(rows - batch * np.arange(steps), batch)
     assert losses @ counts / rows == pytest.approx(subject.run.history[0]["train_loss"], rel=1e-5)
 
@@ -201,7 +203,8 @@ def test_the_largest_stable_step_is_the_one_of_theory(name: str) -> None:
     assert found is not None
     features, _ = subject.train_rows
     whole = np.c_[features.astype(float), np.ones(len(features))]
-    theory = edge(subject.settings.made) / float(np.linalg.eigvalsh(2 * whole.T @ whole / len(whole))[-1])
+    sharpness = float(np.linalg.eigvalsh(2 * whole.T @ whole / len(whole))[-1])
+    theory = edge(subject.settings.resolved_optimizer) / sharpness
     assert found.rate == pytest.approx(theory, rel=0.1)
     low, high = found.interval
     assert 0.9 * low <= theory <= 1.1 * high

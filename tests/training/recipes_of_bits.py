@@ -45,7 +45,8 @@ def digits() -> gg.Dataset:
 
 
 def train(**options: object) -> gg.Run:
-    return gg.train(digits(), **(COMMON | {"backend": NativeBackend(machine("avx2"))} | options))
+    common = {name: value for name, value in COMMON.items() if name != "init" or "network" not in options}
+    return gg.train(digits(), **(common | {"backend": NativeBackend(machine("avx2"))} | options))
 
 
 def convolution() -> gg.Run:

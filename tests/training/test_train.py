@@ -29,7 +29,6 @@ def first_and_last(run):
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
     options = {
-        "layers": [8],
         "epochs": 2,
         "network": gg.Sequential(gg.Dense(8), gg.Dropout(0.3), gg.Dense(3)),
     }

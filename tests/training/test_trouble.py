@@ -37,7 +37,12 @@ def replay(data, epochs, batch, **options):
     run = gg.train(data, epochs=0, batch_size=batch, **WHOLE, **options)
     model, settings = run.model, run.settings
     program = training_program(
-        model.network, model.schema.feature_shape, model.loss, settings.made, batch=batch, targets=1
+        model.network,
+        model.schema.feature_shape,
+        model.loss,
+        settings.resolved_optimizer,
+        batch=batch,
+        targets=1,
     )
     executable = backend(settings.backend).compile(program)
     arrays = {
@@ -49,7 +54,7 @@ def replay(data, epochs, batch, **options):
         order = epoch_order(len(data.targets), seed=0, epoch=epoch)
         for begin in range(0, len(order), batch):
             rows = order[begin : begin + batch]
-            feed = Feed(arrays, rows, weights, {}, settings.made.hyperparameters(), 0, step)
+            feed = Feed(arrays, rows, weights, {}, settings.resolved_optimizer.hyperparameters(), 0, step)
             result = executable.run(feed)
             history.append((float(result.outputs["loss"][0]), weights, result.params))
             weights, step = result.params, step + 1

@@ -40,14 +40,12 @@ def command(
     its settings. Exit code 3 says that a fault is confirmed, 0 that none is.
     """
     from glassgrad.diagnosis.budget import seconds_of
-    from glassgrad.diagnosis.diagnose import diagnose, is_run
+    from glassgrad.diagnosis.diagnose import diagnose
 
     seconds = seconds_of(budget)
     if out is not None and out.is_dir():
         raise InputError(f"{out}: is a folder; name the file of the report, such as report.html")
     given = options.settings_of(context, chosen)
-    if is_run(source):
-        given = {key: value for key, value in given.items() if options.is_given(context, key)}
     with _phases() as tell:
         found = diagnose(
             source, target=chosen["target"], task=chosen["task"], budget=seconds, progress=tell, **given

@@ -11,6 +11,8 @@ import typer
 from typer import Argument, Option
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.unset import UNSET
+from glassgrad.training.defaults import DEFAULTS
 
 DESCRIBED_BY_FILE = ("layers", "activation", "init", "output_activation")
 
@@ -33,8 +35,12 @@ OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
 Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
 Optimizer = Annotated[str, Option(help="How gradients become steps.")]
 LearningRate = Annotated[float, Option(help="The size of a step (the largest, if it changes).")]
-Momentum = Annotated[float, Option(help="From 0 up to but not including 1.")]
-WeightDecay = Annotated[float, Option(help="How strongly weights are pulled to 0.")]
+Momentum = Annotated[
+    float | None, Option(help="From 0 up to but not including 1 (default: the optimizer's own).")
+]
+WeightDecay = Annotated[
+    float | None, Option(help="How strongly weights are pulled to 0 (default: the optimizer's own).")
+]
 ClipNorm = Annotated[float | None, Option(help="Bound on the norm of all gradients together.")]
 ClipValue = Annotated[float | None, Option(help="Bound on each element of the gradients.")]
 Schedule = Annotated[str, Option(help="How the learning rate changes.")]
@@ -62,38 +68,42 @@ Json = Annotated[bool, Option("--json", help="End with one line of JSON on stand
 
 
 def training(
+    *,
     target: Target = None,
     task: Task = "auto",
-    layers: Layers = "64,32",
-    activation: Activation = "relu",
-    init: Init = "he_normal",
-    output_activation: OutputActivation = "auto",
-    loss: Loss = "auto",
-    optimizer: Optimizer = "adam",
-    learning_rate: LearningRate = 0.002,
-    momentum: Momentum = 0.0,
-    weight_decay: WeightDecay = 0.0,
-    clip_norm: ClipNorm = None,
-    clip_value: ClipValue = None,
-    schedule: Schedule = "cosine",
-    scaling: Scaling = "standard",
-    network: NetworkFile = None,
-    init_from: InitFrom = None,
-    init_layers: InitLayers = None,
-    freeze: Freeze = "",
-    force: Force = False,
-    batch_size: BatchSize = 32,
-    epochs: Epochs = 30,
-    keep: Keep = "best",
-    validation: Validation = 0.1,
-    test: Test = 0.2,
-    seed: Seed = 0,
+    layers: Layers,
+    activation: Activation,
+    init: Init,
+    output_activation: OutputActivation,
+    loss: Loss,
+    optimizer: Optimizer,
+    learning_rate: LearningRate,
+    momentum: Momentum = None,
+    weight_decay: WeightDecay = None,
+    clip_norm: ClipNorm,
+    clip_value: ClipValue,
+    schedule: Schedule,
+    scaling: Scaling,
+    network: NetworkFile,
+    init_from: InitFrom,
+    init_layers: InitLayers,
+    freeze: Freeze,
+    force: Force,
+    batch_size: BatchSize,
+    epochs: Epochs,
+    keep: Keep,
+    validation: Validation,
+    test: Test,
+    seed: Seed,
     seeds: Seeds = 3,
     backend: BackendName = None,
-    dtype: DTypeName = "float32",
-    watch: Watch = False,
+    dtype: DTypeName,
+    watch: Watch,
 ) -> None:
-    """All options that say how a network is trained; ``takes_training`` gives them to a command."""
+    """All options that say how a network is trained; ``takes_training`` gives them to a command.
+
+    One without a default here shows that of ``training.defaults``.
+    """
 
 
 def takes_training(*but: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -103,7 +113,7 @@ def takes_training(*but: str) -> Callable[[Callable[..., None]], Callable[..., N
     """
 
     def extend(command: Callable[..., None]) -> Callable[..., None]:
-        shared = _parameters(training)
+        shared = {name: _with_default(item) for name, item in _parameters(training).items()}
         own = {key: item for key, item in _parameters(command).items() if item.kind != item.VAR_KEYWORD}
         first = {key: item for key, item in own.items() if item.default is item.empty}
         every = {key: item for key, item in (first | shared | own).items() if key not in but}
@@ -113,28 +123,40 @@ def takes_training(*but: str) -> Callable[[Callable[..., None]], Callable[..., N
     return extend
 
 
+def default_of(name: str) -> Any:
+    """The default of the training option ``name``; lists as they are written on the command line."""
+    value = DEFAULTS[name]
+    return ",".join(map(str, value)) if isinstance(value, tuple) else value
+
+
 def _parameters(function: Callable[..., None]) -> dict[str, inspect.Parameter]:
     return dict(inspect.signature(function, eval_str=True).parameters)
 
 
+def _with_default(item: inspect.Parameter) -> inspect.Parameter:
+    default = default_of(item.name) if item.default is item.empty else item.default
+    return item.replace(default=default, kind=item.POSITIONAL_OR_KEYWORD)
+
+
 def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Settings`` takes, from the options of ``training`` that a command got."""
-    given = {key: value for key, value in chosen.items() if key not in ("target", "task", "seeds")}
-    if given["network"] is not None:
+    """What ``Settings`` takes, from the options of ``training`` that a command got; ``UNSET`` for those not given."""
+    options: dict[str, Any] = {
+        key: value if is_given(context, key) else UNSET
+        for key, value in chosen.items()
+        if key not in ("target", "task", "seeds")
+    }
+    if options["network"] is not UNSET:
         for key in DESCRIBED_BY_FILE:
             if is_given(context, key):
                 option = key.replace("_", "-")
                 raise InputError(f"--network gives all layers, so --{option} changes nothing; leave one out")
         from glassgrad.cli.networks import read_network
 
-        given["network"] = read_network(given["network"]).to_document()
-    given["layers"] = _units(given["layers"])
-    given["freeze"] = _names(given["freeze"])
-    if given["init_layers"] is not None:
-        given["init_layers"] = _names(given["init_layers"])
-    if given["backend"] is None:
-        del given["backend"]
-    return given
+        options["network"] = read_network(options["network"]).to_document()
+    for key, read in (("layers", _units), ("freeze", _names), ("init_layers", _names)):
+        if options[key] is not UNSET:
+            options[key] = read(options[key])
+    return options
 
 
 def is_given(context: typer.Context, key: str) -> bool:

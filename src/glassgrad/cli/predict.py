@@ -38,11 +38,14 @@ def command(
     what was odd is said on standard error.
     """
     from glassgrad.data.sources import load_rows
+    from glassgrad.data.table import Table
     from glassgrad.files.atomic import write_text
     from glassgrad.training.model import load_model
 
     loaded = load_model(model)
     rows = load_rows(source, targets=False)
+    if strict and not isinstance(rows.features, Table):
+        raise InputError(f"{source}: --strict is for tables, and this source is none; leave it out")
     try:
         features, told = loaded.schema.take_features(rows.features, loaded.dtype, strict=strict)
         columns = predictions(loaded, loaded.outputs_prepared(features))

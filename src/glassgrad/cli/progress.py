@@ -127,7 +127,7 @@ def runs_watcher(count: int) -> Iterator[Callable[[int, Run], None]]:
         interrupts.check()
         done += 1
         settings = run.settings
-        said = f"run {done}/{count}  learning rate {settings.learning_rate:g}  seed {settings.seed}"
+        said = f"run {done}/{count}  learning rate {settings.value('learning_rate'):g}  seed {settings.seed}"
         loss = run.metrics.get("validation", {}).get("loss")
         with contextlib.suppress(OSError):  # the reader went away: training goes on
             print(f"{said}  {run.status}  validation loss {show(loss)}", file=sys.stderr, flush=True)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from glassgrad.training.sweep import Point
 
 AXES = ("optimizer", "batch_size", "init", "learning_rate")
+INIT: str = options.default_of("init")
+OPTIMIZER: str = options.default_of("optimizer")
+BATCH_SIZE = str(options.default_of("batch_size"))
+SEED: int = options.default_of("seed")
 SHOWN = 20
 PICTURE = "sweep.svg"
 
@@ -29,13 +33,13 @@ PICTURE = "sweep.svg"
 def command(
     context: typer.Context,
     source: options.Source,
-    init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = "he_normal",
-    optimizer: Annotated[str, Option(help="How gradients become steps: one, or several.")] = "adam",
+    init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = INIT,
+    optimizer: Annotated[str, Option(help="How gradients become steps: one, or several.")] = OPTIMIZER,
     learning_rate: Annotated[
         str, Option(help="The sizes of a step: a,b, or from:to:count for a range in equal ratios.")
     ] = "1e-4:1:9",
-    batch_size: Annotated[str, Option(help="Rows per step: one number, or several.")] = "32",
-    seed: Annotated[int, Option(help="The first seed.")] = 0,
+    batch_size: Annotated[str, Option(help="Rows per step: one number, or several.")] = BATCH_SIZE,
+    seed: Annotated[int, Option(help="The first seed.")] = SEED,
     out: Annotated[
         Path | None, Option(metavar="FOLDER", help="Where it goes (default: runs/<name>-sweep-<time>).")
     ] = None,
@@ -61,8 +65,8 @@ def command(
         raise InputError(f"{count:,} runs are too many; ask for at most {ranges.LIMIT:,}")
     variants = grid(axes)
     for variant in variants:  # whatever is wrong is said before anything is done
-        make_settings({**common, **variant})
-    if common["validation"] == 0:
+        settings = make_settings({**common, **variant})
+    if settings.validation == 0:
         raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
     dataset = load_source(source, target=chosen["target"], task=chosen["task"])
     with RunFolder.create(out, f"{dataset.name}-sweep") as folder:

@@ -11,6 +11,7 @@ import ast
 import dataclasses
 from collections.abc import Iterator, Mapping
 from importlib import import_module
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from glassgrad.common.errors import InputError, unknown_name
@@ -53,32 +54,72 @@ class Registry(Generic[T]):
             raise unknown_name(self.kind, name, self)
         return self._classes[name]
 
-    def make(self, spec: str | Mapping[str, Any] | T) -> T:
+    def make(self, spec: str | Mapping[str, Any] | T, options: Mapping[str, Any] = MappingProxyType({})) -> T:
         """The part that ``spec`` describes: an object (returned as it is), text, or configuration.
 
-        Raises InputError for an unknown name and for arguments that the part does not take.
+        ``options`` are fields by name that replace those in ``spec``. The part is made once, with all of them:
+        neither ``spec`` alone nor its defaults have to be valid. Raises InputError for an unknown name and for
+        arguments that the part does not take.
         """
         if isinstance(spec, self.base):
-            return spec
+            if not options:
+                return spec
+            self._check_fields(self.label(spec), type(spec), options)
+            return cast(T, dataclasses.replace(cast(Any, spec), **options))
+        cls, name, arguments = self._arguments(cast(Any, spec))
+        arguments |= options
+        self._check_fields(name, cls, arguments)
+        try:
+            return cls(**arguments)
+        except TypeError:
+            raise self._misfit(name, cls, spec) from None
+
+    def names_given(self, spec: str | Mapping[str, Any] | T) -> frozenset[str]:
+        """The fields that ``spec`` gives values to: the arguments of a text or a table, all fields of an object."""
+        if isinstance(spec, self.base):
+            return frozenset(_field_names(type(spec)))
+        _, _, arguments = self._arguments(cast(Any, spec))
+        return frozenset(arguments)
+
+    def fields_of(self, spec: str | Mapping[str, Any] | T) -> list[str]:
+        """The names of the fields of the part that ``spec`` describes; no part is made."""
+        return _field_names(
+            type(spec) if isinstance(spec, self.base) else self._arguments(cast(Any, spec))[0]
+        )
+
+    def label(self, spec: str | Mapping[str, Any] | T) -> str:
+        """The name of the part that ``spec`` describes; that of its class where it is not registered."""
+        if isinstance(spec, self.base):
+            return self.name_of(type(spec)) or type(spec).__name__
+        return self._arguments(cast(Any, spec))[1]
+
+    def _arguments(self, spec: str | Mapping[str, Any]) -> tuple[type[T], str, dict[str, Any]]:
+        """The class that a text or a table names, its name, and the fields that are given values."""
+        positional: tuple[Any, ...] = ()
         if isinstance(spec, str):
             name, positional, named = _parse(self.kind, spec)
         elif isinstance(spec, Mapping):
             named = dict(spec)
-            name, positional = named.pop("name", None), ()
+            name = named.pop("name", None)
             if not isinstance(name, str):
                 raise InputError(f"a {self.kind} needs a text entry 'name', not {dict(spec)!r}")
         else:
             raise InputError(f"a {self.kind} is a name or a table, not {spec!r}")
         cls = self[name]
-        fields = [field.name for field in dataclasses.fields(cast(Any, cls)) if field.init]
-        for key in named:
-            if key not in fields:
-                raise InputError(f"{self.kind} {name!r}: {unknown_name('option', key, fields)}")
-        try:
-            return cls(*positional, **named)
-        except TypeError:
-            takes = ", ".join(fields) or "nothing"
-            raise InputError(f"{self.kind} {name!r} takes {takes}; got {spec!r}") from None
+        names = _field_names(cls)
+        if len(positional) > len(names) or set(names[: len(positional)]) & set(named):
+            raise self._misfit(name, cls, spec)
+        return cls, name, dict(zip(names, positional, strict=False)) | named
+
+    def _check_fields(self, name: str, cls: type[T], options: Mapping[str, Any]) -> None:
+        names = _field_names(cls)
+        for key in options:
+            if key not in names:
+                raise InputError(f"{self.kind} {name!r}: {unknown_name('option', key, names)}")
+
+    def _misfit(self, name: str, cls: type[T], spec: object) -> InputError:
+        takes = ", ".join(_field_names(cls)) or "nothing"
+        return InputError(f"{self.kind} {name!r} takes {takes}; got {spec!r}")
 
     def config(self, part: T) -> dict[str, Any]:
         """``part`` as plain configuration that ``make`` turns back into an equal part."""
@@ -92,6 +133,10 @@ class Registry(Generic[T]):
 
 
 _registries: list[Registry[Any]] = []
+
+
+def _field_names(cls: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls) if field.init]
 
 
 def _plain(value: Any) -> Any:

@@ -27,7 +27,7 @@ class Split:
     test_is_given: bool
 
 
-def split(dataset: Dataset, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Split:
+def split(dataset: Dataset, *, validation: float, test: float, seed: int = 0) -> Split:
     """Split the rows of ``dataset`` at random, the same way for the same seed.
 
     ``test`` is a share of all rows; where the data set brings its own test part, that part is used and

@@ -216,7 +216,7 @@ class Curvatures:
 
     def at(self, model: Model, steps: int) -> Curvature:
         """The curvature at the weights of ``model``, which the optimizer reaches after ``steps`` steps."""
-        optimizer, rows = self.subject.settings.made, np.arange(self.count)
+        optimizer, rows = self.subject.settings.resolved_optimizer, np.arange(self.count)
         squares = self._squares(model)
         scale = 1 / np.sqrt(preconditioner(optimizer, squares, steps))
         size = len(squares)

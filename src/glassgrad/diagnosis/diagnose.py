@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.sources import BUILT_IN, load_source
 from glassgrad.diagnosis import chain_rule, initialization, learning_rate, loss, neurons
@@ -16,14 +17,17 @@ from glassgrad.diagnosis.budget import Clock, seconds_of
 from glassgrad.diagnosis.examination import Examination, Phase
 from glassgrad.diagnosis.findings import Diagnosis
 from glassgrad.diagnosis.subject import examine
-from glassgrad.diagnosis.variants import apply
 from glassgrad.files.run_folder import CONFIG
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.fit import Run
 from glassgrad.training.given import Given, find_given
 from glassgrad.training.replay import read_settings
 from glassgrad.training.settings import Settings, make_settings
 
 BUDGET = 30.0
+
+UNUSED = ("force", "watch")
+"""Options of ``train`` that change nothing in a diagnosis."""
 
 RESERVE = 0.08
 """The share of the budget that is left alone: predictions of what a trial takes are not exact."""
@@ -44,44 +48,47 @@ def diagnose(
     *,
     target: str | None = None,
     task: str = "auto",
-    sample_weight: Any = None,
-    class_weight: Mapping[Any, float] | str | None = None,
+    sample_weight: Any = UNSET,
+    class_weight: Mapping[Any, float] | str | Unset | None = UNSET,
     budget: float | str = BUDGET,
     progress: Callable[[Phase], None] | None = None,
     **options: Any,
 ) -> Diagnosis:
     """Answer the five questions for a network: ``settings`` (or options, as ``train`` takes them) on ``data``.
 
-    Of a ``Run``, or the folder of one, data and settings are taken, ``options`` replacing some of them. Networks
-    that ``train`` refuses are taken too. ``target`` and ``task`` are those of ``load_source``, the weights those of
-    ``train``. ``budget`` is in seconds, or a text such as "30s"; what there was no time for is listed in the answers.
-    Raises InputError for data or options that cannot be used.
+    Of a ``Run``, or the folder of one, data and settings are taken, ``options`` replacing some of them (see
+    ``changed_settings``). Networks that ``train`` refuses are taken too, and the run is always watched: ``force`` and
+    ``watch`` are no options here. ``target`` and ``task`` are those of ``load_source``, the weights those of
+    ``train``; weights of None replace those of a run by none. ``budget`` is in seconds, or a text such as "30s"; what
+    there was no time for is listed in the answers. Raises InputError for data or options that cannot be used.
     """
     start = time.perf_counter()
     allowed = seconds_of(budget)
     clock = Clock((1 - RESERVE) * allowed)
     tell = progress or (lambda phase: None)
-    weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+    for name in UNUSED:
+        if name in options:
+            raise InputError(f"a diagnosis does not use the option {name}; leave it out")
     before: Settings | None = None
     named = target is not None or task != "auto"
     if named and (isinstance(data, Run | Dataset) or is_run(data)):
         raise InputError("target and task are for sources; a run, or a Dataset, has its own")
     if isinstance(data, Run):
         assert data.given is not None
-        given, before = data.given, data.settings
+        examined, before = data.given, data.settings
     elif not isinstance(data, Dataset) and is_run(data):
         before, document = read_settings(data)
-        given = find_given(document, str(data), sample_weight=sample_weight)
+        examined = find_given(document, str(data), sample_weight=sample_weight)
     else:
         dataset = data if isinstance(data, Dataset) else load_source(data, target=target, task=task)
-        given = Given(dataset)
-    given = replace(given, **{name: value for name, value in weights.items() if value is not None})
+        examined = Given(dataset)
+    examined = replace(examined, **given({"sample_weight": sample_weight, "class_weight": class_weight}))
     if settings is not None and options:
         raise InputError("give either settings or options, not both")
     if settings is None:
-        settings = make_settings(options) if before is None else apply(before, options).settings
+        settings = make_settings(options) if before is None else changed_settings(before, options)
     tell(Phase("training the network, and watching it", 0.0))
-    subject = examine(given, settings, clock)
+    subject = examine(examined, settings, clock)
     found = Examination(subject, MODULES, tell).run()
     return replace(found, seconds=time.perf_counter() - start, budget=allowed)
 

@@ -228,7 +228,7 @@ class Examination:
         if kind == "learning_rate_too_low" and "learning_rate" in change.options:
             # Far below the edge of stability the path is that of the gradient flow: so many times the rate go as far
             # in so many times fewer steps.
-            rate = self.subject.settings.made.hyperparameters()["learning_rate"] * factor
+            rate = self.subject.settings.resolved_optimizer.hyperparameters()["learning_rate"] * factor
             return Change({"learning_rate": rate}, ""), change
         examined, asked = self.subject.trials.settings.epochs, self.subject.asked.epochs
         epochs = round(examined * factor)

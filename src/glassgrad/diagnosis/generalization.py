@@ -167,7 +167,7 @@ def regularization_cures(m: LossMeasurement, subject: Subject) -> list[Change]:
         free["dropout"] = 0.0
         lighter.append(Change({"dropout": 0.1}, "Take dropout down to 0.1."))
     if "weight_decay" in free:
-        decay = subject.settings.made.hyperparameters()["weight_decay"] / 30
+        decay = subject.settings.resolved_optimizer.hyperparameters()["weight_decay"] / 30
         lighter.append(Change({"weight_decay": decay}, f"Take the weight decay down to {decay:.2g}."))
     named = " and ".join(name.replace("_", " ") for name in free)
     return [Change(free, f"Train without {named}."), *lighter]
@@ -186,7 +186,7 @@ def overfitting_cures(m: LossMeasurement, subject: Subject) -> list[Change]:
         found.append(
             Change({"keep": "best"}, "Keep the weights of the epoch with the lowest validation loss.")
         )
-    rate = settings.made.hyperparameters()
+    rate = settings.resolved_optimizer.hyperparameters()
     if "weight_decay" in rate and rate["learning_rate"] > 0:
         strong = float(
             f"{float(np.clip(3 / (rate['learning_rate'] * max(subject.steps[1], 1)), 1e-3, 30)):.1g}"

@@ -68,7 +68,7 @@ def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Change]
         found.append(Change({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
     if at_start:
         found += _normalized(subject.network)
-    rate = settings.made.hyperparameters()["learning_rate"]
+    rate = settings.resolved_optimizer.hyperparameters()["learning_rate"]
     if rate > 0:
         found.append(
             Change({"learning_rate": float(f"{rate / 10:.3g}")}, f"Set the learning rate to {rate / 10:.3g}.")

@@ -380,7 +380,7 @@ def prescribe(fault: Fault, measurement: Initialization, subject: Subject) -> li
     if math.inf in measurement.tried.get("lsuv", ()):
         names.remove("lsuv")
     found = [Change(restart(subject.settings, name), f"Start from {name}: {_WHAT[name]}.") for name in names]
-    made = subject.settings.made
+    made = subject.settings.resolved_optimizer
     if fault.kind == "init_too_large" and isinstance(made, SGD):  # steps as small as large weights demand
         rate = float(f"{10 * made.hyperparameters()['learning_rate']:.3g}")
         options = {**found[0].options, "learning_rate": rate}

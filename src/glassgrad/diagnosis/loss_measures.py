@@ -23,11 +23,11 @@ from glassgrad.diagnosis.scores import levels_of, nearest_level
 from glassgrad.diagnosis.simple_learner import SimpleLearner, simple_learner
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.two_parts import TwoParts, two_parts
-from glassgrad.diagnosis.variants import apply
 from glassgrad.graph.node import Graph
 from glassgrad.nn.layers import Dropout
 from glassgrad.nn.loss import Loss
 from glassgrad.ops.op import make_input
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.many import train_many
 from glassgrad.training.metrics import finished, quantities
 from glassgrad.training.settings import Settings
@@ -172,7 +172,7 @@ def measured(subject: Subject) -> LossMeasurement:
     scores["validation"] = scores["validation"] or scores["train"]
     with np.errstate(all="ignore"):
         outputs = run.model.outputs_prepared(held[0]).astype(np.float64)
-    rate = subject.settings.made.hyperparameters()
+    rate = subject.settings.resolved_optimizer.hyperparameters()
     shrinking = rate["learning_rate"] * rate.get("weight_decay", 0.0) * subject.steps[0]
     curves = _curves(run.history)
     best, rise, apart, falls = _generalization(*curves, constant["loss"])
@@ -280,9 +280,9 @@ def one_batch(subject: Subject) -> OneBatch | None:
     settings = subject.settings
     try:
         if any(isinstance(step.layer, Dropout) for step in subject.network.steps):
-            settings = apply(settings, {"dropout": 0.0}).settings
+            settings = changed_settings(settings, {"dropout": 0.0})
         calm = replace(
-            apply(settings, {"optimizer": "adam", "learning_rate": BATCH_RATES[0]}).settings,
+            changed_settings(settings, {"optimizer": "adam", "learning_rate": BATCH_RATES[0]}),
             watch=False,
             force=True,
             scaling="none",
@@ -299,7 +299,7 @@ def one_batch(subject: Subject) -> OneBatch | None:
         y = targets[rows]
         data = from_arrays(features[rows], y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, task=task)
         options = [{"learning_rate": rate} for rate in BATCH_RATES]
-        variants = [apply(calm, option).settings for option in options]
+        variants = [changed_settings(calm, option) for option in options]
         runs = train_many(data, [_options(one) for one in variants])
     except (InputError, GraphError):
         return None

@@ -239,7 +239,7 @@ def prescribe(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -
 
 
 def _changes(fault: Fault, m: NeuronsMeasurement, subject: Subject) -> list[Change]:
-    rate = subject.settings.made.hyperparameters()["learning_rate"]
+    rate = subject.settings.resolved_optimizer.hyperparameters()["learning_rate"]
     match fault.kind:
         case "dead_neurons":
             return [

@@ -94,7 +94,7 @@ def factors(settings: Settings, steps: int, per_epoch: int) -> Floats:
 
 def _memories(settings: Settings, steps: int) -> Iterator[Odd]:
     """Momentum and betas that remember far longer, or shorter, than usual."""
-    made = settings.made
+    made = settings.resolved_optimizer
     for name in ("momentum", "beta1", "beta2", "decay"):
         value = getattr(made, name, None)
         if not isinstance(value, float | int) or isinstance(value, bool):
@@ -157,7 +157,10 @@ def _clipping(settings: Settings, typical: tuple[float, float] | None) -> Iterat
 
 def _epsilon(settings: Settings, typical: tuple[float, float] | None) -> Iterator[Odd]:
     """An epsilon that is as large as what it is added to."""
-    value, usual = getattr(settings.made, "epsilon", None), _default(settings.made, "epsilon")
+    value, usual = (
+        getattr(settings.resolved_optimizer, "epsilon", None),
+        _default(settings.resolved_optimizer, "epsilon"),
+    )
     if value is None or usual is None or value <= 10 * usual or typical is None:
         return
     size = typical[1]
@@ -222,7 +225,7 @@ def _default(made: Optimizer, name: str) -> float | None:
 
 def _put_back(settings: Settings, name: str, value: float) -> Change:
     """The optimizer as it is, but for one number."""
-    made: Any = settings.made
+    made: Any = settings.resolved_optimizer
     sentence = f"Put {name} back to {value:g}." if value else f"Leave {name} out."
     if name == "momentum":
         return Change({"momentum": value}, sentence)

@@ -197,7 +197,7 @@ class LearningRate:
 
 def measured_rate(subject: Subject) -> LearningRate:
     """Short runs, the edge of stability, whole runs, curvature: as far as there is time, in that order."""
-    made, run = subject.settings.made, subject.run
+    made, run = subject.settings.resolved_optimizer, subject.run
     rate = made.hyperparameters()["learning_rate"]
     usual = _usual_rate(made)
     constant = subject.constant["loss"]

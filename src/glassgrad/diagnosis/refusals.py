@@ -10,9 +10,10 @@ import numpy as np
 
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import Dataset
-from glassgrad.diagnosis.variants import apply, with_output
+from glassgrad.diagnosis.variants import with_output
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Network, from_document
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.choices import choose
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Preparation
@@ -90,7 +91,7 @@ def _repairs(dataset: Dataset, settings: Settings) -> Iterator[tuple[dict[str, A
     )
     for options in changes:
         try:
-            changed = apply(settings, options).settings
+            changed = changed_settings(settings, options)
             network = _resized(dataset, changed)
         except (InputError, GraphError):
             continue

@@ -49,7 +49,7 @@ class ShortRuns:
             task.choice.network,
             task.parts.schema.feature_shape,
             task.choice.loss,
-            settings.made,
+            settings.resolved_optimizer,
             batch=self.batch,
             targets=task.targets,
             seam=seam(settings),
@@ -59,7 +59,7 @@ class ShortRuns:
             background=background.kind(task.parts.background),
         )
         self._executable = backend(settings.backend, threads=1).compile(self.program)
-        self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper = settings.resolved_optimizer.hyperparameters() | seam(settings).hyperparameters()
         self.hyper |= background.hyperparameter(task.parts.background)
         for steps in (2, 20):  # the first call is slower
             start = time.perf_counter()
@@ -123,7 +123,7 @@ class ShortRuns:
 
     @cached_property
     def _slots(self) -> dict[str, Array]:
-        fills = self.settings.made.slots()
+        fills = self.settings.resolved_optimizer.slots()
         return {
             item.name: np.full(item.type.shape, fills[item.name.split("/")[0]], item.type.dtype)
             for item in self.program.state

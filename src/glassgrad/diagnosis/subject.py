@@ -51,7 +51,7 @@ class Subject:
     ``dataset`` holds the rows under examination and ``settings`` are those that ``run`` was trained with
     (watched, forced, with stand-ins); ``asked`` and ``given`` are those of the user, whole. ``scaled_down``
     says what differs, as (asked, examined): "rows" and "epochs". The optimizer's numbers, however they were
-    given, are in ``settings.made``. Conclusions are drawn from training and validation rows only.
+    given, are in ``settings.resolved_optimizer``. Conclusions are drawn from training and validation rows only.
     """
 
     dataset: Dataset

@@ -26,7 +26,7 @@ from glassgrad.diagnosis.idle_inputs import idle_of
 from glassgrad.diagnosis.judging import HIGHER, chance, judged
 from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
 from glassgrad.diagnosis.scores import further_scores, scored_rows, scores_as_labels
-from glassgrad.diagnosis.variants import Variant, apply, transformed
+from glassgrad.diagnosis.variants import Variant, make_variant, transformed
 from glassgrad.nn.losses import LOSSES
 from glassgrad.training.fit import Run
 from glassgrad.training.given import Given
@@ -157,7 +157,7 @@ class Trials:
     def run(
         self, variants: Sequence[Mapping[str, Any]], seeds: Sequence[int] | None = None
     ) -> list[Outcomes]:
-        """Every variant (options, see ``variants.apply``) on every seed; None where ``train`` refuses it.
+        """Every variant (options, see ``variants.make_variant``) on every seed; None where ``train`` refuses it.
 
         All that is not known yet is trained at once; variants that differ only in numbers share a compilation.
         """
@@ -267,7 +267,7 @@ class Trials:
 
     def _made(self, options: Mapping[str, Any]) -> Variant | None:
         try:
-            return apply(self.settings, options)
+            return make_variant(self.settings, options)
         except (InputError, GraphError):
             return None
 

@@ -13,10 +13,10 @@ from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.schema import Schema
 from glassgrad.data.table import Table
-from glassgrad.nn.activations import Identity, activation
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten
-from glassgrad.nn.network import Network, Step, activation_of, from_document
+from glassgrad.nn.layers import Dense, Flatten
+from glassgrad.nn.network import Network, Step
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.settings import Settings
 
 DATA_ACTIONS = ("drop_inputs", "drop_idle", "task", "class_weight", "shuffle_targets")
@@ -28,9 +28,6 @@ training rows of a run (see ``idle_inputs``); trials turn it into ``drop_inputs`
 are dealt out anew.
 """
 
-_OF_OPTIMIZER: dict[str, Any] = {"learning_rate": 0.002, "momentum": 0.0, "weight_decay": 0.0}
-_OF_LAYERS = ("activation", "init", "output_activation", "dropout")
-
 
 @dataclass(frozen=True)
 class Variant:
@@ -41,87 +38,24 @@ class Variant:
 
     @property
     def key(self) -> str:
-        """Equal for equal variants."""
-        made = sorted((item.name, repr(getattr(self.settings, item.name))) for item in _fields())
-        return repr((made, sorted((name, repr(value)) for name, value in self.actions.items())))
+        """Equal for variants that train the same, however their optimizer is written."""
+        written = {name: repr(self.settings.value(name)) for name in _OPTIONS}
+        written["optimizer"] = repr(self.settings.resolved_optimizer)
+        return repr(
+            (sorted(written.items()), sorted((name, repr(value)) for name, value in self.actions.items()))
+        )
 
 
-def _fields() -> list[Any]:
-    return [item for item in dataclasses.fields(Settings) if item.init]
+_OPTIONS = [item.name for item in dataclasses.fields(Settings) if item.init]
 
 
-def apply(settings: Settings, options: Mapping[str, Any]) -> Variant:
-    """``settings`` with ``options`` in place; raises InputError for what cannot be meant.
-
-    The learning rate, momentum and weight decay are those of the optimizer, however it was given; ``optimizer``
-    begins a new one, of which only what ``options`` names differs from its defaults. ``activation``, ``init``,
-    ``output_activation`` and ``dropout`` (a rate after each hidden layer, 0 to take them out) also reach the
-    layers of a network that was given as such.
-    """
-    actions = {name: options[name] for name in DATA_ACTIONS if options.get(name) is not None}
+def make_variant(settings: Settings, options: Mapping[str, Any]) -> Variant:
+    """``settings`` with ``options`` in place (see ``changed_settings``), and the data actions among ``options``."""
+    asked = {name: options[name] for name in DATA_ACTIONS if name in options}
+    # No weights of the classes is a change like any other; None of every other action means to leave the data alone.
+    actions = {name: value for name, value in asked.items() if value is not None or name == "class_weight"}
     rest = {name: value for name, value in options.items() if name not in DATA_ACTIONS}
-    changed = replace(settings, **_fresh(settings, rest)) if "optimizer" in rest else settings
-    own = {name: rest.pop(name) for name in _OF_OPTIMIZER if name in rest}
-    rest.pop("optimizer", None)
-    if own:
-        made = changed.made
-        known = [item.name for item in dataclasses.fields(made)]
-        for name in own:
-            if name not in known:
-                raise unknown_name("option of the optimizer", name, known)
-        changed = replace(changed, **_OF_OPTIMIZER, optimizer=replace(made, **own))
-    if "layers" in rest and "network" not in rest:
-        rest["network"] = None
-    network = rest.get("network", changed.network)
-    if network is not None:
-        given = {name: rest.pop(name) for name in _OF_LAYERS if name in rest}
-        whole = network if isinstance(network, Network) else from_document(network)
-        rest["network"] = relayered(whole, given)
-    elif "dropout" in rest:
-        raise InputError("dropout is an option of a network that is given layer by layer")
-    return Variant(replace(changed, **rest), actions)
-
-
-def _fresh(settings: Settings, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer anew; a learning rate that is not named stays as it was."""
-    rate = options.get("learning_rate", settings.made.hyperparameters()["learning_rate"])
-    return _OF_OPTIMIZER | {"optimizer": options["optimizer"], "learning_rate": rate}
-
-
-def relayered(network: Network, options: Mapping[str, Any]) -> Network:
-    """``network`` with other activations or initializers in its layers, or without dropout."""
-    for name in options:
-        if name not in _OF_LAYERS:
-            raise unknown_name("option of layers", name, _OF_LAYERS)
-    last = _last(network)
-    hidden = [step for step in network.steps if step is not last]
-    linear = all(isinstance(activation_of(step.layer), Identity) for step in hidden)
-    steps = []
-    for step in network.steps:
-        layer: Any = step.layer
-        own = {item.name for item in dataclasses.fields(layer)} if dataclasses.is_dataclass(layer) else set()
-        changes: dict[str, Any] = {}
-        if "init" in options and "init" in own:
-            changes["init"] = options["init"]
-        if "activation" in own:
-            if step is last and "output_activation" in options:
-                changes["activation"] = options["output_activation"]
-            elif step is not last and "activation" in options:
-                acts = not isinstance(activation_of(layer), Identity)
-                if acts or (linear and not isinstance(layer, Activate)):
-                    changes["activation"] = activation(options["activation"])
-        if isinstance(layer, Dropout) and "dropout" in options:
-            changes["rate"] = options["dropout"]
-        steps.append(replace(step, layer=replace(layer, **changes)) if changes else step)
-    return Network(tuple(steps))
-
-
-def _last(network: Network) -> Step | None:
-    """The last layer with an activation of its own."""
-    for step in reversed(network.steps):
-        if hasattr(step.layer, "activation"):
-            return step
-    return None
+    return Variant(changed_settings(settings, rest), actions)
 
 
 def with_output(network: Network, units: int, input_shape: tuple[int, ...]) -> Network:

@@ -143,6 +143,8 @@ def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Arra
     The last two are the one row as it was given, and what messages call the source.
     """
     place = "the rows"
+    if targets is not None and isinstance(source, str | FilePath | Dataset):
+        raise InputError("targets are for rows given as an array; a source has its own, so leave them out")
     if isinstance(source, str | FilePath):
         place = str(source)
         rows = load_rows(source, targets=True)

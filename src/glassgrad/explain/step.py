@@ -15,7 +15,7 @@ from glassgrad.explain.links import fixed
 from glassgrad.graph.node import Graph
 from glassgrad.ops.op import make_input
 from glassgrad.training.compiled import seam
-from glassgrad.training.settings import Settings
+from glassgrad.training.settings import OF_OPTIMIZER, Settings, settings_of_document
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def step_view(
     trained = {key: array for key, array in weights.items() if key.rsplit(".", 1)[0] not in settings.freeze}
     if name not in trained:
         return None
-    made, clipping = settings.made, seam(settings)
+    made, clipping = settings.resolved_optimizer, seam(settings)
     hyper = made.hyperparameters() | clipping.hyperparameters()
     fills = made.slots()
     scalars = {key: fixed(np.asarray(value, np.float64)) for key, value in hyper.items()}
@@ -171,11 +171,8 @@ def _settings(training: Mapping[str, Any]) -> Settings | None:
     document = training.get("settings")
     if not isinstance(document, Mapping):
         return None
-    wanted = ("optimizer", "learning_rate", "momentum", "weight_decay", "clip_norm", "clip_value", "freeze")
-    given = {key: document[key] for key in wanted if key in document}
-    if given.get("freeze"):
-        given["freeze"] = tuple(given["freeze"])
+    wanted = ("optimizer", *OF_OPTIMIZER, "clip_norm", "clip_value", "freeze")
     try:
-        return Settings(**given)
+        return settings_of_document({key: document[key] for key in wanted if key in document})
     except InputError:
         return None

@@ -7,13 +7,14 @@ from typing import cast
 
 from glassgrad.backends.base import Backend
 from glassgrad.common.errors import unknown_name
+from glassgrad.training.defaults import DEFAULTS
 
 BACKENDS = {
     "native": ("glassgrad.backends.native.backend", "NativeBackend"),
     "reference": ("glassgrad.backends.reference", "ReferenceBackend"),
     "xla": ("glassgrad.backends.xla", "XlaBackend"),
 }
-DEFAULT = "native"
+DEFAULT: str = DEFAULTS["backend"]
 THREADED = ("native",)
 
 

@@ -76,7 +76,7 @@ class Programs:
         )
         step = (
             *form,
-            _form(settings.made),
+            _form(settings.resolved_optimizer),
             tuple(seam(settings).hyperparameters()),
             task.batch,
             task.parts.weights is not None,
@@ -108,7 +108,7 @@ class Programs:
                     network,
                     schema.feature_shape,
                     loss,
-                    settings.made,
+                    settings.resolved_optimizer,
                     batch=task.batch,
                     targets=task.targets,
                     seam=seam(settings),

@@ -28,6 +28,7 @@ from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
 from glassgrad.training.backends import backend
 from glassgrad.training.background import hyperparameter
+from glassgrad.training.changes import changed_settings
 from glassgrad.training.compiled import Compiled, Programs, seam
 from glassgrad.training.divergence import Divergence, is_finite, locate
 from glassgrad.training.given import Given
@@ -156,16 +157,18 @@ def train(
     ``Run.status``). Raises InputError for anything that cannot be meant.
     """
     start = time.perf_counter()
-    if settings is None:
-        settings = make_settings(options)
-    elif options:
+    if settings is not None and options:
         raise InputError("give either settings or options, not both")
     if network is not None:
         if not isinstance(network, (Network, Mapping)):
             raise InputError(
                 f"network is what Sequential() or functional() gives, or a document, not {network!r}"
             )
-        settings = replace(settings, network=network)
+        options["network"] = network
+    if settings is None:
+        settings = make_settings(options)
+    elif options:
+        settings = changed_settings(settings, options)
     work = Preparation(load(data, target=target, task=task), sample_weight, class_weight).task(settings)
     if prepared is not None:
         prepared(work)
@@ -210,7 +213,7 @@ class _Fit:
         self.progress, self.check = progress, check
         self.compiled = compiled
         self.schedule = schedule(settings.schedule)
-        self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper = settings.resolved_optimizer.hyperparameters() | seam(settings).hyperparameters()
         self.hyper |= hyperparameter(task.parts.background)
         self.looking: Looking | None = None
         features, targets = task.parts.train
@@ -228,7 +231,8 @@ class _Fit:
         self.history: list[dict[str, float | int]] = []
         self.validation_losses: list[float] = []
         self.at_once = 1
-        kept = self.model.parameters * np.dtype(settings.dtype).itemsize * (1 + len(settings.made.slots()))
+        copies = 1 + len(settings.resolved_optimizer.slots())
+        kept = self.model.parameters * np.dtype(settings.dtype).itemsize * copies
         self.seconds_per_call = max(SECONDS_PER_CALL, kept / BYTES_PER_SECOND)
         # Seconds per step; those of the last call, once there is one.
         self.pace = 6 * self.batch * self.model.parameters / SLOW
@@ -294,7 +298,7 @@ class _Fit:
 
     def _empty_slots(self) -> dict[str, Array]:
         assert self.compiled is not None
-        fills = self.settings.made.slots()
+        fills = self.settings.resolved_optimizer.slots()
         return {
             item.name: np.full(item.type.shape, fills[item.name.split("/")[0]], item.type.dtype)
             for item in self.compiled.training.program.state

@@ -10,6 +10,7 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.unset import UNSET
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.origin import check_unchanged
 from glassgrad.data.sources import BUILT_IN, load_source
@@ -41,7 +42,7 @@ def find_given(
     document: Mapping[str, Any] | None,
     run: str,
     source: str | Path | Dataset | None = None,
-    sample_weight: Any = None,
+    sample_weight: Any = UNSET,
 ) -> Given:
     """The data that ``document`` (see ``Given.document``) describes, or those in ``source``, with the same weights.
 
@@ -58,14 +59,14 @@ def find_given(
         dataset = load_source(source, **options)
     else:
         dataset = load_source(_known_source(document, run), **options)
-    if document.get("sample_weight") and sample_weight is None:
+    if document.get("sample_weight") and sample_weight is UNSET:
         raise InputError(
             f"{run}: was trained with weights of its rows, which it does not hold; give sample_weight"
         )
     weights = document.get("class_weight")
     if isinstance(weights, list):
         weights = dict(weights)
-    return Given(dataset, sample_weight, weights)
+    return Given(dataset, None if sample_weight is UNSET else sample_weight, weights)
 
 
 def _known_source(document: Mapping[str, Any], run: str) -> str | Path:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.schema import SCALINGS
 from glassgrad.graph.node import DType
 from glassgrad.nn.activations import ACTIVATIONS, activation
@@ -19,72 +20,100 @@ from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.nn.network import Network
 from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer, optimizer
 from glassgrad.optim.schedules import SCHEDULES, needs_validation, schedule
-from glassgrad.training.backends import BACKENDS, DEFAULT
+from glassgrad.training.backends import BACKENDS
+from glassgrad.training.defaults import DEFAULTS
 
 KEEPS = ("best", "last")
+
+OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
+"""Options that are fields of the optimizer, and may be given on their own."""
+
+OF_LAYERS = ("layers", "activation", "init", "output_activation")
+"""Options that describe the layers of the default network; a given ``network`` has its own."""
+
+_UNSET: Any = UNSET
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The options of ``train``; raises InputError for one that cannot be meant.
+    """The options of ``train``. Raises InputError for an invalid option.
+
+    Every option is unset until it is given. An unset option takes its default from ``training.defaults.DEFAULTS``;
+    an option that is given counts as given, also where it equals the default.
 
     ``layers`` are the units of the hidden layers, unless ``network`` (an object, or a document as in a
-    ``--network`` file) gives all layers. ``activation``, ``init``, ``loss``, ``optimizer`` and ``schedule``
-    are names, names with arguments (``leaky_relu(0.2)``), or tables. ``clip_norm`` bounds the global norm of
-    the gradients, ``clip_value`` each element. ``validation`` and ``test`` are shares of the rows: the test
-    part is taken first, the validation part from what is left. ``force`` trains combinations that cannot be
-    meant. ``watch`` looks inside while training (see ``Run.lenses``); it changes no result.
+    ``--network`` file) gives all layers; then the options in ``OF_LAYERS`` are refused, and stay unset.
+    ``activation``, ``init``, ``loss``, ``optimizer`` and ``schedule`` are names, names with arguments
+    (``leaky_relu(0.2)``), tables, or objects.
+
+    ``learning_rate``, ``momentum`` and ``weight_decay`` belong to the optimizer. Given on their own, they replace
+    what ``optimizer`` says of them. Not given, they stay unset, and the optimizer has what its text, table or object
+    says, or else its own default; but an optimizer given by its bare name (``"sgd"``) has the learning rate of
+    ``DEFAULTS``. ``resolved_optimizer`` is the optimizer that results.
+
+    ``clip_norm`` bounds the global norm of the gradients, ``clip_value`` each element. ``validation`` and ``test``
+    are shares of the rows: the test part is taken first, the validation part from what is left. ``force`` trains
+    combinations that are refused otherwise. ``watch`` looks inside while training (see ``Run.lenses``); it changes
+    no result.
     """
 
-    layers: tuple[int, ...] = (64, 32)
-    activation: Any = "relu"
-    init: Any = "he_normal"
-    output_activation: Any = "auto"
-    loss: Any = "auto"
-    optimizer: Any = "adam"
-    learning_rate: float = 0.002
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    clip_norm: float | None = None
-    clip_value: float | None = None
-    schedule: Any = "cosine"
-    scaling: str = "standard"
-    network: Network | Mapping[str, Any] | None = None
-    init_from: str | None = None
-    init_layers: tuple[str, ...] | None = None
-    freeze: tuple[str, ...] = ()
-    force: bool = False
-    watch: bool = False
-    batch_size: int = 32
-    epochs: int = 30
-    keep: str = "best"
-    validation: float = 0.1
-    test: float = 0.2
-    seed: int = 0
-    backend: str = DEFAULT
-    dtype: DType = "float32"
-    made: Optimizer = field(init=False, repr=False, compare=False)
+    layers: tuple[int, ...] = _UNSET
+    activation: Any = _UNSET
+    init: Any = _UNSET
+    output_activation: Any = _UNSET
+    loss: Any = _UNSET
+    optimizer: Any = _UNSET
+    learning_rate: float | Unset = UNSET
+    momentum: float | Unset = UNSET
+    weight_decay: float | Unset = UNSET
+    clip_norm: float | None = _UNSET
+    clip_value: float | None = _UNSET
+    schedule: Any = _UNSET
+    scaling: str = _UNSET
+    network: Network | Mapping[str, Any] | None = _UNSET
+    init_from: str | None = _UNSET
+    init_layers: tuple[str, ...] | None = _UNSET
+    freeze: tuple[str, ...] = _UNSET
+    force: bool = _UNSET
+    watch: bool = _UNSET
+    batch_size: int = _UNSET
+    epochs: int = _UNSET
+    keep: str = _UNSET
+    validation: float = _UNSET
+    test: float = _UNSET
+    seed: int = _UNSET
+    backend: str = _UNSET
+    dtype: DType = _UNSET
+    resolved_optimizer: Optimizer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Check every option."""
+        """Fill in the defaults of what is unset, and check every option."""
+        network: Any = self.network
+        described = OF_LAYERS if network is not UNSET and network is not None else ()
         for item in dataclasses.fields(self):
-            if item.init:
-                object.__setattr__(self, item.name, _plain(item.name, getattr(self, item.name)))
-        for number, units in enumerate(self.layers, start=1):
-            _whole(f"layers: entry {number}", units, 1, 1_000_000)
-        for registry, value in (
-            (ACTIVATIONS, self.activation),
-            (INITIALIZERS, self.init),
-            (SCHEDULES, self.schedule),
-        ):
-            registry.make(value)
-        if self.output_activation != "auto":
-            ACTIVATIONS.make(self.output_activation)
+            if not item.init:
+                continue
+            value = getattr(self, item.name)
+            if value is not UNSET:
+                if item.name in described:
+                    raise InputError(
+                        f"network gives all layers, so {item.name} changes nothing; leave one out"
+                    )
+                value = _plain(item.name, value)
+            elif item.name not in OF_OPTIMIZER and item.name not in described:
+                value = DEFAULTS[item.name]
+            object.__setattr__(self, item.name, value)
+        if self.network is None:
+            self._check_layers()
+        SCHEDULES.make(self.schedule)
         if self.loss != "auto":
             LOSSES.make(self.loss)
-        _number("learning_rate", self.learning_rate, 0)
-        _number("momentum", self.momentum, 0, below=1)
-        _number("weight_decay", self.weight_decay, 0)
+        if self.learning_rate is not UNSET:
+            _number("learning_rate", self.learning_rate, 0)
+        if self.momentum is not UNSET:
+            _number("momentum", self.momentum, 0, below=1)
+        if self.weight_decay is not UNSET:
+            _number("weight_decay", self.weight_decay, 0)
         for name in ("clip_norm", "clip_value"):
             if getattr(self, name) is not None:
                 _number(name, getattr(self, name), 0, open_start=True)
@@ -102,34 +131,51 @@ class Settings:
             raise InputError("the schedule looks at the validation loss; give validation a share above 0")
         if self.init_layers is not None and self.init_from is None:
             raise InputError("init_layers says what to take from a model; name the model with init_from")
-        object.__setattr__(self, "made", self._optimizer())
+        object.__setattr__(self, "resolved_optimizer", self._resolve_optimizer())
 
-    def _optimizer(self) -> Optimizer:
+    def _check_layers(self) -> None:
+        for number, units in enumerate(self.layers, start=1):
+            _whole(f"layers: entry {number}", units, 1, 1_000_000)
+        ACTIVATIONS.make(self.activation)
+        INITIALIZERS.make(self.init)
+        if self.output_activation != "auto":
+            ACTIVATIONS.make(self.output_activation)
+
+    def _resolve_optimizer(self) -> Optimizer:
         """The optimizer with the options that are given on their own."""
-        part = optimizer(self.optimizer)
-        fields = {item.name for item in dataclasses.fields(part)}
-        changes: dict[str, float] = {}
-        for name, default in _OF_OPTIMIZER.items():
-            given = getattr(self, name)
-            explicit = isinstance(self.optimizer, str) and "(" not in self.optimizer
-            if given == default and not (name == "learning_rate" and explicit):
-                continue
-            if name not in fields:
-                takers = [key for key in OPTIMIZERS if _takes(key, name)]
+        options = given({name: getattr(self, name) for name in OF_OPTIMIZER})
+        known = OPTIMIZERS.fields_of(self.optimizer)
+        for name, value in options.items():
+            if name not in known:
+                takers = [key for key in OPTIMIZERS if name in OPTIMIZERS.fields_of(key)]
                 raise InputError(
-                    f"{name} {given} is not an option of {OPTIMIZERS.config(part)['name']!r}; "
+                    f"{name} {value} is not an option of {OPTIMIZERS.label(self.optimizer)!r}; "
                     f"use it with {' or '.join(takers)}, or leave it out"
                 )
-            changes[name] = given
-        return dataclasses.replace(part, **changes) if changes else part
+        is_bare_name = isinstance(self.optimizer, str) and "(" not in self.optimizer
+        if is_bare_name:
+            options.setdefault("learning_rate", DEFAULTS["learning_rate"])
+        return OPTIMIZERS.make(self.optimizer, options)
+
+    def value(self, name: str) -> Any:
+        """The value in use of the option ``name``; None where the optimizer or the network has no such option."""
+        if name in OF_OPTIMIZER:
+            return getattr(self.resolved_optimizer, name, None)
+        value = getattr(self, name)
+        return None if value is UNSET else value
 
     def to_document(self) -> dict[str, Any]:
-        """The options as plain values; raises InputError for a part that is not registered."""
+        """The options as plain values, as ``settings_of_document`` reads them.
+
+        ``optimizer`` is the resolved one, with all its fields, and holds the options in ``OF_OPTIMIZER``. Where
+        ``network`` is given, it holds those in ``OF_LAYERS``. Raises InputError for a part that is not registered.
+        """
         document: dict[str, Any] = {}
         for item in dataclasses.fields(self):
-            # The optimizer as it was made: by itself its name says nothing of the options given on their own.
-            value = self.made if item.name == "optimizer" else getattr(self, item.name)
-            if item.name == "made":
+            if not item.init or item.name in OF_OPTIMIZER:
+                continue
+            value = self.resolved_optimizer if item.name == "optimizer" else getattr(self, item.name)
+            if value is UNSET:
                 continue
             if item.name in _MAKERS and value != "auto":
                 value = _MAKERS[item.name](value)
@@ -141,7 +187,6 @@ class Settings:
         return document
 
 
-_OF_OPTIMIZER = {"learning_rate": 0.002, "momentum": 0.0, "weight_decay": 0.0}
 _MAKERS = {
     "activation": lambda value: ACTIVATIONS.config(activation(value)),
     "output_activation": lambda value: ACTIVATIONS.config(activation(value)),
@@ -154,25 +199,30 @@ _MAKERS = {
 
 def make_settings(options: Mapping[str, Any]) -> Settings:
     """``Settings`` from keyword options; raises InputError for one that does not exist."""
-    _check_names(options)
+    check_names(options)
     return Settings(**options)
 
 
-def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings:
-    """``settings`` with other values of some options; raises InputError for one that does not exist.
+def settings_of_document(document: Mapping[str, Any]) -> Settings:
+    """The settings that ``document`` (see ``Settings.to_document``) describes.
 
-    A learning rate, momentum or weight decay goes into the optimizer, also where that had its own.
+    Documents of earlier versions list every option. There the optimizer's table is what was trained with, whatever
+    stands in ``OF_OPTIMIZER`` beside it; and the options in ``OF_LAYERS`` meant nothing beside a network. Raises
+    InputError for an invalid option, or one that does not exist.
     """
-    _check_names(changes)
-    part = settings.made
-    own = {name: value for name, value in changes.items() if name in _OF_OPTIMIZER and hasattr(part, name)}
-    if own and "optimizer" not in changes:
-        changes = {**changes, "optimizer": dataclasses.replace(part, **own)}
-    return dataclasses.replace(settings, **changes)
+    options = dict(document)
+    if isinstance(options.get("optimizer"), Mapping):
+        for name in OF_OPTIMIZER:
+            options.pop(name, None)
+    if options.get("network") is not None:
+        for name in OF_LAYERS:
+            options.pop(name, None)
+    return make_settings(options)
 
 
-def _check_names(options: Mapping[str, Any]) -> None:
-    known = [item.name for item in dataclasses.fields(Settings) if item.init]
+def check_names(options: Mapping[str, Any], *others: str) -> None:
+    """Raise InputError for a name in ``options`` that is neither an option of ``Settings`` nor one of ``others``."""
+    known = [*(item.name for item in dataclasses.fields(Settings) if item.init), *others]
     for name in options:
         if name not in known:
             raise unknown_name("option", name, known)
@@ -189,11 +239,6 @@ def _plain(name: str, value: Any) -> Any:
     if not isinstance(value, Iterable):
         raise InputError(f"{name} is a list, not {value!r}")
     return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
-
-
-def _takes(optimizer_name: str, option: str) -> bool:
-    cls: Any = OPTIMIZERS[optimizer_name]
-    return option in {item.name for item in dataclasses.fields(cls)}
 
 
 def _number(

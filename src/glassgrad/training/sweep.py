@@ -76,7 +76,7 @@ def points(runs: Sequence[Run], names: Sequence[str]) -> list[Point]:
     """
     groups: dict[str, tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
-        options = {name: getattr(run.settings, name) for name in names}
+        options = {name: run.settings.value(name) for name in names}
         groups.setdefault(repr(options), (options, []))[1].append(run)
     found = [Point(options, tuple(members)) for options, members in groups.values()]
     return sorted(found, key=_rank)
@@ -94,7 +94,7 @@ def best_run(point: Point) -> Run:
 
 def run_document(run: Run, names: Sequence[str]) -> dict[str, Any]:
     """What a sweep says of one run."""
-    options = {name: getattr(run.settings, name) for name in (*names, "seed")}
+    options = {name: run.settings.value(name) for name in (*names, "seed")}
     measured = {
         f"{part}_{name}": value for part, found in run.metrics.items() for name, value in found.items()
     }
