@@ -28,10 +28,10 @@ from glassgrad.diagnosis.subject import Subject, examine
 from glassgrad.diagnosis.trials import FINE, Outcome, Trials
 from glassgrad.diagnosis.variants import apply, columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
-from glassgrad.training.fit import train
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.task import Preparation
+from glassgrad.training.train import train
 from training.small import blobs, counts, surface
 
 WANTED = {

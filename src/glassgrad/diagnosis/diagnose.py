@@ -18,9 +18,9 @@ from glassgrad.diagnosis.findings import Diagnosis
 from glassgrad.diagnosis.subject import examine
 from glassgrad.diagnosis.variants import apply
 from glassgrad.files.run_folder import CONFIG
-from glassgrad.training.fit import Run
 from glassgrad.training.given import Given, find_given
 from glassgrad.training.replay import read_settings
+from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings, make_settings
 
 BUDGET = 30.0

@@ -288,7 +288,13 @@ class Looking:
         )
 
     def add(self, first: int, mask: Array, probes: Mapping[str, Array]) -> None:
-        """Keep what a call found that began with the step ``first`` and looked at ``mask``."""
+        """Keep what a call found that began with the step ``first`` and looked at ``mask``.
+
+        Samples of a call that was broken off and is made again are replaced.
+        """
+        while self._steps and (self._steps[-1] >= first).any():
+            self._steps.pop()
+            self._found.pop()
         self._steps.append(first + np.flatnonzero(mask))
         self._found.append(probes)
 
