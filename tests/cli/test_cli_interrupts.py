@@ -13,7 +13,8 @@ import pytest
 from cli.running import blobs, call, left, start, tensors, train
 from glassgrad.data import sources
 from glassgrad.files import run_folder
-from glassgrad.training import trainer
+from glassgrad.training import run as training_run
+from glassgrad.training.engine import Engine
 from glassgrad.training.model import load_model
 from glassgrad.training.trainer import Trainer
 
@@ -75,14 +76,14 @@ def test_while_reading_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_while_measuring_the_run_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finite_only, calls = trainer._finite_only, []
+    finite_only, calls = training_run._finite_only, []
 
     def interrupted(metrics: Any) -> Any:
         calls.append(1)
         signal.raise_signal(signal.SIGINT)
         return finite_only(metrics)
 
-    monkeypatch.setattr(trainer, "_finite_only", interrupted)
+    monkeypatch.setattr(training_run, "_finite_only", interrupted)
     done = train(data, "--out", "run", "--json")
     assert len(calls) > 1
     assert (done.code, done.json["status"], done.json["epochs"]) == (130, "interrupted", 2)
@@ -104,7 +105,7 @@ def test_while_saving_the_run_is_saved_whole(data: Path, monkeypatch: pytest.Mon
 
 
 def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, calls = Trainer._run, []
+    run, calls = Engine._run, []
 
     def losing(self: Any, part: Any) -> Any:
         calls.append(1)
@@ -113,7 +114,7 @@ def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: p
                 signal.raise_signal(signal.SIGINT)
         return run(self, part)
 
-    monkeypatch.setattr(Trainer, "_run", losing)
+    monkeypatch.setattr(Engine, "_run", losing)
     done = train(data, "--out", "run", "--epochs", 50, "--json")
     assert (done.code, done.json["status"]) == (130, "interrupted")
     assert done.json["epochs"] < 3
@@ -132,13 +133,13 @@ def test_handlers_are_put_back(data: Path) -> None:
 
 
 def test_an_ignored_signal_stays_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finite_only = trainer._finite_only
+    finite_only = training_run._finite_only
 
     def interrupted(metrics: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return finite_only(metrics)
 
-    monkeypatch.setattr(trainer, "_finite_only", interrupted)
+    monkeypatch.setattr(training_run, "_finite_only", interrupted)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert train(data, "--out", "run").code == 0

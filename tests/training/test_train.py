@@ -271,7 +271,7 @@ def test_a_run_stopped_in_its_first_epoch_is_not_measured():
 def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
     """Steps take 10 ms by a clock of ours: a call of 0.1 s has ten, once that is known."""
     now = [0.0]
-    monkeypatch.setattr("glassgrad.training.trainer.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("glassgrad.training.engine.time.perf_counter", lambda: now[0])
     lengths = []
 
     def run(self, feed):
@@ -279,7 +279,7 @@ def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
         now[0] += 0.01 * lengths[-1]
         return self.compiled.training.run(feed)
 
-    monkeypatch.setattr("glassgrad.training.trainer.Trainer._run", run)
+    monkeypatch.setattr("glassgrad.training.engine.Engine._run", run)
     done = gg.train(blobs(200), epochs=2, batch_size=1, validation=0, test=0)
     assert done.steps == 400
     assert lengths[0] == 200  # so small a network seemed to be fast
@@ -294,7 +294,7 @@ def test_the_first_call_of_a_large_network_is_short(monkeypatch):
         lengths.append(len(feed.order) // self.task.batch)
         return self.compiled.training.run(feed)
 
-    monkeypatch.setattr("glassgrad.training.trainer.Trainer._run", run)
+    monkeypatch.setattr("glassgrad.training.engine.Engine._run", run)
     gg.train(blobs(600), layers=[600, 600], optimizer="sgd", epochs=1, batch_size=60, validation=0, test=0)
     assert lengths[0] == 5  # of 10: 364,203 weights and 60 rows, 13 ms a step
     assert sum(lengths) == 10

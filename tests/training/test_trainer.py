@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from glassgrad.training.engine import Engine
 from training.small import blobs, same_bits, surface
 
 BACKENDS = ("reference", "native", "xla")
@@ -216,11 +217,14 @@ def test_a_change_that_is_impossible_is_refused(values: dict[str, float], messag
 # --- interruption ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["_call", "_close_epochs", "_run"])
-def test_an_interrupted_training_goes_on_to_the_same_bits(monkeypatch, method: str) -> None:
+@pytest.mark.parametrize(
+    ("owner", "method"),
+    [(gg.Trainer, "_call"), (gg.Trainer, "_close_epochs"), (Engine, "_run"), (Engine, "call")],
+)
+def test_an_interrupted_training_goes_on_to_the_same_bits(monkeypatch, owner: type, method: str) -> None:
     whole = gg.train(blobs(), watch=True, **SMALL)
     trainer = gg.Trainer(blobs(), watch=True, **SMALL)
-    original, calls = getattr(gg.Trainer, method), []
+    original, calls = getattr(owner, method), []
 
     def interrupted(self, *args):
         result = original(self, *args)
@@ -229,7 +233,7 @@ def test_an_interrupted_training_goes_on_to_the_same_bits(monkeypatch, method: s
             raise KeyboardInterrupt
         return result
 
-    monkeypatch.setattr(gg.Trainer, method, interrupted)
+    monkeypatch.setattr(owner, method, interrupted)
     interruptions = 0
     while True:
         run = trainer.run()

@@ -302,7 +302,11 @@ class XlaExecutable:
         return known[1]
 
     def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
-        key = (capacity(chunk.steps), bool(chunk.probed.any()), *(array.shape[0] for array in arguments[0].values()))
+        key = (
+            capacity(chunk.steps),
+            bool(chunk.probed.any()),
+            *(array.shape[0] for array in arguments[0].values()),
+        )
         with self._lock:
             if key not in self._compiled:
                 start = time.perf_counter()

@@ -298,6 +298,19 @@ class Looking:
         self._steps.append(first + np.flatnonzero(mask))
         self._found.append(probes)
 
+    def arrays(self) -> dict[str, Array]:
+        """All samples so far, for a checkpoint: ``steps``, and one array per probe."""
+        if not self._found:
+            return {}
+        probes = {name: np.concatenate([found[name] for found in self._found]) for name in self._found[0]}
+        return {"steps": np.concatenate(self._steps), **probes}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what ``arrays`` gave."""
+        probes = {name: array for name, array in arrays.items() if name != "steps"}
+        self._steps, self._found = ([arrays["steps"]], [probes]) if arrays else ([], [])
+        self.last = None
+
     def lenses(self, since: int = 0) -> Lenses:
         """What was seen, from the step ``since`` on."""
         steps = np.concatenate([np.zeros(0, np.int64), *self._steps])

@@ -13,9 +13,10 @@ from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.files.run_folder import CONFIG, read_config
 from glassgrad.training.given import Given, find_given
-from glassgrad.training.run import Change, Progress, Run
+from glassgrad.training.run import Progress, Run
 from glassgrad.training.settings import Settings, changed_settings, make_settings
 from glassgrad.training.source import load
+from glassgrad.training.state import Change
 from glassgrad.training.task import Preparation
 from glassgrad.training.trainer import Trainer
 

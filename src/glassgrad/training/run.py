@@ -5,24 +5,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from glassgrad.backends.base import Array
+from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset
 from glassgrad.files.run_folder import CONFIG, HISTORY, LENSES, MODEL, RunFolder, config_json, history_csv
 from glassgrad.program import Program
+from glassgrad.training.backends import backend
 from glassgrad.training.given import Given
 from glassgrad.training.lenses import Lenses
 from glassgrad.training.model import Model
 from glassgrad.training.settings import Settings
+from glassgrad.training.state import Change
 from glassgrad.training.task import Preparation, Task
 
 Status = Literal["finished", "interrupted", "diverged"]
-Change = tuple[int, str, float]
-"""A hyperparameter changed during training: the first step with the new value, the name, the value."""
 
 
 @frozen
@@ -116,3 +121,40 @@ class Run:
         """Write the run folder: all of it, or nothing. Raises InputError for a folder that is not empty."""
         with RunFolder.create(Path(path), "run") as folder:
             folder.commit(self.files())
+
+
+def describe(
+    model: Model,
+    task: Task,
+    settings: Settings,
+    metrics: Mapping[str, Mapping[str, float]],
+    *,
+    epochs: int,
+    status: Status,
+) -> None:
+    """Write into ``model`` what its file says of its metrics, its training and where it comes from."""
+    parts = task.parts.named()
+    model.metrics = {part: _finite_only(values) for part, values in metrics.items()}
+    model.training = {"settings": _registered(settings), "epochs": epochs, "status": status}
+    model.provenance = {
+        "program": f"glassgrad {__version__}",
+        "numpy": np.__version__,
+        "backend": backend(model.backend).name,
+        "source": task.name,
+        "rows": {
+            name: len(parts[name][0]) if name in parts else 0 for name in ("train", "validation", "test")
+        },
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _registered(settings: Settings) -> dict[str, Any] | None:
+    """The settings as plain values; None where a part is not registered: it can be trained, but not saved."""
+    try:
+        return settings.to_document()
+    except InputError:
+        return None
+
+
+def _finite_only(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {key: value if np.isfinite(value) else None for key, value in metrics.items()}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.common.frozen import frozen
+
+Change = tuple[int, str, float]
+"""A hyperparameter changed during training: the first step with the new value, the name, the value."""
 
 
 @frozen
@@ -29,6 +34,27 @@ class Best:
     epoch: int
     weights: dict[str, Array]
     statistics: dict[str, Array]
+
+
+@frozen
+class Snapshot:
+    """Everything that a training has done so far: with its task and settings it continues to the same bits.
+
+    ``epoch_end`` is the state at the end of the last whole epoch, ``losses`` and ``rates`` have one number per step,
+    ``callbacks`` the arrays of every callback, ``lenses`` the samples of the lenses (None without ``watch``).
+    """
+
+    state: State
+    epoch_end: State
+    best: Best | None
+    history: list[dict[str, float | int]]
+    losses: Array
+    rates: Array
+    changes: tuple[Change, ...]
+    stopped: str | None
+    seconds: float
+    callbacks: tuple[Mapping[str, Array], ...] = ()
+    lenses: Mapping[str, Array] | None = None
 
 
 class StepLog:

@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from glassgrad.backends.base import Array, Feed, Result
+from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError, unknown_name
-from glassgrad.common.orders import Epochs
-from glassgrad.common.version import __version__
 from glassgrad.nn.network import Network
-from glassgrad.optim.schedules import schedule
-from glassgrad.training.backends import backend
-from glassgrad.training.background import hyperparameter
 from glassgrad.training.callbacks import Callback
-from glassgrad.training.compiled import Compiled, Programs, seam
-from glassgrad.training.divergence import Divergence, is_finite, locate
-from glassgrad.training.lenses import Looking
+from glassgrad.training.checkpoints import check_alike, read, write
+from glassgrad.training.compiled import Compiled
+from glassgrad.training.divergence import Divergence
+from glassgrad.training.engine import Engine
 from glassgrad.training.model import Model
-from glassgrad.training.pace import Pace
-from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
-from glassgrad.training.run import Change, Progress, Run, Status
+from glassgrad.training.run import Progress, Run, Status, describe
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.source import load
-from glassgrad.training.start import fit_to_data, initial_statistics, initial_weights, pretrained
-from glassgrad.training.state import Best, State, StepLog
+from glassgrad.training.state import Best, Change, Snapshot, State
 from glassgrad.training.task import Preparation, Task
 
 
@@ -93,55 +85,17 @@ class Trainer:
         """
         self.task, self.settings = task, settings
         self.callbacks = list(callbacks)
-        self.stopped: str | None = None
-        self._seconds, self._since = 0.0, math.nan
-        self._progress, self._check, self._compiled = progress, check, compiled
-        self._started = False
-        self._schedule = schedule(settings.schedule)
-        self._hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
-        self._planned = sorted(changes, key=lambda change: change[0])
-        self._changes: list[Change] = []
-        features, targets = task.parts.train
-        self._data = {FEATURES: features, TARGETS: targets}
-        if task.parts.weights is not None:
-            self._data[WEIGHTS] = task.parts.weights
-        self.steps_per_epoch = -(-len(features) // task.batch)
-        self.total_steps = settings.epochs * self.steps_per_epoch
-        self._initial = self._initial_model()
-        fills = settings.made.slots()
-        trained = [name for name in self._initial.weights if name.rsplit(".", 1)[0] not in settings.freeze]
-        slots = {
-            f"{slot}/{name}": np.full_like(self._initial.weights[name], fill)
-            for slot, fill in fills.items()
-            for name in trained
-        }
-        self.state = State(0, self._initial.weights, self._initial.statistics, slots)
-        self._epoch_end = self.state
-        self._losses, self._rates = StepLog(settings.dtype), StepLog("float64")
-        self._history: list[dict[str, float | int]] = []
+        self._engine = Engine(task, settings, compiled)
+        self._progress, self._check = progress, check
+        self.state = self._epoch_end = self._engine.initial_state
         self.best: Best | None = None
+        self.stopped: str | None = None
+        self._history: list[dict[str, float | int]] = []
+        self._changes: list[Change] = []
+        self._planned = sorted(changes, key=lambda change: change[0])
         self._divergence: Divergence | None = None
-        self._last_feed: Feed | None = None
-        self._epoch_rates: tuple[int, int, Array] | None = None
-        parameters = self._initial.parameters
-        self._looking = Looking(self.steps_per_epoch, task.batch * parameters) if settings.watch else None
-        copied = parameters * np.dtype(settings.dtype).itemsize * (1 + len(fills))
-        self._pace = Pace(6.0 * task.batch * parameters, copied, self.steps_per_epoch)
-
-    def _initial_model(self) -> Model:
-        settings, task, schema = self.settings, self.task, self.task.parts.schema
-        shape, network, dtype = schema.feature_shape, task.choice.network, settings.dtype
-        weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
-        statistics = initial_statistics(network, shape, dtype=dtype)
-        taken: Collection[str] = ()
-        if settings.init_from is not None:
-            weights, statistics = pretrained(
-                Path(settings.init_from), weights, statistics, settings.init_layers
-            )
-            every = [step.name for step in network.steps]
-            taken = every if settings.init_layers is None else settings.init_layers
-        weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
-        return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
+        self._seconds, self._since = 0.0, math.nan
+        self._started = self._told_stop = False
 
     # --- reading -----------------------------------------------------------------------------------------
 
@@ -163,7 +117,7 @@ class Trainer:
     @property
     def step_losses(self) -> Array:
         """The training loss of every step so far, [steps]."""
-        return self._losses[: self.step]
+        return self._engine.losses[: self.step]
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -206,7 +160,7 @@ class Trainer:
         return [sign * float(record[name]) for record in self._history]
 
     def _model(self, weights: Mapping[str, Array], statistics: Mapping[str, Array]) -> Model:
-        model = replace(self._initial, weights=dict(weights), statistics=dict(statistics))
+        model = replace(self._engine.initial, weights=dict(weights), statistics=dict(statistics))
         model.share(self.compiled.evaluation)
         return model
 
@@ -215,7 +169,7 @@ class Trainer:
     @property
     def hyperparameters(self) -> dict[str, float]:
         """What can be changed between two steps, with the present values. The schedule multiplies the rate."""
-        return {name: float(value) for name, value in self._hyper.items()}
+        return {name: float(value) for name, value in self._engine.hyper.items()}
 
     def set(self, **values: float) -> None:
         """Change hyperparameters from the next step on. The change is recorded, and replayed.
@@ -224,11 +178,11 @@ class Trainer:
         or the clipping does not take.
         """
         for name, value in values.items():
-            if name not in self._hyper:
-                raise unknown_name("hyperparameter of this training", name, self._hyper)
+            if name not in self._engine.hyper:
+                raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
             self._check_value(name, value)
         for name, value in values.items():
-            self._hyper[name] = float(value)
+            self._engine.hyper[name] = float(value)
             self._changes = [item for item in self._changes if item[:2] != (self.step, name)]
             self._changes.append((self.step, name, float(value)))
 
@@ -244,7 +198,7 @@ class Trainer:
     @property
     def learning_rate(self) -> float:
         """The base learning rate, which the schedule multiplies."""
-        return float(self._hyper["learning_rate"])
+        return float(self._engine.hyper["learning_rate"])
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
@@ -254,15 +208,96 @@ class Trainer:
         """End the training after the present call; ``reason`` goes into ``Run.stopped``."""
         self.stopped = reason
 
+    # --- the whole state ---------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Everything done so far, as a value. Taking one copies no weights."""
+        return Snapshot(
+            self.state,
+            self._epoch_end,
+            self.best,
+            self.history,
+            self.step_losses,
+            self._engine.rates[: self.step],
+            self.changes,
+            self.stopped,
+            self.seconds,
+            tuple(callback.arrays() for callback in self.callbacks),
+            None if self._engine.lenses is None else self._engine.lenses.arrays(),
+        )
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back (or on) to a snapshot of a training of this kind; InputError where it is of another kind."""
+        check_alike(self.state, snapshot.state)
+        self.state, self._epoch_end, self.best = snapshot.state, snapshot.epoch_end, snapshot.best
+        self._history = [dict(record) for record in snapshot.history]
+        self._engine.losses.write(0, snapshot.losses)
+        self._engine.rates.write(0, snapshot.rates)
+        self._changes = list(snapshot.changes)
+        self._engine.hyper |= {name: value for _, name, value in snapshot.changes}
+        self.stopped, self._seconds = snapshot.stopped, snapshot.seconds
+        self._divergence = None
+        self._told_stop = False
+        self._engine.forget()
+        for callback, arrays in zip(self.callbacks, snapshot.callbacks, strict=False):
+            if arrays:
+                callback.restore(arrays)
+        if self._engine.lenses is not None:
+            self._engine.lenses.restore(snapshot.lenses or {})
+
+    def fork(self) -> Trainer:
+        """A second training that goes on from here on its own, without callbacks and progress."""
+        twin = Trainer.of(self.task, self.settings, compiled=self.compiled)
+        twin.restore(self.snapshot())
+        return twin
+
+    def checkpoint(self, path: str | Path) -> Path:
+        """Write the state to ``path`` (``.safetensors`` is added where it is missing), and return the file.
+
+        The checkpoint before it is kept beside it as ``.previous.safetensors``. Raises InputError where it cannot
+        be written, or where a part is not registered; an older checkpoint is then as it was.
+        """
+        return write(Path(path), self.snapshot(), self.task, self.settings, self.callbacks)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        data: Any = None,
+        *,
+        sample_weight: Any = None,
+        callbacks: Sequence[Callback] = (),
+        progress: Callable[[Progress], None] | None = None,
+        **changes: Any,
+    ) -> Self:
+        """The training whose checkpoint is at ``path``; it goes on to the same bits as if it had never stopped.
+
+        ``data`` are those it began with; they are found again by themselves where they came from a file. Of the
+        settings, ``epochs``, ``backend`` and ``watch`` may be changed: more epochs train on. A checkpoint that is
+        damaged is passed over for the one before it, with a warning. ``callbacks`` are those it was trained with.
+        Raises InputError where neither checkpoint can be read, for other data, and for other changes.
+        """
+        saved = read(Path(path), data, sample_weight, callbacks, changes)
+        trainer = cls.of(saved.task, saved.settings, callbacks=callbacks, progress=progress)
+        trainer.restore(saved.snapshot)
+        return trainer
+
     # --- training ----------------------------------------------------------------------------------------
 
     @property
     def compiled(self) -> Compiled:
         """The compiled programs; compiled on first use."""
-        if self._compiled is None:
-            chosen = backend(self.settings.backend)
-            self._compiled = Programs().compiled(self.task, self.settings, chosen)
-        return self._compiled
+        return self._engine.compiled
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of batches that an epoch is cut into."""
+        return self._engine.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """The number of steps of the whole training."""
+        return self._engine.total_steps
 
     def advance(
         self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None
@@ -299,8 +334,16 @@ class Trainer:
                 self._apply_planned()
                 self._call(target, math.isinf(deadline))
                 self._close_epochs()
+            if self.ended:
+                self._tell_stop()
         finally:
             self._seconds, self._since = self.seconds, math.nan
+
+    def _tell_stop(self) -> None:
+        if not self._told_stop:
+            self._told_stop = True
+            for callback in self.callbacks:
+                callback.on_stop(self)
 
     def _apply_planned(self) -> None:
         while self._planned and self._planned[0][0] <= self.step:
@@ -312,92 +355,31 @@ class Trainer:
         step, each = self.step, self.steps_per_epoch
         limit = min([target, *(change[0] for change in self._planned[:1])])
         epoch, count = step // each, 1
-        if several_epochs and step % each == 0 and self._epochs_are_unobserved():
-            count = max(1, min(self._pace.epochs_at_once, (limit - step) // each))
+        # Where nothing happens between two epochs, several can go into one call.
+        unobserved = self.task.parts.validation is None and self._progress is None and not self.callbacks
+        if several_epochs and unobserved and step % each == 0:
+            count = max(1, min(self._engine.pace.epochs_at_once, (limit - step) // each))
         end = min(limit, (epoch + count) * each, *self._next_callbacks(step))
         if count == 1:
-            end = min(end, step + self._pace.steps((epoch + 1) * each - step))
-        rates = self._rates_of(epoch, count)[step - epoch * each : end - epoch * each]
-        order = Epochs(len(self._data[FEATURES]), self.task.batch, self.settings.seed, epoch + 1, count)
-        batch = self.task.batch
-        feed = Feed(
-            self._data,
-            order[(step - epoch * each) * batch : (end - epoch * each) * batch],
-            self.state.weights,
-            self.state.statistics | self.state.slots,
-            self._hyper | hyperparameter(self.task.parts.background) | {"learning_rate": rates},
-            self.settings.seed,
-            step,
-        )
+            end = min(end, step + self._engine.pace.steps((epoch + 1) * each - step))
         start = time.perf_counter()
-        result = self._run(feed)
-        losses = result.outputs["loss"]
-        self._losses.write(step, losses)
-        self._rates.write(step, rates)
-        if not (np.isfinite(losses).all() and is_finite(result.params) and is_finite(result.state)):
-            self._end_diverged(feed)
+        losses = [float(record["validation_loss"]) for record in self._history if "validation_loss" in record]
+        self.state, self._divergence = self._engine.call(self.state, end, count, losses)
+        if self._divergence is not None:
             return
-        self._last_feed = feed
-        self.state = State(
-            end,
-            result.params,
-            {name: result.state[name] for name in self.state.statistics},
-            {name: result.state[name] for name in self.state.slots},
-        )
-        seconds = time.perf_counter() - start
-        self._pace.record(end - step, seconds)
+        if unobserved and step % each == 0 and end % each == 0:
+            self._engine.pace.record_epochs(count, time.perf_counter() - start)
         if self._check is not None:
             self._check()
         if self._progress is not None:
-            self._report(epoch + 1, self._mean_loss(epoch * each, end))
+            self._report(epoch + 1, self._engine.mean_loss(epoch * each, end))
         for callback in self.callbacks:
             if callback.every_steps and end % callback.every_steps == 0:
                 callback.on_steps(self)
-        if self._epochs_are_unobserved() and step % each == 0 and end % each == 0:
-            self._pace.record_epochs(count, seconds)
-
-    def _epochs_are_unobserved(self) -> bool:
-        """Whether nothing happens between two epochs, so that several can go into one call."""
-        return self.task.parts.validation is None and self._progress is None and not self.callbacks
 
     def _next_callbacks(self, step: int) -> list[int]:
         intervals = [c.every_steps for c in self.callbacks if c.every_steps and c.every_steps > 1]
         return [(step // interval + 1) * interval for interval in intervals]
-
-    def _run(self, feed: Feed) -> Result:
-        """One call of the compiled step, with the lenses where they are asked for."""
-        if self._looking is None:
-            return self.compiled.training.run(feed)
-        mask = self._looking.mask(feed.first_step, len(feed.order) // self.task.batch)
-        result = self.compiled.training.run(replace(feed, probed=mask))
-        self._looking.add(feed.first_step, mask, result.probes)
-        return result
-
-    def _rates_of(self, epoch: int, count: int) -> Array:
-        """The learning rates of the steps of ``count`` epochs from ``epoch`` on: base rate times schedule."""
-        if self._epoch_rates is None or self._epoch_rates[:2] != (epoch, count):
-            each = self.steps_per_epoch
-            factors = self._schedule.factors(
-                np.arange(epoch * each, (epoch + count) * each, dtype=np.int64),
-                total_steps=self.total_steps,
-                steps_per_epoch=each,
-                validation_losses=[
-                    float(r["validation_loss"]) for r in self._history if "validation_loss" in r
-                ],
-            )
-            self._epoch_rates = (epoch, count, factors)
-        rates: Array = self._hyper["learning_rate"] * self._epoch_rates[2]
-        return rates
-
-    def _end_diverged(self, feed: Feed) -> None:
-        """Go back to the last good weights, and find the step and the layer where NaN or Inf began."""
-        trouble = locate(self.compiled.training, feed, self._last_feed)
-        if self._looking is not None:
-            self._looking.last = trouble.step
-        statistics = {name: trouble.state[name] for name in self.state.statistics}
-        slots = {name: trouble.state[name] for name in self.state.slots}
-        self._divergence = trouble
-        self.state = State(trouble.step, trouble.params, statistics, slots)
 
     # --- ends of epochs ----------------------------------------------------------------------------------
 
@@ -408,8 +390,8 @@ class Trainer:
             epoch = len(self._history) + 1
             record: dict[str, float | int] = {
                 "epoch": epoch,
-                "learning_rate": float(self._rates[epoch * each - 1 : epoch * each][0]),
-                "train_loss": self._mean_loss((epoch - 1) * each, epoch * each),
+                "learning_rate": float(self._engine.rates[epoch * each - 1 : epoch * each][0]),
+                "train_loss": self._engine.mean_loss((epoch - 1) * each, epoch * each),
             }
             present = self.step == epoch * each and self._divergence is None
             if present and self.task.parts.validation is not None:
@@ -428,26 +410,11 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_epoch_end(self)
 
-    def _mean_loss(self, first: int, end: int) -> float:
-        """The mean training loss over the rows of the steps from ``first`` to before ``end``, of one epoch."""
-        each, batch = self.steps_per_epoch, self.task.batch
-        epoch = first // each
-        order = Epochs(len(self._data[FEATURES]), batch, self.settings.seed, epoch + 1)
-        order = order[(first - epoch * each) * batch : (end - epoch * each) * batch]
-        if self.task.parts.weights is None:
-            counts = order.rows_per_step().astype(np.float64)
-        else:
-            rows = np.asarray(order)
-            weights = np.where(rows >= 0, self.task.parts.weights[rows], 0.0).reshape(-1, batch)
-            counts = weights.sum(axis=1, dtype=np.float64)
-        losses = self._losses[first:end].astype(np.float64)
-        return float(losses @ counts) / max(float(counts.sum()), 1e-300)
-
     def _report(self, epoch: int, loss: float, record: Mapping[str, float | int] | None = None) -> None:
         assert self._progress is not None
         lenses = None
-        if record is not None and self._looking is not None:
-            lenses = self._looking.lenses((epoch - 1) * self.steps_per_epoch)
+        if record is not None and self._engine.lenses is not None:
+            lenses = self._engine.lenses.lenses((epoch - 1) * self.steps_per_epoch)
         steps = self.step if record is None else epoch * self.steps_per_epoch
         self._progress(Progress(epoch, self.settings.epochs, steps, self.total_steps, loss, record, lenses))
 
@@ -467,10 +434,10 @@ class Trainer:
         except KeyboardInterrupt:
             epoch = max(-(-self.step // self.steps_per_epoch), 1)
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
+            self._tell_stop()
+            self._told_stop = False
         if self._divergence is not None:
             status, message = "diverged", str(self._divergence)
-        for callback in self.callbacks:
-            callback.on_stop(self)
         try:
             return self._result(start, status, message)
         except KeyboardInterrupt:  # during evaluation: the training is kept all the same
@@ -483,29 +450,18 @@ class Trainer:
             return self._result(start, status, message)
 
     def _result(self, start: float, status: Status, message: str | None) -> Run:
-        settings, parts = self.settings, self.task.parts.named()
         kept: State | Best = self._epoch_end if status == "interrupted" else self.state
         if self.best is not None:
             kept = self.best
         model = self._model(kept.weights, kept.statistics)
-        # Interrupted before the first epoch: skip evaluation.
-        measured = {} if status == "interrupted" and not self._history else parts
-        metrics = {name: model.evaluate_prepared(*part) for name, part in measured.items()}
-        rows = {name: len(parts[name][0]) if name in parts else 0 for name in ("train", "validation", "test")}
-        name = backend(model.backend).name
-        model.metrics = {part: _finite_only(values) for part, values in metrics.items()}
-        model.training = {"settings": _saved(settings), "epochs": self.epochs_done, "status": status}
-        model.provenance = {
-            "program": f"glassgrad {__version__}",
-            "numpy": np.__version__,
-            "backend": name,
-            "source": self.task.name,
-            "rows": rows,
-            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
+        # Interrupted before the end of the first epoch: skip evaluation.
+        evaluated = {} if status == "interrupted" and not self._history else self.task.parts.named()
+        metrics = {name: model.evaluate_prepared(*part) for name, part in evaluated.items()}
+        describe(model, self.task, self.settings, metrics, epochs=self.epochs_done, status=status)
+        initial = self._engine.initial
         return Run(
             model=model,
-            settings=settings,
+            settings=self.settings,
             history=self.history,
             metrics=metrics,
             status=status,
@@ -516,11 +472,11 @@ class Trainer:
             seconds_training=self.seconds,
             seconds_compiling=self.compiled.seconds_own(),
             seconds_total=time.perf_counter() - start,
-            backend=name,
-            rows=rows,
+            backend=model.provenance["backend"],
+            rows=model.provenance["rows"],
             program=self.compiled.training.program,
-            lenses=self._looking.lenses() if self._looking is not None else None,
-            start=self._model(self._initial.weights, self._initial.statistics),
+            lenses=self._engine.lenses.lenses() if self._engine.lenses is not None else None,
+            start=self._model(initial.weights, initial.statistics),
             given=self.task.given,
             step_losses=self.step_losses,
             changes=self.changes,
@@ -543,15 +499,3 @@ def settings_from(
             f"network is what Sequential() or functional() gives, or a document, not {network!r}"
         )
     return replace(settings, network=network)
-
-
-def _saved(settings: Settings) -> dict[str, Any] | None:
-    """The settings for the model file; a part that is not registered can be trained, but not saved."""
-    try:
-        return settings.to_document()
-    except InputError:
-        return None
-
-
-def _finite_only(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {key: value if np.isfinite(value) else None for key, value in metrics.items()}
