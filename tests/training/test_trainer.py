@@ -189,6 +189,28 @@ def test_a_changed_rate_counts_from_the_next_step_and_is_replayed(tmp_path) -> N
     assert again.changes == run.changes
 
 
+def test_every_hyperparameter_is_an_attribute_and_nothing_else_can_be_set() -> None:
+    trainer = gg.Trainer(blobs(), optimizer="sgd(momentum=0.9)", clip_norm=2.0, **SMALL)
+    trainer.momentum = 0.5
+    trainer.clip_norm = 1.0
+    assert (trainer.momentum, trainer.clip_norm) == (0.5, 1.0)
+    assert [name for _, name, _ in trainer.changes] == ["momentum", "clip_norm"]
+    with pytest.raises(gg.InputError, match="did you mean 'momentum'"):
+        trainer.momentun = 0.9
+    with pytest.raises(AttributeError, match="no attribute 'momentun'"):
+        _ = trainer.momentun
+
+
+def test_going_back_takes_later_changes_back() -> None:
+    trainer = gg.Trainer(blobs(), learning_rate=0.02, **SMALL)
+    trainer.advance(steps=3)
+    snapshot = trainer.snapshot()
+    trainer.learning_rate = 0.5
+    trainer.restore(snapshot)
+    assert trainer.learning_rate == 0.02
+    assert trainer.changes == ()
+
+
 def test_a_value_set_twice_before_a_step_counts_once() -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     trainer.learning_rate = 0.1

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
+from glassgrad.common.errors import InputError
 from glassgrad.common.orders import Epochs
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.backends import backend
@@ -31,7 +33,8 @@ class Engine:
         self.task, self.settings = task, settings
         self._compiled = compiled
         self._schedule = schedule(settings.schedule)
-        self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper: dict[str, float] = {}
+        self.reset_hyper({})
         features, targets = task.parts.train
         self._data = {FEATURES: features, TARGETS: targets}
         if task.parts.weights is not None:
@@ -62,6 +65,22 @@ class Engine:
             chosen = backend(self.settings.backend)
             self._compiled = Programs().compiled(self.task, self.settings, chosen)
         return self._compiled
+
+    def reset_hyper(self, changes: Mapping[str, float]) -> None:
+        """Set the hyperparameters to those of the settings, but for ``changes``."""
+        settings = self.settings
+        self.hyper = settings.made.hyperparameters() | seam(settings).hyperparameters() | dict(changes)
+
+    def check_hyper(self, name: str, value: float) -> None:
+        """Raise InputError unless the hyperparameter ``name`` can have ``value`` in the compiled program."""
+        optimizer = self.settings.made
+        if name in optimizer.hyperparameters():
+            changed = replace(optimizer, **{name: value})
+            if changed.hyperparameters().keys() != optimizer.hyperparameters().keys():
+                raise InputError(f"{name} {value!r} needs another program; start a new training with it")
+        else:
+            options: dict[str, Any] = {name: value}
+            replace(self.settings, **options)
 
     def call(
         self, state: State, end: int, epochs: int, validation_losses: Sequence[float]

@@ -26,6 +26,9 @@ from glassgrad.training.source import load
 from glassgrad.training.state import Best, Change, Snapshot, State
 from glassgrad.training.task import Preparation, Task
 
+_FIELDS = ("task", "settings", "callbacks", "state", "best", "stopped")
+"""The attributes of a Trainer that are no hyperparameters."""
+
 
 class Trainer:
     """A training as a value: ``train`` in steps of your own.
@@ -92,7 +95,7 @@ class Trainer:
         self.stopped: str | None = None
         self._history: list[dict[str, float | int]] = []
         self._changes: list[Change] = []
-        self._planned = sorted(changes, key=lambda change: change[0])
+        self._planned = tuple(changes)
         self._divergence: Divergence | None = None
         self._seconds, self._since = 0.0, math.nan
         self._started = self._told_stop = False
@@ -180,29 +183,24 @@ class Trainer:
         for name, value in values.items():
             if name not in self._engine.hyper:
                 raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
-            self._check_value(name, value)
+            self._engine.check_hyper(name, value)
         for name, value in values.items():
             self._engine.hyper[name] = float(value)
             self._changes = [item for item in self._changes if item[:2] != (self.step, name)]
             self._changes.append((self.step, name, float(value)))
 
-    def _check_value(self, name: str, value: float) -> None:
-        if name in self.settings.made.hyperparameters():
-            part = replace(self.settings.made, **{name: value})
-            if part.hyperparameters().keys() != self.settings.made.hyperparameters().keys():
-                raise InputError(f"{name} {value!r} would need another program; start a new training with it")
+    def __getattr__(self, name: str) -> float:
+        """A hyperparameter: ``trainer.learning_rate`` is the base rate, which the schedule multiplies."""
+        if not name.startswith("_") and name in self._engine.hyper:
+            return float(self._engine.hyper[name])
+        raise AttributeError(f"a Trainer has no attribute {name!r}")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """``trainer.learning_rate = 0.001`` is ``trainer.set(learning_rate=0.001)``; nothing unknown can be set."""
+        if name.startswith("_") or name in _FIELDS:
+            object.__setattr__(self, name, value)
         else:
-            changed: dict[str, Any] = {name: value}
-            replace(self.settings, **changed)
-
-    @property
-    def learning_rate(self) -> float:
-        """The base learning rate, which the schedule multiplies."""
-        return float(self._engine.hyper["learning_rate"])
-
-    @learning_rate.setter
-    def learning_rate(self, value: float) -> None:
-        self.set(learning_rate=value)
+            self.set(**{name: value})
 
     def stop(self, reason: str) -> None:
         """End the training after the present call; ``reason`` goes into ``Run.stopped``."""
@@ -234,7 +232,7 @@ class Trainer:
         self._engine.losses.write(0, snapshot.losses)
         self._engine.rates.write(0, snapshot.rates)
         self._changes = list(snapshot.changes)
-        self._engine.hyper |= {name: value for _, name, value in snapshot.changes}
+        self._engine.reset_hyper({name: value for _, name, value in snapshot.changes})
         self.stopped, self._seconds = snapshot.stopped, snapshot.seconds
         self._divergence = None
         self._told_stop = False
@@ -346,14 +344,14 @@ class Trainer:
                 callback.on_stop(self)
 
     def _apply_planned(self) -> None:
-        while self._planned and self._planned[0][0] <= self.step:
-            _, name, value = self._planned.pop(0)
-            self.set(**{name: value})
+        for step, name, value in self._planned:
+            if step == self.step:
+                self.set(**{name: value})
 
     def _call(self, target: int, several_epochs: bool) -> None:
         """One call of the compiled step: at most to ``target``, the end of the epoch, or the next planned change."""
         step, each = self.step, self.steps_per_epoch
-        limit = min([target, *(change[0] for change in self._planned[:1])])
+        limit = min([target, *(planned[0] for planned in self._planned if planned[0] > step)])
         epoch, count = step // each, 1
         # Where nothing happens between two epochs, several can go into one call.
         unobserved = self.task.parts.validation is None and self._progress is None and not self.callbacks
