@@ -20,8 +20,9 @@ import numpy as np
 from glassgrad.data.sources import load_source
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
-from glassgrad.training.fit import Run, train
 from glassgrad.training.many import train_many
+from glassgrad.training.run import Run
+from glassgrad.training.train import train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -15,7 +15,7 @@ from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program
 from glassgrad.training.background import background, hyperparameter, kind
-from glassgrad.training.fit import GROWTH
+from glassgrad.training.pace import GROWTH
 from glassgrad.training.programs import FEATURES, TARGETS, training_program
 from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 

@@ -13,8 +13,10 @@ import pytest
 from cli.running import blobs, call, left, start, tensors, train
 from glassgrad.data import sources
 from glassgrad.files import run_folder
-from glassgrad.training import fit
+from glassgrad.training import run as training_run
+from glassgrad.training.engine import Engine
 from glassgrad.training.model import load_model
+from glassgrad.training.trainer import Trainer
 
 
 @pytest.fixture
@@ -56,9 +58,9 @@ def test_before_the_first_epoch_nothing_is_kept(data: Path, monkeypatch: pytest.
     def interrupted(self: object, *_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    for place in ("_epochs", "_compile"):
+    for method in ("_call", "_close_epochs"):
         with monkeypatch.context() as patch:
-            patch.setattr(fit._Fit, place, interrupted)
+            patch.setattr(Trainer, method, interrupted)
             done = train(data, "--out", "run", "--json")
         assert done.code == 130
         assert done.err == "glassgrad: stopped; nothing is kept\n"
@@ -74,14 +76,14 @@ def test_while_reading_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_while_measuring_the_run_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finite_only, calls = fit._finite_only, []
+    finite_only, calls = training_run._finite_only, []
 
     def interrupted(metrics: Any) -> Any:
         calls.append(1)
         signal.raise_signal(signal.SIGINT)
         return finite_only(metrics)
 
-    monkeypatch.setattr(fit, "_finite_only", interrupted)
+    monkeypatch.setattr(training_run, "_finite_only", interrupted)
     done = train(data, "--out", "run", "--json")
     assert len(calls) > 1
     assert (done.code, done.json["status"], done.json["epochs"]) == (130, "interrupted", 2)
@@ -103,16 +105,16 @@ def test_while_saving_the_run_is_saved_whole(data: Path, monkeypatch: pytest.Mon
 
 
 def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts, calls = fit._Fit._counts, []
+    run, calls = Engine._run, []
 
     def losing(self: Any, part: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
             with contextlib.suppress(KeyboardInterrupt):  # as a callback inside some library would
                 signal.raise_signal(signal.SIGINT)
-        return counts(self, part)
+        return run(self, part)
 
-    monkeypatch.setattr(fit._Fit, "_counts", losing)
+    monkeypatch.setattr(Engine, "_run", losing)
     done = train(data, "--out", "run", "--epochs", 50, "--json")
     assert (done.code, done.json["status"]) == (130, "interrupted")
     assert done.json["epochs"] < 3
@@ -131,13 +133,13 @@ def test_handlers_are_put_back(data: Path) -> None:
 
 
 def test_an_ignored_signal_stays_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    finite_only = fit._finite_only
+    finite_only = training_run._finite_only
 
     def interrupted(metrics: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return finite_only(metrics)
 
-    monkeypatch.setattr(fit, "_finite_only", interrupted)
+    monkeypatch.setattr(training_run, "_finite_only", interrupted)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         assert train(data, "--out", "run").code == 0

@@ -296,7 +296,7 @@ def test_run_folders_that_cannot_be_written(data: Path, out: str) -> None:
 
 def test_an_unwritable_place_is_refused_before_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("runs").write_text("mine")
-    monkeypatch.setattr("glassgrad.training.fit.train", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr("glassgrad.training.train.train", lambda *_, **__: pytest.fail("it trained"))
     refused(train(data), "runs")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cli.running import blobs, call, refused, train
 from glassgrad.files.run_folder import read_history
-from glassgrad.training import fit
+from glassgrad.training.trainer import Trainer
 
 LENSES, PAGE = "lenses.safetensors", "report.html"
 
@@ -57,8 +57,8 @@ def test_all_ways_lead_to_the_same_page(data: Path) -> None:
 def test_a_run_with_lenses_is_not_trained_again(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train(data, "--report", "--out", "run").code == 0
     steps: list[int] = []
-    record = fit._Fit._epochs
-    monkeypatch.setattr(fit._Fit, "_epochs", lambda self, *given: (steps.append(1), record(self, *given))[1])
+    call_step = Trainer._call
+    monkeypatch.setattr(Trainer, "_call", lambda self, *args: (steps.append(1), call_step(self, *args))[1])
     assert call("report", "run", "--out", "page.html").code == 0
     assert steps == []
     Path("run", LENSES).unlink()
@@ -107,15 +107,15 @@ def test_a_run_that_diverged_has_a_report(data: Path) -> None:
 def test_a_run_that_was_stopped_is_shown_as_far_as_it_went(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = fit._Fit._validate
+    call_step = Trainer._call
 
-    def stop(self: fit._Fit) -> float:
-        if len(self.history) == 3:
+    def stop(self: Trainer, *args: object) -> None:
+        if self.epochs_done == 3:
             raise KeyboardInterrupt
-        return record(self)
+        call_step(self, *args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit._Fit, "_validate", stop)
+        patch.setattr(Trainer, "_call", stop)
         assert train(data, "--epochs", "9", "--out", "run").code == 130
     epochs = len(read_history(Path("run")))
     assert epochs < 9

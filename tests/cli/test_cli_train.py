@@ -18,7 +18,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.files.model_file import read_model
 from glassgrad.files.run_folder import read_config, read_history
 from glassgrad.nn.network import from_document
-from glassgrad.training import fit
+from glassgrad.training import train as training
 from glassgrad.training.model import load_model
 from glassgrad.training.settings import Settings
 
@@ -64,7 +64,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         found.append(settings)
         raise InputError("caught")
 
-    monkeypatch.setattr(fit, "train", catch)
+    monkeypatch.setattr(training, "train", catch)
     return found
 
 

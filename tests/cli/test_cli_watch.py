@@ -96,7 +96,7 @@ def test_odd_numbers_are_shown_as_such():
 def test_a_terminal_gets_a_live_table(monkeypatch):
     from rich.console import Console
 
-    from glassgrad.training.fit import Progress
+    from glassgrad.training.run import Progress
 
     written = io.StringIO()
     monkeypatch.setattr(

@@ -29,10 +29,10 @@ from glassgrad.diagnosis.trials import FINE, Outcome, Trials
 from glassgrad.diagnosis.variants import columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.training.changes import changed_settings
-from glassgrad.training.fit import train
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.task import Preparation
+from glassgrad.training.train import train
 from training.small import blobs, counts, surface
 
 WANTED = {

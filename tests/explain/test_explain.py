@@ -21,8 +21,8 @@ from glassgrad.explain.links import Anatomy
 from glassgrad.explain.paths import Ways
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layer import LAYERS, Layer
-from glassgrad.training.fit import Run
 from glassgrad.training.model import Model
+from glassgrad.training.run import Run
 
 SOFT = [name for name in ACTIVATIONS if name not in ("step",)]
 

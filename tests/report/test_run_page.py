@@ -17,7 +17,7 @@ import glassgrad as gg
 from glassgrad.data.sources import load_source
 from glassgrad.report.page import Block, Details, Figure, Note, Page
 from glassgrad.report.run_page import run_page
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 QUESTIONS = ["neurons", "learning_rate", "initialization", "loss", "chain_rule"]
 NASTY = "<script>alert(1)</script>"

@@ -8,8 +8,8 @@ import pytest
 from glassgrad.backends.native.inspect import inspect
 from glassgrad.data.dataset import from_arrays
 from glassgrad.training.background import background
-from glassgrad.training.fit import train
 from glassgrad.training.many import train_many
+from glassgrad.training.train import train
 
 
 def mostly(number: float, share: float, rows: int = 600, columns: int = 100) -> np.ndarray:

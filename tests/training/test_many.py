@@ -194,7 +194,7 @@ def test_ctrl_c_before_anything_is_there(monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(many, "wait", interrupted)
-    monkeypatch.setattr(many._Fit, "_epochs", interrupted)
+    monkeypatch.setattr(many.Trainer, "_call", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gg.train_many(blobs(), [{}, {"seed": 1}], backend="reference", **SMALL)
 
@@ -243,14 +243,15 @@ def test_data_that_is_none_is_refused():
 def test_epochs_in_one_call_have_the_bits_of_epochs_one_by_one(monkeypatch, rows):
     options = {"layers": [4], "epochs": 40, "batch_size": 16, "validation": 0, "test": 0}
     sizes = []
-    epochs = many._Fit._epochs
+    call = many.Trainer._call
 
-    def counted(self, first, count):
-        sizes.append(count)
-        return epochs(self, first, count)
+    def counted(self, *args):
+        before = self.step
+        call(self, *args)
+        sizes.append((self.step - before) // self.steps_per_epoch)
 
-    monkeypatch.setattr(many._Fit, "_epochs", counted)
-    monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", 1e9)
+    monkeypatch.setattr(many.Trainer, "_call", counted)
+    monkeypatch.setattr("glassgrad.training.pace.SECONDS_PER_CALL", 1e9)
     together = gg.train(blobs(rows), **options)
     assert max(sizes) > 8
     assert sum(sizes) == 40
@@ -261,7 +262,7 @@ def test_epochs_in_one_call_have_the_bits_of_epochs_one_by_one(monkeypatch, rows
 
 
 def test_a_run_that_diverges_within_a_call_tells_the_epochs_before(monkeypatch):
-    monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", 1e9)
+    monkeypatch.setattr("glassgrad.training.pace.SECONDS_PER_CALL", 1e9)
     rising = {"schedule": "warmup(50)", "learning_rate": 5.0, "optimizer": "sgd", "layers": [4], "epochs": 50}
     options = {**rising, "batch_size": 8, "validation": 0, "test": 0}
     together = gg.train(surface(), **options)

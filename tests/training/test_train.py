@@ -247,8 +247,8 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
         "network": gg.Sequential(gg.Dense(4), gg.Dropout(0.2), gg.Dense(3)),
     }
     whole = gg.train(blobs(), **options)
-    monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", 1e-9)
-    monkeypatch.setattr("glassgrad.training.fit.BYTES_PER_SECOND", 1e15)
+    monkeypatch.setattr("glassgrad.training.pace.SECONDS_PER_CALL", 1e-9)
+    monkeypatch.setattr("glassgrad.training.pace.BYTES_PER_SECOND", 1e15)
     calls = []
     parts = gg.train(blobs(), **options, progress=calls.append)
     later = [item.steps for item in calls if item.record is None and item.epoch > 1]
@@ -270,15 +270,15 @@ def test_a_run_stopped_in_its_first_epoch_is_not_measured():
 def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
     """Steps take 10 ms by a clock of ours: a call of 0.1 s has ten, once that is known."""
     now = [0.0]
-    monkeypatch.setattr("glassgrad.training.fit.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("glassgrad.training.engine.time.perf_counter", lambda: now[0])
     lengths = []
 
     def run(self, feed):
-        lengths.append(len(feed.order) // self.batch)
+        lengths.append(len(feed.order) // self.task.batch)
         now[0] += 0.01 * lengths[-1]
         return self.compiled.training.run(feed)
 
-    monkeypatch.setattr("glassgrad.training.fit._Fit._run", run)
+    monkeypatch.setattr("glassgrad.training.engine.Engine._run", run)
     done = gg.train(blobs(200), epochs=2, batch_size=1, validation=0, test=0)
     assert done.steps == 400
     assert lengths[0] == 200  # so small a network seemed to be fast
@@ -290,10 +290,10 @@ def test_the_first_call_of_a_large_network_is_short(monkeypatch):
     lengths = []
 
     def run(self, feed):
-        lengths.append(len(feed.order) // self.batch)
+        lengths.append(len(feed.order) // self.task.batch)
         return self.compiled.training.run(feed)
 
-    monkeypatch.setattr("glassgrad.training.fit._Fit._run", run)
+    monkeypatch.setattr("glassgrad.training.engine.Engine._run", run)
     gg.train(blobs(600), layers=[600, 600], optimizer="sgd", epochs=1, batch_size=60, validation=0, test=0)
     assert lengths[0] == 5  # of 10: 364,203 weights and 60 rows, 13 ms a step
     assert sum(lengths) == 10

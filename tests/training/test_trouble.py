@@ -75,8 +75,10 @@ def first_bad(history):
 @pytest.mark.parametrize("batch", [8, 80])
 @pytest.mark.parametrize("seconds", [0.1, 1e-9])
 def test_an_absurd_rate_ends_with_finite_weights_and_the_right_step(monkeypatch, rate, batch, seconds):
-    monkeypatch.setattr("glassgrad.training.fit.SECONDS_PER_CALL", seconds)  # a step each, in the second case
-    monkeypatch.setattr("glassgrad.training.fit.BYTES_PER_SECOND", 1e15)
+    monkeypatch.setattr(
+        "glassgrad.training.pace.SECONDS_PER_CALL", seconds
+    )  # a step each, in the second case
+    monkeypatch.setattr("glassgrad.training.pace.BYTES_PER_SECOND", 1e15)
     data = surface()
     run = gg.train(data, learning_rate=rate, batch_size=batch, epochs=40, layers=[4], **WHOLE)
     step, _ = named(run)

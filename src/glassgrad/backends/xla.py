@@ -236,9 +236,25 @@ def run_graph(graph: Graph, arrays: Iterable[Any]) -> list[Array]:
 # --- programs --------------------------------------------------------------------------------------------
 
 
+def capacity(steps: int) -> int:
+    """The number of steps that a chunk of ``steps`` is padded to: a power of two, at least 2.
+
+    Chunks of different lengths then share their code. With arrays of one step XLA drops the axis of the steps and
+    may fuse the step differently, which changes bits.
+    """
+    return max(2, 1 << (steps - 1).bit_length())
+
+
+def _padded(array: Array, capacity: int) -> Array:
+    """``array`` with zeros after its last step."""
+    padded = np.zeros((capacity, *array.shape[1:]), array.dtype)
+    padded[: len(array)] = array
+    return padded
+
+
 @dataclass
 class XlaExecutable:
-    """A program, compiled for each number of steps and of rows on its first run with them."""
+    """A program, compiled for each capacity in steps and each number of rows on its first run with them."""
 
     program: Program
     seconds_compiling: float = 0.0
@@ -259,13 +275,19 @@ class XlaExecutable:
                 {item.name: self._on_device(item.name, feed.data[item.name]) for item in program.data},
                 {item.name: feed.params[item.name] for item in program.params},
                 {item.name: feed.state[item.name] for item in program.state},
-                {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper}
-                | ({"probed": chunk.probed} if chunk.probed.any() else {}),
+                jax.tree.map(
+                    partial(_padded, capacity=capacity(chunk.steps)),
+                    {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper}
+                    | ({"probed": chunk.probed} if chunk.probed.any() else {}),
+                ),
                 chunk.seed,
                 np.int32(chunk.steps),
             )
             found = self._compile(chunk, arguments)(*arguments)
             params, state, stacked, measured = jax.tree.map(np.array, found)
+        stacked, measured = (
+            {name: array[: chunk.steps] for name, array in arrays.items()} for arrays in (stacked, measured)
+        )
         none = {p.name: np.zeros((chunk.steps, *p.value.shape), p.value.dtype) for p in program.probes}
         probes = {name: array[chunk.probed] for name, array in (none | measured).items()}
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
@@ -280,7 +302,11 @@ class XlaExecutable:
         return known[1]
 
     def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
-        key = (chunk.steps, bool(chunk.probed.any()), *(array.shape[0] for array in arguments[0].values()))
+        key = (
+            capacity(chunk.steps),
+            bool(chunk.probed.any()),
+            *(array.shape[0] for array in arguments[0].values()),
+        )
         with self._lock:
             if key not in self._compiled:
                 start = time.perf_counter()

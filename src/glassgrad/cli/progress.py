@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 
 from glassgrad.cli import interrupts, lenses_text
 from glassgrad.cli.output import show
-from glassgrad.training.fit import Progress, Run
+from glassgrad.training.run import Progress, Run
 
 WATCHED = ("accuracy", "rmse")
 

@@ -13,7 +13,7 @@ from glassgrad.cli import options, output
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
-    from glassgrad.training.fit import Run
+    from glassgrad.training.run import Run
 
 
 def command(

@@ -17,7 +17,7 @@ from glassgrad.cli.train import DIVERGED, STOPPED
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
-    from glassgrad.training.fit import Run
+    from glassgrad.training.run import Run
     from glassgrad.training.sweep import Point
 
 AXES = ("optimizer", "batch_size", "init", "learning_rate")

@@ -16,7 +16,7 @@ from glassgrad.cli import interrupts, lenses_text, options, output, tables_text
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
-    from glassgrad.training.fit import Run
+    from glassgrad.training.run import Run
     from glassgrad.training.task import Task
 
 DIVERGED, STOPPED = 1, 130
@@ -44,8 +44,8 @@ def command(
     from glassgrad.cli.progress import watcher
     from glassgrad.data.sources import load_source
     from glassgrad.files.run_folder import RunFolder
-    from glassgrad.training import fit
     from glassgrad.training.settings import make_settings
+    from glassgrad.training.train import train
 
     given = options.settings_of(context, chosen)
     if report:
@@ -67,7 +67,7 @@ def command(
     with RunFolder.create(out, dataset.name) as folder:
         try:
             with watcher() as shown:
-                run = fit.train(dataset, settings, prepared=tell_task, progress=shown)
+                run = train(dataset, settings, prepared=tell_task, progress=shown)
         except InputError as error:
             if chosen["network"] is not None and str(error).startswith(("layer ", "the network ")):
                 raise InputError(f"{chosen['network']}: {error}") from None  # what is wrong is in this file

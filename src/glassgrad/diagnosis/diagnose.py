@@ -19,9 +19,9 @@ from glassgrad.diagnosis.findings import Diagnosis
 from glassgrad.diagnosis.subject import examine
 from glassgrad.files.run_folder import CONFIG
 from glassgrad.training.changes import changed_settings
-from glassgrad.training.fit import Run
 from glassgrad.training.given import Given, find_given
 from glassgrad.training.replay import read_settings
+from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings, make_settings
 
 BUDGET = 30.0

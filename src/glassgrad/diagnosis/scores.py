@@ -7,9 +7,9 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.split import split
-from glassgrad.training.fit import Run
 from glassgrad.training.metrics import quantities
 from glassgrad.training.model import Model
+from glassgrad.training.run import Run
 
 MOST_VALUES = 20
 """Targets of no more than so many different values, all whole numbers, may be labels: as ``task="auto"`` has it."""

@@ -24,11 +24,12 @@ from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.refusals import Refusal, taken
 from glassgrad.diagnosis.trials import Trials
 from glassgrad.nn.network import Network
-from glassgrad.training.fit import Run, train
 from glassgrad.training.given import Given
 from glassgrad.training.model import Model
+from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Task
+from glassgrad.training.train import train
 
 RUN_SHARE = 0.03
 """The share of the budget that one training run may take: it is repeated some fifty times."""

@@ -28,9 +28,9 @@ from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
 from glassgrad.diagnosis.scores import further_scores, scored_rows, scores_as_labels
 from glassgrad.diagnosis.variants import Variant, make_variant, transformed
 from glassgrad.nn.losses import LOSSES
-from glassgrad.training.fit import Run
 from glassgrad.training.given import Given
 from glassgrad.training.many import train_many
+from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings
 
 SEEDS = 5

@@ -1,56 +1,28 @@
-"""The model file: one safetensors file with the tensors, and a JSON document of fixed schema in its metadata.
-
-Layout of safetensors: 8 bytes, little-endian, the length of a JSON header; the header; the tensors' bytes.
-The document is the text under the key "glassgrad" of the header's metadata. Beside the entries of
-``DOCUMENT`` the text holds "sha256", a digest of document and tensors, so that a flipped bit anywhere is
-noticed; it is added on writing and taken off on reading.
-"""
+"""The model file: one safetensors file with the weights and a JSON document (see ``tensor_file``)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
-
-from glassgrad.common.errors import InputError
-from glassgrad.data.reading import read_bytes
 from glassgrad.files.atomic import write_bytes
+from glassgrad.files.tensor_file import Array, FileFormat, read_tensors, tensors_bytes
 
 FORMAT = "glassgrad.model"
 VERSION = 1
-DOCUMENT: Mapping[str, type] = {
-    "format": str,
-    "version": int,
-    "network": dict,
-    "preprocessing": dict,
-    "training": dict,
-    "metrics": dict,
-    "provenance": dict,
-}
-"""The entries of the document, all required, and their types."""
-
-DEPTH = 100
-"""How many levels of lists and objects a document may have: what reads them must not run out of stack."""
-
-_KEY = "glassgrad"
-_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
-_DTYPES = ("bool", *_INTEGERS, "float16", "float32", "float64")
-
-Array = npt.NDArray[Any]
+MODEL_FILE = FileFormat(
+    FORMAT,
+    VERSION,
+    "model",
+    {"network": dict, "preprocessing": dict, "training": dict, "metrics": dict, "provenance": dict},
+)
 
 
 def write_model(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> None:
     """Write ``tensors`` and ``document`` to the model file ``path``, whole or not at all.
 
-    Raises InputError where the document does not follow ``DOCUMENT``, or the file cannot be written.
+    Raises InputError where the document does not follow ``MODEL_FILE``, or the file cannot be written.
     """
     write_bytes(path, model_bytes(tensors, document, str(path)))
 
@@ -58,138 +30,15 @@ def write_model(path: Path, tensors: Mapping[str, Array], document: Mapping[str,
 def read_model(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """The tensors and the document of the model file ``path``. No code in the file is run.
 
-    Raises InputError for a file that is missing, empty, foreign, cut short, damaged, or made by a newer
-    version.
+    Raises InputError for a file that is missing, empty, foreign, cut short, damaged, or made by a newer version.
     """
-    content = read_bytes(path)
-    text = _document_text(path, content)
-    try:
-        document = json.loads(text)
-        _check_plain(document, str(path), "document")
-    except (ValueError, RecursionError):
-        raise _damaged(path) from None
-    if not isinstance(document, dict):
-        raise _damaged(path)
-    version = document.get("version")
-    if document.get("format") == FORMAT and type(version) is int and version > VERSION:
-        raise InputError(
-            f"{path}: made by a newer Glassgrad (file version {version}, this one reads up to {VERSION}); "
-            "upgrade Glassgrad"
-        )
-    digest = document.pop("sha256", None)
-    try:
-        # Copied, because the views that safetensors gives are read-only.
-        tensors = {name: tensor.copy() for name, tensor in sorted(load(content).items())}
-    except (SafetensorError, KeyError, TypeError, ValueError):
-        raise _damaged(path) from None
-    if digest != _digest(tensors, _dump(document)):
-        raise _damaged(path)
-    _check_document(document, str(path))
-    return tensors, document
+    return read_tensors(path, MODEL_FILE)
 
 
 def model_bytes(tensors: Mapping[str, Array], document: Mapping[str, Any], place: str = "model") -> bytes:
     """The content of a model file: the same bytes for the same input. ``place`` begins the messages.
 
-    Raises InputError where the document does not follow ``DOCUMENT`` or is not plain JSON (text keys, finite
-    numbers, at most ``DEPTH`` levels), or a tensor is not of bools, integers or floats.
+    Raises InputError where the document does not follow ``MODEL_FILE`` or is not plain JSON, or a tensor is not of
+    bools, integers or floats.
     """
-    _check_document(document, place)
-    _check_plain(document, place, "document")
-    ready: dict[str, Array] = {}
-    for name, tensor in sorted(tensors.items()):
-        if tensor.dtype.name not in _DTYPES:
-            raise InputError(
-                f"{place}: tensor {name!r} has dtype {tensor.dtype}; give bools, integers or floats"
-            )
-        ready[name] = np.array(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
-    plain = json.loads(_dump(document))
-    text = _dump(plain | {"sha256": _digest(ready, _dump(plain))})
-    return save(ready, {_KEY: text})
-
-
-def _document_text(path: Path, content: bytes) -> str:
-    """The document's text from the safetensors header; tells foreign, cut short and damaged apart."""
-    foreign = InputError(f"{path}: is not a Glassgrad model file; give one that Glassgrad wrote")
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 9 or content[8:9] != b"{" or length > 100_000_000:
-        raise foreign
-    if len(content) < 8 + length:
-        raise _cut_short(path)
-    try:
-        header = json.loads(content[8 : 8 + length])
-    except (ValueError, RecursionError):
-        raise (_damaged(path) if _KEY.encode() in content[8 : 8 + length] else foreign) from None
-    metadata = header.get("__metadata__")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
-        raise InputError(
-            f"{path}: is a safetensors file without {_KEY!r} in its metadata, so another program made it; "
-            "give a model file that Glassgrad wrote"
-        )
-    try:
-        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        end = max(ends, default=0)
-        if len(content) < 8 + length + end:
-            raise _cut_short(path)
-    except (TypeError, LookupError):
-        raise _damaged(path) from None
-    return str(metadata[_KEY])
-
-
-def _cut_short(path: Path) -> InputError:
-    return InputError(f"{path}: is cut short; copy or download the whole file again")
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(f"{path}: is damaged; copy or download it again, or train the model again")
-
-
-def _check_document(document: Mapping[str, Any], place: str) -> None:
-    for key, kind in DOCUMENT.items():
-        if key not in document:
-            raise InputError(f"{place}: the model's document lacks {key!r}; it needs {', '.join(DOCUMENT)}")
-        if type(document[key]) is not kind:
-            raise InputError(f"{place}: entry {key!r} of the model's document is not of type {kind.__name__}")
-    for key in document:
-        if key not in DOCUMENT:
-            raise InputError(
-                f"{place}: the model's document has the unknown entry {key!r}; it takes {', '.join(DOCUMENT)}"
-            )
-    if document["format"] != FORMAT or document["version"] != VERSION:
-        raise InputError(
-            f"{place}: the model's document is {document['format']!r} version {document['version']}; "
-            f"this Glassgrad takes {FORMAT!r} version {VERSION}"
-        )
-
-
-def _check_plain(value: Any, place: str, where: str, levels: int = DEPTH) -> None:
-    """Raise InputError unless JSON gives ``value`` back as it is (but for tuples, which become lists)."""
-    if levels == 0:
-        raise InputError(f"{place}: the document is more than {DEPTH} levels deep; make it flatter")
-    if isinstance(value, Mapping):
-        for key, entry in value.items():
-            if type(key) is not str:
-                raise InputError(f"{place}: {where} has the key {key!r}; its keys must be text")
-            _check_plain(entry, place, f"{where}.{key}", levels - 1)
-    elif isinstance(value, list | tuple):
-        for number, entry in enumerate(value):
-            _check_plain(entry, place, f"{where}[{number}]", levels - 1)
-    elif type(value) is float and not math.isfinite(value):
-        raise InputError(f"{place}: {where} is {value}; a model's document holds finite numbers only")
-    elif value is not None and type(value) not in (str, bool, int, float):
-        raise InputError(
-            f"{place}: {where} is of type {type(value).__name__}; the document holds plain JSON values only"
-        )
-
-
-def _dump(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=True, separators=(",", ":"), default=dict)
-
-
-def _digest(tensors: Mapping[str, Array], text: str) -> str:
-    """SHA-256 over the document's text and the name, dtype, shape and bytes of every tensor in turn."""
-    digest = hashlib.sha256(text.encode())
-    for name, tensor in tensors.items():
-        digest.update(json.dumps([name, tensor.dtype.name, tensor.shape]).encode())
-        digest.update(tensor.astype(tensor.dtype.newbyteorder("<"), copy=False).tobytes())
-    return digest.hexdigest()
+    return tensors_bytes(tensors, document, MODEL_FILE, place)

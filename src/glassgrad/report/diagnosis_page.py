@@ -12,7 +12,7 @@ from glassgrad.report.page import Block, Details, Note, Page, Section, Table, Te
 from glassgrad.report.questions import section as plain_section
 from glassgrad.report.sections import chain_rule, initialization, learning_rate, loss, neurons
 from glassgrad.report.words import listed, number, percent, plural, seconds
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 SECTIONS: Mapping[str, Callable[[Any, Run], Section]] = {
     "neurons": neurons.section,

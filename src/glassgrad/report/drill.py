@@ -6,7 +6,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.explain.tree import Node, derivative_tree
 from glassgrad.report.page import Block, Details, Text
 from glassgrad.report.words import number, plural
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 
 def walk(run: Run, row: int = 0) -> list[Block]:

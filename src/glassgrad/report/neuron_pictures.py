@@ -17,8 +17,8 @@ from glassgrad.report.maps import heat_map, image_grid
 from glassgrad.report.page import Block, Figure
 from glassgrad.report.run_pictures import Floats, Rows
 from glassgrad.report.words import percent, plural
-from glassgrad.training.fit import Run
 from glassgrad.training.model import Model
+from glassgrad.training.run import Run
 
 MOST_NEURONS = 24
 MOST_INPUTS = 16

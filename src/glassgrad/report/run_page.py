@@ -17,7 +17,7 @@ from glassgrad.report.page import Block, Details, Page, Section, Table, Text
 from glassgrad.report.questions import section
 from glassgrad.report.run_pictures import Rows
 from glassgrad.report.words import number, percent, plural, seconds
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 REPORT = "report.html"
 

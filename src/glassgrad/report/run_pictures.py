@@ -17,7 +17,7 @@ from glassgrad.report.figures import Line, Panel, bars, histogram, panels, scatt
 from glassgrad.report.maps import confusion
 from glassgrad.report.page import Block, Details, Figure, Table
 from glassgrad.report.words import listed, number, percent
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 MOST_CLASSES = 25
 MOST_WEIGHTS = 8

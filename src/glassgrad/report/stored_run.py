@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from glassgrad.files.run_folder import LENSES, read_history
-from glassgrad.training.fit import Progress, Run
 from glassgrad.training.lenses import read_lenses
 from glassgrad.training.model import Model, load_model
 from glassgrad.training.replay import read_settings, replay
+from glassgrad.training.run import Progress, Run
 
 
 def stored_run(

@@ -289,9 +289,28 @@ class Looking:
         )
 
     def add(self, first: int, mask: Array, probes: Mapping[str, Array]) -> None:
-        """Keep what a call found that began with the step ``first`` and looked at ``mask``."""
+        """Keep what a call found that began with the step ``first`` and looked at ``mask``.
+
+        Samples of a call that was broken off and is made again are replaced.
+        """
+        while self._steps and (self._steps[-1] >= first).any():
+            self._steps.pop()
+            self._found.pop()
         self._steps.append(first + np.flatnonzero(mask))
         self._found.append(probes)
+
+    def arrays(self) -> dict[str, Array]:
+        """All samples so far, for a checkpoint: ``steps``, and one array per probe."""
+        if not self._found:
+            return {}
+        probes = {name: np.concatenate([found[name] for found in self._found]) for name in self._found[0]}
+        return {"steps": np.concatenate(self._steps), **probes}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what ``arrays`` gave."""
+        probes = {name: array for name, array in arrays.items() if name != "steps"}
+        self._steps, self._found = ([arrays["steps"]], [probes]) if arrays else ([], [])
+        self.last = None
 
     def lenses(self, since: int = 0) -> Lenses:
         """What was seen, from the step ``since`` on."""

@@ -12,9 +12,11 @@ from typing import Any
 from glassgrad.common.errors import InputError
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import Compiled, Programs
-from glassgrad.training.fit import Run, _Fit, load
+from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings, make_settings
+from glassgrad.training.source import load
 from glassgrad.training.task import Preparation, Task
+from glassgrad.training.trainer import Trainer
 
 LOOK_AGAIN = 0.1  # seconds: a thread that waits without an end cannot be interrupted on every system
 
@@ -84,7 +86,7 @@ class _Job:
         start = time.perf_counter()
         try:
             check()
-            run = _Fit(self.task, self.settings, check=check, compiled=self.compiled).run(start)
+            run = Trainer.of(self.task, self.settings, check=check, compiled=self.compiled).run(start)
         except KeyboardInterrupt:
             return None
         return None if run.status == "interrupted" and run.epochs == 0 else run

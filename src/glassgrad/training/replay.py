@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,10 +14,13 @@ from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.dataset import Dataset
 from glassgrad.files.run_folder import CONFIG, read_config
 from glassgrad.training.changes import changed_settings
-from glassgrad.training.fit import Progress, Run, _Fit, load
 from glassgrad.training.given import find_given
+from glassgrad.training.run import Progress, Run
 from glassgrad.training.settings import Settings, settings_of_document
+from glassgrad.training.source import load
+from glassgrad.training.state import Change
 from glassgrad.training.task import Preparation
+from glassgrad.training.trainer import Trainer
 
 
 def replay(
@@ -30,27 +34,29 @@ def replay(
 ) -> Run:
     """Train ``run``, a run or a run folder, once more, with ``changes`` to its options, such as ``watch=True``.
 
-    Without changes the weights come out the same to the bit, on a machine like the first (a run that was stopped is
-    not stopped this time). The data are those of the run; of a run folder they are read again where they lay, and
-    must be as they were. ``source`` takes others, with the same columns; ``sample_weight`` those of the rows, which a
-    folder does not hold; ``class_weight`` other weights of the classes; None takes none of them. ``changes`` are
-    those of ``changed_settings``. Raises InputError where the data are gone or have changed, for an option that does
-    not exist or is not used, and as ``train`` does.
+    Without ``changes`` the weights come out the same to the bit on a machine like the first one; hyperparameters that
+    were changed during the training change again at the same steps. A run that was stopped is not stopped this time.
+    The data are those of the run. For a run folder they are read again from where they were, and must be unchanged.
+    ``source`` takes others, with the same columns; ``sample_weight`` those of the rows, which a folder does not hold;
+    ``class_weight`` other weights of the classes; None takes none of them. ``changes`` are those of
+    ``changed_settings``. Raises InputError where the data are missing or have changed, for an option that does not
+    exist or is not used, and as ``train`` does.
     """
     start = time.perf_counter()
     if isinstance(run, Run):
         assert run.given is not None
-        settings, data = run.settings, run.given
+        settings, data, planned = run.settings, run.given, run.changes
         if source is not None:
             data = dataclasses.replace(data, dataset=load(source))
     else:
         settings, document = read_settings(run)
         data = find_given(document, str(run), source, sample_weight)
+        planned = read_changes(run)
     settings = changed_settings(settings, changes)
     weights = given({"sample_weight": sample_weight, "class_weight": class_weight})
     data = dataclasses.replace(data, **weights)
     task = Preparation(data.dataset, data.sample_weight, data.class_weight).task(settings)
-    return _Fit(task, settings, progress).run(start)
+    return Trainer.of(task, settings, progress=progress, changes=planned).run(start)
 
 
 def read_settings(run: str | Path) -> tuple[Settings, Mapping[str, Any] | None]:
@@ -61,7 +67,21 @@ def read_settings(run: str | Path) -> tuple[Settings, Mapping[str, Any] | None]:
     path = Path(run)
     config = read_config(path)
     document = config.pop("source", None)
+    config.pop("changes", None)
     try:
         return settings_of_document(config), document
     except InputError as error:
         raise InputError(f"{path / CONFIG}: {error}") from None
+
+
+def read_changes(run: str | Path) -> list[Change]:
+    """The hyperparameters changed during the training of a run folder; InputError where the list is damaged."""
+    path = Path(run)
+    listed = read_config(path).get("changes", [])
+    try:
+        return [(operator.index(step), str(name), float(value)) for step, name, value in listed]
+    except (TypeError, ValueError):
+        wanted = "a list of [step, name, value]"
+        raise InputError(
+            f"{path / CONFIG}: 'changes' is not {wanted}; correct it, or train the run again"
+        ) from None

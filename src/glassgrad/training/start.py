@@ -18,8 +18,28 @@ from glassgrad.nn.initializers import LSUV, lsuv_scale, stream
 from glassgrad.nn.layer import Building
 from glassgrad.nn.network import INPUT, Network, Step
 from glassgrad.ops.op import constant, make_input
+from glassgrad.training.backends import backend
+from glassgrad.training.model import Model
+from glassgrad.training.settings import Settings
+from glassgrad.training.task import Task
 
 LSUV_ROWS = 512
+
+
+def initial_model(task: Task, settings: Settings) -> Model:
+    """The network of ``task`` with its initial weights: drawn, taken from a model, fitted to the data."""
+    schema, network, dtype = task.parts.schema, task.choice.network, settings.dtype
+    shape = schema.feature_shape
+    weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
+    statistics = initial_statistics(network, shape, dtype=dtype)
+    taken: Collection[str] = ()
+    if settings.init_from is not None:
+        source = Path(settings.init_from)
+        weights, statistics = pretrained(source, weights, statistics, settings.init_layers)
+        every = [step.name for step in network.steps]
+        taken = every if settings.init_layers is None else settings.init_layers
+    weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
+    return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
 
 
 def initial_weights(network: Network, input_shape: Shape, *, seed: int, dtype: DType) -> dict[str, Array]:

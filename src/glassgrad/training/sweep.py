@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glassgrad.common.frozen import frozen
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 Spread = tuple[float, float, float]
 MEASURES = ("accuracy", "rmse")

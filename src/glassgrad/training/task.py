@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -61,6 +62,20 @@ class Task:
         """The targets of a row in a regression; None where it has a class."""
         schema = self.parts.schema
         return None if schema.classes is not None else schema.outputs
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the prepared rows that a training sees: features, targets and weights of every part."""
+        digest = hashlib.sha256()
+        arrays = {
+            f"{name} {i}": item for name, part in self.parts.named().items() for i, item in enumerate(part)
+        }
+        if self.parts.weights is not None:
+            arrays["weights"] = self.parts.weights
+        for name, array in arrays.items():
+            digest.update(f"{name} {array.dtype.name} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
 
 class Preparation:

@@ -11,7 +11,7 @@ from glassgrad.report.figures import bars
 from glassgrad.report.page import Block, Code, Details, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import evenly, number
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 MOST_FACTORS = 5
 

@@ -14,7 +14,7 @@ from glassgrad.report.figures import bars
 from glassgrad.report.page import Block, Details, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import evenly, number, plural
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 FIRST = 3
 

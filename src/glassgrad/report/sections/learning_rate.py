@@ -16,7 +16,7 @@ from glassgrad.report.figures import Line, bars, line_figure
 from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import number, plural
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 Floats = npt.NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from glassgrad.report.figures import Line, bars, line_figure
 from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import number, percent
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 MOST_CLASSES = 16
 MOST_INPUTS = 12

@@ -14,7 +14,7 @@ from glassgrad.report.figures import bars, histogram
 from glassgrad.report.page import Block, Details, Figure, Section, Table
 from glassgrad.report.questions import section as question
 from glassgrad.report.words import evenly, number
-from glassgrad.training.fit import Run
+from glassgrad.training.run import Run
 
 MOST_INPUTS = 12
 BINS = 20

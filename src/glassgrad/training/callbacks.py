@@ -1,0 +1,157 @@
+"""Callbacks: code that runs between the calls of the compiled step.
+
+They cost nothing inside a step. Each gets the ``Trainer`` and may read anything, change a hyperparameter
+(``trainer.learning_rate = 0.001``) or end the training (``trainer.stop("reason")``). Your own takes five lines::
+
+    class HalveOnPlateau(gg.Callback):
+        def on_epoch_end(self, trainer):
+            losses = [record["validation_loss"] for record in trainer.history]
+            if len(losses) > 5 and min(losses[-5:]) > min(losses[:-5]):
+                trainer.learning_rate /= 2
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from glassgrad.backends.base import Array
+from glassgrad.common.errors import InputError
+
+if TYPE_CHECKING:
+    from glassgrad.training.trainer import Trainer
+
+
+class Callback:
+    """The base class: every method does nothing.
+
+    ``every_steps``: call ``on_steps`` at every multiple of so many steps (None: never).
+    """
+
+    every_steps: int | None = None
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Called before the first step, and again after a resume."""
+
+    def on_steps(self, trainer: Trainer) -> None:
+        """Called after every ``every_steps`` steps."""
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Called after every epoch, when its record is in ``trainer.history``."""
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Called once when the training ends: all steps done, stopped, diverged or interrupted."""
+
+    def arrays(self) -> dict[str, Array]:
+        """What a checkpoint has to hold so that the callback goes on after a resume; names to arrays."""
+        return {}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what ``arrays`` gave."""
+
+
+class EarlyStopping(Callback):
+    """Ends the training when ``metric`` on the validation rows has not improved for ``patience`` epochs.
+
+    Stateless: it looks at the history. ``minimum_improvement`` is the least change that counts. Raises InputError at
+    the start where no rows are held out for validation (L. Prechelt, Early stopping - but when?, 1998).
+    """
+
+    def __init__(self, patience: int, metric: str = "loss", minimum_improvement: float = 0.0) -> None:
+        if not isinstance(patience, int) or isinstance(patience, bool) or patience < 1:
+            raise InputError(f"patience must be a whole number of at least 1, not {patience!r}")
+        self.patience, self.metric, self.minimum_improvement = patience, metric, minimum_improvement
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Check that there is something to watch."""
+        if trainer.task.parts.validation is None:
+            raise InputError(
+                "early stopping watches the validation rows; give validation a share above 0, or leave out patience"
+            )
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Compare the last epochs with those before them."""
+        values = trainer.watched_values(self.metric)
+        best, best_epoch = math.inf, 0
+        for epoch, value in enumerate(values, start=1):
+            if value < best - self.minimum_improvement:
+                best, best_epoch = value, epoch
+        if len(values) - best_epoch >= self.patience:
+            name = f"validation {self.metric.replace('_', ' ')}"
+            trainer.stop(f"no better {name} in {self.patience} epochs, the best was in epoch {best_epoch}")
+
+
+class MaxTime(Callback):
+    """Ends the training at the end of the first call after ``seconds`` of training, compilation not counted."""
+
+    def __init__(self, seconds: float) -> None:
+        if not seconds > 0 or not math.isfinite(seconds):
+            raise InputError(f"max_time must be a number of seconds above 0, not {seconds!r}")
+        self.seconds = seconds
+        self.every_steps = 1
+
+    def on_steps(self, trainer: Trainer) -> None:
+        """Look at the clock."""
+        if trainer.seconds >= self.seconds:
+            trainer.stop(f"{self.seconds:g} seconds of training are over")
+
+
+class AveragedModel(Callback):
+    """Keeps an exponential moving average of the weights, or (``decay=None``) their plain mean.
+
+    The moving average (EMA) is ``a <- decay a + (1 - decay) w`` (B. Polyak and A. Juditsky, 1992), the mean that of
+    stochastic weight averaging (P. Izmailov et al., UAI 2018). It is taken every ``every_steps`` steps, or at the end
+    of every epoch (None), from epoch ``start_epoch`` on. ``model(trainer)`` gives the averaged network; running
+    statistics are those of the last step.
+    """
+
+    def __init__(
+        self, decay: float | None = 0.99, *, every_steps: int | None = None, start_epoch: int = 0
+    ) -> None:
+        if decay is not None and not 0 <= decay < 1:
+            raise InputError(f"decay must be a number from 0 to below 1, or None for the mean, not {decay!r}")
+        self.decay, self.every_steps, self.start_epoch = decay, every_steps, start_epoch
+        self.weights: dict[str, Array] = {}
+        self.count = 0
+
+    def on_steps(self, trainer: Trainer) -> None:
+        """Take the weights in."""
+        self._take(trainer)
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        """Take the weights in, unless that is done by steps."""
+        if self.every_steps is None:
+            self._take(trainer)
+
+    def _take(self, trainer: Trainer) -> None:
+        if trainer.epochs_done < self.start_epoch:
+            return
+        weights = trainer.state.weights
+        self.count += 1
+        keep = 1 - 1 / self.count if self.decay is None or not self.weights else self.decay
+        self.weights = {
+            name: array
+            if not self.weights
+            else (keep * self.weights[name] + (1 - keep) * array).astype(array.dtype)
+            for name, array in weights.items()
+        }
+
+    def model(self, trainer: Trainer) -> Any:
+        """The network with the averaged weights; InputError before there is an average."""
+        if not self.weights:
+            raise InputError("there is no average yet; train past start_epoch first")
+        model = trainer.model
+        model.weights = dict(self.weights)
+        return model
+
+    def arrays(self) -> dict[str, Array]:
+        """The average and the number of weights in it."""
+        import numpy as np
+
+        return {**self.weights, "count": np.array(self.count)}
+
+    def restore(self, arrays: Mapping[str, Array]) -> None:
+        """Take back what ``arrays`` gave."""
+        self.weights = {name: array for name, array in arrays.items() if name != "count"}
+        self.count = int(arrays["count"])

@@ -1,0 +1,29 @@
+"""The data argument of ``train`` and its relatives, as a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from glassgrad.common.errors import InputError
+from glassgrad.data.dataset import Dataset, from_table
+from glassgrad.data.sources import load_source
+from glassgrad.data.tabular import to_tabular
+
+
+def load(data: Any, *, target: str | None = None, task: str = "auto") -> Dataset:
+    """The data set that ``data`` is, or names, or that its columns make; InputError where it is something else."""
+    if isinstance(data, Dataset):
+        if target is not None or task != "auto":
+            raise InputError(
+                "a Dataset has its target and its task; name them where it is made (load_source)"
+            )
+        return data
+    if isinstance(data, (str, Path)):
+        return load_source(data, target=target, task=task)
+    table = to_tabular(data)
+    if table is None:
+        raise InputError(
+            f"data is a source, a DataFrame or a Dataset, not {type(data).__name__}; use from_arrays(X, y)"
+        )
+    return from_table(table, target, task=task)

@@ -1,0 +1,185 @@
+"""A training that was written down continues to the same bits, on every backend, with every kind of memory."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import glassgrad as gg
+from glassgrad.files import checkpoint_file
+from training.small import blobs, same_bits
+from training.test_trainer import BACKENDS, OPTIMIZERS, SCHEDULES, SMALL, convolution, images
+
+
+def continued(tmp_path: Path, data: gg.Dataset, at: int, **options: object) -> tuple[gg.Run, gg.Run]:
+    """The same training without and with a stop after ``at`` steps."""
+    whole = gg.Trainer(data, **options).run()
+    trainer = gg.Trainer(data, **options)
+    trainer.advance(steps=at)
+    trainer.checkpoint(tmp_path / "ck")
+    return whole, gg.Trainer.resume(tmp_path / "ck", data).run()
+
+
+def assert_same(one: gg.Run, other: gg.Run) -> None:
+    assert same_bits(one.model.weights, other.model.weights)
+    assert same_bits(one.model.statistics, other.model.statistics)
+    assert one.history == other.history
+    assert one.step_losses.tobytes() == other.step_losses.tobytes()
+    assert (one.best_epoch, one.metrics, one.changes) == (other.best_epoch, other.metrics, other.changes)
+
+
+@pytest.mark.parametrize("at", [0, 3, 4, 13])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(tmp_path, backend: str, at: int) -> None:
+    options = {"network": convolution(), "batch_size": 16, "epochs": 4, "watch": True, "backend": backend}
+    whole, resumed = continued(tmp_path, images(), at, **options)
+    assert_same(whole, resumed)
+    assert whole.lenses.document() == resumed.lenses.document()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_is_resumed(tmp_path, optimizer: str) -> None:
+    assert_same(*continued(tmp_path, blobs(), 9, optimizer=optimizer, **SMALL))
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_is_resumed(tmp_path, schedule: str) -> None:
+    options = {"schedule": schedule, "learning_rate": 0.2, "optimizer": "sgd", "keep": "last", **SMALL}
+    assert_same(*continued(tmp_path, blobs(), 14, **options))
+
+
+def test_a_changed_rate_and_the_average_of_a_callback_are_resumed(tmp_path) -> None:
+    def trained(stop: bool) -> tuple[gg.Run, dict[str, np.ndarray]]:
+        average = gg.AveragedModel(0.9, every_steps=3)
+        trainer = gg.Trainer(blobs(), callbacks=[average], **SMALL)
+        trainer.advance(steps=5)
+        trainer.learning_rate = 0.05
+        trainer.advance(steps=5)
+        if stop:
+            trainer.checkpoint(tmp_path / "ck")
+            average = gg.AveragedModel(0.9, every_steps=3)
+            trainer = gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[average])
+        return trainer.run(), average.weights
+
+    (whole, one), (resumed, other) = trained(False), trained(True)
+    assert_same(whole, resumed)
+    assert same_bits(one, other)
+
+
+def test_data_from_a_source_are_found_again(tmp_path) -> None:
+    options = {"layers": [8], "epochs": 3}
+    trainer = gg.Trainer("digits", **options)
+    trainer.advance(steps=50)
+    file = trainer.checkpoint(tmp_path / "ck.safetensors")
+    assert file == tmp_path / "ck.safetensors"
+    assert_same(gg.train("digits", **options), gg.Trainer.resume(file).run())
+
+
+def test_more_epochs_train_on(tmp_path) -> None:
+    options = SMALL | {"schedule": "constant"}
+    trainer = gg.Trainer(blobs(), **options)
+    trainer.run()
+    trainer.checkpoint(tmp_path / "ck")
+    longer = gg.Trainer.resume(tmp_path / "ck", blobs(), epochs=9)
+    assert not longer.ended
+    assert_same(longer.run(), gg.train(blobs(), **(options | {"epochs": 9})))
+
+
+def test_what_may_not_change_is_refused_by_name(tmp_path) -> None:
+    gg.Trainer(blobs(), **SMALL).checkpoint(tmp_path / "ck")
+    with pytest.raises(
+        gg.InputError, match="batch_size cannot change when a training is resumed, only epochs"
+    ):
+        gg.Trainer.resume(tmp_path / "ck", blobs(), batch_size=4)
+    with pytest.raises(gg.InputError, match="was trained on other data than these"):
+        gg.Trainer.resume(tmp_path / "ck", blobs(seed=1))
+    with pytest.raises(gg.InputError, match=r"with the callbacks \[\], not \['EarlyStopping'\]"):
+        gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[gg.EarlyStopping(3)])
+    with pytest.raises(gg.InputError, match="was trained on data from memory"):
+        gg.Trainer.resume(tmp_path / "ck")
+    with pytest.raises(gg.InputError, match="no such file"):
+        gg.Trainer.resume(tmp_path / "none", blobs())
+
+
+# --- two generations ---------------------------------------------------------------------------------------
+
+
+def two_checkpoints(tmp_path: Path) -> tuple[Path, Path]:
+    trainer = gg.Trainer(blobs(), **SMALL)
+    trainer.advance(steps=4)
+    trainer.checkpoint(tmp_path / "ck")
+    trainer.advance(steps=4)
+    trainer.checkpoint(tmp_path / "ck")
+    newest, previous = checkpoint_file.checkpoint_paths(tmp_path / "ck")
+    assert sorted(tmp_path.iterdir()) == [previous, newest]
+    return newest, previous
+
+
+def test_a_wrong_byte_anywhere_means_the_checkpoint_before(tmp_path) -> None:
+    newest, _ = two_checkpoints(tmp_path)
+    content = newest.read_bytes()
+    for place in np.random.default_rng(0).integers(0, len(content), 40):
+        newest.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.warns(UserWarning, match=r"taking the checkpoint before it, ck\.previous\.safetensors"):
+            assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 4
+    newest.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 8
+
+
+def test_a_missing_checkpoint_means_the_one_before(tmp_path) -> None:
+    newest, previous = two_checkpoints(tmp_path)
+    newest.unlink()
+    with pytest.warns(UserWarning, match="taking the checkpoint before it"):
+        assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 4
+    previous.write_bytes(b"{}")
+    newest.write_bytes(b"")
+    with pytest.raises(gg.InputError, match="cannot be read either"):
+        gg.Trainer.resume(tmp_path / "ck", blobs())
+
+
+@pytest.mark.parametrize("function", ["write_new", "sync_folder", "os.replace"])
+def test_a_write_that_fails_leaves_a_checkpoint(tmp_path, monkeypatch, function: str) -> None:
+    two_checkpoints(tmp_path)
+    trainer = gg.Trainer.resume(tmp_path / "ck", blobs())
+    trainer.advance(steps=2)
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"glassgrad.files.checkpoint_file.{function}", fail)
+        with pytest.raises(gg.InputError, match="the disk is full"):
+            trainer.checkpoint(tmp_path / "ck")
+    assert not list(tmp_path.glob(".*"))
+    assert gg.Trainer.resume(tmp_path / "ck", blobs()).step in (8, 10)
+
+
+# --- snapshots ---------------------------------------------------------------------------------------------
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    trainer = gg.Trainer(blobs(), **SMALL)
+    trainer.advance(steps=7)
+    twin = trainer.fork()
+    twin.learning_rate = 1.0
+    twin.advance(steps=4)
+    assert trainer.step == 7
+    assert trainer.changes == ()
+    assert_same(trainer.run(), gg.train(blobs(), **SMALL))
+
+
+def test_going_back_to_a_snapshot() -> None:
+    trainer = gg.Trainer(blobs(), **SMALL)
+    trainer.advance(steps=7)
+    snapshot = trainer.snapshot()
+    first = trainer.run()
+    trainer.restore(snapshot)
+    assert trainer.step == 7
+    assert_same(trainer.run(), first)
+    with pytest.raises(gg.InputError, match="has other weights than this network"):
+        gg.Trainer(blobs(), **(SMALL | {"layers": [7]})).restore(snapshot)
