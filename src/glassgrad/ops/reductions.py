@@ -9,7 +9,7 @@ import numpy as np
 
 from glassgrad.graph.node import Graph, Type, Value
 from glassgrad.ops.custom import custom_op
-from glassgrad.ops.elementwise import equal, exp, log, select
+from glassgrad.ops.elementwise import equal, exp, is_finite, log, logical_and, logical_not, select
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import (
     Linear,
@@ -108,18 +108,22 @@ def cumsum(x: Value, axis: int) -> Value:
     return CUMSUM(x, axis=axis)
 
 
+def _difference(x: Value, top: Value) -> Value:
+    """x - top, and 0 where both are the same infinity."""
+    tied = logical_and(equal(x, top), logical_not(is_finite(top)))
+    return select(tied, 0.0, x - top)
+
+
+# Where x and top are the same infinity, the derivative is still that of x - top.
 _below_maximum = custom_op(
-    lambda x, top: select(equal(x, top), 0.0, x - top),
+    _difference,
     derivative=lambda ctx, cotangents, outputs, inputs: [cotangents[0], None],
-    name="below_maximum",
+    name="difference_from_maximum",
 )
 
 
 def _below(x: Value, axis: int) -> tuple[Value, Value]:
-    """x minus its maximum along ``axis``, and that maximum, which counts as a constant.
-
-    The difference is 0 at the maximum, an infinite one included. Its derivative by x is 1 everywhere.
-    """
+    """x minus its maximum along ``axis``, and that maximum, which counts as a constant."""
     top = stop_gradient(reduce_max(x, axis, keepdims=True))
     shifted: Value = _below_maximum(x, top)
     return shifted, top
