@@ -1,7 +1,8 @@
 """Activations: the nonlinearities between layers, each built of ops, so that the chain rule needs no more.
 
-Every one keeps its value and its gradient finite at any finite input. The rule for that: where a branch of a
-``select`` could overflow, its *input* is cut first, since a zero gradient times an overflow is not a number.
+Every one keeps its value and its gradient finite at any finite input, and has its limits at infinity. The rule for
+that: where a branch of a ``select`` could overflow, its *input* is cut first, since a zero gradient times an overflow
+is not a number.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ class Gelu(Activation):
 
     def __call__(self, x: Value) -> Value:
         """x * (1 + erf(x / sqrt(2))) / 2."""
-        return x * (0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
+        return _gated(x, lambda x: 0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
 
     def output_range(self) -> tuple[float, float]:
         """Nothing below its minimum, at x = -0.7518."""
@@ -222,7 +223,7 @@ class Silu(Activation):
 
     def __call__(self, x: Value) -> Value:
         """x * sigmoid(x)."""
-        return x * ops.sigmoid(x)
+        return _gated(x, ops.sigmoid)
 
     def output_range(self) -> tuple[float, float]:
         """Nothing below its minimum, at x = -1.2785."""
@@ -237,7 +238,7 @@ class Mish(Activation):
 
     def __call__(self, x: Value) -> Value:
         """x * tanh(log(1 + exp(x)))."""
-        return x * ops.tanh(softplus(x))
+        return _gated(x, lambda x: ops.tanh(softplus(x)))
 
     def output_range(self) -> tuple[float, float]:
         """Nothing below its minimum, at x = -1.1924."""
@@ -300,6 +301,20 @@ def softplus(x: Value) -> Value:
     """
     positive = x > 0
     return ops.select(positive, x, 0.0) + ops.log1p(ops.exp(ops.select(positive, -x, x)))
+
+
+FAR = 1e4
+"""Beyond it, every gate below is 0 or 1 in both float formats."""
+
+
+def _gated(x: Value, gate: Callable[[Value], Value]) -> Value:
+    """x * gate(x), where ``gate`` rises from 0 at minus infinity to 1 at infinity.
+
+    Far from 0 it is x or 0 without the product: infinity times 0 is NaN, in the value and in its derivatives.
+    """
+    far = ops.absolute(x) > FAR
+    near = ops.select(far, 0.0, x)
+    return ops.select(far, ops.select(x > 0, x, 0.0), near * gate(near))
 
 
 def _elu(x: Value, alpha: float) -> Value:

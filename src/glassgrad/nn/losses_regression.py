@@ -12,6 +12,9 @@ from glassgrad.graph.node import Value
 from glassgrad.nn.activations import require_number
 from glassgrad.nn.loss import Expects, Loss, TargetKind, Task
 
+OVERFLOW = 1000.0
+"""A log-rate whose exponential is infinite in both float formats."""
+
 
 @dataclass(frozen=True, eq=False)
 class RegressionLoss(Loss):
@@ -102,9 +105,12 @@ class Huber(RegressionLoss):
 
     def errors(self, outputs: Value, targets: Value) -> Value:
         """d^2 / 2, or delta * (d - delta / 2)."""
-        distance = ops.absolute(outputs - targets)
-        near = 0.5 * _square(distance)
-        return ops.select(distance <= self.delta, near, self.delta * (distance - 0.5 * self.delta))
+        difference = outputs - targets
+        distance = ops.absolute(difference)
+        far = distance > self.delta
+        # The square is of the difference: that of `absolute` has the second derivative 0 at a perfect fit, not 1.
+        near = 0.5 * _square(ops.select(far, 0.0, difference))
+        return ops.select(far, self.delta * (distance - 0.5 * self.delta), near)
 
 
 @final
@@ -156,7 +162,9 @@ class Poisson(RegressionLoss):
 
     def errors(self, outputs: Value, targets: Value) -> Value:
         """exp(o) - t * o."""
-        return ops.exp(outputs) - targets * outputs
+        # At a rate of 0 a count of 0 adds 0, and beyond OVERFLOW the exponential is infinite and decides alone.
+        negligible = ops.logical_or(ops.equal(targets, 0.0), outputs > OVERFLOW)
+        return ops.exp(outputs) - ops.select(negligible, 0.0, targets * outputs)
 
 
 def _square(x: Value) -> Value:

@@ -110,5 +110,5 @@ def _values(label: str, operands: Sequence[Operand]) -> list[Value]:
     values = [item for item in operands if isinstance(item, Value)]
     if operands and not values:
         raise GraphError(f"{label} needs at least one value of the graph, not only Python numbers")
-    like = next((value for value in values if value.type.is_float), values[0] if values else None)
-    return [item if isinstance(item, Value) else as_value(item, like) for item in operands] if like else []
+    like = next((value for value in values if value.type.is_float), values[0]) if values else None
+    return values if like is None else [as_value(item, like) for item in operands]

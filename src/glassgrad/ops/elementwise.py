@@ -15,7 +15,7 @@ import numpy as np
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import FLOATS, OPERATORS, DType, Graph, Operand, Type, Value
 from glassgrad.ops.op import NO_GRADIENT, Context, Derivative, Maybe, Op, expect, record
-from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values, convert, zeros_like
+from glassgrad.ops.structure import Linear, broadcast_together, broadcast_values, zeros_like
 
 Partial = Callable[..., Value]
 
@@ -45,6 +45,32 @@ class Elementwise:
                 term = partial(outputs[0], *inputs) * tangent
                 total = term if total is None else total + term
         return [total]
+
+
+@frozen
+class Routed:
+    """An op that passes one of its two inputs on.
+
+    ``routes[i](change, a, b)`` gives the part of a tangent or cotangent that passes through input i. A route selects,
+    so an infinite cotangent never meets a factor of 0, which would make NaN.
+    """
+
+    routes: tuple[Partial, Partial]
+
+    def reverse(
+        self, ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        """Each input's part of the cotangent."""
+        pairs = zip(self.routes, ctx.needs, strict=True)
+        return [route(cotangents[0], *inputs) if needed else None for route, needed in pairs]
+
+    def forward(
+        self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
+    ) -> Sequence[Maybe]:
+        """The sum of what passes of each tangent."""
+        pairs = zip(self.routes, tangents, strict=True)
+        a, *b = [route(tangent, *inputs) for route, tangent in pairs if tangent is not None]
+        return [a + b[0] if b else a]
 
 
 Wrapped = Callable[..., Value]
@@ -98,13 +124,20 @@ subtract = _arithmetic("subtract", np.subtract, Linear(lambda ctx, ct, inputs: [
 negate = _arithmetic("negate", np.negative, Linear(lambda ctx, ct, inputs: [-ct]))
 multiply = _arithmetic("multiply", np.multiply, Elementwise((lambda y, a, b: b, lambda y, a, b: a)))
 divide = _function("divide", np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -y / b)
-power: Wrapped = _function(
-    "power",
-    lambda a, b: _quiet(np.power, a, b),
-    lambda y, a, b: b * power(a, b - 1),
-    # The base at 0 contributes nothing: a**b is 0 there for every positive b.
-    lambda y, a, b: select(a > 0, y * log(select(a > 0, a, 1.0)), 0.0),
-)
+
+
+def _power_by_base(y: Value, a: Value, b: Value) -> Value:
+    """b * a**(b - 1), and 0 at 0**0: a**0 is constant."""
+    return b * power(select(logical_and(equal(a, 0.0), equal(b, 0.0)), 1.0, a), b - 1)
+
+
+def _power_by_exponent(y: Value, a: Value, b: Value) -> Value:
+    """a**b * log(a); 0 where a**b is 0, and at every base that is not positive."""
+    base = select(logical_or(a <= 0, equal(y, 0.0)), 1.0, a)
+    return power(base, b) * log(base)
+
+
+power: Wrapped = _function("power", lambda a, b: _quiet(np.power, a, b), _power_by_base, _power_by_exponent)
 
 # --- comparison and choice ------------------------------------------------------------------------
 
@@ -119,17 +152,18 @@ logical_or = elementwise("logical_or", np.logical_or, NO_GRADIENT, ("bool",))
 logical_not = elementwise("logical_not", np.logical_not, NO_GRADIENT, ("bool",))
 
 
-def _tie(a: Value, b: Value) -> Value:
-    """1 where a > b, 1/2 where they are equal, 0 where a < b: the balanced subgradient of max(a, b) by a."""
-    return (convert(a > b, a.dtype) + convert(a >= b, a.dtype)) * 0.5
+def _of_larger(change: Value, a: Value, b: Value) -> Value:
+    """``change`` where a > b, half of it where they are equal (the balanced subgradient), 0 where a < b."""
+    return select(a > b, change, select(equal(a, b), change * 0.5, 0.0))
 
 
-maximum = elementwise(
-    "maximum", np.maximum, Elementwise((lambda y, a, b: _tie(a, b), lambda y, a, b: _tie(b, a))), _NUMBERS
-)
-minimum = elementwise(
-    "minimum", np.minimum, Elementwise((lambda y, a, b: _tie(b, a), lambda y, a, b: _tie(a, b))), _NUMBERS
-)
+def _of_smaller(change: Value, a: Value, b: Value) -> Value:
+    """``change`` where a < b, half of it where they are equal, 0 where a > b."""
+    return _of_larger(change, b, a)
+
+
+maximum = _arithmetic("maximum", np.maximum, Routed((_of_larger, _of_smaller)))
+minimum = _arithmetic("minimum", np.minimum, Routed((_of_smaller, _of_larger)))
 
 
 def _infer_select(types: Sequence[Type], _: Mapping[str, Any], __: Sequence[Graph]) -> tuple[Type, ...]:
@@ -176,13 +210,19 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.array(flat, dtype=x.dtype).reshape(x.shape)
 
 
+def _bell(x: Value) -> Value:
+    """exp(-x * x), without infinity times 0 in its derivative: exp(-40 * 40) is 0 in both float formats."""
+    near = select(absolute(x) > 40, 40.0, x)
+    return exp(-near * near)
+
+
 exp = _function("exp", lambda x: _quiet(np.exp, x), lambda y, x: y)
 log: Wrapped = _function("log", lambda x: _quiet(np.log, x), lambda y, x: 1 / x)
 log1p = _function("log1p", lambda x: _quiet(np.log1p, x), lambda y, x: 1 / (1 + x))
 expm1 = _function("expm1", lambda x: _quiet(np.expm1, x), lambda y, x: 1 + y)
 tanh = _function("tanh", np.tanh, lambda y, x: 1 - y * y)
 sigmoid = _function("sigmoid", _sigmoid, lambda y, x: y * (1 - y))
-erf = _function("erf", _erf, lambda y, x: exp(-x * x) * (2 / math.sqrt(math.pi)))
+erf = _function("erf", _erf, lambda y, x: _bell(x) * (2 / math.sqrt(math.pi)))
 sqrt = _function("sqrt", lambda x: _quiet(np.sqrt, x), lambda y, x: 0.5 / y)
 sin: Wrapped = _function("sin", np.sin, lambda y, x: cos(x))
 cos: Wrapped = _function("cos", np.cos, lambda y, x: -sin(x))

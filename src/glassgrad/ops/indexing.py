@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.graph.node import DType, Graph, Type, Value
+from glassgrad.ops.elementwise import select
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import Linear, broadcast, reduce_sum
 
@@ -107,13 +108,13 @@ def _top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _top_k_reverse(
     ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
 ) -> Sequence[Maybe]:
-    """Each cotangent returns to the place its value came from: ct @ one_hot(index)."""
+    """Each cotangent returns to the place its value came from: ct @ one_hot(index), without 0 times infinity."""
     ct, (_, index), (x,) = cotangents[0], outputs, inputs
     if ct is None:
         return [None]
     rank = len(x.shape)
-    picked = one_hot(index, x.shape[-1], x.dtype)
-    return [reduce_sum(broadcast(ct, picked.shape, range(rank)) * picked, rank - 1)]
+    picked = one_hot(index, x.shape[-1], "bool")
+    return [reduce_sum(select(picked, broadcast(ct, picked.shape, range(rank)), 0.0), rank - 1)]
 
 
 TOP_K = record(Op("top_k", _infer_top_k, _top_k, Rule(_top_k_reverse), outputs=2))

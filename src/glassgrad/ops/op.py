@@ -3,6 +3,7 @@
 One record = name, shape rule, NumPy reference, derivative. A derivative is one of
 
 * ``Elementwise(partials)``: the local derivative of each input, stated once;
+* ``Routed(routes)``: an op that passes one of its two inputs on, such as a maximum;
 * ``Linear(transpose)``: an op that is linear in its inputs, with its transpose;
 * ``Bilinear(transpose)``: linear in each of two inputs while the other is held;
 * ``Rule(reverse)``: anything else, by its reverse rule;

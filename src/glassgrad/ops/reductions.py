@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from glassgrad.graph.node import Graph, Type, Value
-from glassgrad.ops.elementwise import equal, exp, log
+from glassgrad.ops.custom import custom_op
+from glassgrad.ops.elementwise import equal, exp, is_finite, log, logical_and, logical_not, select
 from glassgrad.ops.op import NO_GRADIENT, Context, Maybe, Op, Rule, expect, record
 from glassgrad.ops.structure import (
     Linear,
@@ -31,8 +32,10 @@ def _max_reverse(
     (ct,), (y,), (x,) = cotangents, outputs, inputs
     assert ct is not None
     axes = ctx.attributes["axes"]
-    winners = convert(equal(x, spread(y, x, axes)), x.dtype)
-    return [winners * spread(ct / reduce_sum(winners, axes), x, axes)]
+    top = spread(y, x, axes)
+    winners = reduce_sum(convert(equal(x, top), x.dtype), axes)
+    # A choice, not a product with 0 or 1: an infinite cotangent must not make NaN of the others.
+    return [select(x < top, 0.0, spread(ct / winners, x, axes))]
 
 
 MAX = record(Op("max", infer_reduction, lambda x, axes: np.max(x, axis=axes), Rule(_max_reverse)))
@@ -105,22 +108,43 @@ def cumsum(x: Value, axis: int) -> Value:
     return CUMSUM(x, axis=axis)
 
 
+def _difference(x: Value, top: Value) -> Value:
+    """x - top, and 0 where both are the same infinity."""
+    tied = logical_and(equal(x, top), logical_not(is_finite(top)))
+    return select(tied, 0.0, x - top)
+
+
+# Where x and top are the same infinity, the derivative is still that of x - top.
+_below_maximum = custom_op(
+    _difference,
+    derivative=lambda ctx, cotangents, outputs, inputs: [cotangents[0], None],
+    name="difference_from_maximum",
+)
+
+
+def _below(x: Value, axis: int) -> tuple[Value, Value]:
+    """x minus its maximum along ``axis``, and that maximum, which counts as a constant."""
+    top = stop_gradient(reduce_max(x, axis, keepdims=True))
+    shifted: Value = _below_maximum(x, top)
+    return shifted, top
+
+
 def logsumexp(x: Value, axis: int = -1, *, keepdims: bool = False) -> Value:
     """log(sum(exp(x))) along ``axis``, without overflow: the maximum is taken out first."""
-    top = stop_gradient(reduce_max(x, axis, keepdims=True))
-    result = log(reduce_sum(exp(x - top), axis, keepdims=True)) + top
+    shifted, top = _below(x, axis)
+    result = log(reduce_sum(exp(shifted), axis, keepdims=True)) + top
     return result if keepdims else reshape(result, _without(x, axis))
 
 
 def log_softmax(x: Value, axis: int = -1) -> Value:
     """Log-probabilities along ``axis``: x - logsumexp(x)."""
-    shifted = x - stop_gradient(reduce_max(x, axis, keepdims=True))
+    shifted, _ = _below(x, axis)
     return shifted - log(reduce_sum(exp(shifted), axis, keepdims=True))
 
 
 def softmax(x: Value, axis: int = -1) -> Value:
     """Probabilities along ``axis``: exp(x) / sum(exp(x))."""
-    powers = exp(x - stop_gradient(reduce_max(x, axis, keepdims=True)))
+    powers = exp(_below(x, axis)[0])
     return powers / reduce_sum(powers, axis, keepdims=True)
 
 
