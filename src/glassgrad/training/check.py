@@ -10,6 +10,7 @@ import numpy as np
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
+from glassgrad.common.constraints import Real, Whole, check
 from glassgrad.graph.node import Graph, Value
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import reduce_sum
@@ -22,8 +23,11 @@ def check_derivative(
 
     ``function`` builds graph from float64 values with the shapes of ``inputs``. A random weighting of all its
     outputs is differentiated by the reverse sweep and by (f(x + h) - f(x - h)) / 2h with h = ``step`` *
-    max(1, |x|), element by element. A right derivative gives about 1e-8, a wrong one about 1.
+    max(1, |x|), element by element. A right derivative gives about 1e-8, a wrong one about 1. Raises InputError for a
+    ``step`` or ``seed`` that is no such number.
     """
+    check("step", step, Real(above=0))
+    check("seed", seed, Whole(0, 2**63 - 1))
     arrays = [np.array(item, dtype=np.float64) for item in inputs]
     values = [make_input(f"x{i}", array.shape, "float64") for i, array in enumerate(arrays)]
     given = function(*values)
