@@ -35,7 +35,8 @@ OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
 Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
 Optimizer = Annotated[str, Option(help="How gradients become steps.")]
 LearningRate = Annotated[
-    float, Option(help="The size of a step (the largest, if it changes); replaces that of --optimizer.")
+    float,
+    Option(help="The size of a step (the largest, if it changes); replaces that of --optimizer."),
 ]
 Momentum = Annotated[
     float | None, Option(help="From 0 up to but not including 1 (default: the optimizer's own).")
