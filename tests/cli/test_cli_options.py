@@ -113,3 +113,57 @@ def test_help_shows_the_defaults_of_the_table() -> None:
     text = call("train", "--help").out
     for shown in ("[default: 64,32]", "[default: 0.002]", "[default: cosine]"):
         assert shown in text
+
+
+DIGITS = "9" * 5000
+HEX = hex(10**5000)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--epochs", DIGITS],
+        ["--batch-size", f"-{DIGITS}"],
+        ["--seed", 10**30],
+        ["--learning-rate", DIGITS],
+        ["--learning-rate", HEX],
+        ["--momentum", "nan"],
+        ["--optimizer", f"sgd({DIGITS})"],
+        ["--optimizer", f"sgd({HEX})"],
+        ["--schedule", f"step({HEX})"],
+        ["--layers", DIGITS],
+        ["--layers", 10**30],
+    ],
+    ids=lambda value: " ".join(map(str, value))[:30],
+)
+def test_numbers_of_any_length_get_one_short_line(options: list[Any]) -> None:
+    line = refused(call("train", "digits", *options), options[0].removeprefix("--").split("-")[0])
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize(
+    "options", [["--seeds", 10**30], ["--learning-rate", f"1:2:{DIGITS}"], ["--batch-size", DIGITS]]
+)
+def test_a_sweep_refuses_them_too(options: list[Any]) -> None:
+    assert len(refused(call("sweep", "digits", *options), options[0])) < 300
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("net.toml", f'[[layers]]\ntype = "dense"\nunits = {DIGITS}\n'),
+        ("net.toml", f'[[layers]]\ntype = "dense"\nunits = {HEX}\n'),
+        ("net.json", f'{{"layers": [{{"type": "dense", "units": {DIGITS}}}]}}'),
+    ],
+    ids=["toml", "toml in hexadecimal", "json"],
+)
+def test_so_do_files(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert len(refused(call("train", "digits", "--network", tmp_path / name), "digits")) < 400
+
+
+def test_a_configuration_with_such_a_number_is_refused(tmp_path: Path) -> None:
+    assert train("digits", "--epochs", 0, "--out", tmp_path / "run").code == 0
+    path = tmp_path / "run" / "config.json"
+    path.write_text(path.read_text().replace('"epochs": 0', f'"epochs": {DIGITS}'))
+    refused(call("report", tmp_path / "run"), "holds a number with too many digits")

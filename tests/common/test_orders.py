@@ -39,11 +39,17 @@ def test_what_is_out_of_range_is_refused() -> None:
         with pytest.raises(InputError, match="cannot be ordered"):
             Epochs(rows, 1, 0)
     for wrong in (-1, 2**64):
-        with pytest.raises(InputError, match=f"^seed {wrong} is out of range"):
+        with pytest.raises(
+            InputError, match=f"^seed must be a whole number from 0 to {2**64 - 1}, not {wrong}$"
+        ):
             epoch_order(1, seed=wrong, epoch=0)
-        with pytest.raises(InputError, match=f"^epoch {wrong} is out of range"):
+        with pytest.raises(
+            InputError, match=f"^epoch must be a whole number from 0 to {2**64 - 1}, not {wrong}$"
+        ):
             epoch_order(1, seed=0, epoch=wrong)
-        with pytest.raises(InputError, match=f"^seed {wrong} is out of range"):
+        with pytest.raises(
+            InputError, match=f"^seed must be a whole number from 0 to {2**64 - 1}, not {wrong}$"
+        ):
             Epochs(1, 1, wrong)
 
 

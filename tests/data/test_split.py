@@ -117,7 +117,7 @@ def test_too_few_rows_are_refused(dataset: Dataset, options: dict[str, float], s
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["validation", "test"])
 def test_no_share_is_refused(part: str, share: float) -> None:
-    with pytest.raises(InputError, match=f"^{part}="):
+    with pytest.raises(InputError, match=f"^{part} must be a number of at least 0 and below 1, not "):
         split(floats(10), **{"validation": 0.1, "test": 0.2, "seed": 0} | {part: share})
 
 

@@ -12,11 +12,12 @@ from glassgrad.diagnosis.findings import Diagnosis
 from glassgrad.diagnosis.subject import Subject, examine
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
+from training.small import merged
 
 
 def subject_of(data: gg.Dataset, **options: Any) -> Subject:
     """A network trained and watched, with time enough."""
-    return examine(Given(data), make_settings({"layers": (16,), "epochs": 15} | options), Clock(600.0))
+    return examine(Given(data), make_settings(merged({"layers": (16,), "epochs": 15}, options)), Clock(600.0))
 
 
 def diagnosed(data: gg.Dataset, modules: Mapping[str, Any], **options: Any) -> Diagnosis:

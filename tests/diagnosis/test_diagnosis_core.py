@@ -33,7 +33,7 @@ from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.task import Preparation
 from glassgrad.training.train import train
-from training.small import blobs, counts, surface
+from training.small import blobs, counts, merged, surface
 
 WANTED = {
     "learning_rate_too_high",
@@ -67,7 +67,9 @@ WANTED = {
 
 
 def quick(**options: Any) -> Settings:
-    return make_settings({"backend": "reference", "layers": (8,), "epochs": 12, "batch_size": 16} | options)
+    return make_settings(
+        merged({"backend": "reference", "layers": (8,), "epochs": 12, "batch_size": 16}, options)
+    )
 
 
 def look(data: gg.Dataset, budget: float = 600.0, **options: Any) -> Subject:

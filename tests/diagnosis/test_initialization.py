@@ -25,7 +25,7 @@ from glassgrad.report.sections.initialization import section
 from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
-from training.small import blobs
+from training.small import blobs, merged
 
 
 @cache
@@ -43,7 +43,9 @@ def table() -> gg.Dataset:
 
 
 def look(data: gg.Dataset, budget: float = 30.0, **options: Any) -> Subject:
-    return examine(Given(data), make_settings({"epochs": 10, "layers": (32, 16)} | options), Clock(budget))
+    return examine(
+        Given(data), make_settings(merged({"epochs": 10, "layers": (32, 16)}, options)), Clock(budget)
+    )
 
 
 def diagnosed(data: gg.Dataset, **options: Any) -> Diagnosis:

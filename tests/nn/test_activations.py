@@ -219,8 +219,8 @@ def test_none_is_the_identity():
     ("spec", "message"),
     [
         ("rellu", "unknown activation 'rellu'; did you mean 'relu'?"),
-        ("elu(0)", "activation 'elu': alpha must be a finite number above 0, not 0"),
-        ("elu('a')", "activation 'elu': alpha must be a finite number above 0, not 'a'"),
+        ("elu(0)", "activation 'elu': alpha must be a number above 0, not 0"),
+        ("elu('a')", "activation 'elu': alpha must be a number above 0, not 'a'"),
         ("leaky_relu(True)", "activation 'leaky_relu': slope must be a finite number, not True"),
         ("leaky_relu(1e999)", "activation 'leaky_relu': slope must be a finite number, not inf"),
         ("relu(1)", "activation 'relu' takes nothing"),

@@ -213,9 +213,9 @@ def test_configuration_names_the_class_and_not_its_alias():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("normal(-1)", "'normal': std must be a finite number of at least 0, not -1"),
+        ("normal(-1)", "'normal': std must be a number of at least 0, not -1"),
         ("normal(1, mean=1e999)", "'normal': mean must be a finite number, not inf"),
-        ("normal('1')", "'normal': std must be a finite number of at least 0, not '1'"),
+        ("normal('1')", "'normal': std must be a number of at least 0, not '1'"),
         ("truncated_normal(-0.1)", "'truncated_normal': std"),
         ("truncated_normal(True)", "'truncated_normal': std"),
         ("constant(1e999)", "'constant': value"),
@@ -225,7 +225,7 @@ def test_configuration_names_the_class_and_not_its_alias():
         ("uniform(0, 1e999)", "'uniform': high"),
         ("uniform(-1e308, 1e308)", "'uniform': high - low"),
         ("orthogonal(-1)", "'orthogonal': gain"),
-        ("lsuv(0)", "'lsuv': variance must be above 0"),
+        ("lsuv(0)", "'lsuv': variance must be a number above 0"),
         ("lsuv(tolerance=-1)", "'lsuv': tolerance"),
         ("lsuv(iterations=0)", "'lsuv': iterations"),
         ("lsuv(iterations=True)", "'lsuv': iterations"),

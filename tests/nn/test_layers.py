@@ -334,17 +334,17 @@ def test_wrong_inputs_are_refused_with_layer_and_shapes(name):
 
 
 BAD_OPTIONS = [
-    (gg.Dense, {"units": 0}, "units must be a whole number of at least 1, not 0"),
+    (gg.Dense, {"units": 0}, "units must be a whole number from 1 to 2147483647, not 0"),
     (gg.Dense, {"units": 2.0}, "units"),
     (gg.Dense, {"units": True}, "units"),
     (gg.Dense, {"units": 2, "activation": "rellu"}, "did you mean 'relu'"),
     (gg.Dense, {"units": 2, "init": "he"}, "unknown initializer 'he'"),
-    (gg.Dropout, {"rate": 1.0}, r"rate must lie in \[0, 1\), not 1.0"),
+    (gg.Dropout, {"rate": 1.0}, "rate must be a number of at least 0 and below 1, not 1.0"),
     (gg.Dropout, {"rate": -0.1}, "rate"),
     (gg.Dropout, {"rate": "half"}, "rate"),
     (gg.Dropout, {"rate": False}, "rate"),
     (gg.BatchNorm, {"momentum": 1}, "momentum"),
-    (gg.BatchNorm, {"epsilon": 0}, "epsilon must be above 0"),
+    (gg.BatchNorm, {"epsilon": 0}, "epsilon must be a number above 0"),
     (gg.LayerNorm, {"epsilon": -1.0}, "LayerNorm: epsilon"),
     (gg.LayerNorm, {"epsilon": float("nan")}, "epsilon"),
     (gg.Reshape, {"shape": (-1, -1)}, "not a shape"),
@@ -355,7 +355,7 @@ BAD_OPTIONS = [
     (gg.Conv2D, {"filters": 0}, "filters"),
     (gg.Conv2D, {"filters": 1, "size": (3, 3, 3)}, "size is one number or two"),
     (gg.Conv2D, {"filters": 1, "stride": 0}, "stride"),
-    (gg.Conv2D, {"filters": 1, "padding": "full"}, "'valid' or 'same', not 'full'"),
+    (gg.Conv2D, {"filters": 1, "padding": "full"}, r"unknown Conv2D: padding 'full' \(known: same, valid\)"),
     (gg.MaxPool2D, {"size": 0}, "size"),
     (gg.AveragePool2D, {"stride": (1, "2")}, "stride"),
 ]

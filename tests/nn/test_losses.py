@@ -434,8 +434,8 @@ def test_an_alias_takes_options():
     ("spec", "message"),
     [
         ("crossentropy", "unknown loss 'crossentropy'; did you mean 'cross_entropy'?"),
-        ("huber(0)", "loss 'huber': delta must be a finite number above 0, not 0"),
-        ("quantile(1)", "loss 'quantile': level must be a number between 0 and 1, not 1"),
+        ("huber(0)", "loss 'huber': delta must be a number above 0, not 0"),
+        ("quantile(1)", "loss 'quantile': level must be a number above 0 and below 1, not 1"),
         (
             "cross_entropy(1)",
             "loss 'categorical_cross_entropy': label_smoothing must be a number of at least 0",

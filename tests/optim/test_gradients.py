@@ -171,8 +171,6 @@ def test_the_printed_headings():
 @pytest.mark.parametrize("field", ["clip_norm", "clip_value"])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "1"])
 def test_impossible_limits_are_refused(field, value):
-    with pytest.raises(
-        InputError, match=f"^{field} must be above 0 and finite, not .*leave it out"
-    ) as caught:
+    with pytest.raises(InputError, match=f"^{field} must be a number above 0, or None, not ") as caught:
         Seam(**{field: value})
     assert "\n" not in str(caught.value)

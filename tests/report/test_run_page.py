@@ -18,6 +18,7 @@ from glassgrad.data.sources import load_source
 from glassgrad.report.page import Block, Details, Figure, Note, Page
 from glassgrad.report.run_page import run_page
 from glassgrad.training.run import Run
+from training.small import merged
 
 QUESTIONS = ["neurons", "learning_rate", "initialization", "loss", "chain_rule"]
 NASTY = "<script>alert(1)</script>"
@@ -51,7 +52,7 @@ def lines(targets: int = 1) -> Any:
 
 def trained(data: Any, **options: Any) -> Run:
     return gg.train(
-        data, **({"epochs": 2, "layers": (6, 5), "watch": True, "backend": "reference"} | options)
+        data, **merged({"epochs": 2, "layers": (6, 5), "watch": True, "backend": "reference"}, options)
     )
 
 

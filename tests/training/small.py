@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 import glassgrad as gg
+from glassgrad.training.settings import OF_LAYERS
 
 # Training means the same on every backend, and these networks are so small that compiling them takes longer than
 # interpreting them. Tests of what a backend could spoil (bits, files, replays) use ``gg.train`` and the default.
@@ -46,3 +49,9 @@ def distributions(rows: int = 60, seed: int = 0) -> gg.Dataset:
 def same_bits(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> bool:
     """Whether two sets of arrays are equal to the bit."""
     return a.keys() == b.keys() and all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def merged(defaults: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """``options`` in place of ``defaults``, which give no layers where ``options`` give a network."""
+    described = OF_LAYERS if options.get("network") is not None else ()
+    return {name: value for name, value in defaults.items() if name not in described} | dict(options)

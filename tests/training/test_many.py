@@ -221,7 +221,7 @@ def test_progress_tells_every_run():
         ([{"seed": 1}, {"loss": "poisson"}], {}, "^variant 2 of 2: "),
         ({"seed": 1}, {}, "variants is a list of tables"),
         ([{}, 3], {}, "variants is a list of tables"),
-        ([{}], {"threads": 0}, "threads must be a whole number of at least 1, not 0"),
+        ([{}], {"threads": 0}, "threads must be a whole number from 1 to 999999, or None, not 0"),
         ([{}], {"validation": 1.0}, "^variant 1 of 1: validation must be"),
     ],
 )

@@ -14,7 +14,7 @@ from glassgrad.data.origin import fingerprint
 from glassgrad.training.lenses import read_lenses
 from glassgrad.training.model import load_model
 from glassgrad.training.replay import replay
-from training.small import blobs, same_bits, train
+from training.small import blobs, merged, same_bits, train
 
 SMALL = {"layers": [5], "epochs": 3, "batch_size": 16}
 
@@ -29,8 +29,7 @@ def source(tmp_path):
 
 def kept(source, folder, **options):
     """A run on ``source`` that was saved in ``folder``."""
-    defaults = {name: value for name, value in SMALL.items() if "network" not in options or name != "layers"}
-    run = gg.train(source, **{**defaults, **options})
+    run = gg.train(source, **merged(SMALL, options))
     run.save(folder)
     return run
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from glassgrad.common.constraints import Whole
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.orders import Epochs
@@ -52,6 +53,9 @@ class Result:
     outputs: dict[str, Array]
     probes: dict[str, Array] = field(default_factory=dict)
 
+
+THREADS = Whole(1, 999_999)
+"""How many threads may be asked for."""
 
 Handle = Callable[[Array], Array]
 """A batch [batch, ...] in the program's dtype to its output [batch, ...].

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Annotated, Any
@@ -76,4 +77,5 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "glassgrad"
     said = " ".join(error.format_message().split()).removesuffix(".")  # type: ignore[attr-defined]
+    said = re.sub(r"\S{100,}", lambda word: f"{word[0][:76]} ...", said)  # such as a number of 5,000 digits
     return f"{said}; see '{path} --help'"

@@ -28,6 +28,8 @@ def read_network(path: Path) -> Network:
         raise InputError(f"{path}: is not UTF-8 text; save it as such") from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: is not {kind.upper()}: {error}") from None
+    except ValueError:  # what Python says of a number of thousands of digits
+        raise InputError(f"{path}: holds a number with too many digits; correct it") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply to be a network") from None
     if not isinstance(document, dict):

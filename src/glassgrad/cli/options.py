@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.errors import InputError, shown
 from glassgrad.common.unset import UNSET
 from glassgrad.training.defaults import DEFAULTS
 
@@ -34,7 +34,10 @@ Init = Annotated[str, Option(help="How the weights start.")]
 OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
 Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
 Optimizer = Annotated[str, Option(help="How gradients become steps.")]
-LearningRate = Annotated[float, Option(help="The size of a step (the largest, if it changes).")]
+LearningRate = Annotated[
+    float,
+    Option(help="The size of a step (the largest, if it changes); replaces that of --optimizer."),
+]
 Momentum = Annotated[
     float | None, Option(help="From 0 up to but not including 1 (default: the optimizer's own).")
 ]
@@ -172,7 +175,7 @@ def _units(text: str) -> tuple[int, ...]:
         return tuple(int(item) for item in text.split(","))
     except ValueError:
         raise InputError(
-            f"--layers takes whole numbers such as 64,32 (or none for no hidden layer), not {text!r}"
+            f"--layers takes whole numbers such as 64,32 (or none for no hidden layer), not {shown(text)}"
         ) from None
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TypeVar
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.errors import InputError, shown
 
 T = TypeVar("T")
 LIMIT = 10_000
@@ -73,10 +73,10 @@ def _each(option: str, text: str, wanted: str, read: Callable[[str], T]) -> list
     try:
         return [read(item) for item in text.split(",")]
     except (ValueError, OverflowError, ZeroDivisionError):
-        raise InputError(f"--{option} takes {wanted}; not {text!r}") from None
+        raise InputError(f"--{option} takes {wanted}; not {shown(text)}") from None
 
 
 def _distinct(option: str, text: str, found: list[T]) -> list[T]:
     if "" in found:
-        raise InputError(f"--{option} {text!r} has an empty entry; take out a comma")
+        raise InputError(f"--{option} {shown(text)} has an empty entry; take out a comma")
     return list(dict.fromkeys(found))

@@ -17,6 +17,21 @@ class GraphError(GlassgradError, ValueError):
     """A graph that cannot be built or is not well formed. The message names the op and the shapes."""
 
 
+def shown(value: object, limit: int = 80) -> str:
+    """``value`` for a message: its ``repr``, cut where it is longer than ``limit`` characters.
+
+    A whole number is given by its size where it has too many digits to print.
+    """
+    if isinstance(value, int) and abs(value) >= 10**limit:
+        return f"a whole number of about {int(value.bit_length() * 0.30103) + 1:,} digits"
+    try:
+        text = repr(value)
+    except Exception:  # a list with such a number in it, or a class with a faulty __repr__
+        text = f"<{type(value).__name__}>"
+    text = " ".join(text.splitlines())
+    return text if len(text) <= limit else f"{text[: limit - 4]} ..."
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a registry: lists the known ones and suggests the nearest."""
     import difflib

@@ -14,7 +14,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.errors import InputError, shown, unknown_name
 
 T = TypeVar("T")
 
@@ -102,9 +102,9 @@ class Registry(Generic[T]):
             named = dict(spec)
             name = named.pop("name", None)
             if not isinstance(name, str):
-                raise InputError(f"a {self.kind} needs a text entry 'name', not {dict(spec)!r}")
+                raise InputError(f"a {self.kind} needs a text entry 'name', not {shown(dict(spec))}")
         else:
-            raise InputError(f"a {self.kind} is a name or a table, not {spec!r}")
+            raise InputError(f"a {self.kind} is a name or a table, not {shown(spec)}")
         cls = self[name]
         names = _field_names(cls)
         if len(positional) > len(names) or set(names[: len(positional)]) & set(named):
@@ -119,7 +119,7 @@ class Registry(Generic[T]):
 
     def _misfit(self, name: str, cls: type[T], spec: object) -> InputError:
         takes = ", ".join(_field_names(cls)) or "nothing"
-        return InputError(f"{self.kind} {name!r} takes {takes}; got {spec!r}")
+        return InputError(f"{self.kind} {name!r} takes {takes}; got {shown(spec)}")
 
     def config(self, part: T) -> dict[str, Any]:
         """``part`` as plain configuration that ``make`` turns back into an equal part."""
@@ -133,6 +133,14 @@ class Registry(Generic[T]):
 
 
 _registries: list[Registry[Any]] = []
+
+
+def label_of(part: object) -> str:
+    """What messages call ``part``: ``optimizer 'sgd'``; the name of its class where it is not registered."""
+    for registry in _registries:
+        if isinstance(part, registry.base) and registry.name_of(type(part)) is not None:
+            return f"{registry.kind} {registry.name_of(type(part))!r}"
+    return type(part).__name__
 
 
 def _field_names(cls: type[Any]) -> list[str]:
@@ -160,4 +168,4 @@ def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
             return tree.func.id, positional, named
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         pass  # the last three: a list as a key of a dict, and nesting too deep for Python's parser
-    raise InputError(f"{kind} {text!r} is not of the form name or name(value, option=value)")
+    raise InputError(f"{kind} {shown(text)} is not of the form name or name(value, option=value)")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import Whole, check
+
+WORD = Whole(0, 2**64 - 1)
 
 SPLIT = 1
 """The stream that deals rows out to training, validation and test."""
@@ -29,5 +31,4 @@ def generator(seed: int, stream: int, step: int = 0) -> np.random.Generator:
 
 def check_word(label: str, value: int) -> None:
     """Raises InputError, naming ``label``, for a value that no word of 64 bits holds."""
-    if not 0 <= value < 2**64:
-        raise InputError(f"{label} {value} is out of range; give a whole number from 0 to 2**64 - 1")
+    check(label, value, WORD)

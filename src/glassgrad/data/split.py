@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.constraints import SHARE, check
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.streams import SPLIT, generator
@@ -38,10 +39,7 @@ def split(dataset: Dataset, *, validation: float, test: float, seed: int = 0) ->
     Raises InputError for a share outside 0 <= share < 1, or too few rows to satisfy all this.
     """
     for label, share in (("validation", validation), ("test", test)):
-        if not 0 <= share < 1:
-            raise InputError(
-                f"{label}={share} is not a share; give a number from 0 up to but not including 1"
-            )
+        check(label, share, SHARE)
     rows = len(dataset.targets)
     groups = _shuffled_groups(dataset, generator(seed, SPLIT))
     test_is_given = dataset.test_targets is not None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from glassgrad.common.constraints import Real, check
 from glassgrad.common.errors import InputError
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.dataset import Dataset
@@ -63,7 +64,7 @@ def diagnose(
     there was no time for is listed in the answers. Raises InputError for data or options that cannot be used.
     """
     start = time.perf_counter()
-    allowed = seconds_of(budget)
+    allowed = seconds_of(budget if isinstance(budget, str) else check("budget", budget, Real(above=0)))
     clock = Clock((1 - RESERVE) * allowed)
     tell = progress or (lambda phase: None)
     for name in UNUSED:

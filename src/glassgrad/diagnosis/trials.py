@@ -28,6 +28,7 @@ from glassgrad.diagnosis.kinds import GAIN, KINDS, Effect
 from glassgrad.diagnosis.scores import further_scores, scored_rows, scores_as_labels
 from glassgrad.diagnosis.variants import Variant, make_variant, transformed
 from glassgrad.nn.losses import LOSSES
+from glassgrad.training.defaults import DEFAULTS
 from glassgrad.training.given import Given
 from glassgrad.training.many import train_many
 from glassgrad.training.run import Run
@@ -327,7 +328,8 @@ class Trials:
 
     def _multiplications(self, settings: Settings) -> int:
         """About so many for a row, forward; of networks given layer by layer what the usual layers would take."""
-        sizes = (math.prod(self.dataset.features.shape[1:]), *settings.layers, self._outputs)
+        layers = DEFAULTS["layers"] if settings.network is not None else settings.layers
+        sizes = (math.prod(self.dataset.features.shape[1:]), *layers, self._outputs)
         return sum(before * after for before, after in pairwise(sizes))
 
     def _outcome(self, run: Run, dataset: Dataset, actions: str) -> Outcome:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common import constraints
+from glassgrad.common.constraints import check, python_value
+from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.data.checks import some
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.number_encodings import NumberEncoding
@@ -57,8 +59,7 @@ def explain_derivative(
     """
     if (weight is None) == (input is None):
         raise InputError("name one weight (dense_1.weights[3,7]) or one input (a column, or x[3]): not both")
-    if not isinstance(paths, int) or isinstance(paths, bool) or paths < 0:
-        raise InputError(f"paths must be a whole number of at least 0, not {paths!r}")
+    paths = check("paths", paths, constraints.Whole(0, 2**31 - 1))
     made = model if isinstance(model, Model) else load_model(model)
     x, target, said, given, place = _row(made, source, targets, row)
     anatomy = Anatomy(made.network, made.weights, made.statistics, x, made.schema.input_names)
@@ -155,8 +156,9 @@ def _row(model: Model, source: Any, targets: Any, row: int) -> tuple[Array, Arra
     else:
         table = to_tabular(source) if model.schema.table is not None else None
         features = source if table is None else table
-    if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row < len(features):
-        raise InputError(f"{place}: has rows 0 to {len(features) - 1}, not row {row!r}")
+    row = python_value(row)
+    if not constraints.Whole(0, len(features) - 1).allows(row):
+        raise InputError(f"{place}: has rows 0 to {len(features) - 1}, not row {shown(row)}")
     one = features[row : row + 1]
     if isinstance(one, Table) and targets is None:
         known = model.schema.take_targets(one)

@@ -224,6 +224,8 @@ def read_config(run: Path) -> dict[str, Any]:
         ) from None
     except (UnicodeDecodeError, RecursionError):
         raise InputError(f"{path}: is damaged; it is not JSON text") from None
+    except ValueError:  # what Python says of a number of thousands of digits
+        raise InputError(f"{path}: holds a number with too many digits; correct it") from None
     if not isinstance(config, dict):
         raise InputError(f"{path}: holds no JSON object; write {{...}} with the settings by name")
     return config

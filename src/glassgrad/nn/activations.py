@@ -8,14 +8,14 @@ is not a number.
 from __future__ import annotations
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, final
 
 import glassgrad.ops.table as ops
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import Real
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value
@@ -48,14 +48,6 @@ ACTIVATIONS: Registry[Activation] = Registry("activation", Activation)  # type: 
 def activation(spec: str | Mapping[str, Any] | Activation | None) -> Activation:
     """The activation described, e.g. ``"relu"`` or ``"elu(0.5)"``; None: identity. See ``Registry.make``."""
     return Identity() if spec is None else ACTIVATIONS.make(spec)
-
-
-def require_number(part: str, option: str, value: object, rule: str, fits: Callable[[float], bool]) -> None:
-    """Refuse an option of ``part`` (``"loss 'huber'"``) that is not ``rule``; raises InputError."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    # Compared and not converted: a whole number may be too large for a float.
-    if not (is_number and abs(value) <= sys.float_info.max and fits(value)):  # type: ignore[arg-type]
-        raise InputError(f"{part}: {option} must be {rule}, not {value!r}")
 
 
 @final
@@ -145,8 +137,7 @@ class LeakyRelu(Activation):
     name = "leaky_relu"
     slope: float = 0.01
 
-    def __post_init__(self) -> None:
-        require_number("activation 'leaky_relu'", "slope", self.slope, "a finite number", lambda _: True)
+    constraints = MappingProxyType({"slope": Real()})
 
     def __call__(self, x: Value) -> Value:
         """x where x > 0, else slope * x."""
@@ -165,8 +156,7 @@ class Elu(Activation):
     name = "elu"
     alpha: float = 1.0
 
-    def __post_init__(self) -> None:
-        require_number("activation 'elu'", "alpha", self.alpha, "a finite number above 0", lambda a: a > 0)
+    constraints = MappingProxyType({"alpha": Real(above=0)})
 
     def __call__(self, x: Value) -> Value:
         """x where x > 0, else alpha * expm1(x)."""

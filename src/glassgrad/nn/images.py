@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, final
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import COUNT, Choice, check
+from glassgrad.common.errors import InputError, shown
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.initializers import Initializer, initializer
-from glassgrad.nn.layer import LAYERS, Building, Built, Layer, Spec, Weight, Weightless, one, positive
+from glassgrad.nn.layer import LAYERS, Building, Built, Layer, Spec, Weight, Weightless, one
 from glassgrad.ops.reductions import reduce_mean
 from glassgrad.ops.windows import Pair, average_pool2d, conv2d, max_pool2d
 
@@ -32,13 +34,13 @@ class Conv2D(Layer):
     init: Initializer | Spec = "he_normal"
     bias_init: Initializer | Spec = "zeros"
 
+    constraints = MappingProxyType({"filters": COUNT, "padding": Choice(("valid", "same"))})
+
     def __post_init__(self) -> None:
         """Check the options."""
-        positive(self, filters=self.filters)
+        super().__post_init__()
         object.__setattr__(self, "size", _pair(self, "size", self.size))
         object.__setattr__(self, "stride", _pair(self, "stride", self.stride))
-        if self.padding not in ("valid", "same"):
-            raise InputError(f"Conv2D: padding is 'valid' or 'same', not {self.padding!r}")
         object.__setattr__(self, "activation", activation(self.activation))
         object.__setattr__(self, "init", initializer(self.init))
         object.__setattr__(self, "bias_init", initializer(self.bias_init))
@@ -126,13 +128,12 @@ def _both(number: Pair | int) -> Pair:
     return (number, number) if isinstance(number, int) else (number[0], number[1])
 
 
-def _pair(layer: object, key: str, given: Any) -> Pair:
+def _pair(layer: Layer, key: str, given: Any) -> Pair:
     pair = tuple(given) if isinstance(given, (list, tuple)) else (given, given)
     if len(pair) != 2:
-        raise InputError(f"{type(layer).__name__}: {key} is one number or two, not {given!r}")
-    positive(layer, **{key: pair[0]})
-    positive(layer, **{key: pair[1]})
-    return (pair[0], pair[1])
+        raise InputError(f"{layer.label()}: {key} is one number or two, not {shown(given)}")
+    first, second = (check(f"{layer.label()}: {key}", number, COUNT) for number in pair)
+    return (first, second)
 
 
 def _places(shape: Shape, size: Pair | int, stride: Pair | int, padding: str) -> Shape:

@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassgrad.common.constraints import COUNT, Real, check
 from glassgrad.common.errors import InputError
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
@@ -93,8 +94,7 @@ class Constant(Initializer):
 
     value: float
 
-    def __post_init__(self) -> None:
-        _finite("constant", "value", self.value)
+    constraints = MappingProxyType({"value": Real()})
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -111,12 +111,13 @@ class Uniform(Initializer):
     low: float
     high: float
 
+    constraints = MappingProxyType({"low": Real(), "high": Real()})
+
     def __post_init__(self) -> None:
-        _finite("uniform", "low", self.low)
-        _finite("uniform", "high", self.high)
+        super().__post_init__()
         if self.low > self.high:
             raise InputError(f"initializer 'uniform': low={self.low} is above high={self.high}; swap them")
-        _finite("uniform", "high - low", self.high - self.low)
+        check("initializer 'uniform': high - low", self.high - self.low, Real())
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -133,9 +134,7 @@ class Normal(Initializer):
     std: float
     mean: float = 0.0
 
-    def __post_init__(self) -> None:
-        _finite("normal", "std", self.std, at_least=0)
-        _finite("normal", "mean", self.mean)
+    constraints = MappingProxyType({"std": Real(minimum=0), "mean": Real()})
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -154,8 +153,7 @@ class TruncatedNormal(Initializer):
 
     std: float
 
-    def __post_init__(self) -> None:
-        _finite("truncated_normal", "std", self.std, at_least=0)
+    constraints = MappingProxyType({"std": Real(minimum=0)})
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -249,8 +247,7 @@ class Orthogonal(Initializer):
 
     gain: float = 1.0
 
-    def __post_init__(self) -> None:
-        _finite("orthogonal", "gain", self.gain, at_least=0)
+    constraints = MappingProxyType({"gain": Real(minimum=0)})
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -275,15 +272,9 @@ class LSUV(Initializer):
 
     data_dependent: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        for name, value in (("variance", self.variance), ("tolerance", self.tolerance)):
-            _finite("lsuv", name, value, at_least=0)
-            if value == 0:
-                raise InputError(f"initializer 'lsuv': {name} must be above 0")
-        if type(self.iterations) is not int or self.iterations < 1:
-            raise InputError(
-                f"initializer 'lsuv': iterations must be a whole number from 1, not {self.iterations!r}"
-            )
+    constraints = MappingProxyType(
+        {"variance": Real(above=0), "tolerance": Real(above=0), "iterations": COUNT}
+    )
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -317,13 +308,6 @@ def _orthogonal(name: str, generator: np.random.Generator, shape: tuple[int, ...
     # The signs on r's diagonal are the algorithm's; only with all positive is q uniform (Mezzadri 2007).
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
     return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)
-
-
-def _finite(part: str, option: str, value: object, at_least: float = -sys.float_info.max) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and at_least <= value <= sys.float_info.max):  # type: ignore[operator]
-        bound = f" of at least {at_least}" if at_least == 0 else ""
-        raise InputError(f"initializer {part!r}: {option} must be a finite number{bound}, not {value!r}")
 
 
 _CLASSES: dict[str, type[Initializer]] = {

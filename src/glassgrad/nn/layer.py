@@ -126,6 +126,10 @@ class Layer(Part, ABC):
     ) -> Built:
         """The layer's output and its new state, as graph."""
 
+    def label(self) -> str:
+        """The name of the class: a network's messages say which layer it is."""
+        return type(self).__name__
+
     def __call__(self, *inputs: Wire, name: str | None = None) -> Wire:
         """Apply this layer in the functional form; ``name`` replaces the automatic one."""
         for item in inputs:
@@ -189,19 +193,3 @@ def with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
     if not shape:
         raise InputError("takes rows of at least one axis; give a Reshape([1]) before it")
     return shape
-
-
-def positive(layer: object, **numbers: int) -> None:
-    """Refuse options that are not whole numbers of at least 1."""
-    for key, number in numbers.items():
-        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError(
-                f"{type(layer).__name__}: {key} must be a whole number of at least 1, not {number!r}"
-            )
-
-
-def fraction(layer: object, **numbers: float) -> None:
-    """Refuse options that are not in [0, 1)."""
-    for key, number in numbers.items():
-        if not isinstance(number, (int, float)) or isinstance(number, bool) or not 0 <= number < 1:
-            raise InputError(f"{type(layer).__name__}: {key} must lie in [0, 1), not {number!r}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
 import numpy as np
 
 import glassgrad.ops.table as ops
+from glassgrad.common.constraints import SHARE
 from glassgrad.graph.node import Value
-from glassgrad.nn.activations import require_number, softplus
+from glassgrad.nn.activations import softplus
 from glassgrad.nn.loss import Loss, require_classes
 
 
@@ -33,8 +35,7 @@ class CategoricalCrossEntropy(Loss):
     expects = "logits"
     label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_smoothing(self.name, self.label_smoothing)
+    constraints = MappingProxyType({"label_smoothing": SHARE})
 
     def units(self, classes: int | None, targets: int) -> int:
         """A logit per class."""
@@ -70,8 +71,7 @@ class BinaryCrossEntropy(Loss):
     expects = "logits"
     label_smoothing: float = 0.0
 
-    def __post_init__(self) -> None:
-        _check_smoothing(self.name, self.label_smoothing)
+    constraints = MappingProxyType({"label_smoothing": SHARE})
 
     def units(self, classes: int | None, targets: int) -> int:
         """The one logit of class 1."""
@@ -221,8 +221,3 @@ def _signed(outputs: Value, targets: Value) -> Value:
     """The margins s * y, [B], of one output [B, 1]: y for class 1, -y for class 0."""
     output = ops.reshape(outputs, targets.shape)
     return ops.select(targets > 0, output, -output)
-
-
-def _check_smoothing(name: str, value: object) -> None:
-    rule = "a number of at least 0 and below 1"
-    require_number(f"loss {name!r}", "label_smoothing", value, rule, lambda share: 0 <= share < 1)

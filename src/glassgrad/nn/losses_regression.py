@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar, final
 
 import glassgrad.ops.table as ops
+from glassgrad.common.constraints import Real
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Value
-from glassgrad.nn.activations import require_number
 from glassgrad.nn.loss import Expects, Loss, TargetKind, Task
 
 OVERFLOW = 1000.0
@@ -100,8 +101,7 @@ class Huber(RegressionLoss):
     name = "huber"
     delta: float = 1.0
 
-    def __post_init__(self) -> None:
-        require_number("loss 'huber'", "delta", self.delta, "a finite number above 0", lambda d: d > 0)
+    constraints = MappingProxyType({"delta": Real(above=0)})
 
     def errors(self, outputs: Value, targets: Value) -> Value:
         """d^2 / 2, or delta * (d - delta / 2)."""
@@ -138,10 +138,7 @@ class Quantile(RegressionLoss):
     name = "quantile"
     level: float = 0.5
 
-    def __post_init__(self) -> None:
-        require_number(
-            "loss 'quantile'", "level", self.level, "a number between 0 and 1", lambda level: 0 < level < 1
-        )
+    constraints = MappingProxyType({"level": Real(above=0, below=1)})
 
     def errors(self, outputs: Value, targets: Value) -> Value:
         """max(level * d, (level - 1) * d) of d = t - y."""

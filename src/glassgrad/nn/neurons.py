@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
+from glassgrad.common.constraints import COUNT, SHARE, Flag
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.initializers import Initializer, initializer
-from glassgrad.nn.layer import Building, Built, Layer, Spec, Weight, fraction, one, positive, with_channels
+from glassgrad.nn.layer import Building, Built, Layer, Spec, Weight, one, with_channels
 from glassgrad.ops.elementwise import select
 from glassgrad.ops.indexing import gather_rows
 from glassgrad.ops.parts import slice_axis
@@ -33,9 +35,11 @@ class Dense(Layer):
     bias_init: Initializer | Spec = "zeros"
     bias: bool = True
 
+    constraints = MappingProxyType({"units": COUNT, "bias": Flag()})
+
     def __post_init__(self) -> None:
         """Check the options."""
-        positive(self, units=self.units)
+        super().__post_init__()
         object.__setattr__(self, "activation", activation(self.activation))
         object.__setattr__(self, "init", initializer(self.init))
         object.__setattr__(self, "bias_init", initializer(self.bias_init))
@@ -104,9 +108,7 @@ class Dropout(Layer):
 
     rate: float = 0.5
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        fraction(self, rate=self.rate)
+    constraints = MappingProxyType({"rate": SHARE})
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
@@ -139,9 +141,11 @@ class Embedding(Layer):
     dimension: int
     init: Initializer | Spec = "normal(1.0)"
 
+    constraints = MappingProxyType({"entries": COUNT, "dimension": COUNT})
+
     def __post_init__(self) -> None:
         """Check the options."""
-        positive(self, entries=self.entries, dimension=self.dimension)
+        super().__post_init__()
         object.__setattr__(self, "init", initializer(self.init))
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
@@ -178,9 +182,11 @@ class Recurrent(Layer):
     recurrent_init: Initializer | Spec = "orthogonal"
     last: bool = False
 
+    constraints = MappingProxyType({"units": COUNT, "last": Flag()})
+
     def __post_init__(self) -> None:
         """Check the options."""
-        positive(self, units=self.units)
+        super().__post_init__()
         object.__setattr__(self, "activation", activation(self.activation))
         object.__setattr__(self, "init", initializer(self.init))
         object.__setattr__(self, "recurrent_init", initializer(self.recurrent_init))

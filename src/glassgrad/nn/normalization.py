@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import final
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import SHARE, Real
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.initializers import initializer
-from glassgrad.nn.layer import Building, Built, Layer, Statistic, Weight, fraction, with_channels
+from glassgrad.nn.layer import Building, Built, Layer, Statistic, Weight, with_channels
 from glassgrad.ops.elementwise import select, sqrt
 from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradient
 
@@ -29,10 +29,7 @@ class BatchNorm(Layer):
     momentum: float = 0.1
     epsilon: float = 1e-5
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        fraction(self, momentum=self.momentum)
-        _check_epsilon(self, self.epsilon)
+    constraints = MappingProxyType({"momentum": SHARE, "epsilon": Real(above=0)})
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
@@ -86,9 +83,7 @@ class LayerNorm(Layer):
 
     epsilon: float = 1e-5
 
-    def __post_init__(self) -> None:
-        """Check the options."""
-        _check_epsilon(self, self.epsilon)
+    constraints = MappingProxyType({"epsilon": Real(above=0)})
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
@@ -111,12 +106,3 @@ class LayerNorm(Layer):
         offset = x - reduce_sum(x, -1, keepdims=True) * share
         variance = reduce_sum(offset * offset, -1, keepdims=True) * share
         return offset / sqrt(variance + self.epsilon) * weights["scale"] + weights["shift"], {}
-
-
-def _check_epsilon(layer: Layer, epsilon: object) -> None:
-    if (
-        not isinstance(epsilon, (int, float))
-        or isinstance(epsilon, bool)
-        or not 0 < epsilon <= sys.float_info.max
-    ):
-        raise InputError(f"{type(layer).__name__}: epsilon must be above 0 and finite, not {epsilon!r}")

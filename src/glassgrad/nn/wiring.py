@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar, final
 
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import Whole, check
+from glassgrad.common.errors import InputError, shown
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.layer import Weightless, one
 from glassgrad.ops.elementwise import add, multiply
@@ -40,9 +41,10 @@ class Reshape(Weightless):
     def __post_init__(self) -> None:
         """Check the options."""
         if not isinstance(self.shape, (tuple, list)):
-            raise InputError(f"Reshape: shape is a list of extents, not {self.shape!r}")
-        object.__setattr__(self, "shape", tuple(self.shape))
-        if any(type(n) is not int or n == 0 or n < -1 for n in self.shape) or self.shape.count(-1) > 1:
+            raise InputError(f"Reshape: shape is a list of extents, not {shown(self.shape)}")
+        extents = tuple(check("Reshape: each extent", n, Whole(-1, 2**31 - 1)) for n in self.shape)
+        object.__setattr__(self, "shape", extents)
+        if 0 in self.shape or self.shape.count(-1) > 1:
             raise InputError(f"Reshape: {self.shape} is not a shape; give extents above 0, one may be -1")
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:

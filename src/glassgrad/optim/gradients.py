@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import final
 
-from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.constraints import Constraint, Optional, Real, check_fields
+from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Value, place
 from glassgrad.ops.elementwise import is_finite, maximum, minimum, select, sqrt
 from glassgrad.ops.structure import reduce_sum
 
 Values = Mapping[str, Value]
+
+LIMITS: Mapping[str, Constraint] = {
+    "clip_norm": Optional(Real(above=0)),
+    "clip_value": Optional(Real(above=0)),
+}
 
 
 def global_norm(gradients: Values) -> Value:
@@ -70,13 +74,7 @@ class Seam:
     clip_value: float | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if value is not None and not (is_number and 0 < value <= sys.float_info.max):
-                raise InputError(
-                    f"{field.name} must be above 0 and finite, not {value!r}; leave it out for no clipping"
-                )
+        check_fields(self, LIMITS)
 
     def hyperparameters(self) -> dict[str, float]:
         """The run-time inputs of the clippings and their default values."""

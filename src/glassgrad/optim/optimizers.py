@@ -12,12 +12,12 @@ are left alone.
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, final
 
+from glassgrad.common.constraints import SHARE, Constraint, Flag, Real, check_fields
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
@@ -30,8 +30,14 @@ Values = Mapping[str, Value]
 OPTIONAL = ("momentum", "weight_decay")
 """Hyperparameters whose term is not built at all where the default is 0."""
 
-BELOW_ONE = ("momentum", "beta1", "beta2", "decay")
-ABOVE_ZERO = ("epsilon",)
+HYPERPARAMETERS: Mapping[str, Constraint] = {
+    "momentum": SHARE,
+    "beta1": SHARE,
+    "beta2": SHARE,
+    "decay": SHARE,
+    "epsilon": Real(above=0),
+}
+"""What hyperparameters of these names may be; any other is a number of at least 0."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +45,17 @@ class Optimizer(Part, ABC):
     """How weights follow their gradients. A subclass is final: its fields, and the three methods below.
 
     Fields are hyperparameters (numbers, ``learning_rate`` first) or structural choices (booleans). Raises
-    InputError for numbers that cannot be meant: negative, not finite, a rate of averaging of 1 or more.
+    InputError for a number that is negative or not finite, and for a rate of averaging of 1 or more. A class may
+    state other ``constraints`` for its fields.
     """
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            self._check(field.name, getattr(self, field.name), is_choice=isinstance(field.default, bool))
+        constraints: dict[str, Constraint] = {
+            field.name: Flag() if isinstance(field.default, bool) else Real(minimum=0)
+            for field in fields(self)
+        }
+        constraints |= {name: HYPERPARAMETERS[name] for name in constraints if name in HYPERPARAMETERS}
+        check_fields(self, constraints | dict(self.constraints), self.label())
 
     @abstractmethod
     def slots(self) -> dict[str, float]:
@@ -102,21 +113,6 @@ class Optimizer(Part, ABC):
                 new_params[name] = kept - moved
                 new_state |= {f"{slot}/{name}": fresh[slot] for slot in slots}
         return new_params, new_state
-
-    def _check(self, name: str, value: object, is_choice: bool) -> None:
-        if is_choice:
-            rule, allowed = "True or False", isinstance(value, bool)
-        elif isinstance(value, bool) or not isinstance(value, (int, float)):
-            rule, allowed = "a number", False
-        elif name in BELOW_ONE:
-            rule, allowed = "at least 0 and below 1", 0 <= value < 1
-        elif name in ABOVE_ZERO:
-            rule, allowed = "above 0 and finite", 0 < value <= sys.float_info.max
-        else:
-            rule, allowed = "at least 0 and finite", 0 <= value <= sys.float_info.max
-        if not allowed:
-            kind = type(self).__name__.lower()
-            raise InputError(f"optimizer {kind!r}: {name} must be {rule}, not {value!r}")
 
 
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer)  # type: ignore[type-abstract]

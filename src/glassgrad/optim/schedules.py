@@ -7,21 +7,26 @@ A resumed run, or one computed in chunks, therefore gets the same rates to the b
 from __future__ import annotations
 
 import math
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias, final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glassgrad.common.constraints import COUNT, SHARE, Real
 from glassgrad.common.errors import InputError
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 
 Steps: TypeAlias = NDArray[np.int64]
 Factors: TypeAlias = NDArray[np.float64]
+
+FACTOR = Real(above=0, maximum=1)
+REST = Real(minimum=0, maximum=1)
+"""What is left of the learning rate at the end; it may be nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +73,7 @@ class Step(Schedule):
     every: int = 10
     factor: float = 0.5
 
-    def __post_init__(self) -> None:
-        _whole("step", "every", self.every)
-        _number("step", "factor", self.factor, at_most=1, excluding=(0,))
+    constraints = MappingProxyType({"every": COUNT, "factor": FACTOR})
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
@@ -86,8 +89,7 @@ class Exponential(Schedule):
 
     factor: float = 0.95
 
-    def __post_init__(self) -> None:
-        _number("exponential", "factor", self.factor, at_most=1, excluding=(0,))
+    constraints = MappingProxyType({"factor": FACTOR})
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
@@ -103,8 +105,7 @@ class Cosine(Schedule):
 
     final: float = 0.0
 
-    def __post_init__(self) -> None:
-        _number("cosine", "final", self.final, at_most=1)
+    constraints = MappingProxyType({"final": REST})
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
@@ -127,8 +128,10 @@ class Warmup(Schedule):
     epochs: float = 1.0
     then: Schedule | str | Mapping[str, Any] = "constant"
 
+    constraints = MappingProxyType({"epochs": Real(minimum=0, maximum=2**31 - 1)})
+
     def __post_init__(self) -> None:
-        _number("warmup", "epochs", self.epochs)
+        super().__post_init__()
         object.__setattr__(self, "then", schedule(self.then))
 
     def factors(
@@ -160,10 +163,7 @@ class OneCycle(Schedule):
     start: float = 1 / 25
     final: float = 1e-4
 
-    def __post_init__(self) -> None:
-        _number("one_cycle", "peak_at", self.peak_at, at_most=1, excluding=(0, 1))
-        _number("one_cycle", "start", self.start, at_most=1, excluding=(0,))
-        _number("one_cycle", "final", self.final, at_most=1)
+    constraints = MappingProxyType({"peak_at": Real(above=0, below=1), "start": FACTOR, "final": REST})
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
@@ -189,11 +189,9 @@ class ReduceOnPlateau(Schedule):
     threshold: float = 1e-4
     minimum: float = 1e-3
 
-    def __post_init__(self) -> None:
-        _number("reduce_on_plateau", "factor", self.factor, at_most=1, excluding=(0, 1))
-        _whole("reduce_on_plateau", "patience", self.patience)
-        _number("reduce_on_plateau", "threshold", self.threshold, at_most=1, excluding=(1,))
-        _number("reduce_on_plateau", "minimum", self.minimum, at_most=1)
+    constraints = MappingProxyType(
+        {"factor": Real(above=0, below=1), "patience": COUNT, "threshold": SHARE, "minimum": REST}
+    )
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
@@ -234,25 +232,6 @@ def needs_validation(part: Schedule) -> bool:
 def _cosine(start: float, end: float, progress: Factors) -> Factors:
     """``start`` at progress 0 and ``end`` at 1, level at both."""
     return end + (start - end) * (1 + np.cos(np.pi * progress)) / 2
-
-
-def _number(
-    part: str,
-    option: str,
-    value: object,
-    at_most: float = sys.float_info.max,
-    excluding: tuple[float, ...] = (),
-) -> None:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (is_number and 0 <= value <= at_most and value not in excluding):  # type: ignore[operator]
-        rule = "a number from 0 to 1" if at_most == 1 else "a finite number of at least 0"
-        rule += " (but not {})".format(" or ".join(map(str, excluding))) if excluding else ""
-        raise InputError(f"schedule {part!r}: {option} must be {rule}, not {value!r}")
-
-
-def _whole(part: str, option: str, value: object) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise InputError(f"schedule {part!r}: {option} must be a whole number of at least 1, not {value!r}")
 
 
 _CLASSES: dict[str, type[Schedule]] = {

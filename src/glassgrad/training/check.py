@@ -11,6 +11,7 @@ import numpy as np
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
+from glassgrad.common.constraints import Real, Whole, check
 from glassgrad.common.errors import GlassgradError, GraphError, InputError
 from glassgrad.graph.node import Graph, Value
 from glassgrad.graph.verify import verify
@@ -80,10 +81,8 @@ def _check_arguments(function: Any, inputs: Sequence[Any], step: Any, seed: Any)
         )
     if not inputs:
         raise InputError("check_derivative needs at least one input: give the point after the function")
-    if isinstance(step, bool) or not isinstance(step, (int, float)) or not 0 < step < math.inf:
-        raise InputError(f"check_derivative: step is a number above 0, not {step!r:.60}")
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise InputError(f"check_derivative: seed is a whole number of at least 0, not {seed!r:.60}")
+    check("check_derivative: step", step, Real(above=0))
+    check("check_derivative: seed", seed, Whole(0, 2**63 - 1))
     return [_numbers(number, item) for number, item in enumerate(inputs, start=1)]
 
 

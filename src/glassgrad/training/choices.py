@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.constraints import Real, check
+from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
@@ -140,13 +141,12 @@ def _per_class(schema: Schema, targets: Array, class_weight: Mapping[Any, float]
     counts = np.bincount(targets, minlength=len(schema.classes))
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise InputError(f"class_weight is a mapping or 'balanced', not {class_weight!r}")
+            raise InputError(f"class_weight is a mapping or 'balanced', not {shown(class_weight)}")
         return len(targets) / (len(counts) * np.maximum(counts, 1))
     if not isinstance(class_weight, Mapping):
-        raise InputError(f"class_weight is a mapping or 'balanced', not {class_weight!r}")
+        raise InputError(f"class_weight is a mapping or 'balanced', not {shown(class_weight)}")
     for label, weight in class_weight.items():
         if label not in schema.classes:
             raise unknown_name("class", str(label), map(str, schema.classes))
-        if not isinstance(weight, (int, float, np.number)) or not np.isfinite(weight) or weight < 0:
-            raise InputError(f"class_weight: {label!r} needs a finite number >= 0, not {weight!r}")
+        check(f"class_weight of {label!r}", weight, Real(minimum=0))
     return np.array([float(class_weight.get(label, 1.0)) for label in schema.classes])

@@ -9,6 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
+from glassgrad.backends.base import THREADS
+from glassgrad.common.constraints import Optional, check
 from glassgrad.common.errors import InputError
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import Compiled, Programs
@@ -49,8 +51,7 @@ def train_many(
     """
     if isinstance(variants, Mapping) or not all(isinstance(item, Mapping) for item in variants):
         raise InputError("variants is a list of tables of options, such as [{'learning_rate': 0.1}]")
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise InputError(f"threads must be a whole number of at least 1, not {threads!r}")
+    threads = check("threads", threads, Optional(THREADS))
     jobs = [_Job(number, settings) for number, settings in enumerate(_settings(variants, common))]
     if not jobs:
         return []

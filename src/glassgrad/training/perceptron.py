@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array, Backend, Feed
+from glassgrad.common.constraints import Real, Whole, check_fields
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import place
 from glassgrad.nn.activations import activation
@@ -37,6 +38,10 @@ class Perceptron:
     bias_: float = field(init=False, repr=False)
     errors_: list[int] = field(init=False, repr=False)
     converged_: bool = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Raises InputError for a number that is not allowed."""
+        check_fields(self, {"learning_rate": Real(above=0), "epochs": Whole(0, 2**31 - 1)}, "Perceptron")
 
     @staticmethod
     def program(inputs: int) -> Program:

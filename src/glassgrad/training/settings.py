@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.constraints import (
+    COUNT,
+    SHARE,
+    Choice,
+    Constraint,
+    Flag,
+    Optional,
+    Real,
+    Whole,
+    check,
+    check_fields,
+    python_value,
+)
+from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.schema import SCALINGS
 from glassgrad.graph.node import DType
@@ -30,6 +42,25 @@ OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
 
 OF_LAYERS = ("layers", "activation", "init", "output_activation")
 """Options that describe the layers of the default network; a given ``network`` has its own."""
+
+CONSTRAINTS: Mapping[str, Constraint] = {
+    "learning_rate": Real(minimum=0),
+    "momentum": SHARE,
+    "weight_decay": Real(minimum=0),
+    "clip_norm": Optional(Real(above=0)),
+    "clip_value": Optional(Real(above=0)),
+    "scaling": Choice(SCALINGS),
+    "force": Flag(),
+    "watch": Flag(),
+    "batch_size": COUNT,
+    "epochs": Whole(0, 2**31 - 1),
+    "keep": Choice(KEEPS),
+    "validation": SHARE,
+    "test": SHARE,
+    "seed": Whole(0, 2**63 - 1),
+    "dtype": Choice(("float32", "float64")),
+}
+"""What the options may be that are numbers, flags or plain names."""
 
 _UNSET: Any = UNSET
 
@@ -108,25 +139,10 @@ class Settings:
         SCHEDULES.make(self.schedule)
         if self.loss != "auto":
             LOSSES.make(self.loss)
-        if self.learning_rate is not UNSET:
-            _number("learning_rate", self.learning_rate, 0)
-        if self.momentum is not UNSET:
-            _number("momentum", self.momentum, 0, below=1)
-        if self.weight_decay is not UNSET:
-            _number("weight_decay", self.weight_decay, 0)
-        for name in ("clip_norm", "clip_value"):
-            if getattr(self, name) is not None:
-                _number(name, getattr(self, name), 0, open_start=True)
-        _number("validation", self.validation, 0, below=1)
-        _number("test", self.test, 0, below=1)
-        _whole("batch_size", self.batch_size, 1, 2**31 - 1)
-        _whole("epochs", self.epochs, 0, 2**31 - 1)
-        _whole("seed", self.seed, 0, 2**63 - 1)
-        _one_of("keep", self.keep, KEEPS)
-        _one_of("scaling", self.scaling, SCALINGS)
-        _one_of("dtype", self.dtype, ("float32", "float64"))
+        set_options = {name: item for name, item in CONSTRAINTS.items() if getattr(self, name) is not UNSET}
+        check_fields(self, set_options)
         if isinstance(self.backend, str):
-            _one_of("backend", self.backend, BACKENDS)
+            check("backend", self.backend, Choice(tuple(BACKENDS)))
         if needs_validation(schedule(self.schedule)) and self.validation == 0:
             raise InputError("the schedule looks at the validation loss; give validation a share above 0")
         if self.init_layers is not None and self.init_from is None:
@@ -135,7 +151,7 @@ class Settings:
 
     def _check_layers(self) -> None:
         for number, units in enumerate(self.layers, start=1):
-            _whole(f"layers: entry {number}", units, 1, 1_000_000)
+            check(f"layers: entry {number}", units, Whole(1, 1_000_000))
         ACTIVATIONS.make(self.activation)
         INITIALIZERS.make(self.init)
         if self.output_activation != "auto":
@@ -149,7 +165,7 @@ class Settings:
             if name not in known:
                 takers = [key for key in OPTIMIZERS if name in OPTIMIZERS.fields_of(key)]
                 raise InputError(
-                    f"{name} {value} is not an option of {OPTIMIZERS.label(self.optimizer)!r}; "
+                    f"{name} {shown(value)} is not an option of {OPTIMIZERS.label(self.optimizer)!r}; "
                     f"use it with {' or '.join(takers)}, or leave it out"
                 )
         is_bare_name = isinstance(self.optimizer, str) and "(" not in self.optimizer
@@ -231,31 +247,16 @@ def check_names(options: Mapping[str, Any], *others: str) -> None:
 def _plain(name: str, value: Any) -> Any:
     """Numbers of NumPy as Python's own, and lists as tuples; one item may stand for a list of it."""
     if name not in ("layers", "freeze", "init_layers"):
-        return value.item() if isinstance(value, np.generic) else value
+        return python_value(value)
     if isinstance(value, (str, int, np.generic)):
         value = (value,)
     if value is None and name == "init_layers":
         return None
     if not isinstance(value, Iterable):
-        raise InputError(f"{name} is a list, not {value!r}")
-    return tuple(item.item() if isinstance(item, np.generic) else item for item in value)
-
-
-def _number(
-    name: str, value: Any, start: float, *, below: float = math.inf, open_start: bool = False
-) -> None:
-    fits = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not fits or value < start or value >= below or (open_start and value == start):
-        bound = f"above {start:g}" if open_start else f"at least {start:g}"
-        end = "" if below == math.inf else f" and below {below:g}"
-        raise InputError(f"{name} must be a number {bound}{end}, not {value!r}")
-
-
-def _whole(name: str, value: Any, start: int, end: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not start <= value <= end:
-        raise InputError(f"{name} must be a whole number from {start} to {end}, not {value!r}")
-
-
-def _one_of(name: str, value: Any, known: Any) -> None:
-    if value not in known:
-        raise unknown_name(name, str(value), known)
+        raise InputError(f"{name} is a list, not {shown(value)}")
+    items = tuple(python_value(item) for item in value)
+    if name != "layers":
+        for number, item in enumerate(items, start=1):
+            if not isinstance(item, str):
+                raise InputError(f"{name}: entry {number} must be the name of a layer, not {shown(item)}")
+    return items

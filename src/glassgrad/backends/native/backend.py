@@ -16,6 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from glassgrad.backends.base import (
+    THREADS,
     Array,
     Arrays,
     Executable,
@@ -40,7 +41,7 @@ from glassgrad.backends.native.layout import (
 )
 from glassgrad.backends.native.machine import Machine, host
 from glassgrad.backends.native.orders import Drawer
-from glassgrad.common.errors import InputError
+from glassgrad.common.constraints import check
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
 
@@ -218,7 +219,7 @@ class NativeBackend:
         code on disk.
         """
         self.target = target
-        self.threads = threads or default_threads()
+        self.threads = default_threads() if threads is None else check("threads", threads, THREADS)
         self.worth = WORTH_A_THREAD if threads is None else 0
         self.cached = cached
 
@@ -277,9 +278,9 @@ def default_threads() -> int:
     """GLASSGRAD_THREADS, or the cores that this process may run on; raises InputError for anything else."""
     asked = os.environ.get("GLASSGRAD_THREADS", "")
     if asked:
-        if not re.fullmatch("0*[1-9][0-9]{0,5}", asked):
-            raise InputError(f"GLASSGRAD_THREADS must be a whole number of at least 1, not {asked!r}")
-        return int(asked)
+        is_number = re.fullmatch("[0-9]{1,20}", asked) is not None
+        threads: int = check("GLASSGRAD_THREADS", int(asked) if is_number else asked, THREADS)
+        return threads
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
