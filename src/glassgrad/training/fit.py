@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
+from glassgrad.common import interrupts
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.orders import Epochs
@@ -249,6 +250,14 @@ class _Fit:
         return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
 
     def run(self, start: float) -> Run:
+        """Train and measure. Signals are handled between calls, so that Ctrl-C finds a state that can be kept."""
+        with interrupts.deferred():
+            run = self._train(start)
+            if run.status == "interrupted":
+                interrupts.settle()
+            return run
+
+    def _train(self, start: float) -> Run:
         settings, model = self.settings, self.model
         compiled = self.compiled = self.compiled or self._compile()
         model.share(compiled.evaluation)
@@ -273,6 +282,7 @@ class _Fit:
                     best = (watched, epoch, model.weights, model.statistics)
                 record = self.history[-1]
                 self._tell(epoch, epoch * self.steps_per_epoch, float(record["train_loss"]), record)
+                interrupts.poll()
         except KeyboardInterrupt:
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
         training = max(time.perf_counter() - clock - (compiled.seconds() - spent), 0.0)
@@ -280,14 +290,17 @@ class _Fit:
             model.weights, model.statistics = best[2], best[3]
         best_epoch = best[1] if best else None
         try:
-            return self._finish(start, status, message, best_epoch, training)
+            run = self._finish(start, status, message, best_epoch, training)
+            interrupts.poll()
+            return run
         except KeyboardInterrupt:  # while measuring: what is trained is kept all the same
             if status == "finished":
                 status, message = (
                     "interrupted",
                     f"stopped after epoch {epoch}; the last good weights are kept",
                 )
-            return self._finish(start, status, message, best_epoch, training)
+            with interrupts.held():
+                return self._finish(start, status, message, best_epoch, training)
 
     def _compile(self) -> Compiled:
         return Programs().compiled(self.task, self.settings, backend(self.settings.backend))
@@ -360,6 +373,8 @@ class _Fit:
             self.pace = (clock - before) / (end - begin)
             if self.check is not None:
                 self.check()
+            if end < total_steps:
+                interrupts.poll()
             if self.progress is not None:
                 self._tell(first, done + end, _mean_loss(counts[:end], losses[:end]))
         model.weights, model.statistics, self.slots = weights, statistics, slots
@@ -427,7 +442,10 @@ class _Fit:
     ) -> Run:
         model, settings, parts = self.model, self.settings, self.task.parts.named()
         nothing_done = status == "interrupted" and not self.history  # somebody waits, and not for this
-        metrics = {} if nothing_done else {n: model.evaluate_prepared(*part) for n, part in parts.items()}
+        metrics: dict[str, dict[str, float]] = {}
+        for part, arrays in parts.items() if not nothing_done else ():
+            metrics[part] = model.evaluate_prepared(*arrays)
+            interrupts.poll()
         rows = {name: len(parts[name][0]) if name in parts else 0 for name in ("train", "validation", "test")}
         name = backend(model.backend).name
         model.metrics = {part: _finite_only(found) for part, found in metrics.items()}

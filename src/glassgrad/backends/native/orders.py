@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from functools import cache
@@ -70,6 +71,16 @@ class Drawer:
 
 
 _making = threading.Lock()
+
+
+def _new_lock() -> None:
+    """In a process that was forked off: the thread that held the lock is not there."""
+    global _making
+    _making = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_new_lock)
 
 
 @cache
