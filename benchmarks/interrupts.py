@@ -75,8 +75,6 @@ def fork(kind: str, folder: Path) -> int:
         return child
     code = 99
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         for name, number in (("out", 1), ("err", 2)):
             os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
         os.environ["GLASSGRAD_THREADS"] = "2"
@@ -99,7 +97,6 @@ def start(folder: Path) -> int:
             stdout=out,
             stderr=err,
             env=os.environ | {"GLASSGRAD_THREADS": "2"},
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
     process.returncode = 0  # waited for below
     return process.pid
@@ -190,6 +187,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="write the result file")
     options = parser.parse_args()
 
+    # A shell starts a job in the background with SIGINT ignored, and so would be all that it starts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # What every try needs is loaded once, and what all but those of "compiling" run is compiled once.
     import glassgrad as gg
     import glassgrad.cli.app

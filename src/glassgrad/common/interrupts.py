@@ -9,6 +9,7 @@ wait, because Python runs no handler there.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -21,10 +22,18 @@ from typing import Any, cast
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 SIGNALS = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
 
-_handlers: dict[int, Any] = {}  # by signal, what ``_note`` stands in for
-_waiting: dict[int, None] = {}  # signals in the order in which they came; twice the same is once
-_depth = 0  # blocks of ``deferred`` that the main thread is in
-_held = 0  # blocks of ``held``
+
+class _State:
+    """Of the main thread."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[int, Any] = {}  # by signal, what ``_note`` stands in for
+        self.waiting: dict[int, None] = {}  # signals in the order in which they came; twice the same is once
+        self.depth = 0  # blocks of ``deferred``
+        self.held = 0  # blocks of ``held``
+
+
+_state = _State()
 
 
 def deferred() -> Deferral:
@@ -40,11 +49,10 @@ class Deferral:
     """What ``deferred`` gives."""
 
     def __enter__(self) -> None:
-        global _depth
         self._counts = threading.current_thread() is threading.main_thread()
         if not self._counts:
             return
-        if _depth == 0:
+        if _state.depth == 0:
             try:
                 for number in SIGNALS:
                     _stand_in(number)
@@ -54,60 +62,61 @@ class Deferral:
             except BaseException:  # a handler raised before all were replaced
                 _restore()
                 raise
-        _depth += 1
+        _state.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        global _depth
-        if not self._counts:
+        if not self._counts or _state.depth == 0:
             return
-        _depth -= 1
-        if _depth == 0:
-            # From here on ``_note`` passes a signal on, so that an exception in between loses none.
-            _restore()
-            _deliver()
+        _state.depth -= 1
+        if _state.depth == 0:
+            # From here on ``_note`` passes a signal on, and may raise.
+            try:
+                _restore()
+            finally:
+                _deliver()
 
 
 @contextmanager
 def held() -> Iterator[None]:
     """A block, inside of ``deferred``, in which ``poll`` does nothing: what is at work must not be left now."""
-    global _held
-    _held += 1
+    counts = threading.current_thread() is threading.main_thread()
+    _state.held += counts
     try:
         yield
     finally:
-        _held -= 1
+        _state.held -= counts
 
 
 def poll() -> None:
     """Handle the signals that wait, in a block of ``deferred``: what their handlers raise comes out of here."""
-    if _waiting and not _held and threading.current_thread() is threading.main_thread():
+    if _state.waiting and not _state.held and threading.current_thread() is threading.main_thread():
         _deliver()
 
 
 def settle() -> None:
     """The same, but without KeyboardInterrupt: a second Ctrl-C does not undo what the first one led to."""
-    while _waiting and threading.current_thread() is threading.main_thread():
+    while _state.waiting and threading.current_thread() is threading.main_thread():
         with suppress(KeyboardInterrupt):
             _deliver()
 
 
 def _note(number: int, frame: FrameType | None) -> None:
     """The handler inside of the block. Outside it stands for the one before, should it still be in its place."""
-    if _depth:
-        _waiting[number] = None
+    if _state.depth:
+        _state.waiting[number] = None
     else:
         _call(number, frame)
 
 
 def _deliver() -> None:
-    while _waiting:
-        number = next(iter(_waiting))
-        del _waiting[number]
+    while _state.waiting:
+        number = next(iter(_state.waiting))
+        del _state.waiting[number]
         _call(number, sys._getframe(1))
 
 
 def _call(number: int, frame: FrameType | None) -> None:
-    handler = _handlers.get(number)
+    handler = _state.handlers.get(number)
     if callable(handler):
         handler(number, frame)
 
@@ -115,11 +124,23 @@ def _call(number: int, frame: FrameType | None) -> None:
 def _stand_in(number: int) -> None:
     handler = signal.getsignal(number)
     if callable(handler) and handler is not _note:
-        _handlers[number] = handler
+        _state.handlers[number] = handler
         signal.signal(number, _note)
 
 
 def _restore() -> None:
     for number in SIGNALS:
         if signal.getsignal(number) is _note:  # not where the block itself has put another one
-            signal.signal(number, cast(Any, _handlers[number]))
+            signal.signal(number, cast(Any, _state.handlers[number]))
+
+
+def _leave_all() -> None:
+    """In a process that was forked off, which begins something of its own: nobody there might ever poll."""
+    _state.depth = _state.held = 0
+    _state.waiting.clear()
+    with suppress(ValueError):
+        _restore()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)

@@ -23,7 +23,7 @@ class Meanwhile:
         self._inside: list[int] = []  # threads
         if hasattr(os, "register_at_fork"):
             if alone:
-                os.register_at_fork(before=self._wait, after_in_parent=lambda: self._changed.release())
+                os.register_at_fork(before=self._wait, after_in_parent=self._go_on)
             os.register_at_fork(after_in_child=self._forked)
 
     def __enter__(self) -> None:
@@ -43,6 +43,9 @@ class Meanwhile:
         self._changed.acquire()
         while set(self._inside) - {get_ident()}:
             self._changed.wait()
+
+    def _go_on(self) -> None:
+        self._changed.release()
 
     def _forked(self) -> None:
         self._changed = Condition(Lock())  # another thread may have held the old one

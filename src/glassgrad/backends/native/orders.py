@@ -63,24 +63,26 @@ class Drawer:
 
     def _by_machine(self, whole: Epochs) -> bool:
         """Draw in machine code; whether that was possible."""
-        with _making:
+        with _making.lock:
             made = _made()
         if made is not None:
             _draw(made[1], whole, self._room)
         return made is not None
 
 
-_making = threading.Lock()
+class _Making:
+    """One thread at a time makes the code. A process that is forked off lacks the thread that held the lock."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.lock = threading.Lock()
 
 
-def _new_lock() -> None:
-    """In a process that was forked off: the thread that held the lock is not there."""
-    global _making
-    _making = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_new_lock)
+_making = _Making()
 
 
 @cache
