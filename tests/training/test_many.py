@@ -11,6 +11,7 @@ import pytest
 import glassgrad as gg
 from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.backends.reference import ReferenceBackend
+from glassgrad.common import workers
 from glassgrad.training import many, task
 from training.small import blobs, same_bits, surface
 
@@ -193,7 +194,7 @@ def test_ctrl_c_before_anything_is_there(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(many, "wait", interrupted)
+    monkeypatch.setattr(workers, "wait", interrupted)
     monkeypatch.setattr(many.Trainer, "_call", interrupted)
     with pytest.raises(KeyboardInterrupt):
         gg.train_many(blobs(), [{}, {"seed": 1}], backend="reference", **SMALL)

@@ -21,6 +21,7 @@ from glassgrad.backends.base import (
     lay_out,
     plain_handle,
 )
+from glassgrad.common import interrupts
 from glassgrad.graph.node import Graph, Node
 from glassgrad.ops.op import Op
 from glassgrad.program import Program
@@ -80,6 +81,7 @@ class ReferenceExecutable:
         stacked: dict[str, list[Array]] = {item.name: [] for item in program.outputs}
         measured: list[list[Array]] = []
         for step in range(chunk.steps):
+            interrupts.poll()  # a step in NumPy may take seconds
             values = step_values(program, feed, chunk, step, params, state)
             if chunk.probed[step]:
                 measured.append(evaluate(program.probe_graph, values))

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from glassgrad.common.interrupts import deferred, settle
+
+__all__ = ["check", "deferred", "interruptible", "settle", "uninterrupted"]
+
 SIGNALS = [
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
 ]

@@ -70,7 +70,7 @@ def command(
     if settings.validation == 0:
         raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
     dataset = load_source(source, target=chosen["target"], task=chosen["task"])
-    with RunFolder.create(out, f"{dataset.name}-sweep") as folder:
+    with interrupts.deferred(), RunFolder.create(out, f"{dataset.name}-sweep") as folder:
         start = time.perf_counter()
         with runs_watcher(count) as watch:
             runs = train_many(dataset, variants, progress=watch, **common)
@@ -87,6 +87,7 @@ def command(
             document |= tables_text.document_of(dataset, schema)
             files, trouble = _files(dataset.name, document, ranked)
             folder.commit(files)
+        interrupts.settle()  # saved whole: a signal that came meanwhile changes nothing
     document["run"] = str(folder.path)
     document["picture"] = None if trouble is not None else str(folder.path / PICTURE)
     for line in [] if as_json else tables_text.lines_of(dataset, schema):

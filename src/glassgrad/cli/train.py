@@ -64,7 +64,7 @@ def command(
         for line in [] if as_json else tables_text.lines_of(*data):
             print(line, file=stdout, flush=True)
 
-    with RunFolder.create(out, dataset.name) as folder:
+    with interrupts.deferred(), RunFolder.create(out, dataset.name) as folder:
         try:
             with watcher() as shown:
                 run = train(dataset, settings, prepared=tell_task, progress=shown)
@@ -76,6 +76,7 @@ def command(
             raise KeyboardInterrupt
         with interrupts.uninterrupted():
             folder.commit(run.files())
+        interrupts.settle()  # saved whole: a signal that came meanwhile changes nothing
     page = _report(run, folder.path) if report else None
     _tell(run, folder.path, context.obj, as_json, page, about)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from glassgrad.backends.base import Array, Feed
 from glassgrad.common.orders import Epochs
+from glassgrad.common.workers import Workers
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.training import background
 from glassgrad.training.backends import backend, cores
@@ -83,9 +83,9 @@ class ShortRuns:
         if len(pairs) == 1:
             ((rate, seed),) = pairs
             return self._run(rate, seed, steps)[np.newaxis]
-        with ThreadPoolExecutor(min(self.workers, len(pairs)), "glassgrad") as pool:
-            found = list(pool.map(lambda pair: self._run(pair[0], pair[1], steps), pairs))
-        return np.array(found)
+        with Workers(min(self.workers, len(pairs))) as workers:
+            futures = [workers.submit(self._run, rate, seed, steps) for rate, seed in pairs]
+            return np.array([workers.result(future) for future in futures])
 
     def _run(self, rate: float, seed: int, steps: int) -> Floats:
         weights, statistics = self._start(seed)

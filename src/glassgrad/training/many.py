@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
 from glassgrad.backends.base import THREADS
+from glassgrad.common import interrupts
 from glassgrad.common.constraints import Optional, check
 from glassgrad.common.errors import InputError
+from glassgrad.common.workers import Workers
 from glassgrad.training.backends import backend, cores
 from glassgrad.training.compiled import Compiled, Programs
 from glassgrad.training.run import Run
@@ -19,8 +20,6 @@ from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.source import load
 from glassgrad.training.task import Preparation, Task
 from glassgrad.training.trainer import Trainer
-
-LOOK_AGAIN = 0.1  # seconds: a thread that waits without an end cannot be interrupted on every system
 
 
 def train_many(
@@ -101,31 +100,27 @@ def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[int, Run], None
             raise KeyboardInterrupt
 
     done: dict[int, Run | None] = {}
-    with ThreadPoolExecutor(workers, "glassgrad") as pool:
-        numbers = {pool.submit(job.run, check): job.number for job in jobs}
+    with Workers(workers) as crew:
+        numbers = {crew.submit(job.run, check): job.number for job in jobs}
         try:
-            for future in _as_they_end(numbers):
+            for future in crew.each(numbers):
                 run = done[numbers[future]] = future.result()
                 if progress is not None and run is not None:
                     progress(numbers[future], run)
         except KeyboardInterrupt:
             stop.set()
             # What has not begun ends at once, what is under way after its call of the compiled step.
-            done |= {number: future.result() for future, number in numbers.items()}
+            with interrupts.held():
+                for future in crew.each(numbers):
+                    done[numbers[future]] = future.result()
+            interrupts.settle()
         except BaseException:
             stop.set()
             raise
-    found = [run for _, run in sorted(done.items()) if run is not None]
-    if not found:
+    runs = [run for _, run in sorted(done.items()) if run is not None]
+    if not runs:
         raise KeyboardInterrupt
-    return found
-
-
-def _as_they_end(futures: Mapping[Future[Run | None], int]) -> Iterator[Future[Run | None]]:
-    waiting = set(futures)
-    while waiting:
-        ended, waiting = wait(waiting, LOOK_AGAIN, FIRST_COMPLETED)
-        yield from sorted(ended, key=futures.__getitem__)
+    return runs
 
 
 def _settings(variants: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> Iterator[Settings]:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common import interrupts
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.nn.network import Network
 from glassgrad.training.callbacks import Callback
@@ -314,11 +315,12 @@ class Trainer:
                 f"advance takes a number of at least 0, steps and epochs whole, not {given[0]!r}"
             )
         begin = self.step
-        if seconds is not None:
-            self._advance_to(self.total_steps, time.perf_counter() + seconds)
-        else:
-            count = steps if steps is not None else (epochs or 0) * self.steps_per_epoch
-            self._advance_to(min(begin + count, self.total_steps))
+        with interrupts.deferred():
+            if seconds is not None:
+                self._advance_to(self.total_steps, time.perf_counter() + seconds)
+            else:
+                count = steps if steps is not None else (epochs or 0) * self.steps_per_epoch
+                self._advance_to(min(begin + count, self.total_steps))
         return self.step - begin
 
     def _advance_to(self, target: int, deadline: float = math.inf) -> None:
@@ -333,6 +335,7 @@ class Trainer:
                 self._apply_planned()
                 self._call(target, math.isinf(deadline))
                 self._close_epochs()
+                interrupts.poll()
             if self.ended:
                 self._tell_stop()
         finally:
@@ -426,6 +429,14 @@ class Trainer:
         from where it stood. ``start`` is when the work began, by ``time.perf_counter``, for ``Run.seconds_total``.
         """
         start = time.perf_counter() if start is None else start
+        # Signals are handled between calls, so that Ctrl-C finds a state that can be kept.
+        with interrupts.deferred():
+            run = self._run_to_the_end(start)
+            if run.status == "interrupted":
+                interrupts.settle()
+            return run
+
+    def _run_to_the_end(self, start: float) -> Run:
         status: Status = "finished"
         message: str | None = None
         try:
@@ -438,7 +449,9 @@ class Trainer:
         if self._divergence is not None:
             status, message = "diverged", str(self._divergence)
         try:
-            return self._result(start, status, message)
+            run = self._result(start, status, message)
+            interrupts.poll()
+            return run
         except KeyboardInterrupt:  # during evaluation: the training is kept all the same
             if status == "finished":
                 epoch = self.epochs_done
@@ -446,7 +459,8 @@ class Trainer:
                     "interrupted",
                     f"stopped after epoch {epoch}; the last good weights are kept",
                 )
-            return self._result(start, status, message)
+            with interrupts.held():
+                return self._result(start, status, message)
 
     def _result(self, start: float, status: Status, message: str | None) -> Run:
         kept: State | Best = self._epoch_end if status == "interrupted" else self.state
@@ -455,7 +469,10 @@ class Trainer:
         model = self._model(kept.weights, kept.statistics)
         # Interrupted before the end of the first epoch: skip evaluation.
         evaluated = {} if status == "interrupted" and not self._history else self.task.parts.named()
-        metrics = {name: model.evaluate_prepared(*part) for name, part in evaluated.items()}
+        metrics: dict[str, dict[str, float]] = {}
+        for name, part in evaluated.items():
+            metrics[name] = model.evaluate_prepared(*part)
+            interrupts.poll()
         describe(model, self.task, self.settings, metrics, epochs=self.epochs_done, status=status)
         initial = self._engine.initial
         return Run(

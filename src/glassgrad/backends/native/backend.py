@@ -41,6 +41,7 @@ from glassgrad.backends.native.layout import (
 )
 from glassgrad.backends.native.machine import Machine, host
 from glassgrad.backends.native.orders import Drawer
+from glassgrad.common import interrupts
 from glassgrad.common.constraints import check
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
@@ -229,6 +230,10 @@ class NativeBackend:
 
     def compile_all(self, programs: Iterable[Program]) -> list[Executable]:
         """The same for several programs, side by side, each as soon as it is there."""
+        with interrupts.deferred():  # LLVM's locks are Python's
+            return self._compile_all(programs)
+
+    def _compile_all(self, programs: Iterable[Program]) -> list[Executable]:
         start = time.perf_counter()
         taken: list[Program] = []
         known: dict[int, Code] = {}
@@ -236,6 +241,7 @@ class NativeBackend:
 
         def unknown() -> Iterator[Program]:
             for number, program in enumerate(programs):
+                interrupts.poll()
                 taken.append(program)
                 key = self._key(program)
                 code = load(key) if key is not None else None

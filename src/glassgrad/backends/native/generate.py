@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 
 from glassgrad.backends.native.cache import Code
 from glassgrad.backends.native.elements import ELEMENTWISE
@@ -18,7 +18,9 @@ from glassgrad.backends.native.schedule import Schedule, make_schedule
 from glassgrad.backends.native.shuffle import emit_shuffle
 from glassgrad.backends.native.singles import SINGLES
 from glassgrad.backends.native.steps import emit_program, is_large
+from glassgrad.common import interrupts
 from glassgrad.common.meanwhile import Meanwhile
+from glassgrad.common.workers import Workers
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
@@ -87,15 +89,16 @@ def generate(programs: Iterable[Program], target: Machine, threads: int) -> list
     to be built: a small one first gives LLVM something to do early.
     """
     drafts: list[tuple[_Draft, list[Future[bytes]]]] = []
-    with _quick_turns, ThreadPoolExecutor(threads) as pool:
+    with Workers(threads) as workers, _quick_turns:
         for program in programs:
             draft = _Draft(program, target)
             texts = draft.texts()
             drafts.append(
-                (draft, [pool.submit(compile_text, text, target, anywhere=able()) for text in texts])
+                (draft, [workers.submit(compile_text, text, target, anywhere=able()) for text in texts])
             )
             look_through.cache_clear()
-        return [draft.code([item.result() for item in objects]) for draft, objects in drafts]
+            interrupts.poll()
+        return [draft.code([workers.result(item) for item in objects]) for draft, objects in drafts]
 
 
 def generate_shuffle(target: Machine) -> Code:

@@ -1,9 +1,9 @@
 """Threads that help with one call of machine code, and end before its memory does.
 
 Python's signal handlers run between any two instructions of the main thread, and may raise. So Python must not stand
-between the start of a helper and its end: the machine code itself starts and joins the helpers (``run_with_helpers``, see
-``sharing``), with the POSIX functions whose addresses it is handed. Where the system has none (Windows), Python threads
-help, all of them under a thread that no signal handler interrupts.
+between the start of a helper and its end: the machine code itself starts and joins the helpers (``run_with_helpers``,
+see ``sharing``), with the POSIX functions whose addresses it is handed. Where the system has none (Windows), Python
+threads help, all of them under a thread that no signal handler interrupts.
 """
 
 from __future__ import annotations

@@ -135,7 +135,12 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
     ten, for code of the same speed.) From there on, level 2 takes longer than level 1, for code of the same speed.
     ``anywhere``: position-independent code, where that is what ``linker.link`` takes.
     """
-    llvm = _llvm()
+    with _compiling:
+        return _compile(_llvm(), text, target, assembly, anywhere)
+
+
+def _compile(llvm: Any, text: str, target: Machine, assembly: bool, anywhere: bool) -> bytes:
+    """What ``compile_text`` gives. LLVM's objects are freed when this returns, which takes its locks once more."""
     if target.triple.startswith("aarch64"):
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()
@@ -150,14 +155,16 @@ def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere
     passes.add_sroa_pass()
     passes.add_dead_code_elimination_pass()
     passes.run(module, llvm.create_pass_builder(made, llvm.create_pipeline_tuning_options()))
-    with _loops_as_they_are:
-        return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
+    return str(made.emit_assembly(module)).encode() if assembly else _emit_object(made, module)
 
 
 # An option of the whole library, which others in this process may use (Numba does). Addresses in loops stay as they
-# are written: a fifth of the time, for code of the same speed.
-_loops_as_they_are = Meanwhile(
-    lambda: _llvm().set_option("", "-disable-lsr=true"), lambda: _llvm().set_option("", "-disable-lsr=false")
+# are written: a fifth of the time, for code of the same speed. A process that was forked off in the middle of LLVM's
+# work would find LLVM's locks taken.
+_compiling = Meanwhile(
+    lambda: _llvm().set_option("", "-disable-lsr=true"),
+    lambda: _llvm().set_option("", "-disable-lsr=false"),
+    alone=True,
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import replace
 from functools import cache
@@ -62,14 +63,26 @@ class Drawer:
 
     def _by_machine(self, whole: Epochs) -> bool:
         """Draw in machine code; whether that was possible."""
-        with _making:
+        with _making.lock:
             made = _made()
         if made is not None:
             _draw(made[1], whole, self._room)
         return made is not None
 
 
-_making = threading.Lock()
+class _Making:
+    """One thread at a time makes the code. A process that is forked off lacks the thread that held the lock."""
+
+    def __init__(self) -> None:
+        self.renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.renew)
+
+    def renew(self) -> None:
+        self.lock = threading.Lock()
+
+
+_making = _Making()
 
 
 @cache

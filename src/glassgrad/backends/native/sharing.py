@@ -9,9 +9,9 @@ A thread that finds nothing to do spins for a while, then sleeps for a moment at
 would be charged to it as if it had been used, and on a busy machine be lacking when there is work; a thread that
 another one wakes may be put on the core of that other one.
 
-``run_with_helpers`` starts the helpers, runs, and joins them in one call of machine code. Python cannot raise an exception
-in the middle of it, so no helper outlives the memory that it works in. A helper that cannot be started is missing, not
-waited for.
+``run_with_helpers`` starts the helpers, runs, and joins them in one call of machine code. Python cannot raise an
+exception in the middle of it, so no helper outlives the memory that it works in. A helper that cannot be started is
+missing, not waited for.
 """
 
 from __future__ import annotations
