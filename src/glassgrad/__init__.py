@@ -54,6 +54,7 @@ _HOMES = {
     "glassgrad.optim.schedules": ("Schedule",),
     "glassgrad.program": ("Program",),
     "glassgrad.training.callbacks": ("AveragedModel", "Callback", "EarlyStopping", "MaxTime"),
+    "glassgrad.training.own_step": ("CompiledStep", "StepInputs", "compile_step"),
     "glassgrad.training.run": ("Progress", "Run"),
     "glassgrad.training.train": ("train",),
     "glassgrad.training.trainer": ("Trainer",),

@@ -108,12 +108,12 @@ OUTSIDE = make_input("outside", (3,), "float64")
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ({"step": 0}, "step is a number above 0, not 0"),
-        ({"step": -1e-3}, "step is a number above 0"),
-        ({"step": float("nan")}, "step is a number above 0, not nan"),
-        ({"step": "small"}, "step is a number above 0, not 'small'"),
-        ({"seed": -1}, "seed is a whole number of at least 0, not -1"),
-        ({"seed": 1.5}, "seed is a whole number"),
+        ({"step": 0}, "step must be a number above 0, not 0"),
+        ({"step": -1e-3}, "step must be a number above 0"),
+        ({"step": float("nan")}, "step must be a number above 0, not nan"),
+        ({"step": "small"}, "step must be a number above 0, not 'small'"),
+        ({"seed": -1}, "seed must be a whole number"),
+        ({"seed": 1.5}, "seed must be a whole number"),
     ],
 )
 def test_options_are_checked(options: dict[str, Any], complaint: str) -> None:

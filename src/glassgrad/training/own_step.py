@@ -1,0 +1,252 @@
+"""A training step of your own: any graph of ``gg.ops`` and ``gg.gradient``, compiled into a loop of steps.
+
+The function is called once, with values of the graph. What it returns becomes a program like that of ``train``: it
+runs on every backend, several steps to a call, with data, parameters, hyperparameters and seed as run-time inputs.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from glassgrad.backends.base import Array, Backend, Executable, Feed
+from glassgrad.common.constraints import Real, Whole, check
+from glassgrad.common.errors import GraphError, InputError, unknown_name
+from glassgrad.common.orders import Epochs
+from glassgrad.graph.node import FLOATS, DType, Shape, Value
+from glassgrad.ops.op import make_input
+from glassgrad.ops.random import random_mask, random_normal, random_uniform
+from glassgrad.program import Input, Output, Program, Role
+from glassgrad.training.backends import DEFAULT
+from glassgrad.training.backends import backend as make_backend
+
+Values = Mapping[str, Value]
+Step = Callable[["StepInputs"], tuple[Values, Values, Values]]
+"""From the inputs of a step to (new parameters, new state, outputs), each by name."""
+
+_FEWEST_STEPS = 256  # in a call, where there are that many
+
+
+@dataclass(eq=False)
+class StepInputs:
+    """What a step reads: values of the graph, by name.
+
+    ``data`` has a batch of rows, [batch, ...], of which ``row_mask``, bool [batch], says which exist: the last batch
+    of an epoch may be padded. ``step`` counts from 0, uint32. Random numbers differ by draw, step and row, and are
+    the same on every backend.
+    """
+
+    params: Values
+    state: Values
+    data: Values
+    hyper: Values
+    row_mask: Value
+    step: Value
+    dtype: DType
+    _seed: Value
+    _rows: Value
+    _draws: Iterator[int] = field(default_factory=itertools.count)
+
+    def uniform(self, shape: Shape) -> Value:
+        """[batch, *shape], uniform in [0, 1)."""
+        stream = next(self._draws)
+        return random_uniform(self._seed, self.step, self._rows, stream=stream, shape=shape, dtype=self.dtype)
+
+    def normal(self, shape: Shape) -> Value:
+        """[batch, *shape], of mean 0 and standard deviation 1."""
+        stream = next(self._draws)
+        return random_normal(self._seed, self.step, self._rows, stream=stream, shape=shape, dtype=self.dtype)
+
+    def mask(self, shape: Shape, probability: float) -> Value:
+        """bool [batch, *shape], true with ``probability``."""
+        stream = next(self._draws)
+        return random_mask(
+            self._seed, self.step, self._rows, stream=stream, shape=shape, probability=probability
+        )
+
+
+class CompiledStep:
+    """A compiled step and its state: ``params``, ``state``, ``hyper`` and ``step`` are those of now.
+
+    Hyperparameters may be changed between two calls of ``advance``.
+    """
+
+    def __init__(
+        self,
+        executable: Executable,
+        params: Mapping[str, Array],
+        state: Mapping[str, Array],
+        data: Mapping[str, Array],
+        hyper: Mapping[str, float],
+        seed: int,
+    ) -> None:
+        self.program = executable.program
+        self.params, self.state, self.hyper = dict(params), dict(state), dict(hyper)
+        self.step = 0
+        self._executable, self._data, self._seed = executable, dict(data), seed
+        self._rows = len(next(iter(data.values())))
+        self.steps_per_epoch = -(-self._rows // self.program.batch)
+
+    def advance(self, *, steps: int | None = None, epochs: int | None = None) -> dict[str, Array]:
+        """Take ``steps`` steps, or those of ``epochs`` epochs; returns the outputs by name, stacked: [steps, ...].
+
+        The order of the rows is drawn anew for every epoch, from the seed. Raises InputError unless one of the two is
+        given, and for a hyperparameter that is no finite number; then nothing has changed.
+        """
+        if (steps is None) == (epochs is None):
+            raise InputError("advance takes one of steps= and epochs=, such as advance(epochs=10)")
+        if steps is None:
+            steps = check("epochs", epochs, Whole(1, 2**31 - 1)) * self.steps_per_epoch
+        end = self.step + check("steps", steps, Whole(1, 2**63 - 1))
+        known = [item.name for item in self.program.hyper]
+        for name, value in self.hyper.items():
+            if name not in known:
+                raise unknown_name("hyperparameter of this step", name, known)
+            check(name, value, Real())
+        parts: list[dict[str, Array]] = []
+        while self.step < end:
+            parts.append(self._call(end))
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _call(self, end: int) -> dict[str, Array]:
+        """One call of the compiled loop, of whole epochs where it starts with one."""
+        each, batch = self.steps_per_epoch, self.program.batch
+        epoch, begun = divmod(self.step, each)
+        count = 1 if begun else max(min(_FEWEST_STEPS, end - self.step) // each, 1)
+        stop = min(end, (epoch + count) * each)
+        order = Epochs(self._rows, batch, self._seed, epoch + 1, count)
+        feed = Feed(
+            self._data,
+            order[begun * batch : (stop - epoch * each) * batch],
+            self.params,
+            self.state,
+            self.hyper,
+            self._seed,
+            self.step,
+        )
+        result = self._executable.run(feed)
+        self.params, self.state, self.step = result.params, result.state, stop
+        return result.outputs
+
+
+def compile_step(
+    function: Step,
+    *,
+    params: Mapping[str, Any],
+    data: Mapping[str, Any],
+    state: Mapping[str, Any] | None = None,
+    hyper: Mapping[str, float] | None = None,
+    batch_size: int = 32,
+    seed: int = 0,
+    dtype: DType = "float32",
+    backend: str | Backend = DEFAULT,
+) -> CompiledStep:
+    """Compile ``function`` into a loop of training steps over the rows of ``data``.
+
+    ``function`` takes ``StepInputs`` and returns three mappings: new parameters, new state, and outputs (values of
+    any shape that are kept for every step, such as the loss). What it leaves out of the first two stays as it is.
+    ``params`` and ``state`` are arrays by name, ``data`` arrays with one entry per row, ``hyper`` numbers. Floats
+    become ``dtype``, whole numbers int32. ``batch_size`` is at most the number of rows.
+
+    Gradient descent on a line::
+
+        def step(inputs):
+            error = inputs.data["x"] * inputs.params["w"] - inputs.data["y"]
+            loss = gg.ops.reduce_mean(error * error)
+            (slope,) = gg.gradient(loss, [inputs.params["w"]])
+            return {"w": inputs.params["w"] - inputs.hyper["rate"] * slope}, {}, {"loss": loss}
+
+        line = gg.compile_step(step, params={"w": 0.0}, data={"x": x, "y": y}, hyper={"rate": 0.1})
+        losses = line.advance(epochs=10)["loss"]
+
+    Raises InputError for arrays that cannot be used, and GraphError for a function that returns something else.
+    """
+    if dtype not in FLOATS:
+        raise unknown_name("dtype", str(dtype), FLOATS)
+    check("seed", seed, Whole(0, 2**63 - 1))
+    check("batch_size", batch_size, Whole(1, 2**31 - 1))
+    arrays = {"param": _arrays("params", params, dtype), "state": _arrays("state", state or {}, dtype)}
+    rows = _arrays("data", data, dtype)
+    lengths = {len(array) if array.ndim else 0 for array in rows.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise InputError("data: give at least one array, all with the same number of rows, at least one")
+    numbers = {name: float(check(f"hyper {name}", value, Real())) for name, value in (hyper or {}).items()}
+    batch = min(batch_size, *lengths)
+    program = _program(function, arrays, rows, numbers, batch, dtype)
+    executable = make_backend(backend).compile(program)
+    return CompiledStep(executable, arrays["param"], arrays["state"], rows, numbers, seed)
+
+
+def _program(
+    function: Step,
+    arrays: Mapping[str, Mapping[str, Array]],
+    rows: Mapping[str, Array],
+    hyper: Mapping[str, float],
+    batch: int,
+    dtype: DType,
+) -> Program:
+    inputs: list[Input] = []
+
+    def add(name: str, role: Role, shape: Shape, kind: Any) -> Value:
+        value = make_input(name, shape, kind)
+        inputs.append(Input(name, role, value))
+        return value
+
+    data = {
+        name: add(name, "data", (batch, *array.shape[1:]), array.dtype.name) for name, array in rows.items()
+    }
+    params, state = (
+        {name: add(name, role, array.shape, array.dtype.name) for name, array in arrays[role].items()}
+        for role in ("param", "state")
+    )
+    scalars = {name: add(name, "hyper", (), dtype) for name in hyper}
+    valid = add("row mask", "valid", (batch,), "bool")
+    step = add("step number", "step", (), "uint32")
+    seed, row = add("random seed", "seed", (2,), "uint32"), add("row number", "row", (batch,), "uint32")
+    returned = function(StepInputs(params, state, data, scalars, valid, step, dtype, seed, row))
+    if not isinstance(returned, tuple) or len(returned) != 3:
+        raise GraphError("the step must return three mappings: new parameters, new state, and outputs")
+    kinds = ("parameter", "state", "output")
+    for kind, values, known in zip(kinds, returned, (params, state, None), strict=True):
+        if not isinstance(values, Mapping):
+            raise GraphError(f"the step must return mappings; the {kind}s are {type(values).__name__}")
+        for name, value in values.items():
+            if not isinstance(value, Value):
+                raise GraphError(
+                    f"{kind} {name!r} of the step is {type(value).__name__}, not a value of the graph"
+                )
+            if known is not None and name not in known:
+                raise unknown_name(f"{kind} of the step", name, known)
+    if not returned[2]:
+        raise GraphError("the step must have at least one output, such as its loss")
+    outputs = tuple(Output(name, value) for name, value in returned[2].items())
+    return Program("step", batch, tuple(inputs), {**returned[0], **returned[1]}, outputs).cleaned()
+
+
+def _arrays(kind: str, arrays: Mapping[str, Any], dtype: DType) -> dict[str, Array]:
+    """Arrays in the dtypes of a program; raises InputError for what is no array of finite numbers."""
+    if not isinstance(arrays, Mapping):
+        raise InputError(f"{kind} must be a mapping of names to arrays, not {type(arrays).__name__}")
+    result: dict[str, Array] = {}
+    for name, item in arrays.items():
+        try:
+            array = np.asarray(item)
+        except ValueError:
+            array = np.empty(0, object)
+        if array.dtype.kind not in "biuf":
+            raise InputError(f"{kind} {name!r} must be an array of numbers")
+        if array.dtype.kind == "f":
+            array = array.astype(dtype)
+            if not np.isfinite(array).all():
+                raise InputError(f"{kind} {name!r} holds NaN or Inf; give finite numbers")
+        elif array.dtype.kind in "iu":
+            limits = np.iinfo(np.int32)
+            if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+                raise InputError(f"{kind} {name!r} holds whole numbers beyond 32 bits; give them as floats")
+            array = array.astype(np.int32)
+        result[name] = np.ascontiguousarray(array).reshape(array.shape)
+    return result
