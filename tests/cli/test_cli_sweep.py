@@ -107,7 +107,7 @@ def test_names(text: str, found: list[str]) -> None:
         (["--optimizer", "adam,sdg"], ["did you mean 'sgd'"]),
         (["--batch-size", "32,x"], ["--batch-size takes whole numbers such as 32,64; not '32,x'"]),
         (["--batch-size", "0"], ["batch_size must be"]),
-        (["--seeds", "0"], ["--seeds must be a whole number from 1 to 10000"]),
+        (["--seeds", "0"], ["--seeds must be a whole number from 1 to 2147483647"]),
         (["--seeds", "20000"], ["180,000 runs are too many"]),
         (["--seeds", "two"], ["--seeds"]),
         (["--seed", "-1"], ["seed must be"]),

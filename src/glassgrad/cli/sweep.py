@@ -14,7 +14,7 @@ from typer import Option
 
 from glassgrad.cli import interrupts, options, output, ranges, tables_text
 from glassgrad.cli.train import DIVERGED, STOPPED
-from glassgrad.common.constraints import Whole, check
+from glassgrad.common.constraints import COUNT, check
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def command(
 
 def _axes(params: dict[str, Any], has_network: bool) -> dict[str, Sequence[Any]]:
     seed, seeds = params["seed"], params["seeds"]
-    check("--seeds", seeds, Whole(1, ranges.LIMIT))
+    check("--seeds", seeds, COUNT)
     axes: dict[str, Sequence[Any]] = {
         "optimizer": ranges.names("optimizer", params["optimizer"]),
         "batch_size": ranges.wholes("batch-size", params["batch_size"]),

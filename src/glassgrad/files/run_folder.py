@@ -216,8 +216,9 @@ def read_config(run: Path) -> dict[str, Any]:
     Raises InputError for a file that is missing or not a JSON object.
     """
     path = run / CONFIG
+    content = read_bytes(path)
     try:
-        config = json.loads(read_bytes(path))
+        config = json.loads(content)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path}: is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); correct it"

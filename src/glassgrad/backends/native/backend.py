@@ -284,9 +284,9 @@ def default_threads() -> int:
     """GLASSGRAD_THREADS, or the cores that this process may run on; raises InputError for anything else."""
     asked = os.environ.get("GLASSGRAD_THREADS", "")
     if asked:
-        is_number = re.fullmatch("[0-9]{1,20}", asked) is not None
-        threads: int = check("GLASSGRAD_THREADS", int(asked) if is_number else asked, THREADS)
-        return threads
+        if not (re.fullmatch("[0-9]{1,20}", asked) and THREADS.allows(int(asked))):
+            raise THREADS.refusal("GLASSGRAD_THREADS", asked)
+        return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
