@@ -119,6 +119,9 @@ _ENDS = (0.0, 0.5, 1.0, 1.5, 2.0**31 - 128, 2.0**31 - 1, 2.0**31, 2.0**31 + 1, 2
 _ENDS += (2.0**32, 2.0**32 + 1, 1e20, 1e30, np.inf, 1e-30)
 OUT_OF_RANGE = (*_ENDS, *(-end for end in _ENDS), np.nan)
 
+# Zeros and NaN of both signs, whose order is a matter of convention; two different rows of 9.
+UNORDERED = (0.0, -0.0, np.nan, 1.0, -np.inf, np.inf, -np.nan, -0.0, 0.0, -1.0, np.nan)
+
 words = whole(0, 2**32)
 small = whole(-9, 10)
 natural = whole(0, 10)
@@ -289,6 +292,9 @@ def structure_cases() -> list[Case]:
         one("cumsum", "integers", lambda x: ops.cumsum(x, 0), (7,), draw=natural, dtypes=INTEGERS),
         one("top_k", "three", lambda x: ops.top_k(x, 3), (4, 7), draw=distinct),
         one("top_k", "all", lambda x: ops.top_k(x, 5), (5,), draw=distinct),
+        one(
+            "top_k", "zeros and NaN", lambda x: ops.top_k(x, 9), (2, 9), draw=listed(*UNORDERED), smooth=False
+        ),
         one("top_k", "ties", lambda x: ops.top_k(x, 4), (3, 7), draw=whole(0, 3), smooth=False),
     ]
 

@@ -152,3 +152,23 @@ def test_arithmetic_with_python_numbers_keeps_the_dtype() -> None:
         [False, False, True],
         [False, True, True],
     ]
+
+
+@pytest.mark.parametrize(
+    ("row", "total", "shares"),
+    [
+        ([np.inf, 0.0], np.inf, [1, 0]),
+        ([np.inf, np.inf], np.inf, [0.5, 0.5]),
+        ([-np.inf, 0.0], 0.0, [0, 1]),
+        ([-np.inf, -np.inf], -np.inf, [0.5, 0.5]),
+        ([np.nan, 0.0], np.nan, [np.nan, np.nan]),
+    ],
+)
+def test_softmax_and_its_relatives_at_infinity(row: list[float], total: float, shares: list[float]) -> None:
+    x = make_input("x", (2,), "float64")
+    graph = Graph((x,), (ops.logsumexp(x), ops.softmax(x), ops.log_softmax(x)))
+    found = evaluate(graph, [row])
+    np.testing.assert_array_equal(found[0], total)
+    np.testing.assert_array_equal(found[1], shares)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_allclose(found[2], np.log(shares), rtol=1e-15)

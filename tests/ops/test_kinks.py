@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from backends.runners import RUNNERS
 from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph, Value
@@ -76,3 +77,12 @@ def test_equal_maxima_of_a_window_share_the_gradient() -> None:
 def test_a_number_not_chosen_by_select_has_slope_zero_even_where_its_own_slope_is_infinite() -> None:
     # The safe form: the bad operand is replaced before the function, not after it.
     assert slopes(lambda x: ops.select(x > 0, ops.log(ops.select(x > 0, x, 1.0)), 0.0), 0.0) == [0]
+
+
+@pytest.mark.parametrize("backend", RUNNERS)
+def test_top_k_takes_nan_first_and_zeros_of_both_signs_in_their_order(backend: str) -> None:
+    x = make_input("x", (7,), "float64")
+    graph = Graph((x,), ops.top_k(x, 7))
+    values, index = RUNNERS[backend](graph, [[-0.0, 2.0, np.nan, 0.0, np.inf, -np.nan, -np.inf]])
+    assert index.tolist() == [2, 5, 4, 1, 0, 3, 6]
+    np.testing.assert_array_equal(values, [np.nan, np.nan, np.inf, 2, 0, 0, -np.inf])

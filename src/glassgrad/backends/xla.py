@@ -125,7 +125,7 @@ def lowerings() -> dict[str, Lowering]:
         "one_hot": lambda index, classes, dtype: (
             index[..., None] == jnp.arange(classes, dtype=index.dtype)
         ).astype(dtype),
-        "top_k": lambda x, k: tuple(lax.top_k(x, k)),
+        "top_k": _top_k,
         "windows": _windows,
         "fold_windows": _fold_windows,
     }
@@ -134,6 +134,15 @@ def lowerings() -> dict[str, Lowering]:
         "scan": _scan,
     }
     return elementwise | numbers | structure | regions
+
+
+def _top_k(x: Any, k: int) -> tuple[Any, Any]:
+    """XLA orders by bits: -0.0 below 0.0, and a NaN with its sign bit set below everything."""
+    jax = load_jax()
+    jnp = jax.numpy
+    key = jnp.where(x == 0, 0.0, jnp.where(jnp.isnan(x), jnp.nan, x))
+    _, index = jax.lax.top_k(key, k)
+    return jnp.take_along_axis(x, index, -1), index
 
 
 def _windows(image: Any, size: tuple[int, int], stride: tuple[int, int]) -> Any:

@@ -101,7 +101,7 @@ def _infer_top_k(
 
 
 def _top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    index = np.argsort(-x, axis=-1, kind="stable")[..., :k]
+    index = np.lexsort((-x, ~np.isnan(x)), axis=-1)[..., :k]  # the last key counts first
     return np.take_along_axis(x, index, -1), index.astype(np.int32)
 
 
@@ -121,7 +121,10 @@ TOP_K = record(Op("top_k", _infer_top_k, _top_k, Rule(_top_k_reverse), outputs=2
 
 
 def top_k(x: Value, k: int) -> tuple[Value, Value]:
-    """The ``k`` largest along the last axis, falling, and their int32 indices; the first wins a tie."""
+    """The ``k`` largest along the last axis, falling, and their int32 indices.
+
+    The first wins a tie; 0.0 and -0.0 are a tie. NaN counts as larger than every number, as it does in ``argmax``.
+    """
     values, index = TOP_K.apply([x], {"k": k})
     return values, index
 

@@ -263,28 +263,31 @@ def _argmax(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[B
 
 
 def _top_k(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    """k passes; each takes the largest element that comes after the last one taken."""
+    """k passes; each takes the largest element that comes after the last one taken. NaN is larger than numbers."""
     f, k, shape, dtype = t.f, node.attributes["k"], node.inputs[0].shape, node.inputs[0].dtype
     columns, kind = shape[-1], ELEMENT[node.inputs[0].dtype]
     best, place = f.alloca(kind), f.alloca("i32")
     last, last_place = f.alloca(kind), f.alloca("i32")
+
+    def larger(a: Reg, b: Reg) -> Reg:
+        return f.and_(f.compare("ord", b, b), f.compare("ugt", a, b))
+
     with f.loop(math.prod(shape[:-1])) as row:
-        f.store(f.number(kind, math.inf), last)
+        f.store(f.number(kind, math.nan), last)
         f.store(f.number("i32", -1), last_place)
         with f.loop(k) as turn:
-            f.store(f.number(kind, math.nan), best)
-            f.store(f.number("i32", 0), place)
+            f.store(f.number(kind, 0.0), best)
+            f.store(f.number("i32", -1), place)  # none yet
             with f.loop(columns) as j:
                 x = load(f, address(f, inputs[0], f.add(f.mul(row, columns), j)), dtype, 1)
                 number, limit = f.cast("trunc", j, "i32"), f.load(kind, last)
-                later = f.and_(
-                    f.compare("oeq", x, limit), f.compare("sgt", number, f.load("i32", last_place))
-                )
-                open_ = f.or_(f.compare("olt", x, limit), later)
-                old = f.load(kind, best)
-                wins = f.and_(open_, f.or_(f.compare("ogt", x, old), f.compare("uno", old, old)))
+                smaller = larger(limit, x)
+                tied = f.xor(f.or_(smaller, larger(x, limit)), 1)
+                later = f.and_(tied, f.compare("sgt", number, f.load("i32", last_place)))
+                old, old_place = f.load(kind, best), f.load("i32", place)
+                wins = f.and_(f.or_(smaller, later), f.or_(larger(x, old), f.compare("slt", old_place, 0)))
                 f.store(f.select(wins, x, old), best)
-                f.store(f.select(wins, number, f.load("i32", place)), place)
+                f.store(f.select(wins, number, old_place), place)
             where = f.add(f.mul(row, k), turn)
             store(f, f.load(kind, best), address(f, outputs[0], where), dtype, 1)
             store(f, f.load("i32", place), address(f, outputs[1], where), "int32", 1)
