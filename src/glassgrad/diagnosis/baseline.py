@@ -11,7 +11,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.data.schema import Schema
 from glassgrad.graph.node import Graph
-from glassgrad.nn.loss import Loss
+from glassgrad.nn.loss import Loss, class_shares
 from glassgrad.ops.op import make_input
 from glassgrad.training.metrics import finished
 
@@ -23,8 +23,8 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
 
     ``targets`` as the loss takes them (see ``Schema.encode_targets``). Gives ``loss`` always;
     ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; ``rmse`` in the targets' own units else.
-    The loss is the least that any of a few constants reaches: class frequencies, mean, median, or what the loss's
-    outputs mean (see ``_constants``).
+    The loss is that of ``Loss.best_constant``. For a loss without one it is the least of a few constants: class
+    frequencies, mean, median, and their logarithms.
     """
     scores = {"loss": _least_loss(loss, schema, targets)}
     if schema.classes is None:
@@ -60,28 +60,28 @@ def _least_loss(loss: Loss, schema: Schema, targets: Array) -> float:
     outputs = make_input("outputs", (len(some), n), "float64")
     kind = make_input("targets", some.shape, "int32" if some.dtype.kind == "i" else "float64")
     graph = Graph((outputs, kind), (loss.row_losses(outputs, kind),))
-    found = []
-    for constant in _constants(loss, schema, targets, n):
+    best = loss.best_constant(some, np.ones(len(some)), n)
+    losses = []
+    for constant in [best] if best is not None else _candidates(schema, some, n):
         rows = np.tile(np.asarray(constant, np.float64), (len(some), 1))
         value = finished(loss, float(np.mean(evaluate(graph, [rows, some])[0])))
         if np.isfinite(value):
-            found.append(value)
-    return min(found, default=float("nan"))
+            losses.append(value)
+    return min(losses, default=float("nan"))
 
 
-def _constants(loss: Loss, schema: Schema, targets: Array, n: int) -> Iterator[Array]:
-    """Constant outputs [n] worth trying: one of them is the best, or near it, for every loss there is."""
+def _candidates(schema: Schema, targets: Array, n: int) -> Iterator[Array]:
+    """Constant outputs [n] worth trying for a loss that does not know its best one."""
     yield np.zeros(n)
     if schema.classes is None:
         columns = targets.astype(np.float64)
         mean = columns.mean(axis=0)
         yield mean
         yield np.median(columns, axis=0)
-        yield np.quantile(columns, getattr(loss, "quantile", 0.5), axis=0)
         if (mean > 0).all():
             yield np.log(mean)
         return
-    p = np.maximum(_frequencies(schema, targets), 1e-12)
+    p = class_shares(targets, np.ones(len(targets)), len(schema.classes))
     if n == 1:
         one = p[1:].sum()
         yield np.array([np.log(one / p[0])])
@@ -90,4 +90,4 @@ def _constants(loss: Loss, schema: Schema, targets: Array, n: int) -> Iterator[A
     if n == len(p):
         yield p
         yield np.log(p)
-        yield np.where(np.arange(n) == p.argmax(), 1.0, -1.0)
+        yield np.where(np.arange(n) == p.argmax(), 1.0, 0.0)
