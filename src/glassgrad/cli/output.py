@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-PARTS = ("train", "validation", "test")
-
 
 def complain(message: str) -> str:
     """Write ``message`` to standard error as exactly one line, and return it as it was written."""
@@ -67,13 +65,11 @@ def show(value: Any) -> str:
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]) -> str:
-    """One line for each part that was measured, one column for each metric."""
-    parts = [part for part in PARTS if part in metrics]
-    names = list(dict.fromkeys(name for part in parts for name in metrics[part]))
-    return table(
-        ["part", "rows", *names],
-        [[part, rows.get(part), *(metrics[part].get(name) for name in names)] for part in parts],
-    )
+    """One line for each part that was measured, one column for each metric; below it, those of each target."""
+    from glassgrad.training.metrics import metrics_rows
+
+    tables = metrics_rows(metrics, rows)
+    return "\n\n".join(table(header, lines) for header, lines in tables)
 
 
 def spelled(config: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from glassgrad.data.schema import Schema
 from glassgrad.graph.node import Graph
 from glassgrad.nn.loss import Loss, class_shares
 from glassgrad.ops.op import make_input
-from glassgrad.training.metrics import finished
+from glassgrad.training.metrics import finished, rmse
 
 ROWS = 4000  # enough for a mean to 2 %
 
@@ -22,14 +22,15 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
     """Scores of the best constant prediction, by the names that trials use.
 
     ``targets`` as the loss takes them (see ``Schema.encode_targets``). Gives ``loss`` always;
-    ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; ``rmse`` in the targets' own units else.
+    ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; else ``rmse`` in the targets' own units,
+    averaged over the targets.
     The loss is that of ``Loss.best_constant``. For a loss without one it is the least of a few constants: class
     frequencies, mean, median, and their logarithms.
     """
     scores = {"loss": _least_loss(loss, schema, targets)}
     if schema.classes is None:
-        spread = np.sqrt(np.mean(np.var(schema.decode_outputs(targets).reshape(len(targets), -1), axis=0)))
-        return scores | {"rmse": float(spread)}
+        true = schema.decode_outputs(targets)
+        return scores | {"rmse": rmse(true.mean(axis=0), true)}
     p = _frequencies(schema, targets)
     return scores | {
         "accuracy": float(p.max()),
@@ -40,12 +41,10 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
 
 
 def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
-    """The share of the constant predictor's mistakes, or variance, that is left; NaN where it cannot be told."""
+    """The share of the constant predictor's mistakes that is left, or of the variance (1 - R^2); NaN: not known."""
     if "accuracy" in metrics and "accuracy" in constant:
         return (1 - metrics["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
-    if "rmse" in metrics and constant.get("rmse", 0.0) > 0:
-        return float((metrics["rmse"] / constant["rmse"]) ** 2)
-    return math.nan
+    return 1 - metrics.get("r2", math.nan)
 
 
 def _frequencies(schema: Schema, targets: Array) -> Array:

@@ -115,7 +115,7 @@ def against_the_truth(run: Run, rows: Rows) -> list[Block]:
     guessed = predicted.reshape(len(predicted), -1).astype(np.float64)
     blocks: list[Block] = []
     for column in range(min(true.shape[1], MOST_TARGETS)):
-        what = "" if true.shape[1] == 1 else f" of target {column}"
+        what = "" if true.shape[1] == 1 else f" of target {run.model.schema.output_names[column]}"
         blocks += _quantities(rows.part, what, true[:, column], guessed[:, column])
     return blocks
 

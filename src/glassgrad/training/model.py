@@ -108,7 +108,9 @@ class Model:
         return found
 
     def evaluate(self, features: Any, targets: Any = None) -> dict[str, float]:
-        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows.
+        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows; see ``metrics.metrics_of``.
+
+        Those of several targets are averages, and each target has its own as well: ``r2[price]``.
 
         Without ``targets``, features are a table with the target column, whose name the model knows.
         """

@@ -108,6 +108,7 @@ class Preparation:
             settings.scaling,
             standardize_targets=standardize_targets,
             target=dataset.target,
+            target_names=dataset.target_names,
         )
         notices: list[str] = []
 
