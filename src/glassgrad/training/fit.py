@@ -21,6 +21,7 @@ from glassgrad.common.orders import Epochs
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset, from_table
 from glassgrad.data.sources import load_source
+from glassgrad.data.split import Split
 from glassgrad.data.tabular import to_tabular
 from glassgrad.files.run_folder import CONFIG, HISTORY, LENSES, MODEL, RunFolder, config_json, history_csv
 from glassgrad.nn.network import Network
@@ -89,6 +90,8 @@ class Run:
     """The same network with the weights that it began with."""
     given: Given | None = field(default=None, repr=False)
     """What it was trained on, as it was given."""
+    split: Split | None = field(default=None, repr=False)
+    """Which rows of the data set were in which part."""
 
     @property
     def dataset(self) -> Dataset:
@@ -101,7 +104,9 @@ class Run:
         """Network, loss, and the data cut and scaled. Prepared when it is first asked for: runs are light to keep."""
         assert self.given is not None
         given = self.given
-        return Preparation(given.dataset, given.sample_weight, given.class_weight).task(self.settings)
+        return Preparation(given.dataset, given.sample_weight, given.class_weight).task(
+            self.settings, self.split
+        )
 
     def diagnose(self, **options: Any) -> Any:
         """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``)."""
@@ -459,6 +464,7 @@ class _Fit:
             lenses=self.looking.lenses() if self.looking is not None else None,
             start=self.start,
             given=self.task.given,
+            split=self.task.parts.split,
         )
 
 
