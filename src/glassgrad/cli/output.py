@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,16 +19,9 @@ def complain(message: str) -> str:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Write ``document`` as one line of JSON, NaN and Inf as null."""
+    from glassgrad.common.plain import plain  # NumPy comes with it, which help and errors do not need
+
     print(json.dumps(plain(document), allow_nan=False), flush=True)
-
-
-def plain(value: Any) -> Any:
-    """``value`` as what JSON has: lists, and null for NaN and Inf."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
