@@ -125,3 +125,24 @@ def test_no_share_is_refused(part: str, share: float) -> None:
 def test_seeds_outside_64_bits_are_refused(seed: int) -> None:
     with pytest.raises(InputError, match=r"^seed "):
         split(floats(10), validation=0.1, test=0.2, seed=seed)
+
+
+# --- the rows of a part --------------------------------------------------------------------------------------
+
+
+def test_a_part_holds_the_rows_that_the_split_names():
+    data = from_arrays(np.arange(20.0), np.arange(20.0) * 2)
+    rows = split(data, validation=0.25, test=0)
+    features, targets = rows.take(data, "validation")
+    assert np.array_equal(features[:, 0], rows.validation)
+    assert np.array_equal(targets, 2 * rows.validation)
+    assert rows.take(data, "test") is None
+
+
+def test_a_test_part_of_its_own_is_taken_whole():
+    data = from_arrays(
+        np.arange(20.0), np.arange(20.0), test_features=np.full(3, 7.0), test_targets=np.full(3, 8.0)
+    )
+    features, targets = split(data, validation=0.1, test=0.2).take(data, "test")
+    assert features.tolist() == [[7.0]] * 3
+    assert targets.tolist() == [8.0] * 3

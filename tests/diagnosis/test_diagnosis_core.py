@@ -359,6 +359,16 @@ def test_no_constant_does_better_in_a_regression(name: str) -> None:
     assert found == pytest.approx(min(values), rel=0.03, abs=0.003)
 
 
+@pytest.mark.parametrize("spec", ["quantile(0.9)", "quantile(0.1)"])
+def test_the_best_constant_of_the_quantile_loss_is_that_quantile(spec: str) -> None:
+    task = Preparation(counts()).task(Settings(loss=spec, layers=(), force=True))
+    found = constant_scores(task.choice.loss, task.parts.schema, task.parts.train[1])["loss"]
+    targets = task.parts.train[1]
+    values = [_constant_loss(task.choice.loss, targets, np.array([c])) for c in np.unique(targets)]
+    assert found == pytest.approx(min(values), rel=1e-6)
+    assert found < 0.8 * _constant_loss(task.choice.loss, targets, np.median(targets, axis=0))
+
+
 @pytest.mark.parametrize("name", CLASSIFICATIONS)
 def test_the_constant_of_every_loss_of_classes_is_known(name: str) -> None:
     data = blobs(90, 2)

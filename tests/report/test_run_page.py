@@ -168,6 +168,12 @@ def test_classes_get_a_confusion_matrix_and_numbers_their_errors() -> None:
     assert "target 2" in headings(page_of("several numbers"))
 
 
+def test_several_targets_are_summed_up_by_r2() -> None:
+    page = page_of("several numbers")
+    assert "R², averaged over 4 targets" in page.lead
+    assert [label for label, *_ in page.facts if "R²" in label] == ["test R²", "train R²"]
+
+
 def test_the_confusion_matrix_counts_every_held_out_row_once() -> None:
     run = trained(clouds(), epochs=1)
     page = run_page(run)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.nn.initializers import LSUV
+from glassgrad.nn.initializers import LSUV, initializer
+from glassgrad.nn.layer import Weight
 from training.small import blobs, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}
@@ -148,6 +151,27 @@ def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
         assert not any(
             (array == part(start, layer)[name]).all() for name, array in part(end, layer).items()
         ), layer
+
+
+@dataclass(frozen=True)
+class Scaled(gg.Layer):
+    """Its input times a weight whose own name has a dot in it."""
+
+    def output_shape(self, inputs):
+        return inputs[0]
+
+    def weights(self, inputs):
+        return {"inner.scale": Weight(inputs[0], initializer("constant(1.0)"), (1, 1))}
+
+    def build(self, building, inputs, weights, state):
+        return inputs[0] * weights["inner.scale"], {}
+
+
+@pytest.mark.parametrize("freeze", [[], ["scaled"]])
+def test_a_layer_is_frozen_whatever_its_weights_are_called(freeze):
+    network = gg.Sequential(gg.Dense(4), ("scaled", Scaled()), gg.Dense(3))
+    model = train(blobs(), network=network, freeze=freeze, epochs=2).model
+    assert (model.weights["scaled.inner.scale"] == 1).all() == bool(freeze)
 
 
 def test_the_rest_learns_with_frozen_layers():

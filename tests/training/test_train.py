@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from glassgrad.data.split import split
+from glassgrad.diagnosis.scores import scored_rows
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.losses import ALIASES, LOSSES
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.optim.schedules import SCHEDULES, schedule
+from glassgrad.report.run_pictures import unseen_rows
 from training.small import blobs, counts, distributions, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}
@@ -398,3 +401,20 @@ def test_the_call_itself_is_checked():
         gg.InputError, match=r"network gives rows of shape .4., but loss .* needs .3.; end the net"
     ):
         train(blobs(), network=gg.Sequential(gg.Dense(4)))
+
+
+def test_the_rows_are_split_once_and_carried_with_the_run(monkeypatch):
+    calls = []
+
+    def counted(*arguments, **options):
+        calls.append(arguments)
+        return split(*arguments, **options)
+
+    monkeypatch.setattr("glassgrad.training.task.split", counted)
+    run = train(blobs(), layers=[4], epochs=1)
+    rows = unseen_rows(run)
+    assert len(rows.targets) == len(run.task.parts.test[1]) == run.rows["test"]
+    assert run.split is run.task.parts.split
+    features, _ = scored_rows(run, run.dataset)
+    assert np.array_equal(features, run.task.parts.test[0])
+    assert len(calls) == 1

@@ -62,7 +62,7 @@ def command(
             }
         )
     else:
-        print(output.table(["part", "rows", *found], [[rows.part, len(ready), *found.values()]]))
+        print(output.metrics_table({rows.part: found}, {rows.part: len(ready)}))
 
 
 def placed(source: str, error: InputError) -> InputError:

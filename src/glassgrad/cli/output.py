@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-PARTS = ("train", "validation", "test")
 
 
 def complain(message: str) -> str:
@@ -22,16 +19,9 @@ def complain(message: str) -> str:
 
 def print_json(document: Mapping[str, Any]) -> None:
     """Write ``document`` as one line of JSON, NaN and Inf as null."""
+    from glassgrad.common.plain import plain  # NumPy comes with it, which help and errors do not need
+
     print(json.dumps(plain(document), allow_nan=False), flush=True)
-
-
-def plain(value: Any) -> Any:
-    """``value`` as what JSON has: lists, and null for NaN and Inf."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -67,13 +57,11 @@ def show(value: Any) -> str:
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]) -> str:
-    """One line for each part that was measured, one column for each metric."""
-    parts = [part for part in PARTS if part in metrics]
-    names = list(dict.fromkeys(name for part in parts for name in metrics[part]))
-    return table(
-        ["part", "rows", *names],
-        [[part, rows.get(part), *(metrics[part].get(name) for name in names)] for part in parts],
-    )
+    """One line for each part that was measured, one column for each metric; below it, those of each target."""
+    from glassgrad.training.metrics import metrics_rows
+
+    tables = metrics_rows(metrics, rows)
+    return "\n\n".join(table(header, lines) for header, lines in tables)
 
 
 def spelled(config: Mapping[str, Any]) -> str:

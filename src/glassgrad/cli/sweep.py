@@ -134,13 +134,14 @@ def _files(
     name: str, document: dict[str, Any], ranked: Sequence[Point]
 ) -> tuple[dict[str, bytes], str | None]:
     """The files of the folder, and why there is no picture among them, if so."""
+    from glassgrad.common.plain import plain
     from glassgrad.report.sweep import draw_sweep, pictures
     from glassgrad.training.sweep import best, best_run, table_csv
 
     winner = best(ranked)
     files = {} if winner is None else best_run(winner).files()
     files["sweep.csv"] = table_csv(document["runs"])
-    files["sweep.json"] = (json.dumps(output.plain(document), indent=2, allow_nan=False) + "\n").encode()
+    files["sweep.json"] = (json.dumps(plain(document), indent=2, allow_nan=False) + "\n").encode()
     runs, seeds = len(document["runs"]), max(len(point.runs) for point in ranked)
     title = f"{name}: {runs} runs of {document['epochs']} epochs"
     title += f"; mean and range of {seeds} seeds" if seeds > 1 else ""

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, Generic, TypeVar, cast
 
 from glassgrad.common.errors import InputError, shown, unknown_name
+from glassgrad.common.plain import plain
 
 T = TypeVar("T")
 
@@ -129,7 +130,8 @@ class Registry(Generic[T]):
                 f"{type(part).__name__} is not a registered {self.kind}; register it by name to save it"
             )
         values = {f.name: getattr(part, f.name) for f in dataclasses.fields(cast(Any, part)) if f.init}
-        return {"name": name} | {key: _plain(value) for key, value in values.items()}
+        document: dict[str, Any] = plain(values, other=_config, null_for_nan=False)
+        return {"name": name} | document
 
 
 _registries: list[Registry[Any]] = []
@@ -147,11 +149,12 @@ def _field_names(cls: type[Any]) -> list[str]:
     return [field.name for field in dataclasses.fields(cls) if field.init]
 
 
-def _plain(value: Any) -> Any:
-    for registry in _registries:  # a part inside a part, such as the activation of a layer
+def _config(value: Any) -> Any:
+    """The configuration of a part inside a part, such as the activation of a layer; any other value as it is."""
+    for registry in _registries:
         if isinstance(value, registry.base):
             return registry.config(value)
-    return list(value) if isinstance(value, tuple) else value
+    return value
 
 
 def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:

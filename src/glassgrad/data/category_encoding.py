@@ -11,7 +11,7 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.data import cells
-from glassgrad.data.encoding_parts import Odd, damaged, odd_cells, plain, text_list, text_of
+from glassgrad.data.encoding_parts import Odd, damaged, encoding_document, odd_cells, text_list, text_of
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Column, Table
 
@@ -107,7 +107,7 @@ class CategoryEncoding:
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
-        return plain(self)
+        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CategoryEncoding:

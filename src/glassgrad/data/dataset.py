@@ -36,6 +36,8 @@ class Dataset:
     target: str | None = None
     target_is_guessed: bool = False
     dropped: int = 0
+    target_names: tuple[str, ...] = ()
+    """The names of several targets, where they came from a table; else empty."""
     origin: Origin | None = field(default=None, init=False, repr=False)
     """Where it was read; None of arrays, and of what was made from another data set."""
 
@@ -74,6 +76,7 @@ def from_arrays(
         else convert(to_array(test_targets, place, "test y"), place, "test y"),
         classification=classification,
         target=_name_of(targets),
+        target_names=_column_names(targets) if y.ndim == 2 else (),
     )
     validate(dataset, place)
     return dataset
@@ -189,6 +192,17 @@ def _name_of(targets: Any) -> str | None:
     """The name of a Series."""
     name = getattr(targets, "name", None)
     return name if isinstance(name, str) else None
+
+
+def _column_names(targets: Any) -> tuple[str, ...]:
+    """The names of the columns of a DataFrame; none of an array, or where the names are not all different texts."""
+    if isinstance(targets, np.ndarray):
+        return ()
+    try:
+        table = to_tabular(targets)
+    except InputError:
+        return ()
+    return () if table is None else tuple(table.names)
 
 
 def _columns(values: Any, place: str, label: str) -> Array | Table:

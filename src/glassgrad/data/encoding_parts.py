@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from glassgrad.common.errors import InputError
+from glassgrad.common.plain import plain
 from glassgrad.data import cells
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Bools, Column, Table
@@ -92,11 +93,11 @@ def odd_cells(what: str, name: str, column: Column, table: Table, where: Bools, 
     return [Odd(name, what, count, table.where(first), cells.shown(column, first), instead)]
 
 
-def plain(encoding: Any) -> dict[str, Any]:
-    """The fields of a dataclass, and its kind, as plain JSON values."""
+def encoding_document(encoding: Any) -> dict[str, Any]:
+    """The fields of an encoding (a dataclass), and its kind, as plain JSON values."""
     values = {item.name: getattr(encoding, item.name) for item in fields(encoding) if item.init}
-    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    return {"kind": encoding.kind} | plain
+    document: dict[str, Any] = plain(values, null_for_nan=False)
+    return {"kind": encoding.kind} | document
 
 
 def damaged(entry: str) -> InputError:

@@ -10,7 +10,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from glassgrad.data import cells
-from glassgrad.data.encoding_parts import Odd, damaged, number_of, odd_cells, plain, text_of, truth_of
+from glassgrad.data.encoding_parts import (
+    Odd,
+    damaged,
+    encoding_document,
+    number_of,
+    odd_cells,
+    text_of,
+    truth_of,
+)
 from glassgrad.data.scaling import Floats, moments
 from glassgrad.data.table import Column, Table
 
@@ -75,7 +83,7 @@ class NumberEncoding:
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
-        return plain(self)
+        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> NumberEncoding:
@@ -124,7 +132,7 @@ class BooleanEncoding:
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
-        return plain(self)
+        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> BooleanEncoding:
@@ -183,7 +191,7 @@ class DateEncoding:
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
-        return plain(self)
+        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> DateEncoding:

@@ -45,7 +45,8 @@ class Schema:
     is "standard" or "none". ``feature_mean`` and ``feature_scale`` are float64, shape ``[columns]`` for
     tables and ``[]`` otherwise; ``target_mean`` and ``target_scale`` are float64 ``[outputs]`` for regression
     and ``[0]`` for classification. A scaled value is ``(value - mean) / scale``. ``table`` is how a table's
-    columns become the features; None where the features were arrays.
+    columns become the features; None where the features were arrays. ``target_names`` are those of several
+    regression targets; empty where they have none.
     """
 
     task: str
@@ -58,11 +59,17 @@ class Schema:
     target_mean: Floats
     target_scale: Floats
     table: TableEncoding | None = None
+    target_names: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> int:
         """The number of classes, or of regression targets per row."""
         return len(self.target_mean) if self.classes is None else len(self.classes)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the regression targets; their numbers from 0 where they have no names."""
+        return self.target_names or tuple(map(str, range(len(self.target_mean))))
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -81,11 +88,12 @@ class Schema:
         scaling: str = "standard",
         standardize_targets: bool = True,
         target: str | None = None,
+        target_names: tuple[str, ...] = (),
     ) -> Schema:
         """The schema of the training rows.
 
         ``features`` is an array ``[rows, ...]`` (rank 2 or more) or a table (see ``TableEncoding``), ``targets``
-        has shape ``[rows]`` or ``[rows, n]``, and ``target`` is its name.
+        has shape ``[rows]`` or ``[rows, n]``, and ``target`` is its name (``target_names`` those of n of them).
 
         With "standard" scaling an array of rank 2 gets a mean and a standard deviation per column. Features of
         higher rank, such as images, get one of each over everything: per pixel, a pixel that is rarely lit
@@ -128,6 +136,7 @@ class Schema:
             target_mean=target_mean,
             target_scale=target_scale,
             table=table,
+            target_names=() if classification else target_names,
         )
 
     def transform_features(self, features: Any, dtype: npt.DTypeLike, place: str = "features") -> Array:
@@ -271,12 +280,14 @@ class Schema:
             "target_mean": self.target_mean.tolist(),
             "target_scale": self.target_scale.tolist(),
         }
+        if self.target_names:
+            document["target_names"] = list(self.target_names)
         return document if self.table is None else document | {"table": self.table.to_document()}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Schema:
         """The schema that ``to_document`` described. Raises InputError for anything else."""
-        if set(document) - {"table"} != set(_KEYS):
+        if set(document) - {"table", "target_names"} != set(_KEYS):
             raise InputError(f"preprocessing: the entries are not {', '.join(_KEYS)}; save the model again")
         classification = document["task"] == "classification"
         if not classification and document["task"] != "regression":
@@ -306,6 +317,7 @@ class Schema:
             target_mean=_floats(document, "target_mean", (outputs,)),
             target_scale=_floats(document, "target_scale", (outputs,)),
             table=table,
+            target_names=_target_names(document.get("target_names", []), outputs),
         )
 
 
@@ -339,6 +351,13 @@ def _classes(value: Any, classification: bool) -> tuple[Label, ...] | None:
     ):
         return tuple(value)
     raise InputError("preprocessing: classes are not a list of different labels; save the model again")
+
+
+def _target_names(value: Any, outputs: int) -> tuple[str, ...]:
+    named = isinstance(value, list) and all(type(name) is str for name in value)
+    if not named or len(set(value)) != len(value) or len(value) not in (0, outputs):
+        raise InputError("preprocessing: target_names are not a name for each target; save the model again")
+    return tuple(value)
 
 
 def _fit_an_integer(numbers: list[int]) -> bool:

@@ -9,7 +9,9 @@ from glassgrad.common.constraints import SHARE, check
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.streams import SPLIT, generator
+from glassgrad.data.checks import Array
 from glassgrad.data.dataset import Dataset
+from glassgrad.data.table import Table
 
 Indices = npt.NDArray[np.int64]
 
@@ -26,6 +28,19 @@ class Split:
     validation: Indices
     test: Indices
     test_is_given: bool
+
+    def take(self, dataset: Dataset, part: str) -> tuple[Array | Table, Array] | None:
+        """Features and targets of the ``part`` ("train", "validation" or "test") of ``dataset``; None if it is empty.
+
+        ``dataset`` is the one that was split.
+        """
+        rows = {"train": self.train, "validation": self.validation, "test": self.test}[part]
+        if not len(rows):
+            return None
+        features, targets = dataset.features, dataset.targets
+        if part == "test" and dataset.test_features is not None and dataset.test_targets is not None:
+            return dataset.test_features, dataset.test_targets
+        return features[rows], targets[rows]
 
 
 def split(dataset: Dataset, *, validation: float, test: float, seed: int = 0) -> Split:

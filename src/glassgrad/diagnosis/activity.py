@@ -13,6 +13,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import full_name, of_layer
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.simple_learner import ridge
 from glassgrad.graph.node import DType, Graph
@@ -128,8 +129,8 @@ def _seen(model: Model, features: Array) -> dict[str, _Seen]:
     found = {}
     for step in model.network.steps:
         acts = activation_of(step.layer)
-        before = values.get(f"{step.name}.preactivation")
-        if before is None and not any(key.startswith(f"{step.name}.") for key in model.weights):
+        before = values.get(full_name(step.name, "preactivation"))
+        if before is None and not of_layer(model.weights, step.name):
             continue
         outputs = _samples(values[step.name])
         slopes = None

@@ -11,9 +11,9 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.data.schema import Schema
 from glassgrad.graph.node import Graph
-from glassgrad.nn.loss import Loss
+from glassgrad.nn.loss import Loss, class_shares
 from glassgrad.ops.op import make_input
-from glassgrad.training.metrics import finished
+from glassgrad.training.metrics import finished, rmse
 
 ROWS = 4000  # enough for a mean to 2 %
 
@@ -22,14 +22,15 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
     """Scores of the best constant prediction, by the names that trials use.
 
     ``targets`` as the loss takes them (see ``Schema.encode_targets``). Gives ``loss`` always;
-    ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; ``rmse`` in the targets' own units else.
-    The loss is the least that any of a few constants reaches: class frequencies, mean, median, or what the loss's
-    outputs mean (see ``_constants``).
+    ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; else ``rmse`` in the targets' own units,
+    averaged over the targets.
+    The loss is that of ``Loss.best_constant``. For a loss without one it is the least of a few constants: class
+    frequencies, mean, median, and their logarithms.
     """
     scores = {"loss": _least_loss(loss, schema, targets)}
     if schema.classes is None:
-        spread = np.sqrt(np.mean(np.var(schema.decode_outputs(targets).reshape(len(targets), -1), axis=0)))
-        return scores | {"rmse": float(spread)}
+        true = schema.decode_outputs(targets)
+        return scores | {"rmse": rmse(true.mean(axis=0), true)}
     p = _frequencies(schema, targets)
     return scores | {
         "accuracy": float(p.max()),
@@ -40,12 +41,10 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
 
 
 def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
-    """The share of the constant predictor's mistakes, or variance, that is left; NaN where it cannot be told."""
+    """The share of the constant predictor's mistakes that is left, or of the variance (1 - R^2); NaN: not known."""
     if "accuracy" in metrics and "accuracy" in constant:
         return (1 - metrics["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
-    if "rmse" in metrics and constant.get("rmse", 0.0) > 0:
-        return float((metrics["rmse"] / constant["rmse"]) ** 2)
-    return math.nan
+    return 1 - metrics.get("r2", math.nan)
 
 
 def _frequencies(schema: Schema, targets: Array) -> Array:
@@ -60,28 +59,28 @@ def _least_loss(loss: Loss, schema: Schema, targets: Array) -> float:
     outputs = make_input("outputs", (len(some), n), "float64")
     kind = make_input("targets", some.shape, "int32" if some.dtype.kind == "i" else "float64")
     graph = Graph((outputs, kind), (loss.row_losses(outputs, kind),))
-    found = []
-    for constant in _constants(loss, schema, targets, n):
+    best = loss.best_constant(some, np.ones(len(some)), n)
+    losses = []
+    for constant in [best] if best is not None else _candidates(schema, some, n):
         rows = np.tile(np.asarray(constant, np.float64), (len(some), 1))
         value = finished(loss, float(np.mean(evaluate(graph, [rows, some])[0])))
         if np.isfinite(value):
-            found.append(value)
-    return min(found, default=float("nan"))
+            losses.append(value)
+    return min(losses, default=float("nan"))
 
 
-def _constants(loss: Loss, schema: Schema, targets: Array, n: int) -> Iterator[Array]:
-    """Constant outputs [n] worth trying: one of them is the best, or near it, for every loss there is."""
+def _candidates(schema: Schema, targets: Array, n: int) -> Iterator[Array]:
+    """Constant outputs [n] worth trying for a loss that does not know its best one."""
     yield np.zeros(n)
     if schema.classes is None:
         columns = targets.astype(np.float64)
         mean = columns.mean(axis=0)
         yield mean
         yield np.median(columns, axis=0)
-        yield np.quantile(columns, getattr(loss, "quantile", 0.5), axis=0)
         if (mean > 0).all():
             yield np.log(mean)
         return
-    p = np.maximum(_frequencies(schema, targets), 1e-12)
+    p = class_shares(targets, np.ones(len(targets)), len(schema.classes))
     if n == 1:
         one = p[1:].sum()
         yield np.array([np.log(one / p[0])])
@@ -90,4 +89,4 @@ def _constants(loss: Loss, schema: Schema, targets: Array, n: int) -> Iterator[A
     if n == len(p):
         yield p
         yield np.log(p)
-        yield np.where(np.arange(n) == p.argmax(), 1.0, -1.0)
+        yield np.where(np.arange(n) == p.argmax(), 1.0, 0.0)

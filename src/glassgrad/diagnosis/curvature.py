@@ -19,6 +19,7 @@ import numpy.typing as npt
 from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.base import Array, Executable, Feed
 from glassgrad.common.errors import GraphError
+from glassgrad.common.layer_names import layer_of
 from glassgrad.common.streams import generator
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.subject import ROWS, Subject
@@ -203,9 +204,7 @@ class Curvatures:
             dtype=subject.settings.dtype,
         )
         frozen = set(subject.settings.freeze)
-        self.trained = [
-            item.name for item in self.program.params if item.name.rsplit(".", 1)[0] not in frozen
-        ]
+        self.trained = [item.name for item in self.program.params if layer_of(item.name) not in frozen]
         self.shapes = {item.name: item.type.shape for item in self.program.params}
         self.executable: Executable = backend("reference").compile(self.program)
         start = time.perf_counter()

@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.errors import unknown_name
+from glassgrad.common.plain import plain as plain  # noqa: PLC0414  (exported)
 from glassgrad.diagnosis.kinds import KINDS, QUESTIONS, Effect
-from glassgrad.nn.network import Network
 
 Verdict = Literal["ok", "warning", "fault"]
 Better = Literal["lower", "higher"]
@@ -231,27 +231,3 @@ class Diagnosis:
 def worst(verdicts: Any) -> Verdict:
     """The worst of some verdicts; "ok" of none."""
     return max(verdicts, key=VERDICTS.index, default="ok")
-
-
-def plain(value: Any) -> Any:
-    """``value`` as JSON has it: numbers of NumPy as Python's, arrays as lists, NaN and Inf as null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, np.generic):
-        return plain(value.item())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item) for item in value]
-    if isinstance(value, Network):
-        return _network(value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
-
-
-def _network(network: Network) -> Any:
-    try:
-        return plain(network.to_document())
-    except InputError:  # layers that are not registered
-        return str(network)

@@ -13,6 +13,7 @@ from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
+from glassgrad.common.layer_names import layer_of, of_layer, split_name
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.flow import Flow
 from glassgrad.diagnosis.flow import size as rms
@@ -108,9 +109,9 @@ def starts(
 ) -> tuple[Start, ...]:
     """Every weight matrix of ``network``, in order."""
     wanted = {name: item for name, item in network.weights(input_shape).items() if weights[name].ndim >= 2}
-    last = next(reversed(wanted), "").rsplit(".", 1)[0]
+    last = layer_of(next(reversed(wanted), ""))
     return tuple(
-        _start(network, name, item, weights, flow, hidden=name.rsplit(".", 1)[0] != last)
+        _start(network, name, item, weights, flow, hidden=layer_of(name) != last)
         for name, item in wanted.items()
     )
 
@@ -118,7 +119,7 @@ def starts(
 def _start(
     network: Network, name: str, wanted: Weight, weights: Mapping[str, Array], flow: Flow, hidden: bool
 ) -> Start:
-    layer, weight = name.rsplit(".", 1)
+    layer, weight = split_name(name)
     array = np.asarray(weights[name], np.float64)
     fan_in, fan_out = wanted.fans
     size = rms(array)
@@ -164,8 +165,8 @@ def _distinct(layer: str, array: Array, weights: Mapping[str, Array]) -> float:
         return 1.0
     columns = [
         np.asarray(own, np.float64).reshape(-1, units)
-        for key, own in weights.items()
-        if key.startswith(f"{layer}.") and own.shape[-1] == units
+        for own in of_layer(weights, layer).values()
+        if own.shape[-1] == units
     ]
     matrix = np.concatenate(columns)
     scale = rms(matrix) or 1.0

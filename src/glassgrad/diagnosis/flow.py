@@ -19,6 +19,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import layer_of, of_layer, own_values
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
@@ -100,7 +101,7 @@ def _affordable_rows(model: Model) -> int:
     shapes = model.network.shapes(model.schema.feature_shape)
     work = 1.0
     for name, array in model.weights.items():
-        shape = shapes[name.rsplit(".", 1)[0]]
+        shape = shapes[layer_of(name)]
         work += array.size * max(math.prod(shape) / max(shape[-1] if shape else 1, 1), 1)
     return int(np.clip(WORK / work, FEWEST_ROWS, ROWS))
 
@@ -165,7 +166,7 @@ def _back_to(output: Value, cotangent: Value, before: Value) -> Value:
 
 
 def _own(step: Step, named: Mapping[str, Array]) -> list[Array]:
-    return [array for key, array in named.items() if key.startswith(f"{step.name}.")]
+    return list(of_layer(named, step.name).values())
 
 
 def size(*arrays: Array) -> float:
@@ -209,9 +210,7 @@ def _jacobian_norm(step: Step, model: Model, flow: Flow) -> float:
 
 def _power_method(step: Step, given: Sequence[Array], model: Model) -> float:
     dtype: DType = "float64" if given[0].dtype == np.float64 else "float32"
-    prefix = f"{step.name}."
-    weights = {k.removeprefix(prefix): a for k, a in model.weights.items() if k.startswith(prefix)}
-    state = {k.removeprefix(prefix): a for k, a in model.statistics.items() if k.startswith(prefix)}
+    weights, state = own_values(model.weights, step.name), own_values(model.statistics, step.name)
     rows = len(given[0])
     inputs = [make_input(f"x{i}", array.shape, dtype) for i, array in enumerate(given)]
     params = {k: make_input(k, a.shape, dtype) for k, a in weights.items()}

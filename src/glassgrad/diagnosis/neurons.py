@@ -20,6 +20,7 @@ from glassgrad.nn.activations import Identity
 from glassgrad.nn.images import Conv2D, MaxPool2D
 from glassgrad.nn.layers import Dense, Embedding, Multiply, Recurrent
 from glassgrad.nn.network import INPUT, Network, Step, activation_of
+from glassgrad.training.metrics import rmse
 
 DEAD = 0.3
 """A share of dead units that is suspected. With usual settings up to a fifth die (L. Lu et al., Dying ReLU and
@@ -328,8 +329,7 @@ def prove(fault: Fault, measurement: NeuronsMeasurement, subject: Subject) -> Tr
     better: Better = "lower" if count is None else "higher"
     whole, constant, rows = float(metrics.get(measure, math.nan)), subject.constant[measure], len(held[1])
     if count is None:
-        off = schema.decode_outputs(said) - schema.decode_outputs(held[1])
-        alone = float(np.sqrt(np.mean(off**2)))
+        alone = rmse(schema.decode_outputs(said), schema.decode_outputs(held[1]))
         gap, won, error = constant - min(whole, alone), whole - alone, whole / math.sqrt(2 * rows)
     else:
         alone = float(np.mean(said == held[1]))

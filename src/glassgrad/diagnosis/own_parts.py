@@ -18,6 +18,7 @@ from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
+from glassgrad.common.layer_names import own_values
 from glassgrad.diagnosis.findings import plain
 from glassgrad.diagnosis.flow import Flow, training_randomness
 from glassgrad.graph.node import DType, Graph, Node, Value
@@ -135,9 +136,7 @@ def _called(part: Any) -> str:
 
 def _layer(step: Step, model: Model, flow: Flow) -> _Case:
     given = [flow.outputs[name][:ROWS] for name in step.inputs]
-    prefix = f"{step.name}."
-    weights = {k.removeprefix(prefix): a for k, a in model.weights.items() if k.startswith(prefix)}
-    state = {k.removeprefix(prefix): a for k, a in model.statistics.items() if k.startswith(prefix)}
+    weights, state = own_values(model.weights, step.name), own_values(model.statistics, step.name)
     rows = len(given[0])
 
     def build(values: Sequence[Value]) -> list[Value]:

@@ -6,7 +6,6 @@ import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.data.dataset import Dataset
-from glassgrad.data.split import split
 from glassgrad.training.metrics import quantities
 from glassgrad.training.model import Model
 from glassgrad.training.run import Run
@@ -74,7 +73,8 @@ def nearest_level(values: Array, levels: Array) -> Array:
 def scored_rows(run: Run, dataset: Dataset) -> tuple[Array, Array]:
     """The rows of ``run`` that it is scored on, prepared: test rows, if it has any, else validation rows."""
     settings, schema = run.settings, run.model.schema
-    parts = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-    rows = parts.test if settings.test else parts.validation
-    features, _ = schema.take_features(dataset.features[rows], settings.dtype, dataset.name)
-    return features, schema.encode_targets(dataset.targets[rows], settings.dtype, dataset.name)
+    assert run.split is not None
+    rows = run.split.take(dataset, "test" if settings.test else "validation")
+    assert rows is not None  # a run that is scored has rows to be scored on
+    features, _ = schema.take_features(rows[0], settings.dtype, dataset.name)
+    return features, schema.encode_targets(rows[1], settings.dtype, dataset.name)

@@ -18,7 +18,6 @@ from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError
 from glassgrad.common.streams import generator
 from glassgrad.data.dataset import Dataset
-from glassgrad.data.split import split
 from glassgrad.diagnosis.baseline import constant_scores, left_of
 from glassgrad.diagnosis.budget import Clock
 from glassgrad.diagnosis.refusals import Refusal, taken
@@ -28,7 +27,7 @@ from glassgrad.training.given import Given
 from glassgrad.training.model import Model
 from glassgrad.training.run import Run
 from glassgrad.training.settings import Settings
-from glassgrad.training.task import Task
+from glassgrad.training.task import Task, split_rows
 from glassgrad.training.train import train
 
 RUN_SHARE = 0.03
@@ -161,7 +160,7 @@ def examine(given: Given, settings: Settings, clock: Clock) -> Subject:
     run = _train(rows, chosen)
     if "rows" in scaled:
         scaled["rows"] = (scaled["rows"][0], run.rows["train"])
-    trials = Trials(_without_test(rows, chosen), chosen, clock, seconds)
+    trials = Trials(_without_test(rows, run), chosen, clock, seconds)
     return Subject(rows.dataset, given.dataset, run.settings, settings, run, clock, trials, refusal, scaled)
 
 
@@ -177,7 +176,7 @@ def _within(
 ) -> tuple[Given, int, dict[str, tuple[int, int]], float]:
     """The rows and epochs that ``seconds`` of training suffice for, and the seconds that they will take."""
     data = given.dataset
-    rows = split(data, validation=settings.validation, test=settings.test, seed=settings.seed)
+    rows = split_rows(data, settings)
     count, batch = len(rows.train), min(settings.batch_size, len(rows.train))
     per_step = _seconds_per_step(given, settings, rows.train)
     affordable = max(int(seconds / per_step), 1)
@@ -254,10 +253,10 @@ def _some(rows: Array, count: int, seed: int) -> Array:
     return chosen
 
 
-def _without_test(given: Given, settings: Settings) -> Given:
-    """``given`` without the rows that the examined run holds out as its test part."""
-    rows = split(given.dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-    return selected(given, np.sort(np.concatenate([rows.train, rows.validation])))
+def _without_test(given: Given, run: Run) -> Given:
+    """``given``, on which ``run`` was trained, without the rows that the run holds out as its test part."""
+    assert run.split is not None
+    return selected(given, np.sort(np.concatenate([run.split.train, run.split.validation])))
 
 
 def _document(settings: Settings) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from glassgrad.backends.base import Array
 from glassgrad.common import constraints
 from glassgrad.common.constraints import check, python_value
 from glassgrad.common.errors import InputError, shown, unknown_name
+from glassgrad.common.layer_names import layer_of, of_layer
 from glassgrad.data.checks import some
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.number_encodings import NumberEncoding
@@ -296,8 +297,8 @@ def telling_weight(model: Model, source: Any, *, row: int = 0, targets: Any = No
     x, target, _, _, _ = _row(model, source, targets, row)
     anatomy = Anatomy(model.network, model.weights, model.statistics, x)
     whole = Whole.of(anatomy, model.loss, target)
-    first = next(iter(model.weights), "").rpartition(".")[0]
-    own = {name: np.abs(whole.gradients[name]) for name in model.weights if name.startswith(f"{first}.")}
+    first = layer_of(next(iter(model.weights), ""))
+    own = {name: np.abs(whole.gradients[name]) for name in of_layer(model.weights, first)}
     wide = {name: sizes for name, sizes in own.items() if sizes.ndim >= 2} or own
     name = max(wide, key=lambda name: float(wide[name].max()), default="")
     if not name or not wide[name].max() > 0:

@@ -17,6 +17,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import full_name, own_values, split_name
 from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
 from glassgrad.nn.images import Conv2D
@@ -158,25 +159,25 @@ class Anatomy:
         found = dict(zip(values, evaluate(graph, given), strict=True))
         self._add(INPUT, self.x, units)
         for step in self.network.steps:
-            before = found.get(f"{step.name}.{PREACTIVATION}")
+            preactivation = full_name(step.name, PREACTIVATION)
+            before = found.get(preactivation)
             after = found[step.name]
             function = activation_of(step.layer)
             alone = isinstance(step.layer, Activate)  # whose pre-activation is the layer before
             splits = before is not None and not isinstance(function, Identity) and before.shape == after.shape
             if splits and before is not None:
                 splits = np.array_equal(_apply(function, before), after, equal_nan=True)
-            prefix = f"{step.name}."
             self.pieces[step.name] = Piece(
                 step,
                 step.inputs,
                 tuple(self.places[name].shape for name in step.inputs),
-                _own(self.weights, prefix),
-                _own(self.statistics, prefix),
+                own_values(self.weights, step.name),
+                own_values(self.statistics, step.name),
                 function if splits or alone else None,
-                step.inputs[0] if alone else f"{prefix}{PREACTIVATION}" if splits else step.name,
+                step.inputs[0] if alone else preactivation if splits else step.name,
             )
             if splits and before is not None and not alone:
-                self._add(prefix + PREACTIVATION, before[0])
+                self._add(preactivation, before[0])
             self._add(step.name, after[0])
 
     def _add(self, name: str, values: Array, units: Sequence[str] | None = None) -> None:
@@ -257,7 +258,7 @@ class Anatomy:
 
     def by_weight(self, weight: str, index: tuple[int, ...]) -> tuple[str, Array]:
         """The place that the weight acts on first, and the derivative of each of its units by that one weight."""
-        layer, _, name = weight.rpartition(".")
+        layer, name = split_name(weight)
         piece = self.pieces[layer]
         valid = fixed(np.ones(1, bool))
         inputs = [
@@ -327,10 +328,6 @@ def _apply(function: Callable[[Value], Value], values: Array) -> Array:
     p = make_input("p", values.shape, "float64")
     (found,) = evaluate(Graph((p,), (function(p),)), [values])
     return found
-
-
-def _own(arrays: Weights, prefix: str) -> dict[str, Array]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def fixed(array: Array) -> Value:

@@ -11,6 +11,7 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError
+from glassgrad.common.layer_names import layer_of
 from glassgrad.explain.links import fixed
 from glassgrad.graph.node import Graph
 from glassgrad.ops.op import make_input
@@ -128,7 +129,7 @@ def step_view(
     settings = _settings(training)
     if settings is None:
         return None
-    trained = {key: array for key, array in weights.items() if key.rsplit(".", 1)[0] not in settings.freeze}
+    trained = {key: array for key, array in weights.items() if layer_of(key) not in settings.freeze}
     if name not in trained:
         return None
     made, clipping = settings.resolved_optimizer, seam(settings)

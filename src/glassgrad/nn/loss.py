@@ -77,6 +77,14 @@ class Loss(Part, ABC):
         """The probability of each class, [B, K]; None where the loss gives its outputs no such meaning."""
         return None
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray | None:
+        """The outputs [units] with the least loss among those that are the same for every row; None: not known.
+
+        ``targets`` as ``row_losses`` takes them; ``weights`` float64 [B], at least 0, with a sum above 0. Where the
+        least loss is only approached (the logit of a class that never occurs), the outputs come close to it.
+        """
+        return None
+
     def refusal(
         self,
         final_activation: Activation,
@@ -155,6 +163,17 @@ class Loss(Part, ABC):
         if bounded or (signed and low >= 0):
             return f"{takes} only {low:g} to {high:g}: use activation identity"
         return None
+
+
+RARE = 1e-12
+"""The share that a class without rows counts as having: its logarithm is finite."""
+
+
+def class_shares(targets: np.ndarray, weights: np.ndarray, classes: int) -> np.ndarray:
+    """The share of the total weight that each class has, float64 [classes], at least ``RARE``."""
+    totals = np.bincount(targets, weights, minlength=classes)
+    shares: np.ndarray = np.maximum(totals / weights.sum(), RARE)
+    return shares
 
 
 def weighted_mean(row_losses: Value, weights: Value) -> Value:

@@ -17,7 +17,7 @@ import glassgrad.ops.table as ops
 from glassgrad.common.constraints import SHARE
 from glassgrad.graph.node import Value
 from glassgrad.nn.activations import softplus
-from glassgrad.nn.loss import Loss, require_classes
+from glassgrad.nn.loss import RARE, Loss, class_shares, require_classes
 
 
 @final
@@ -49,6 +49,12 @@ class CategoricalCrossEntropy(Loss):
             return losses
         share = self.label_smoothing
         return (1 - share) * losses - share * ops.reduce_mean(logs, 1)
+
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The logarithms of the classes' smoothed shares."""
+        shares = class_shares(targets, weights, units)
+        logs: np.ndarray = np.log((1 - self.label_smoothing) * shares + self.label_smoothing / units)
+        return logs
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """softmax(outputs), [B, K]."""
@@ -85,6 +91,11 @@ class BinaryCrossEntropy(Loss):
         # softplus(m) = softplus(-m) + m, so the share of the other class adds only its multiple of m.
         return losses + 0.5 * self.label_smoothing * margins if self.label_smoothing else losses
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The logit of the smoothed share of class 1."""
+        shares = (1 - self.label_smoothing) * class_shares(targets, weights, 2) + self.label_smoothing / 2
+        return np.array([np.log(shares[1] / shares[0])])
+
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """[1 - p, p] of p = sigmoid(outputs), [B, 2]; both are accurate, however small."""
         logit = outputs[:, 0]
@@ -120,6 +131,11 @@ class NegativeLogLikelihood(_LogProbabilityLoss):
         """[B, K] and int32 [B] to [B]."""
         return -_of_class(outputs, targets)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The logarithms of the classes' shares."""
+        logs: np.ndarray = np.log(class_shares(targets, weights, units))
+        return logs
+
 
 @final
 class KLDivergence(_LogProbabilityLoss):
@@ -143,6 +159,16 @@ class KLDivergence(_LogProbabilityLoss):
         present = targets > 0
         logs = ops.log(ops.select(present, targets, 1.0))
         return ops.reduce_sum(ops.select(present, targets * (logs - outputs), 0.0), 1)
+
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The logarithms of the mean distribution."""
+        if targets.ndim == 1:
+            shares = class_shares(targets, weights, units)
+        else:
+            mean = np.maximum(weights @ targets, 0.0)
+            shares = np.maximum(mean / mean.sum(), RARE)
+        logs: np.ndarray = np.log(shares)
+        return logs
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,6 +217,17 @@ class Hinge(_MarginLoss):
         raised = scores + (1 - ops.one_hot(targets, scores.shape[1], scores.dtype))
         return ops.reduce_max(raised, 1) - _of_class(scores, targets)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """A margin of 1 for the most frequent class; of K classes only where it has more than half of the weight.
+
+        At a lead of d in [0, 1] over the other classes the loss is 1 + d - 2 p d, which is linear in d.
+        """
+        shares = class_shares(targets, weights, max(units, 2))
+        if units == 1:
+            return np.array([1.0 if shares[1] > shares[0] else -1.0])
+        leads: np.ndarray = np.where(shares > 0.5, 1.0, 0.0)
+        return leads
+
 
 @final
 class Perceptron(_MarginLoss):
@@ -209,6 +246,10 @@ class Perceptron(_MarginLoss):
     def of_scores(self, scores: Value, targets: Value) -> Value:
         """max_j o_j - o_target."""
         return ops.reduce_max(scores, 1) - _of_class(scores, targets)
+
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """Zero: without a margin the loss is 0 everywhere."""
+        return np.zeros(units)
 
 
 def _of_class(values: Value, targets: Value) -> Value:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, final
+
+import numpy as np
 
 import glassgrad.ops.table as ops
 from glassgrad.common.constraints import Real
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Value
-from glassgrad.nn.loss import Expects, Loss, TargetKind, Task
+from glassgrad.nn.loss import RARE, Expects, Loss, TargetKind, Task, class_shares
 
 OVERFLOW = 1000.0
 """A log-rate whose exponential is infinite in both float formats."""
@@ -61,6 +64,10 @@ class SquaredError(RegressionLoss):
             targets = ops.one_hot(targets, outputs.shape[1], outputs.dtype)
         return super().row_losses(outputs, targets)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The mean; of classes their shares."""
+        return class_shares(targets, weights, units) if targets.ndim == 1 else _mean(targets, weights)
+
 
 @final
 class RootMeanSquaredError(RegressionLoss):
@@ -77,6 +84,10 @@ class RootMeanSquaredError(RegressionLoss):
         perfect = ops.equal(mean, 0.0)
         return ops.select(perfect, 0.0, ops.sqrt(ops.select(perfect, 1.0, mean)))
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The mean."""
+        return _mean(targets, weights)
+
 
 @final
 class AbsoluteError(RegressionLoss):
@@ -87,6 +98,10 @@ class AbsoluteError(RegressionLoss):
     def errors(self, outputs: Value, targets: Value) -> Value:
         """|y - t|."""
         return ops.absolute(outputs - targets)
+
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The median."""
+        return _quantile(targets, weights, 0.5)
 
 
 @final
@@ -112,6 +127,10 @@ class Huber(RegressionLoss):
         near = 0.5 * _square(ops.select(far, 0.0, difference))
         return ops.select(far, self.delta * (distance - 0.5 * self.delta), near)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """Where the slopes, the differences clipped to [-delta, delta], add up to 0."""
+        return _root(targets, weights, lambda differences: np.clip(differences, -self.delta, self.delta))
+
 
 @final
 class LogCosh(RegressionLoss):
@@ -125,6 +144,10 @@ class LogCosh(RegressionLoss):
         # Not `absolute`, whose derivative at 0 is 0: the second derivative at a perfect fit is 1.
         distance = ops.select(difference > 0, difference, -difference)
         return distance - ops.log1p(ops.tanh(distance))
+
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """Where the slopes tanh(y - t) add up to 0."""
+        return _root(targets, weights, np.tanh)
 
 
 @final
@@ -145,6 +168,10 @@ class Quantile(RegressionLoss):
         difference = targets - outputs
         return ops.maximum(self.level * difference, (self.level - 1) * difference)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The quantile ``level``."""
+        return _quantile(targets, weights, self.level)
+
 
 @final
 class Poisson(RegressionLoss):
@@ -163,6 +190,39 @@ class Poisson(RegressionLoss):
         negligible = ops.logical_or(ops.equal(targets, 0.0), outputs > OVERFLOW)
         return ops.exp(outputs) - ops.select(negligible, 0.0, targets * outputs)
 
+    def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
+        """The logarithm of the mean count."""
+        logs: np.ndarray = np.log(np.maximum(_mean(targets, weights), RARE))
+        return logs
+
 
 def _square(x: Value) -> Value:
     return x * x
+
+
+def _mean(targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of every column: [B, n] and [B] to [n]."""
+    mean: np.ndarray = np.average(targets.astype(np.float64), axis=0, weights=weights)
+    return mean
+
+
+def _quantile(targets: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
+    """The least target of every column that, with those below it, has the share ``level`` of the weight."""
+    order = np.argsort(targets, axis=0)
+    below = np.cumsum(weights[order], axis=0)
+    # In floats the sum may end a little below the total, and the last row is reached all the same.
+    rows = np.minimum((below < level * below[-1]).sum(axis=0), len(targets) - 1)
+    sorted_targets = np.take_along_axis(targets, order, axis=0)
+    found: np.ndarray = sorted_targets[rows, np.arange(targets.shape[1])].astype(np.float64)
+    return found
+
+
+def _root(targets: np.ndarray, weights: np.ndarray, slope: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """The constant y of every column, [n], where sum(w * slope(y - t)) is 0; by bisection, as slope never falls."""
+    low, high = targets.min(axis=0).astype(np.float64), targets.max(axis=0).astype(np.float64)
+    for _ in range(np.finfo(np.float64).nmant):
+        middle = (low + high) / 2
+        falling = weights @ slope(middle - targets) < 0
+        low, high = np.where(falling, middle, low), np.where(falling, high, middle)
+    root: np.ndarray = (low + high) / 2
+    return root

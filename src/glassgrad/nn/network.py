@@ -10,6 +10,7 @@ from typing import Any
 
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import full_name, own_values
 from glassgrad.graph.node import Shape, Value, place
 from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
@@ -99,7 +100,7 @@ class Network:
     ) -> dict[str, Any]:
         shapes = self.shapes(input_shape)
         return {
-            f"{step.name}.{name}": item
+            full_name(step.name, name): item
             for step in self.steps
             for name, item in ask(step.layer, [shapes[source] for source in step.inputs]).items()
         }
@@ -123,7 +124,6 @@ class Network:
         updates: dict[str, Value] = {}
         streams: set[int] = set()
         for step in self.steps:
-            prefix = f"{step.name}."
             stream = zlib.crc32(step.name.encode())
             while stream in streams:  # two names may have one CRC-32, as "plumless" and "buckeroo" do
                 stream = zlib.crc32(b"/", stream)
@@ -139,11 +139,11 @@ class Network:
                 outputs[step.name], changed = step.layer.build(
                     building,
                     [outputs[source] for source in step.inputs],
-                    {key.removeprefix(prefix): v for key, v in params.items() if key.startswith(prefix)},
-                    {key.removeprefix(prefix): v for key, v in state.items() if key.startswith(prefix)},
+                    own_values(params, step.name),
+                    own_values(state, step.name),
                 )
-            inner |= {prefix + key: value for key, value in building.inner.items()}
-            updates |= {prefix + key: value for key, value in changed.items()}
+            inner |= {full_name(step.name, key): value for key, value in building.inner.items()}
+            updates |= {full_name(step.name, key): value for key, value in changed.items()}
         return Built(outputs[self.output], outputs, inner, updates)
 
     def final_activation(self) -> Activation:

@@ -19,6 +19,7 @@ from typing import Any, final
 
 from glassgrad.common.constraints import SHARE, Constraint, Flag, Real, check_fields
 from glassgrad.common.errors import GraphError, InputError
+from glassgrad.common.layer_names import layer_of
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import Value, place
@@ -121,11 +122,6 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer)  # type: igno
 def optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
     """The optimizer described, e.g. ``"adam"`` or ``"sgd(0.1, momentum=0.9)"``; see ``Registry.make``."""
     return OPTIMIZERS.make(spec)
-
-
-def layer_of(parameter: str) -> str:
-    """The layer of a parameter: ``"dense_1"`` for ``"dense_1.weight"``; its own name where it has none."""
-    return parameter.rpartition(".")[0] or parameter
 
 
 @final

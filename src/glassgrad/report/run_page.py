@@ -17,6 +17,7 @@ from glassgrad.report.page import Block, Details, Page, Section, Table, Text
 from glassgrad.report.questions import section
 from glassgrad.report.run_pictures import Rows
 from glassgrad.report.words import number, percent, plural, seconds
+from glassgrad.training.metrics import metrics_rows
 from glassgrad.training.run import Run
 
 REPORT = "report.html"
@@ -79,6 +80,11 @@ def _lead(run: Run, constant: Mapping[str, float]) -> str:
             f"{network} {trained}. It is right {percent(found['accuracy'])} of the time {unseen}; always naming the "
             f"most frequent class would be right {percent(guess)} of the time."
         )
+    if run.model.schema.outputs > 1:
+        return (
+            f"{network} {trained}. Its R², averaged over {run.model.schema.outputs} targets, is "
+            f"{number(found['r2'])} {unseen}; always guessing the mean has an R² of about 0."
+        )
     return (
         f"{network} {trained}. Its predictions are typically off by {number(found['rmse'])} {unseen}; always "
         f"guessing the mean would be off by {number(constant.get('rmse'))}."
@@ -94,6 +100,8 @@ def _facts(run: Run) -> list[tuple[str, Any, str]]:
         rows = plural(run.rows.get(part, 0), "row")
         if "accuracy" in found:
             facts.append((f"{part} accuracy", percent(found["accuracy"]), rows))
+        elif run.model.schema.outputs > 1:
+            facts.append((f"{part} R²", number(found["r2"]), f"{rows}, mean of the targets"))
         else:
             facts.append((f"{part} error", number(found["rmse"]), f"{rows}, root mean square"))
     best = "" if run.best_epoch is None else f"weights of epoch {run.best_epoch}"
@@ -182,12 +190,11 @@ def _loss(run: Run, rows: Rows, constant: Mapping[str, float]) -> Section:
         blocks += run_pictures.against_the_truth(run, rows)
     except InputError as error:  # the last good weights may still give no number for some row
         sentence += f" ({error})"
-    names = list(dict.fromkeys(name for metrics in run.metrics.values() for name in metrics))
-    table = [
-        [part, run.rows.get(part), *(metrics.get(name) for name in names)]
-        for part, metrics in run.metrics.items()
-    ]
-    blocks.append(Details("All measures", [Table(["part", "rows", *names], table)]))
+    blocks.append(
+        Details(
+            "All measures", [Table(header, lines) for header, lines in metrics_rows(run.metrics, run.rows)]
+        )
+    )
     return section("loss", sentence, blocks)
 
 

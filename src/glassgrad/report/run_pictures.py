@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
-from glassgrad.data.split import split
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import Line, Panel, bars, histogram, panels, scatter
 from glassgrad.report.maps import confusion
@@ -38,14 +37,12 @@ class Rows:
 
 def unseen_rows(run: Run) -> Rows:
     """The rows of the test part; without one those of the validation part, or else the training rows."""
-    dataset, settings = run.dataset, run.settings
-    rows = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-    if rows.test_is_given and dataset.test_targets is not None:
-        return Rows("test", dataset.test_features, dataset.test_targets)
-    for part, chosen in (("test", rows.test), ("validation", rows.validation), ("train", rows.train)):
-        if len(chosen):
-            return Rows(part, dataset.features[chosen], dataset.targets[chosen])
-    raise InputError(f"{dataset.name}: has no rows to show")
+    assert run.split is not None
+    for part in ("test", "validation", "train"):
+        rows = run.split.take(run.dataset, part)
+        if rows is not None:
+            return Rows(part, *rows)
+    raise InputError(f"{run.dataset.name}: has no rows to show")
 
 
 # --- learning rate -------------------------------------------------------------------------------------------
@@ -115,7 +112,7 @@ def against_the_truth(run: Run, rows: Rows) -> list[Block]:
     guessed = predicted.reshape(len(predicted), -1).astype(np.float64)
     blocks: list[Block] = []
     for column in range(min(true.shape[1], MOST_TARGETS)):
-        what = "" if true.shape[1] == 1 else f" of target {column}"
+        what = "" if true.shape[1] == 1 else f" of target {run.model.schema.output_names[column]}"
         blocks += _quantities(rows.part, what, true[:, column], guessed[:, column])
     return blocks
 

@@ -11,6 +11,7 @@ from glassgrad.backends.base import Array
 from glassgrad.common.constraints import Real, check
 from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import layer_of
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
 from glassgrad.nn.activations import Step as StepActivation
@@ -37,7 +38,7 @@ class Choice:
             if name not in names:
                 raise unknown_name("layer", name, names)
         weights = self.network.weights(schema.feature_shape)
-        if all(name.rsplit(".", 1)[0] in settings.freeze for name in weights):
+        if all(layer_of(name) in settings.freeze for name in weights):
             raise InputError("there is nothing to train: all layers with weights are frozen")
         shape = self.network.shapes(schema.feature_shape)[self.network.output]
         if shape != (self.units,):

@@ -11,6 +11,7 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
 from glassgrad.common.errors import InputError
+from glassgrad.common.layer_names import layer_of
 from glassgrad.common.orders import Epochs
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.backends import backend
@@ -43,7 +44,7 @@ class Engine:
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.initial = initial_model(task, settings)
         fills = settings.resolved_optimizer.slots()
-        trained = [name for name in self.initial.weights if name.rsplit(".", 1)[0] not in settings.freeze]
+        trained = [name for name in self.initial.weights if layer_of(name) not in settings.freeze]
         slots = {
             f"{slot}/{name}": np.full_like(self.initial.weights[name], fill)
             for slot, fill in fills.items()

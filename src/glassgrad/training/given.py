@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
+from glassgrad.common.plain import plain
 from glassgrad.common.unset import UNSET
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.origin import check_unchanged
@@ -34,7 +33,7 @@ class Given:
         found = {"name": self.dataset.name, "source": None} | ({} if origin is None else origin.document())
         weights: Any = self.class_weight
         if isinstance(weights, Mapping):
-            weights = [[_plain(label), float(weight)] for label, weight in weights.items()]
+            weights = [[plain(label), float(weight)] for label, weight in weights.items()]
         return found | {"sample_weight": self.sample_weight is not None, "class_weight": weights}
 
 
@@ -77,7 +76,3 @@ def _known_source(document: Mapping[str, Any], run: str) -> str | Path:
         return source
     check_unchanged(Path(source), document.get("bytes"), document.get("sha256"), run)
     return Path(source)
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label

@@ -16,6 +16,7 @@ from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.common.frozen import frozen
+from glassgrad.common.layer_names import full_name, of_layer
 from glassgrad.files.run_folder import LENSES, arrays_bytes, read_arrays
 from glassgrad.graph.node import Node, Value, place, topological
 from glassgrad.nn.activations import Activation, Relu, Sigmoid, Tanh
@@ -81,7 +82,7 @@ def layer_gradients(
     by_weight: dict[str, Value] = {}
     trained: set[str] = set()
     for step in network.steps:
-        if _own(step, weights) or not trained.isdisjoint(step.inputs):
+        if of_layer(weights, step.name) or not trained.isdisjoint(step.inputs):
             trained.add(step.name)
     outputs = {built.outputs[name] for name in trained}
 
@@ -93,7 +94,7 @@ def layer_gradients(
     with place("backward", ""):
         (by_output[built.output],) = back(loss, full((), 1, loss.dtype), [built.output])
         for step in reversed([step for step in network.steps if step.name in trained]):
-            output, own = built.outputs[step.name], _own(step, weights)
+            output, own = built.outputs[step.name], of_layer(weights, step.name)
             given = [built.outputs[name] for name in step.inputs]
             if output not in by_output:  # nobody takes it
                 by_output[output] = zeros_like(output)
@@ -106,11 +107,6 @@ def layer_gradients(
                 by_output[value] = by_output[value] + part if value in by_output else part
             by_weight |= dict(zip(own, found[len(before) :], strict=True))
     return by_output, by_weight
-
-
-def _own(step: Step, weights: Mapping[str, Value]) -> dict[str, Value]:
-    """The weights of one layer."""
-    return {key: value for key, value in weights.items() if key.startswith(f"{step.name}.")}
 
 
 def lens_probes(
@@ -131,7 +127,7 @@ def lens_probes(
     with place("update", "lenses"):
         for step in network.steps:
             name, output = step.name, built.outputs[step.name]
-            own = _own(step, weights)
+            own = of_layer(weights, step.name)
             if own:
                 moved = [updated[key] - value for key, value in own.items() if key in updated]
                 found["gradient_norm", name] = _norm([by_weight[key] for key in own])
@@ -175,7 +171,7 @@ class _Rows:
 def _slope(step: Step, built: Built) -> Value | None:
     """The slope of a layer's activation at each unit and row; None without one that works unit by unit."""
     found = getattr(step.layer, "activation", None)
-    output, before = built.outputs[step.name], built.inner.get(f"{step.name}.preactivation")
+    output, before = built.outputs[step.name], built.inner.get(full_name(step.name, "preactivation"))
     if not isinstance(found, Activation):
         return None
     if before is None:  # out of sight, in the body of a scan

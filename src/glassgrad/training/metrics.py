@@ -1,6 +1,9 @@
-"""What a model's outputs are worth, in float64, on the host."""
+"""The metrics of a model, computed from its outputs in float64 on the host."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,14 +14,26 @@ from glassgrad.graph.node import Graph
 from glassgrad.nn.loss import Loss
 from glassgrad.ops.op import constant
 
+PARTS = ("train", "validation", "test")
+
+LISTED_TARGETS = 20
+"""A regression on more targets than this gives only the averages over them."""
+
 
 def metrics_of(
     loss: Loss, schema: Schema, outputs: Array, row_losses: Array, targets: Array
 ) -> dict[str, float]:
     """``loss`` (as trained), and ``accuracy``, or ``rmse``, ``mae`` and ``r2`` in the targets' own units.
 
-    outputs [rows, units], row_losses [rows], targets as the loss takes them. R^2 is against the mean of
-    these rows; it is 0 where they do not vary.
+    outputs [rows, units], row_losses [rows], targets as the loss takes them. Every row counts the same, whatever
+    its weight in training.
+
+    With several targets ``rmse``, ``mae`` and ``r2`` are the means of the targets' own values (scikit-learn's
+    ``multioutput="uniform_average"``). The targets' own values follow as ``r2[price]``, or ``r2[0]`` where targets
+    have no names; of more than ``LISTED_TARGETS`` targets they are left out.
+
+    R^2 is 1 - (squared error) / (squared distance from the mean of these rows). A target that does not vary in
+    these rows has an R^2 of 1 if it is predicted exactly, else of 0.
     """
     with np.errstate(all="ignore"):
         mean = float(np.mean(row_losses, dtype=np.float64))
@@ -29,13 +44,78 @@ def metrics_of(
         predicted = schema.decode_outputs(quantities(loss, outputs)).reshape(len(outputs), -1)
         true = schema.decode_outputs(targets).reshape(len(outputs), -1)
         error = predicted - true
-        spread = float(np.mean((true - true.mean(axis=0)) ** 2))
-        square = float(np.mean(error**2))
-        return result | {
-            "rmse": square**0.5,
-            "mae": float(np.mean(np.abs(error))),
-            "r2": 1 - square / spread if spread > 0 else 0.0,
-        }
+        square = np.mean(error**2, axis=0)
+        by_name = {"rmse": np.sqrt(square), "mae": np.mean(np.abs(error), axis=0), "r2": _r2(true, square)}
+        result |= {name: float(np.mean(values)) for name, values in by_name.items()}
+        if 1 < len(square) <= LISTED_TARGETS:
+            for number, target in enumerate(schema.output_names):
+                result |= {f"{name}[{target}]": float(values[number]) for name, values in by_name.items()}
+        return result
+
+
+def rmse(predicted: Array, true: Array) -> float:
+    """The root mean squared error of each target, averaged over the targets.
+
+    ``true`` [rows] or [rows, targets]; ``predicted`` alike, or [targets] for a prediction that is always the same.
+    """
+    error = (predicted - true).reshape(len(true), -1)
+    return float(np.mean(np.sqrt(np.mean(error**2, axis=0))))
+
+
+def _r2(true: Array, square: Array) -> Array:
+    """R^2 of every target: true [rows, targets], and the mean squared errors [targets]."""
+    spread = np.mean((true - true.mean(axis=0)) ** 2, axis=0)
+    varies = true.max(axis=0) > true.min(axis=0)  # not spread > 0: the mean of equal numbers may be rounded
+    constant_target = np.where(square == 0, 1.0, 0.0)
+    r2: Array = np.where(varies, 1 - square / np.where(varies, spread, 1.0), constant_target)
+    return np.where(np.isnan(square), np.nan, r2)
+
+
+def by_target(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+    """``metrics`` taken apart: those of all targets together, and those of each target by its name."""
+    overall: dict[str, float] = {}
+    targets: dict[str, dict[str, float]] = {}
+    for key, value in metrics.items():
+        name, bracket, target = key.partition("[")
+        if bracket:
+            targets.setdefault(target.removesuffix("]"), {})[name] = value
+        else:
+            overall[key] = value
+    return overall, targets
+
+
+def metrics_rows(
+    metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]
+) -> list[tuple[list[str], list[list[Any]]]]:
+    """``metrics`` by part as tables, each a header and lines: one line for each part, with its number of rows.
+
+    With several targets a second table has a line for each part and target.
+    """
+    parts = sorted(metrics, key=lambda part: PARTS.index(part) if part in PARTS else len(PARTS))
+    overall: dict[str, dict[str, Any]] = {}
+    targets: dict[str, dict[str, dict[str, Any]]] = {}
+    for part in parts:
+        overall[part], targets[part] = by_target(metrics[part])
+    names = _all_keys(overall.values())
+    tables = [
+        (
+            ["part", "rows", *names],
+            [[part, rows.get(part), *(overall[part].get(name) for name in names)] for part in parts],
+        )
+    ]
+    names = _all_keys(values for part in parts for values in targets[part].values())
+    if names:
+        lines = [
+            [part, target, *(values.get(name) for name in names)]
+            for part in parts
+            for target, values in targets[part].items()
+        ]
+        tables.append((["part", "target", *names], lines))
+    return tables
+
+
+def _all_keys(dictionaries: Iterable[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for dictionary in dictionaries for key in dictionary))
 
 
 def finished(loss: Loss, mean: float) -> float:

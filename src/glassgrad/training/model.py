@@ -13,6 +13,7 @@ import numpy as np
 
 from glassgrad.backends.base import Array, Backend, Executable, Feed, Handle
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.layer_names import of_layer
 from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
 from glassgrad.files.run_folder import resolve_model
@@ -111,7 +112,9 @@ class Model:
         return found
 
     def evaluate(self, features: Any, targets: Any = None) -> dict[str, float]:
-        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows.
+        """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows; see ``metrics.metrics_of``.
+
+        Those of several targets are averages, and each target has its own as well: ``r2[price]``.
 
         Without ``targets``, features are a table with the target column, whose name the model knows.
         """
@@ -185,7 +188,7 @@ class Model:
         shapes = self.network.shapes(self.schema.feature_shape)
         rows = []
         for step in self.network.steps:
-            count = sum(a.size for name, a in self.weights.items() if name.startswith(f"{step.name}."))
+            count = sum(array.size for array in of_layer(self.weights, step.name).values())
             rows.append(
                 {
                     "name": step.name,

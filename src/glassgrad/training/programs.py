@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.common.errors import unknown_name
+from glassgrad.common.layer_names import layer_of
 from glassgrad.graph.node import DType, Shape, Value, place
 from glassgrad.nn.layer import Randomness
 from glassgrad.nn.loss import Loss, batch_loss, weighted_mean
@@ -92,7 +93,7 @@ def training_program(
         inputs.add("row", "row", (batch,), "uint32"),
     )
     weights, statistics = inputs.network(network, input_shape)
-    trained = {name: value for name, value in weights.items() if name.rsplit(".", 1)[0] not in frozen}
+    trained = {name: value for name, value in weights.items() if layer_of(name) not in frozen}
     fills = optimizer.slots()
     slots = {
         f"{slot}/{name}": inputs.add(f"{slot}/{name}", "state", value.shape)

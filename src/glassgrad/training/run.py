@@ -17,6 +17,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset
+from glassgrad.data.split import Split
 from glassgrad.files.run_folder import CONFIG, HISTORY, LENSES, MODEL, RunFolder, config_json, history_csv
 from glassgrad.program import Program
 from glassgrad.training.backends import backend
@@ -73,6 +74,8 @@ class Run:
     """The same network with its initial weights."""
     given: Given | None = field(default=None, repr=False)
     """The data it was trained on, as they were given."""
+    split: Split | None = field(default=None, repr=False)
+    """Which rows of the data set are in which part."""
     step_losses: Array | None = field(default=None, repr=False)
     """The training loss of every step, [steps], as the step before its update saw it."""
     changes: Sequence[Change] = ()
@@ -91,7 +94,8 @@ class Run:
         """Network, loss, and the data split and scaled. Prepared on first use, so that runs stay small."""
         assert self.given is not None
         given = self.given
-        return Preparation(given.dataset, given.sample_weight, given.class_weight).task(self.settings)
+        preparation = Preparation(given.dataset, given.sample_weight, given.class_weight)
+        return preparation.task(self.settings, self.split)
 
     def diagnose(self, **options: Any) -> Any:
         """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``)."""

@@ -11,6 +11,7 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.layer_names import layer_of, of_layer, own_values, split_name
 from glassgrad.files.model_file import read_model
 from glassgrad.files.run_folder import resolve_model
 from glassgrad.graph.node import DType, Graph, Shape, Value
@@ -75,14 +76,14 @@ def fit_to_data(
     weights = dict(weights)
     rows = np.ascontiguousarray(features[:LSUV_ROWS])
     wanted = {name: item.init for name, item in network.weights(rows.shape[1:]).items()}
-    asked = {name.rsplit(".", 1)[0] for name, init in wanted.items() if isinstance(init, LSUV)}
+    asked = {layer_of(name) for name, init in wanted.items() if isinstance(init, LSUV)}
     if asked <= set(keep):
         return weights
     known = {INPUT: rows}
     for step in network.steps:
         given = [known[name] for name in step.inputs]
-        for name, init in wanted.items():
-            if isinstance(init, LSUV) and name.startswith(f"{step.name}.") and step.name not in keep:
+        for name, init in of_layer(wanted, step.name).items():
+            if isinstance(init, LSUV) and step.name not in keep:
                 _fit(step, name, init, given, weights, statistics)
         known[step.name] = _apply(step, given, weights, statistics)[0]
     return weights
@@ -101,7 +102,7 @@ def _fit(
         found = _apply(step, given, weights, statistics)[1]
         if found is None:
             raise InputError(
-                f"layer {step.name!r}: {name.rsplit('.', 1)[1]!r} cannot start from lsuv, since the layer has no "
+                f"layer {step.name!r}: {split_name(name)[1]!r} cannot start from lsuv, since the layer has no "
                 "pre-activation to bring to unit variance; choose another initializer"
             )
         if abs(float(np.var(found, dtype=np.float64)) - init.variance) <= init.tolerance:
@@ -117,7 +118,6 @@ def _apply(
     step: Step, given: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
     """One layer in use: its output and its pre-activation, if it has one."""
-    prefix = f"{step.name}."
     arrays: list[Array] = []
 
     def take(array: Array) -> Value:
@@ -125,7 +125,7 @@ def _apply(
         return make_input(f"x{len(arrays)}", array.shape, cast(DType, array.dtype.name))
 
     def own(named: Mapping[str, Array]) -> dict[str, Value]:
-        return {key.removeprefix(prefix): take(a) for key, a in named.items() if key.startswith(prefix)}
+        return {key: take(array) for key, array in own_values(named, step.name).items()}
 
     inputs = [take(array) for array in given]
     params, state = own(weights), own(statistics)
@@ -147,7 +147,7 @@ def pretrained(
     """
     file = resolve_model(Path(path))
     tensors, _ = read_model(file)
-    names = {name.rsplit(".", 1)[0] for name in weights}
+    names = {layer_of(name) for name in weights}
     for layer in layers or ():
         if layer not in names:
             raise unknown_name("layer", layer, names)
@@ -155,7 +155,7 @@ def pretrained(
     def take(own: Mapping[str, Array]) -> dict[str, Array]:
         result = {}
         for name, array in own.items():
-            if layers is not None and name.rsplit(".", 1)[0] not in layers:
+            if layers is not None and layer_of(name) not in layers:
                 result[name] = array
                 continue
             saved = tensors.get(name)

@@ -14,7 +14,7 @@ from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import distinct
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
-from glassgrad.data.split import split
+from glassgrad.data.split import Split, split
 from glassgrad.data.table import Table
 from glassgrad.training.background import background
 from glassgrad.training.choices import Choice, choose, class_weights
@@ -33,6 +33,9 @@ class Parts:
     validation: Part | None
     test: Part | None
     weights: Array | None
+    split: Split
+    """Which rows of the data set are in which part."""
+
     notices: tuple[str, ...] = ()
     """What is odd about the rows of a table that were held back: categories that training never saw ..."""
 
@@ -78,6 +81,11 @@ class Task:
         return digest.hexdigest()
 
 
+def split_rows(dataset: Dataset, settings: Settings) -> Split:
+    """The split of ``dataset`` that a run with ``settings`` makes; the run carries it as ``Run.split``."""
+    return split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
+
+
 class Preparation:
     """Tasks on one data set. Runs that cut and scale it in the same way share the arrays."""
 
@@ -93,8 +101,11 @@ class Preparation:
         self._classes = len(distinct(dataset.targets)) if dataset.classification else None
         self._known: dict[tuple[Any, ...], Parts] = {}
 
-    def task(self, settings: Settings) -> Task:
-        """The task of a run with ``settings``; raises InputError for what cannot be meant on this data."""
+    def task(self, settings: Settings, known_split: Split | None = None) -> Task:
+        """The task of a run with ``settings``; raises InputError for an invalid combination with this data.
+
+        ``known_split`` is the split of these data with these settings, where a run has it already.
+        """
         choice = choose(self._dataset, settings, self._classes)
         standardize = choice.loss.target_kind == "values"
         key = (
@@ -106,44 +117,47 @@ class Preparation:
             standardize,
         )
         if key not in self._known:
-            self._known[key] = self._cut(settings, standardize)
+            self._known[key] = self._cut(settings, standardize, known_split)
         parts = self._known[key]
         choice.check(parts.schema, parts.train[1], settings)
         batch = min(settings.batch_size, len(parts.train[0]))
         return Task(self._dataset.name, parts, choice, batch, self._given)
 
-    def _cut(self, settings: Settings, standardize_targets: bool) -> Parts:
+    def _cut(self, settings: Settings, standardize_targets: bool, known_split: Split | None) -> Parts:
         dataset, dtype = self._dataset, settings.dtype
-        rows = split(dataset, validation=settings.validation, test=settings.test, seed=settings.seed)
-        X, y = dataset.features, dataset.targets
+        rows = split_rows(dataset, settings) if known_split is None else known_split
+        training_rows = rows.take(dataset, "train")
+        assert training_rows is not None  # every split leaves rows to train on
         schema = Schema.fit(
-            X[rows.train],
-            y[rows.train],
+            *training_rows,
             dataset.classification,
             settings.scaling,
             standardize_targets=standardize_targets,
             target=dataset.target,
+            target_names=dataset.target_names,
         )
         notices: list[str] = []
 
-        def part(name: str, features: Array | Table, targets: Array) -> Part:
+        def prepared(name: str, part: tuple[Array | Table, Array]) -> Part:
+            features, targets = part
             place = dataset.name
             ready, told = schema.take_features(features, dtype, place)
             notices.extend(f"{name} rows: {said}" for said in told)
             return ready, schema.encode_targets(targets, dtype, place)
 
-        train = part("training", X[rows.train], y[rows.train])
-        validation = test = None
-        if len(rows.validation):
-            validation = part("validation", X[rows.validation], y[rows.validation])
-        if dataset.test_features is not None and dataset.test_targets is not None:
-            test = part("test", dataset.test_features, dataset.test_targets)
-        elif len(rows.test):
-            test = part("test", X[rows.test], y[rows.test])
+        train = prepared("training", training_rows)
+        held_out = {name: rows.take(dataset, name) for name in ("validation", "test")}
+        validation, test = (None if part is None else prepared(name, part) for name, part in held_out.items())
         weights = class_weights(
-            schema, train[1], self._row_weights(), len(X), rows.train, self._class_weight, dtype
+            schema,
+            train[1],
+            self._row_weights(),
+            len(dataset.targets),
+            rows.train,
+            self._class_weight,
+            dtype,
         )
-        return Parts(schema, train, validation, test, weights, tuple(notices))
+        return Parts(schema, train, validation, test, weights, rows, tuple(notices))
 
     def _row_weights(self) -> Any:
         """The weights that were given, without those of rows that were dropped for want of a target."""

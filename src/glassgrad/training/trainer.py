@@ -494,6 +494,7 @@ class Trainer:
             lenses=self._engine.lenses.lenses() if self._engine.lenses is not None else None,
             start=self._model(initial.weights, initial.statistics),
             given=self.task.given,
+            split=self.task.parts.split,
             step_losses=self.step_losses,
             changes=self.changes,
             stopped=self.stopped,
