@@ -5,10 +5,11 @@
 A training on two threads gets SIGINT or SIGTERM at a random moment, in a quarter of the tries two of them at once.
 Four kinds of tries take turns:
 
-- fresh: ``glassgrad train`` in a new process, within 0.4 seconds after its first epoch (one try in ten);
+- fresh: ``glassgrad train`` in a new process, within 0.3 seconds after its first epoch (one try in ten);
 - training: the same in a process that is forked from one which has everything loaded;
-- compiling: the same without a cache of compiled code, within 1 second after the command begins;
-- library: ``glassgrad.train`` under Python's own handler of Ctrl-C (SIGINT only), within 0.6 seconds.
+- compiling: the same without a cache of compiled code, within 0.6 seconds after the command begins;
+- library: ``glassgrad.train`` under Python's own handler of Ctrl-C (SIGINT only), within 0.3 seconds after its first
+  epoch.
 
 A try ends well if the process ends by itself within 30 seconds. Once an epoch is over, the run must be kept: a run
 folder whose model can be loaded, or a ``Run``. Before that, nothing may be left behind. Writes
@@ -43,9 +44,17 @@ def command(folder: Path) -> list[str]:
 
 
 def run_command(folder: Path) -> int:
+    from glassgrad.cli import app
     from glassgrad.cli.main import run
 
-    print("ready", file=sys.stderr, flush=True)
+    execute = app.execute
+
+    def announced(arguments: list[str], started: float) -> int:
+        """The command, once its handlers of signals are in place."""
+        print("ready", file=sys.stderr, flush=True)
+        return execute(arguments, started)
+
+    app.execute = announced
     return run(command(folder))
 
 
@@ -58,8 +67,9 @@ def run_library(folder: Path) -> int:
     def progress(item: gg.Progress) -> None:
         if item.record is not None:
             epochs.append(item.epoch)
+            if item.epoch == 1:
+                print("epoch 1/", file=sys.stderr, flush=True)
 
-    print("ready", file=sys.stderr, flush=True)
     try:
         run = gg.train("digits", layers=[256, 256], batch_size=512, epochs=100_000, progress=progress)
     except KeyboardInterrupt:
@@ -133,12 +143,10 @@ def attempt(job: tuple[int, int, str | None]) -> tuple[int, str, str]:
     folder = Path(tempfile.mkdtemp(prefix="glassgrad-interrupts-"))
     try:
         child = start(folder) if kind == "fresh" else fork(kind, folder)
-        begun = "epoch 1/" if kind in ("fresh", "training") else "ready"
+        begun, latest = ("ready", 0.6) if kind == "compiling" else ("epoch 1/", 0.3)
         code = wait_for(begun, folder / "err", child)
         if code is None:
-            time.sleep(
-                chance.uniform(*{"compiling": (0.02, 1.0), "library": (0.02, 0.6)}.get(kind, (0.0, 0.4)))
-            )
+            time.sleep(chance.uniform(0.0, latest))
             asked = signal.SIGINT if kind == "library" else chance.choice([signal.SIGINT, signal.SIGTERM])
             for _ in range(chance.choice([1, 1, 1, 2])):
                 with contextlib.suppress(ProcessLookupError):

@@ -15,7 +15,7 @@ from backends.programs import feed, regression
 from backends.rounding import same_bits
 from glassgrad.backends.base import Result
 from glassgrad.backends.native import backend as native
-from glassgrad.backends.native import cache
+from glassgrad.backends.native import cache, store
 from glassgrad.backends.native import machine as machine_module
 from glassgrad.backends.native.loader import Image, able
 from glassgrad.backends.native.machine import host, machine
@@ -92,10 +92,10 @@ def run_python(script: str) -> str:
 
 
 def start_python(script: str) -> subprocess.Popen[str]:
-    tests = str(Path(__file__).parents[1])
+    paths = [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script],
-        env=os.environ | {"PYTHONPATH": tests},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(paths)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -135,7 +135,7 @@ def test_a_damaged_entry_is_thrown_away_and_made_again(home: Path, damage: str) 
     (entry,) = entries(home)
     whole = entry.read_bytes()
     entry.write_bytes(DAMAGE[damage](whole))
-    assert cache.load(entry.name) is None
+    assert cache.load(entry.stem) is None
     assert entries(home) == []
     assert same_bits(first, trained()) == []
     assert entries(home) == [entry]
@@ -146,20 +146,164 @@ def test_a_damaged_entry_is_thrown_away_and_made_again(home: Path, damage: str) 
     assert again.arena == known.arena
 
 
+KEYS = {letter: letter * 64 for letter in "abcdef"}
+
+
+def small_code() -> cache.Code:
+    return cache.Code(None, (b"x" * 1000,), 64, (), (), 0)
+
+
 def test_the_oldest_entries_make_room(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = cache.Code(None, (b"x" * 1000,), 64, (), (), False)
-    monkeypatch.setattr(cache, "LIMIT", 5000)
+    monkeypatch.setattr(store, "LIMIT", 5000)
     for i, name in enumerate("abc"):
-        cache.save(name, code)
-        os.utime(home / name, (1000 + i, 1000 + i))
-    assert cache.load("a") is not None  # used just now: no longer the oldest
+        cache.save(KEYS[name], small_code())
+        os.utime(home / (KEYS[name] + store.SUFFIX), (1000 + i, 1000 + i))
+    assert cache.load(KEYS["a"]) is not None  # used just now: no longer the oldest
     for name in "de":
-        cache.save(name, code)
-    names = {entry.name for entry in entries(home)}
+        cache.save(KEYS[name], small_code())
+    names = {entry.name[0] for entry in entries(home)}
     assert "e" in names
     assert "a" in names
     assert "b" not in names
     assert sum(entry.stat().st_size for entry in entries(home)) <= 5000
+
+
+def foreign_files(home: Path) -> dict[Path, bytes]:
+    """Large old files of the user's in the folder, some with names like those of entries; a link, a folder."""
+    home.mkdir(mode=0o700)
+    key = "0" * 64
+    names = [
+        "thesis.tex",
+        ".hidden",
+        key,
+        key + ".bak",
+        f"{key}{store.SUFFIX}",  # the name of an entry, but not its content
+        f"{key}{store.SUFFIX}~",
+        f"{key.upper()}F{store.SUFFIX}",
+        f".{key}{store.TEMPORARY}",
+        f".{key}.{'0' * 16}.tmp",
+        f"notes{store.SUFFIX}",
+    ]
+    contents = {home / name: (name * 500).encode() for name in names}
+    for path, content in contents.items():
+        path.write_bytes(content)
+        os.utime(path, (1, 1))
+    (home / f"{'1' * 64}{store.SUFFIX}").mkdir()
+    return contents
+
+
+def test_files_of_the_user_are_neither_deleted_nor_counted(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = foreign_files(home)
+    monkeypatch.setattr(store, "LIMIT", 5000)
+    target = home.parent / "elsewhere"
+    target.write_bytes(store.MAGIC + b"x" * 10_000)
+    link = home / f"{'2' * 64}{store.SUFFIX}"
+    link.symlink_to(target)
+    for key in KEYS.values():
+        cache.save(key, small_code())
+    assert {path: path.read_bytes() for path in contents} == contents
+    assert link.is_symlink()
+    assert target.stat().st_size > 10_000
+    assert (home / f"{'1' * 64}{store.SUFFIX}").is_dir()
+    kept = [name for name, key in KEYS.items() if (home / (key + store.SUFFIX)).exists()]
+    assert kept[-1] == "f"
+    assert len(kept) == 5000 // len(small_code().to_bytes())  # as many as without the other files
+
+
+def test_what_killed_processes_left_is_deleted_once_it_is_old(home: Path) -> None:
+    cache.save(KEYS["a"], small_code())
+    young, old = (home / f".{KEYS['b']}.{digit * 16}{store.TEMPORARY}" for digit in "01")
+    for path in (young, old):
+        path.write_bytes(b"half of it")
+    then = old.stat().st_mtime - store.ABANDONED - 1
+    os.utime(old, (then, then))
+    cache.save(KEYS["c"], small_code())
+    assert young.exists()
+    assert not old.exists()
+
+
+def test_a_process_killed_while_it_writes_leaves_no_entry(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        cache.save(KEYS["a"], small_code())
+    assert entries(home) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of this kind are POSIX")
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_an_entry_that_others_can_write_to_is_not_executed(
+    home: Path, mode: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    cache.save(KEYS["a"], small_code())
+    (entry,) = entries(home)
+    assert cache.load(KEYS["a"]) is not None
+    entry.chmod(mode)
+    assert cache.load(KEYS["a"]) is None
+    assert "others can write to it" in capfd.readouterr().err
+    cache.save(KEYS["a"], small_code())  # made again, for its owner alone
+    assert cache.load(KEYS["a"]) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners of this kind are POSIX")
+def test_an_entry_of_another_user_is_not_executed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.save(KEYS["a"], small_code())
+    (entry,) = entries(home)
+    status = os.fstat
+    other = os.getuid() + 1
+
+    def of_another(descriptor: int) -> os.stat_result:
+        found = list(status(descriptor))
+        found[4] = other
+        return os.stat_result(found)
+
+    monkeypatch.setattr(os, "fstat", of_another)
+    assert cache.load(KEYS["a"]) is None
+    assert entries(home) == [entry]
+
+
+def test_a_link_or_a_pipe_in_the_place_of_an_entry_is_not_read(home: Path) -> None:
+    cache.save(KEYS["a"], small_code())
+    (entry,) = entries(home)
+    (home / (KEYS["b"] + store.SUFFIX)).symlink_to(entry)
+    assert cache.load(KEYS["b"]) is None
+    cache.save(KEYS["b"], small_code())
+    assert (home / (KEYS["b"] + store.SUFFIX)).is_symlink()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(home / (KEYS["c"] + store.SUFFIX))
+        assert cache.load(KEYS["c"]) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of this kind are POSIX")
+def test_a_refused_folder_is_mentioned_once(home: Path) -> None:
+    home.mkdir()
+    home.chmod(0o777)
+    script = (
+        "from glassgrad.backends.native import cache;"
+        "[cache.load(letter * 64) for letter in 'abc'];"
+        "cache.save('a' * 64, cache.Code(None, (b'x',), 64, (), (), 0))"
+    )
+    process = start_python(script)
+    _, errors = process.communicate()
+    assert process.returncode == 0
+    assert len(errors.splitlines()) == 1
+    assert errors.startswith(f"glassgrad: {home}: others can write to it")
+    assert f"chmod go-w {home}" in errors
+    assert entries(home) == []
+
+
+def test_a_named_folder_that_cannot_be_used_is_mentioned(home: Path) -> None:
+    home.write_text("mine")
+    process = start_python("from glassgrad.backends.native import store; store.folder(); store.folder()")
+    _, errors = process.communicate()
+    assert len(errors.splitlines()) == 1
+    assert str(home) in errors
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="permissions of this kind are POSIX")
@@ -170,9 +314,9 @@ def test_a_folder_that_others_can_write_to_is_not_used(
     first = trained()
     home.chmod(mode)
     before = [entry.stat().st_mtime_ns for entry in entries(home)]
-    assert cache.folder() is None
+    assert store.folder() is None
     (entry,) = entries(home)
-    assert cache.load(entry.name) is None
+    assert cache.load(entry.stem) is None
     assert same_bits(first, trained()) == []
     assert [entry.stat().st_mtime_ns for entry in entries(home)] == before
     refuse(monkeypatch)
@@ -193,7 +337,7 @@ def test_an_empty_variable_switches_the_cache_off(
     monkeypatch.setenv("GLASSGRAD_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "elsewhere"))
     monkeypatch.chdir(tmp_path)
-    assert cache.folder() is None
+    assert store.folder() is None
     trained()
     assert list(tmp_path.iterdir()) == []
 
@@ -204,7 +348,7 @@ def test_without_the_variable_it_is_the_users_own_cache(
     monkeypatch.delenv("GLASSGRAD_CACHE", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "linux")
-    assert cache.folder() == tmp_path / "glassgrad"
+    assert store.folder() == tmp_path / "glassgrad"
 
 
 def test_two_processes_may_compile_the_same_at_once(home: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import signal
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 import glassgrad as gg
 from glassgrad.backends.base import Feed
 from glassgrad.common.orders import epoch_order
+from glassgrad.training import fit
 from glassgrad.training.backends import backend
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train
@@ -227,6 +230,87 @@ def test_an_interrupted_run_ends_with_its_last_good_weights(tmp_path, whole, don
     assert same_bits(run.model.weights, shorter.model.weights)
     run.save(tmp_path / "run")
     assert gg.load_model(tmp_path / "run").training["status"] == "interrupted"
+
+
+@pytest.fixture
+def python_handler():
+    """Python's own handler of Ctrl-C, as in a notebook; a job in the background has none."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def ctrl_c_before_instruction(number, **options):
+    """Train with Ctrl-C before that instruction of ``fit``: the run, or how many epochs were over when none came back.
+
+    None: there are not so many instructions.
+    """
+    count, epochs, begun = 0, [], False
+
+    def trace(frame, event, _):
+        nonlocal count, begun
+        if frame.f_code.co_filename != fit.__file__:
+            return None
+        begun = begun or frame.f_code.co_name == "_epochs"
+        if not begun:
+            return None if frame.f_code.co_name not in ("run", "_train") else trace
+        frame.f_trace_opcodes = True
+        if event == "opcode" and begun:
+            count += 1
+            if count == number:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        return train(blobs(), progress=lambda item: epochs.append(item.epoch), **options)
+    except KeyboardInterrupt:
+        return len(epochs)
+    finally:
+        sys.settrace(None)
+        if count < number:
+            ctrl_c_before_instruction.over = True
+
+
+def test_ctrl_c_at_any_moment_of_a_training_loses_no_run(python_handler):
+    options = {"layers": [4], "backend": "reference", "epochs": 2, "keep": "last"}
+    ctrl_c_before_instruction.over, number, ends = False, 1, set()
+    while True:
+        run = ctrl_c_before_instruction(number, **options)
+        if ctrl_c_before_instruction.over:
+            break
+        assert isinstance(run, gg.Run), f"instruction {number}: lost after {run} epochs"
+        assert run.status == "interrupted"
+        assert len(run.history) == run.epochs
+        ends.add(run.epochs)
+        number += 29
+    assert number > 1000, "hardly any instruction was traced"
+    assert ends == {0, 1, 2}
+
+
+def test_a_handler_of_the_users_own_ends_a_training_between_two_calls(python_handler):
+    class Enough(Exception):
+        pass
+
+    def handler(number, frame):
+        raise Enough
+
+    seen = []
+
+    def progress(item):
+        if not seen:
+            signal.raise_signal(signal.SIGINT)
+        seen.append(item.epoch)
+
+    signal.signal(signal.SIGINT, handler)
+    try:
+        with pytest.raises(Enough):
+            train(blobs(), epochs=50, layers=[4], backend="reference", progress=progress)
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert set(seen) == {1}
 
 
 def test_an_interrupted_run_keeps_the_best_epoch_with_the_one_just_ended():

@@ -84,7 +84,7 @@ def held() -> Iterator[None]:
     try:
         yield
     finally:
-        _state.held -= counts
+        _state.held = max(_state.held - counts, 0)
 
 
 def poll() -> None:

@@ -28,6 +28,8 @@ def write_bytes(path: Path, data: bytes) -> None:
             write_new(temporary, data)
             os.replace(temporary, target)
             sync_folder(target.parent)
+        except FileExistsError:  # another process has the same name: its file is not deleted
+            raise
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

@@ -1,9 +1,8 @@
 """Compiled code on disk, so that a program is compiled once per machine.
 
 An entry is one file, named by a hash of everything that the code depends on: the program, the compiler (LLVM, and
-this package's own sources), and the processor. Entries are written whole or not at all, several processes may
-write at once, and one that does not match its own digest is thrown away and rebuilt. Code is only loaded from a
-folder that nobody but its owner can write to.
+this package's own sources), and the processor. ``store`` keeps the files. Several processes may write at once, and an
+entry that does not match its own digest is thrown away and rebuilt.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -21,13 +19,14 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.backends.native import store
 from glassgrad.backends.native.loader import Image, Loaded, able
 from glassgrad.backends.native.machine import Library, Machine, host, processor, version
+from glassgrad.backends.native.store import MAGIC
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
-LIMIT = 256 << 20  # bytes on disk; the entries used longest ago go first
 _DIGEST = 32
 
 
@@ -65,12 +64,15 @@ class Code:
         code = self.image.content if self.image is not None else b""
         parts = [len(text).to_bytes(8, "little"), text, code, *self.objects]
         body = b"".join([*parts, *(item.tobytes() for _, item in self.constants)])
-        return hashlib.sha256(body).digest() + body
+        return MAGIC + hashlib.sha256(body).digest() + body
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Code | None:
         """The code of an entry; None where it is damaged."""
-        digest, body = content[:_DIGEST], content[_DIGEST:]
+        if not content.startswith(MAGIC):
+            return None
+        start = len(MAGIC) + _DIGEST
+        digest, body = content[len(MAGIC) : start], content[start:]
         if hashlib.sha256(body).digest() != digest:
             return None
         end = 8 + int.from_bytes(body[:8], "little")
@@ -99,79 +101,22 @@ class Code:
         )
 
 
-def folder() -> Path | None:
-    """GLASSGRAD_CACHE, or ``glassgrad`` in the user's cache folder; None (no cache) where it is not ours alone."""
-    named = os.environ.get("GLASSGRAD_CACHE")
-    if named == "":
-        return None
-    if named is not None:
-        path = Path(named)
-    elif sys.platform == "win32":
-        path = Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "glassgrad"
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "glassgrad"
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if hasattr(os, "getuid"):
-            status = path.stat()
-            if status.st_uid != os.getuid() or status.st_mode & 0o022:
-                return None
-    except (OSError, RuntimeError):
-        return None
-    return path
-
-
 def load(key: str) -> Code | None:
     """The code stored under ``key``, if there is an undamaged entry."""
-    where = folder()
-    if where is None:
+    content = store.read(key)
+    if content is None:
         return None
-    path = where / key
-    try:
-        code = Code.from_bytes(path.read_bytes())
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        code = Code.from_bytes(content)
         if code is not None:
-            os.utime(path)
             return code
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    with contextlib.suppress(OSError):
-        path.unlink()
+    store.delete(key)
     return None
 
 
 def save(key: str, code: Code) -> None:
-    """Store ``code`` under ``key``. A disk that refuses costs the next process a compilation, nothing else."""
-    where = folder()
-    if where is None:
-        return
-    import tempfile
-
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=where, prefix=".")
-        with os.fdopen(handle, "wb") as file:
-            file.write(code.to_bytes())
-        os.replace(temporary, where / key)
-        _trim(where)
-    except OSError:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-
-
-def _trim(where: Path) -> None:
-    entries = []
-    for entry in os.scandir(where):
-        with contextlib.suppress(OSError):
-            status = entry.stat()
-            entries.append((status.st_mtime, status.st_size, entry.path))
-    total = sum(size for _, size, _ in entries)
-    for _, size, path in sorted(entries):
-        if total <= LIMIT:
-            break
-        with contextlib.suppress(OSError):
-            os.unlink(path)
-        total -= size
+    """Store ``code`` under ``key``, where there is room for it."""
+    store.write(key, code.to_bytes())
 
 
 def key_of(program: Program | None, target: Machine | None = None) -> str:

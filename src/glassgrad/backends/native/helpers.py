@@ -15,6 +15,7 @@ from threading import Thread
 
 from glassgrad.backends.base import Array
 from glassgrad.backends.native.layout import CLOSED, WORD
+from glassgrad.common import interrupts
 
 Function = Callable[[int, int], object]
 
@@ -56,17 +57,18 @@ def run_on_python_threads(
             for thread in threads:
                 thread.join()
 
-    worker = Thread(target=work, args=(memory,))
-    try:
-        worker.start()
-    except RuntimeError:
-        run(arena, args.ctypes.data)
-        return
-    raised: BaseException | None = None
-    while worker.is_alive():
+    with interrupts.deferred():  # also from the locks of Python's threads
+        worker = Thread(target=work, args=(memory,))
         try:
-            worker.join()
-        except BaseException as error:
-            raised = error
-    if raised is not None:
-        raise raised
+            worker.start()
+        except RuntimeError:
+            run(arena, args.ctypes.data)
+            return
+        raised: BaseException | None = None
+        while worker.is_alive():
+            try:
+                worker.join()
+            except BaseException as error:
+                raised = error
+        if raised is not None:
+            raise raised

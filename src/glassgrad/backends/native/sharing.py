@@ -177,7 +177,7 @@ def _start_routine() -> Function:
 
 
 def _run_with_helpers() -> Function:
-    """Start the helpers, ``run``, and join those that could be started."""
+    """Start the helpers (one at least), ``run``, and join those that could be started."""
     f = Function("run_with_helpers", [("ptr", "arena"), ("ptr", "args")], attributes="nounwind")
     block, threads = f.alloca("ptr", 2), f.alloca("i64", TICKETS_PER_KERNEL)
     count = f.alloca("i64")
@@ -192,7 +192,8 @@ def _run_with_helpers() -> Function:
         failed = f.emit("i32", f"call i32 {create.text}({arguments})")
         f.store(f.add(started, f.cast("zext", f.compare("eq", failed, 0), "i64")), count, 8)
     f.raw(f"call void @run(ptr {ARENA.text}, ptr {ARGS.text})")
-    with f.loop(f.load("i64", count, 8)) as number:
+    started = f.load("i64", count, 8)
+    with f.when(f.compare("ne", started, 0)), f.loop(started) as number:  # a loop turns at least once
         thread = f.load("i64", f.at(threads, "i64", number), 8)
         f.raw(f"call i32 {join.text}(i64 {thread.text}, ptr null)")
     return f
