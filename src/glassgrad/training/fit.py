@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from glassgrad.backends.base import Array, Feed, Result
-from glassgrad.common.errors import InputError
+from glassgrad.common.errors import GlassgradError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.orders import Epochs
 from glassgrad.common.version import __version__
@@ -93,6 +92,9 @@ class Run:
     split: Split | None = field(default=None, repr=False)
     """Which rows of the data set were in which part."""
 
+    diagnose_run: ClassVar[Callable[..., Any] | None] = None
+    """What ``diagnose`` calls. The package's root sets it: training knows nothing of the diagnosis above it."""
+
     @property
     def dataset(self) -> Dataset:
         """What it was trained on."""
@@ -109,9 +111,13 @@ class Run:
         )
 
     def diagnose(self, **options: Any) -> Any:
-        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``)."""
-        # Floors know nothing of those above; the package's root does, and loads what it names when it is asked for.
-        return sys.modules[__name__.partition(".")[0]].diagnose(self, **options)
+        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``).
+
+        Raises GlassgradError where the run came from a module inside the package, and not from ``glassgrad.train``.
+        """
+        if Run.diagnose_run is None:
+            raise GlassgradError("this run does not know how to be diagnosed; call glassgrad.diagnose(run)")
+        return Run.diagnose_run(self, **options)
 
     def files(self) -> dict[str, bytes]:
         """The files of the run folder, by name."""
