@@ -306,3 +306,77 @@ class Thing:
         )
 '''
     assert code_lines(source) == 7
+
+
+@pytest.mark.parametrize("path", sorted(read_sources()))
+def test_no_module_reaches_another_floor_through_sys_modules(path: str) -> None:
+    """``sys.modules`` and ``import_module`` of a name that is computed would escape the walker above."""
+    assert escapes(read_sources()[path]) == ESCAPES.get(path, [])
+
+
+def escapes(source: str) -> list[str]:
+    """The uses of ``sys.modules`` in ``source``, and of ``import_module`` with a name that is not written out."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.modules":
+            found.append("sys.modules")
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            first = node.args[0] if node.args else None
+            if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
+                found.append(ast.unparse(node))
+    return found
+
+
+# Each with the reason why it does not lead upwards.
+ESCAPES = {
+    # The public names, which may lie on any floor.
+    "__init__.py": ["import_module(_HOME_OF[name])"],
+    # Commands of the command line, in their own room.
+    "cli/app.py": ["import_module(f'glassgrad.cli.{name}')"],
+    # Modules that register their parts with `add_later`; test_parts_that_load_later_lie_in_the_room_that_names_them.
+    "common/registry.py": ["import_module(self._later[name])"],
+    # The operators of values; test_operators_lie_in_the_room_of_ops.
+    "ops/op.py": ["import_module(module)"],
+    # Whether NumPy has been loaded.
+    "common/constraints.py": ["sys.modules"],
+    # Parts of pyarrow.
+    "data/arrow_columns.py": ["importlib.import_module(part)"],
+    # Backends lie below training; test_backends_are_found_below_training.
+    "training/backends.py": ["import_module(module)"],
+    # Whether the room's own table of emitters has been loaded.
+    "backends/native/backend.py": ["sys.modules"],
+}
+
+
+def test_the_escapes_are_seen() -> None:
+    assert escapes("import sys\nx = sys.modules['glassgrad']") == ["sys.modules"]
+    assert escapes("import_module('glassgrad.' + name)") == ["import_module('glassgrad.' + name)"]
+    assert escapes("import_module('glassgrad.nn.layers')") == []
+
+
+def test_operators_lie_in_the_room_of_ops() -> None:
+    from glassgrad.ops.op import ELEMENTWISE, PRODUCTS
+
+    assert {room_of(module.removeprefix("glassgrad.")) for module in (ELEMENTWISE, PRODUCTS)} == {"ops"}
+
+
+def test_backends_are_found_below_training() -> None:
+    from glassgrad.training.backends import BACKENDS
+
+    rooms = [room_of(module.removeprefix("glassgrad.")) for module, _ in BACKENDS.values()]
+    assert all(room is not None and HEIGHT[room] < HEIGHT["training"] for room in rooms)
+
+
+def test_parts_that_load_later_lie_in_the_room_that_names_them() -> None:
+    calls = [
+        (path, node.args[0].value)
+        for path, source in read_sources().items()
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(".add_later")
+        and isinstance(node.args[0], ast.Constant)
+    ]
+    assert calls
+    for path, module in calls:
+        own = room_of(".".join(PurePosixPath(path).with_suffix("").parts))
+        assert room_of(str(module).removeprefix("glassgrad.")) == own

@@ -139,6 +139,10 @@ _HOMES = {
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
+_GIVE_RUNS = tuple(
+    f"glassgrad.training.{module}" for module in ("many", "perceptron", "replay", "run", "train", "trainer")
+)
+
 __all__ = sorted(_HOME_OF)  # noqa: PLE0605 - built from the table above
 
 
@@ -147,8 +151,15 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'glassgrad' has no attribute {name!r}")
     value = getattr(import_module(_HOME_OF[name]), name)
+    if _HOME_OF[name] in _GIVE_RUNS:
+        import_module("glassgrad.training.run").Run.diagnose_run = staticmethod(_diagnose)
     globals()[name] = value
     return value
+
+
+def _diagnose(run: Any, **options: Any) -> Any:
+    """What ``Run.diagnose`` calls; the diagnosis is loaded when it is first asked for."""
+    return import_module("glassgrad.diagnosis.diagnose").diagnose(run, **options)
 
 
 def __dir__() -> list[str]:

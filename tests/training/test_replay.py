@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from glassgrad.data.origin import fingerprint
 from glassgrad.training.lenses import read_lenses
 from glassgrad.training.model import load_model
 from glassgrad.training.replay import replay
+from glassgrad.training.run import Run
 from training.small import blobs, merged, same_bits, train
 
 SMALL = {"layers": [5], "epochs": 3, "batch_size": 16}
@@ -242,3 +245,35 @@ def test_the_fingerprint_of_a_folder_is_that_of_its_files(tmp_path):
     (tmp_path / "b").rename(tmp_path / "c")
     assert fingerprint(tmp_path)[1] != first[1]
     assert fingerprint(tmp_path / "nothing") == (None, None)
+
+
+# --- diagnosing a run ----------------------------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+{line}
+assert "glassgrad.diagnosis.diagnose" not in sys.modules
+import glassgrad.diagnosis.diagnose as module
+module.diagnose = lambda run, **options: (run, options)
+found = run.diagnose(budget=5)
+assert found[0] is run and found[1] == {{"budget": 5}}
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import glassgrad as gg; run = gg.train('digits', epochs=0, layers=[2])",
+        "from glassgrad import train_many; run = train_many('digits', [{'epochs': 0}], layers=[2])[0]",
+    ],
+)
+def test_a_run_is_diagnosed_through_the_package(line):
+    script = SCRIPT.format(line=line)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
+
+
+def test_a_run_from_inside_the_package_says_what_to_call(monkeypatch):
+    run = train(blobs(), epochs=0)
+    monkeypatch.setattr(Run, "diagnose_run", None)
+    with pytest.raises(gg.GlassgradError, match=r"glassgrad\.diagnose\(run\)"):
+        run.diagnose()

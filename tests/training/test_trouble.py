@@ -13,7 +13,7 @@ import pytest
 import glassgrad as gg
 from glassgrad.backends.base import Feed
 from glassgrad.common.orders import epoch_order
-from glassgrad.training import fit
+from glassgrad.training import engine, trainer
 from glassgrad.training.backends import backend
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train
@@ -242,7 +242,7 @@ def python_handler():
 
 
 def ctrl_c_before_instruction(number, **options):
-    """Train with Ctrl-C before that instruction of ``fit``: the run, or how many epochs were over when none came back.
+    """Train with Ctrl-C before that instruction: the run, or how many epochs had ended when none came back.
 
     None: there are not so many instructions.
     """
@@ -250,11 +250,11 @@ def ctrl_c_before_instruction(number, **options):
 
     def trace(frame, event, _):
         nonlocal count, begun
-        if frame.f_code.co_filename != fit.__file__:
+        if frame.f_code.co_filename not in (engine.__file__, trainer.__file__):
             return None
-        begun = begun or frame.f_code.co_name == "_epochs"
+        begun = begun or frame.f_code.co_name == "_advance_to"
         if not begun:
-            return None if frame.f_code.co_name not in ("run", "_train") else trace
+            return None if frame.f_code.co_name not in ("run", "_run_to_the_end") else trace
         frame.f_trace_opcodes = True
         if event == "opcode" and begun:
             count += 1

@@ -260,6 +260,10 @@ _RANGES: dict[str, tuple[float, float]] = {
 # --- the operators of values ----------------------------------------------------------------------
 
 
+ELEMENTWISE, PRODUCTS = "glassgrad.ops.elementwise", "glassgrad.ops.products"
+"""The modules of the operators."""
+
+
 def _import_then(name: str, module: str) -> Callable[..., Value]:
     """The operator ``name`` until ``module``, which has it, is imported: that takes its place in the table."""
 
@@ -275,5 +279,5 @@ for _name in (
     *("add", "subtract", "multiply", "divide", "power", "negate"),
     *("less", "less_equal", "greater", "greater_equal"),
 ):
-    OPERATORS[_name] = _import_then(_name, "glassgrad.ops.elementwise")
-OPERATORS["matmul"] = _import_then("matmul", "glassgrad.ops.products")
+    OPERATORS[_name] = _import_then(_name, ELEMENTWISE)
+OPERATORS["matmul"] = _import_then("matmul", PRODUCTS)

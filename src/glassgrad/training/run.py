@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.common.errors import InputError
+from glassgrad.common.errors import GlassgradError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.version import __version__
 from glassgrad.data.dataset import Dataset
@@ -83,6 +82,9 @@ class Run:
     stopped: str | None = None
     """Why a callback ended the training early; None where none did."""
 
+    diagnose_run: ClassVar[Callable[..., Any] | None] = None
+    """What ``diagnose`` calls. The package's root sets it: training knows nothing of the diagnosis above it."""
+
     @property
     def dataset(self) -> Dataset:
         """The data set it was trained on."""
@@ -98,9 +100,13 @@ class Run:
         return preparation.task(self.settings, self.split)
 
     def diagnose(self, **options: Any) -> Any:
-        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``)."""
-        # Floors know nothing of those above; the package's root does, and loads what it names on first use.
-        return sys.modules[__name__.partition(".")[0]].diagnose(self, **options)
+        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``).
+
+        Raises GlassgradError where the run came from a module inside the package, and not from ``glassgrad.train``.
+        """
+        if Run.diagnose_run is None:
+            raise GlassgradError("this run does not know how to be diagnosed; call glassgrad.diagnose(run)")
+        return Run.diagnose_run(self, **options)
 
     def files(self) -> dict[str, bytes]:
         """The files of the run folder, by name."""
