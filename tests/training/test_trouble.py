@@ -186,8 +186,8 @@ def test_a_diverged_run_keeps_its_best_epoch_and_can_be_saved(tmp_path):
 
 def test_metrics_that_are_not_finite_do_not_keep_a_run_from_being_saved(tmp_path):
     big = "constant(1e25)"
-    network = gg.Sequential(gg.Dense(3, init=big), gg.Dense(3, init=big))
-    run = train(blobs(), network=network, epochs=1)
+    network = gg.Sequential(gg.Dense(3, init=big), gg.Dense(1, init=big))
+    run = train(surface(), network=network, epochs=1)
     assert run.status == "diverged"
     assert not np.isfinite(run.metrics["train"]["loss"])
     run.save(tmp_path / "run")
