@@ -253,8 +253,9 @@ class _Fit:
         """Train and measure. Signals are handled between calls, so that Ctrl-C finds a state that can be kept."""
         with interrupts.deferred():
             run = self._train(start)
-            if run.status == "interrupted":
-                interrupts.settle()
+            if interrupts.settle() and run.status == "finished":
+                run.status, run.message = "interrupted", _stopped_after(run.epochs)
+                run.model.training["status"] = run.status
             return run
 
     def _train(self, start: float) -> Run:
@@ -295,10 +296,7 @@ class _Fit:
             return run
         except KeyboardInterrupt:  # while measuring: what is trained is kept all the same
             if status == "finished":
-                status, message = (
-                    "interrupted",
-                    f"stopped after epoch {epoch}; the last good weights are kept",
-                )
+                status, message = "interrupted", _stopped_after(epoch)
             with interrupts.held():
                 return self._finish(start, status, message, best_epoch, training)
 
@@ -483,6 +481,10 @@ class _Fit:
 def _mean_loss(counts: Array, losses: Array) -> float:
     """The mean over the rows of (part of) an epoch, from the losses of its steps and the weights of their batches."""
     return float(losses.astype(np.float64) @ counts) / max(float(counts.sum()), 1e-300)
+
+
+def _stopped_after(epoch: int) -> str:
+    return f"stopped after epoch {epoch}; the last good weights are kept"
 
 
 def _saved(settings: Settings) -> dict[str, Any] | None:
