@@ -122,7 +122,7 @@ alone = NativeBackend(threads=1, cached=False).compile(program("dense"))
 shared = NativeExecutable(alone.program, alone.code, 3)
 given = feed("dense", alone.program)
 wanted = alone.run(given)
-quiet = len(os.listdir("/proc/self/task"))
+quiet = len(os.listdir("/proc/self/task"))  # threads
 FILES = ("backend.py", "helpers.py")
 
 def interrupted(at):
@@ -149,15 +149,18 @@ def interrupted(at):
         sys.settrace(None)
     return count >= at
 
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
 at = 1
 while interrupted(at):
+    deadline = time.monotonic() + 20
+    while threads() > quiet and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert threads() == quiet, f"instruction {{at}}: a helper is left"
     at += 1
     if at % 5 == 1:
         assert same_bits(wanted, shared.run(given)) == []
-deadline = time.monotonic() + 20
-while len(os.listdir("/proc/self/task")) > quiet and time.monotonic() < deadline:
-    time.sleep(0.01)
-assert len(os.listdir("/proc/self/task")) == quiet, "a helper is left"
 assert same_bits(wanted, shared.run(given)) == []
 print(at)
 """

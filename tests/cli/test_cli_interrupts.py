@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,3 +147,17 @@ def test_an_ignored_signal_stays_ignored(data: Path, monkeypatch: pytest.MonkeyP
         assert train(data, "--out", "run").code == 0
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_interrupts_at_random_moments_neither_crash_nor_hang_nor_lose_a_run() -> None:
+    """Twenty of the thousands in benchmarks/results/interrupts.txt."""
+    script = Path(__file__).parents[2] / "benchmarks" / "interrupts.py"
+    done = subprocess.run(
+        [sys.executable, script, "--count", "20", "--at-once", "1", "--seed", "7"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bad ends: 0" in done.stdout
+    assert "kept" in done.stdout

@@ -242,9 +242,9 @@ def python_handler():
 
 
 def ctrl_c_before_instruction(number, **options):
-    """Train with Ctrl-C before that instruction: the run, or how many epochs had ended when none came back.
+    """Train with Ctrl-C before that instruction of the training: the run, or the number of epochs that are lost.
 
-    None: there are not so many instructions.
+    Without any compiling, and without the few instructions between the end of the work and the return to the caller.
     """
     count, epochs, begun = 0, [], False
 
@@ -256,7 +256,7 @@ def ctrl_c_before_instruction(number, **options):
         if not begun:
             return None if frame.f_code.co_name not in ("run", "_run_to_the_end") else trace
         frame.f_trace_opcodes = True
-        if event == "opcode" and begun:
+        if event == "opcode" and frame.f_code.co_name not in ("run", "train"):
             count += 1
             if count == number:
                 signal.raise_signal(signal.SIGINT)

@@ -93,11 +93,15 @@ def poll() -> None:
         _deliver()
 
 
-def settle() -> None:
-    """The same, but without KeyboardInterrupt: a second Ctrl-C does not undo what the first one led to."""
+def settle() -> bool:
+    """The same, but without KeyboardInterrupt, for work that is done; whether there would have been one."""
+    interrupted = False
     while _state.waiting and threading.current_thread() is threading.main_thread():
-        with suppress(KeyboardInterrupt):
+        try:
             _deliver()
+        except KeyboardInterrupt:
+            interrupted = True
+    return interrupted
 
 
 def _note(number: int, frame: FrameType | None) -> None:

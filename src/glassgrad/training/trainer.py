@@ -432,8 +432,9 @@ class Trainer:
         # Signals are handled between calls, so that Ctrl-C finds a state that can be kept.
         with interrupts.deferred():
             run = self._run_to_the_end(start)
-            if run.status == "interrupted":
-                interrupts.settle()
+            if interrupts.settle() and run.status == "finished":
+                run.status, run.message = "interrupted", _stopped_after(run.epochs)
+                run.model.training["status"] = run.status
             return run
 
     def _run_to_the_end(self, start: float) -> Run:
@@ -454,11 +455,7 @@ class Trainer:
             return run
         except KeyboardInterrupt:  # during evaluation: the training is kept all the same
             if status == "finished":
-                epoch = self.epochs_done
-                status, message = (
-                    "interrupted",
-                    f"stopped after epoch {epoch}; the last good weights are kept",
-                )
+                status, message = "interrupted", _stopped_after(self.epochs_done)
             with interrupts.held():
                 return self._result(start, status, message)
 
@@ -499,6 +496,10 @@ class Trainer:
             changes=self.changes,
             stopped=self.stopped,
         )
+
+
+def _stopped_after(epoch: int) -> str:
+    return f"stopped after epoch {epoch}; the last good weights are kept"
 
 
 def settings_from(
