@@ -16,7 +16,7 @@ from glassgrad.data.table import Table
 from glassgrad.nn.activations import Identity, activation
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten
-from glassgrad.nn.network import Network, Step, activation_of, from_document
+from glassgrad.nn.network import Network, Step, activation_of, from_document, own_activation
 from glassgrad.training.settings import Settings
 
 DATA_ACTIONS = ("drop_inputs", "drop_idle", "task", "class_weight", "shuffle_targets")
@@ -119,7 +119,7 @@ def relayered(network: Network, options: Mapping[str, Any]) -> Network:
 def _last(network: Network) -> Step | None:
     """The last layer with an activation of its own."""
     for step in reversed(network.steps):
-        if hasattr(step.layer, "activation"):
+        if own_activation(step.layer) is not None:
             return step
     return None
 

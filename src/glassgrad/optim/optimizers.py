@@ -47,6 +47,17 @@ class Optimizer(Part, ABC):
         for field in fields(self):
             self._check(field.name, getattr(self, field.name), is_choice=isinstance(field.default, bool))
 
+    @final
+    def options(self) -> dict[str, float | bool]:
+        """The fields, hyperparameters and choices, and their values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @final
+    def default(self, name: str) -> float | None:
+        """The default of the hyperparameter ``name``; None where there is no such number."""
+        value = next((field.default for field in fields(self) if field.name == name), None)
+        return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
+
     @abstractmethod
     def slots(self) -> dict[str, float]:
         """The arrays kept per parameter between steps, and what they are filled with at the start.
@@ -65,10 +76,9 @@ class Optimizer(Part, ABC):
     @final
     def hyperparameters(self) -> dict[str, float]:
         """The run-time inputs of the step and their default values, the learning rate first."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: float(value)
-            for name, value in values.items()
+            for name, value in self.options().items()
             if not isinstance(value, bool) and not (name in OPTIONAL and value == 0)
         }
 

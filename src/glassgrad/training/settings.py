@@ -165,7 +165,7 @@ def changed_settings(settings: Settings, changes: Mapping[str, Any]) -> Settings
     """
     _check_names(changes)
     part = settings.made
-    own = {name: value for name, value in changes.items() if name in _OF_OPTIMIZER and hasattr(part, name)}
+    own = {name: value for name, value in changes.items() if name in _OF_OPTIMIZER and name in part.options()}
     if own and "optimizer" not in changes:
         changes = {**changes, "optimizer": dataclasses.replace(part, **own)}
     return dataclasses.replace(settings, **changes)
