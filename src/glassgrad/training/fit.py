@@ -246,7 +246,7 @@ class _Fit:
 
     def _model(self) -> Model:
         settings, task, schema = self.settings, self.task, self.task.parts.schema
-        shape, network, dtype = schema.feature_shape, task.choice.network, settings.dtype
+        shape, network, dtype = schema.feature_shape, task.resolved.network, settings.dtype
         weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
         statistics = initial_statistics(network, shape, dtype=dtype)
         taken: Collection[str] = ()
@@ -257,7 +257,9 @@ class _Fit:
             every = [step.name for step in network.steps]
             taken = every if settings.init_layers is None else settings.init_layers
         weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
-        return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
+        return Model(
+            network, schema, task.resolved.loss, weights, statistics, dtype, backend(settings.backend)
+        )
 
     def run(self, start: float) -> Run:
         settings, model = self.settings, self.model
