@@ -352,7 +352,7 @@ CLASSIFICATIONS = [name for name in LOSSES if loss(name).task != "regression" an
 @pytest.mark.parametrize("name", ["huber", "quantile", "absolute_error", "poisson", "squared_error"])
 def test_no_constant_does_better_in_a_regression(name: str) -> None:
     task = Preparation(counts()).task(Settings(loss=name, layers=(), force=True))
-    parts, part = task.parts, task.choice.loss
+    parts, part = task.parts, task.resolved.loss
     found = constant_scores(part, parts.schema, parts.train[1])["loss"]
     grid = np.linspace(-3, 3, 601)
     values = [_constant_loss(part, parts.train[1], np.array([c])) for c in grid]
@@ -362,18 +362,18 @@ def test_no_constant_does_better_in_a_regression(name: str) -> None:
 @pytest.mark.parametrize("spec", ["quantile(0.9)", "quantile(0.1)"])
 def test_the_best_constant_of_the_quantile_loss_is_that_quantile(spec: str) -> None:
     task = Preparation(counts()).task(Settings(loss=spec, layers=(), force=True))
-    found = constant_scores(task.choice.loss, task.parts.schema, task.parts.train[1])["loss"]
+    found = constant_scores(task.resolved.loss, task.parts.schema, task.parts.train[1])["loss"]
     targets = task.parts.train[1]
-    values = [_constant_loss(task.choice.loss, targets, np.array([c])) for c in np.unique(targets)]
+    values = [_constant_loss(task.resolved.loss, targets, np.array([c])) for c in np.unique(targets)]
     assert found == pytest.approx(min(values), rel=1e-6)
-    assert found < 0.8 * _constant_loss(task.choice.loss, targets, np.median(targets, axis=0))
+    assert found < 0.8 * _constant_loss(task.resolved.loss, targets, np.median(targets, axis=0))
 
 
 @pytest.mark.parametrize("name", CLASSIFICATIONS)
 def test_the_constant_of_every_loss_of_classes_is_known(name: str) -> None:
     data = blobs(90, 2)
     task = Preparation(data).task(Settings(loss=name, layers=(), force=True))
-    found = constant_scores(task.choice.loss, task.parts.schema, task.parts.train[1])
+    found = constant_scores(task.resolved.loss, task.parts.schema, task.parts.train[1])
     assert found["accuracy"] == pytest.approx(0.5, abs=0.02)
     assert found["nll"] == pytest.approx(math.log(2), abs=1e-3)
     assert math.isfinite(found["loss"])

@@ -15,7 +15,8 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layer import LAYERS, Layer
-from glassgrad.nn.network import Network, Step, from_document
+from glassgrad.nn.layers import Dense, Flatten
+from glassgrad.nn.network import Network, Step, activation_of, from_document, own_activation
 from glassgrad.ops.op import constant, make_input
 
 
@@ -282,3 +283,15 @@ def test_a_layer_registered_later_is_named_by_its_registered_name(monkeypatch):
     network = gg.Sequential(Twice())
     assert layer_names(network) == ["doubled_1"]
     assert from_document(network.to_document()) == network
+
+
+def test_the_activation_of_a_layer_is_its_option_or_the_identity():
+    relu = ACTIVATIONS.make("relu")
+    assert own_activation(Dense(3, "relu")) == activation_of(Dense(3, "relu")) == relu
+    assert own_activation(Flatten()) is None
+    assert activation_of(Flatten()) == ACTIVATIONS.make("identity")
+
+    class Labelled(Flatten):
+        activation = "relu"  # a text of its own, and no Activation
+
+    assert own_activation(Labelled()) is None

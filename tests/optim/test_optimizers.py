@@ -509,3 +509,11 @@ def test_impossible_descriptions_are_refused_in_one_line(spec):
 def test_the_nearest_name_is_offered():
     with pytest.raises(InputError, match="did you mean 'adam'"):
         optimizer("adm")
+
+
+def test_options_are_the_fields_and_defaults_those_of_the_class():
+    part = optimizer("sgd(0.5)")
+    assert part.options() == {"learning_rate": 0.5, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+    assert part.default("learning_rate") == 0.01
+    assert part.default("nesterov") is None
+    assert part.default("epsilon") is None

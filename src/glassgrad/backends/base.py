@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -96,11 +96,19 @@ class Backend(Protocol):
         """Compile ``program``; raises GraphError naming an op that this backend does not have."""
 
 
+@runtime_checkable
+class SideBySide(Protocol):
+    """A backend that compiles several programs at once."""
+
+    def compile_all(self, programs: Iterable[Program]) -> list[Executable]:
+        """Compile ``programs``, each as soon as it is built."""
+
+
 def compile_all(backend: Backend, programs: Iterable[Program]) -> list[Executable]:
     """Compile ``programs``, side by side on a backend that can: each as soon as it is built."""
-    side_by_side: Callable[[Iterable[Program]], list[Executable]] | None
-    side_by_side = getattr(backend, "compile_all", None)
-    return side_by_side(programs) if side_by_side else [backend.compile(item) for item in programs]
+    if isinstance(backend, SideBySide):
+        return backend.compile_all(programs)
+    return [backend.compile(item) for item in programs]
 
 
 @frozen

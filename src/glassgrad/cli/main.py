@@ -108,7 +108,7 @@ def _ready_streams() -> None:
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started this process
             setattr(sys, name, io.StringIO())
-        elif hasattr(stream, "reconfigure"):
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a label that the terminal cannot show is no error
 
 

@@ -19,8 +19,9 @@ from glassgrad.diagnosis.flow import Flow
 from glassgrad.diagnosis.flow import size as rms
 from glassgrad.graph.node import Graph
 from glassgrad.nn.activations import Activation, Identity
+from glassgrad.nn.images import Conv2D
 from glassgrad.nn.layer import Weight
-from glassgrad.nn.layers import BatchNorm, Embedding, LayerNorm, Recurrent
+from glassgrad.nn.layers import BatchNorm, Dense, Embedding, LayerNorm, Recurrent
 from glassgrad.nn.network import Network, activation_of, from_document
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import reduce_sum
@@ -152,7 +153,7 @@ def _activation_after(network: Network, layer: str) -> Activation:
         if len(after) != 1 or isinstance(after[0].layer, BatchNorm | LayerNorm):
             return part
         (step,) = after
-        if any(hasattr(step.layer, size) for size in ("units", "filters", "entries")):
+        if isinstance(step.layer, Dense | Conv2D | Recurrent | Embedding):
             return part
         layer, part = step.name, activation_of(step.layer)
     return part

@@ -9,7 +9,8 @@ from glassgrad.diagnosis.findings import Change
 from glassgrad.diagnosis.first_weights import restart
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.nn.activations import Elu, Gelu, Identity, LeakyRelu, Mish, Relu, Selu, Silu
-from glassgrad.nn.layers import Activate, BatchNorm, LayerNorm
+from glassgrad.nn.images import Conv2D
+from glassgrad.nn.layers import Activate, BatchNorm, Dense, LayerNorm
 from glassgrad.nn.network import Network, activation_of
 from glassgrad.nn.network import Step as LayerStep
 
@@ -88,9 +89,7 @@ def _normalized(network: Network) -> list[Change]:
     for step in network.steps:
         layer: Any = step.layer
         part = activation_of(layer)
-        inside = hasattr(layer, "units") or hasattr(layer, "filters")
-        unrolled = hasattr(layer, "recurrent_init")
-        if step.name == network.output or isinstance(part, Identity) or not inside or unrolled:
+        if step.name == network.output or isinstance(part, Identity) or not isinstance(layer, Dense | Conv2D):
             steps.append(step)
             continue
         sums, normal = f"{step.name}_sums", f"{step.name}_normalized"

@@ -25,6 +25,7 @@ from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.trials import FEWEST_SEEDS
 from glassgrad.diagnosis.wording import told
 from glassgrad.nn.activations import LeakyRelu, Relu
+from glassgrad.nn.initializers import INITIALIZERS, initializer
 from glassgrad.nn.network import INPUT, activation_of
 from glassgrad.optim.optimizers import SGD
 
@@ -153,7 +154,10 @@ def measure(subject: Subject) -> Initialization:
 
 
 def _name(init: Any) -> str:
-    return init if isinstance(init, str) else str(getattr(init, "name", None) or init)
+    if isinstance(init, str):
+        return init
+    kind = type(initializer(init))
+    return INITIALIZERS.name_of(kind) or kind.__name__
 
 
 def _tried(subject: Subject) -> tuple[dict[str, tuple[float, ...]], int]:

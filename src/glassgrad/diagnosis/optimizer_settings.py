@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.diagnosis.findings import Change
-from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer
+from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.lenses import Lenses
 from glassgrad.training.settings import Settings
@@ -96,10 +96,10 @@ def _memories(settings: Settings, steps: int) -> Iterator[Odd]:
     """Momentum and betas that remember far longer, or shorter, than usual."""
     made = settings.resolved_optimizer
     for name in ("momentum", "beta1", "beta2", "decay"):
-        value = getattr(made, name, None)
+        value = made.options().get(name)
         if not isinstance(value, float | int) or isinstance(value, bool):
             continue
-        usual = USUAL_MOMENTUM if name == "momentum" else _default(made, name)
+        usual = USUAL_MOMENTUM if name == "momentum" else made.default(name)
         if usual is None or math.isclose(value, usual):
             continue
         memory, known = 1 / (1 - value), 1 / (1 - usual)
@@ -157,10 +157,8 @@ def _clipping(settings: Settings, typical: tuple[float, float] | None) -> Iterat
 
 def _epsilon(settings: Settings, typical: tuple[float, float] | None) -> Iterator[Odd]:
     """An epsilon that is as large as what it is added to."""
-    value, usual = (
-        getattr(settings.resolved_optimizer, "epsilon", None),
-        _default(settings.resolved_optimizer, "epsilon"),
-    )
+    optimizer = settings.resolved_optimizer
+    value, usual = optimizer.options().get("epsilon"), optimizer.default("epsilon")
     if value is None or usual is None or value <= 10 * usual or typical is None:
         return
     size = typical[1]
@@ -216,11 +214,6 @@ def typical_gradient(lenses: Lenses | None, weights: int) -> tuple[float, float]
         return None
     norm = float(np.sqrt(np.median(squares)))
     return norm, norm / math.sqrt(max(weights, 1))
-
-
-def _default(made: Optimizer, name: str) -> float | None:
-    found = next((item.default for item in fields(made) if item.name == name), None)
-    return float(found) if isinstance(found, float | int) else None
 
 
 def _put_back(settings: Settings, name: str, value: float) -> Change:

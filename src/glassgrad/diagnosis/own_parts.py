@@ -25,7 +25,8 @@ from glassgrad.graph.node import DType, Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, inline, rebuild
 from glassgrad.nn.activations import Activation
 from glassgrad.nn.layer import Building
-from glassgrad.nn.network import Step
+from glassgrad.nn.loss import Loss
+from glassgrad.nn.network import Step, own_activation
 from glassgrad.ops.custom import CALL
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import zeros_like
@@ -111,8 +112,8 @@ def _cases(model: Model, flow: Flow, targets: Array) -> Iterator[_Case]:
         if is_own(step.layer):
             yield _layer(step, model, flow)
             continue
-        part = getattr(step.layer, "activation", None)
-        if isinstance(part, Activation) and is_own(part):
+        part = own_activation(step.layer)
+        if part is not None and is_own(part):
             z = np.random.default_rng(0).normal(0.0, 2.0, (ROWS, 8))
             yield _Case(step.name, _called(part), ("its input",), (z,), _of_one(part))
     if is_own(model.loss):
@@ -131,7 +132,7 @@ def _of_one(part: Activation) -> Function:
 
 
 def _called(part: Any) -> str:
-    return str(getattr(part, "name", None) or type(part).__name__)
+    return part.name if isinstance(part, Activation | Loss) else type(part).__name__
 
 
 def _layer(step: Step, model: Model, flow: Flow) -> _Case:

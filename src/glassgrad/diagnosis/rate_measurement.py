@@ -21,7 +21,7 @@ from glassgrad.diagnosis.range_test import RangeTest, range_test, usual_rates
 from glassgrad.diagnosis.short_runs import ShortRuns
 from glassgrad.diagnosis.stable_step import StableStep, stable_step
 from glassgrad.diagnosis.subject import Subject
-from glassgrad.optim.optimizers import OPTIMIZERS
+from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer
 
 Floats = npt.NDArray[np.float64]
 
@@ -244,9 +244,8 @@ def measured_rate(subject: Subject) -> LearningRate:
     return replace(measured, **_suggestion(measured))
 
 
-def _usual_rate(made: Any) -> float:
-    default = getattr(type(made), "learning_rate", 0.001)
-    return float(default) if isinstance(default, float | int) and default > 0 else 0.001
+def _usual_rate(made: Optimizer) -> float:
+    return made.default("learning_rate") or 0.001
 
 
 def _name(made: Any) -> str:

@@ -14,7 +14,7 @@ from glassgrad.diagnosis.variants import with_output
 from glassgrad.nn.losses import loss
 from glassgrad.nn.network import Network, from_document
 from glassgrad.training.changes import changed_settings
-from glassgrad.training.choices import choose
+from glassgrad.training.resolve import resolve_network
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Preparation
 
@@ -116,7 +116,7 @@ def _resized(dataset: Dataset, settings: Settings) -> Network | None:
     network = given if isinstance(given, Network) else from_document(given)
     classes = len(np.unique(dataset.targets)) if dataset.classification else None
     plain = replace(settings, network=None, output_activation="auto")
-    units = choose(dataset, plain, classes).units
+    units = resolve_network(dataset, plain, classes).units
     automatic = replace(plain, loss="auto", freeze=(), force=False)
     shape = Preparation(dataset).task(automatic).parts.schema.feature_shape
     return None if network.shapes(shape)[network.output] == (units,) else with_output(network, units, shape)

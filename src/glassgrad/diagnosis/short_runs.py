@@ -46,9 +46,9 @@ class ShortRuns:
     def _compile(self) -> None:
         task, settings = self.task, self.settings
         self.program = training_program(
-            task.choice.network,
+            task.resolved.network,
             task.parts.schema.feature_shape,
-            task.choice.loss,
+            task.resolved.loss,
             settings.resolved_optimizer,
             batch=self.batch,
             targets=task.targets,
@@ -133,7 +133,7 @@ class ShortRuns:
     def _start(self, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
         """Weights and statistics at the start; of a network that begins with those of a model, the same always."""
         if seed not in self._starts:
-            network, settings = self.task.choice.network, self.settings
+            network, settings = self.task.resolved.network, self.settings
             shape, dtype = self.task.parts.schema.feature_shape, settings.dtype
             if settings.init_from is not None:
                 model = self.subject.start

@@ -10,6 +10,7 @@ from glassgrad.diagnosis.findings import Change, Fault
 from glassgrad.diagnosis.loss_measures import LEFT, LossMeasurement
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.diagnosis.wider import ending_in
+from glassgrad.nn.losses_classification import BinaryCrossEntropy, CategoricalCrossEntropy
 
 HEAVY = 0.5
 """Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal
@@ -87,7 +88,9 @@ def unsuitable(m: LossMeasurement, subject: Subject) -> list[Fault]:
     evidence: dict[str, Any] = {"loss": m.loss, "left_validation": m.left[1], "outlier_share": m.outliers}
     if m.reason is not None or m.left[1] < LEFT / 2:
         return []
-    smoothing = getattr(loss, "label_smoothing", 0.0)
+    smoothing = 0.0
+    if isinstance(loss, BinaryCrossEntropy | CategoricalCrossEntropy):
+        smoothing = loss.label_smoothing
     if subject.classification:
         if m.loss not in CROSS_ENTROPIES or smoothing > SMOOTH:
             text = f"Loss {m.loss} does not measure how probable the right classes are; a cross-entropy does."

@@ -12,7 +12,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
@@ -136,6 +136,15 @@ class Layer(Part, ABC):
             if not isinstance(item, Wire):
                 raise InputError(f"{type(self).__name__} takes wires, such as Input(), not {item!r}")
         return Wire(self, inputs, check_name(name) if name is not None else None)
+
+
+@runtime_checkable
+class Activated(Protocol):
+    """A layer with an activation of its own, as an option."""
+
+    @property
+    def activation(self) -> object:
+        """An ``Activation``, in the layers of this package."""
 
 
 class Weightless(Layer):

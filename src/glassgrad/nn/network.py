@@ -13,7 +13,17 @@ from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import full_name, own_values
 from glassgrad.graph.node import Shape, Value, place
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness, Statistic, Weight, Wire, check_name
+from glassgrad.nn.layer import (
+    LAYERS,
+    Activated,
+    Building,
+    Layer,
+    Randomness,
+    Statistic,
+    Weight,
+    Wire,
+    check_name,
+)
 from glassgrad.nn.layers import Dropout, Flatten, Reshape
 
 INPUT = "input"
@@ -256,8 +266,14 @@ def kind_of(layer: Layer) -> str:
 
 def activation_of(layer: Layer) -> Activation:
     """The activation that ``layer`` ends in (identity where it has none)."""
-    found = getattr(layer, "activation", None)
-    return found if isinstance(found, Activation) else activation("identity")
+    own = own_activation(layer)
+    return activation("identity") if own is None else own
+
+
+def own_activation(layer: Layer) -> Activation | None:
+    """The activation that is an option of ``layer``; None where it has no such option."""
+    own = layer.activation if isinstance(layer, Activated) else None
+    return own if isinstance(own, Activation) else None
 
 
 class _Names:

@@ -58,6 +58,17 @@ class Optimizer(Part, ABC):
         constraints |= {name: HYPERPARAMETERS[name] for name in constraints if name in HYPERPARAMETERS}
         check_fields(self, constraints | dict(self.constraints), self.label())
 
+    @final
+    def options(self) -> dict[str, float | bool]:
+        """The fields, hyperparameters and choices, and their values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @final
+    def default(self, name: str) -> float | None:
+        """The default of the hyperparameter ``name``; None where there is no such number."""
+        value = next((field.default for field in fields(self) if field.name == name), None)
+        return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
+
     @abstractmethod
     def slots(self) -> dict[str, float]:
         """The arrays kept per parameter between steps, and what they are filled with at the start.
@@ -76,10 +87,9 @@ class Optimizer(Part, ABC):
     @final
     def hyperparameters(self) -> dict[str, float]:
         """The run-time inputs of the step and their default values, the learning rate first."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: float(value)
-            for name, value in values.items()
+            for name, value in self.options().items()
             if not isinstance(value, bool) and not (name in OPTIONAL and value == 0)
         }
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, SupportsFloat
 
 from glassgrad.report.svg import LOCAL
 from glassgrad.report.theme import css_variables
@@ -253,7 +253,7 @@ def _cell(value: Any) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return hasattr(value, "__float__") and not isinstance(value, bool | str)
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool | str)
 
 
 def _identifier(text: str) -> str:

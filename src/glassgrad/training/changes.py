@@ -10,7 +10,7 @@ from glassgrad.common.errors import InputError
 from glassgrad.common.unset import UNSET, given
 from glassgrad.nn.activations import Identity, activation
 from glassgrad.nn.layers import Activate, Dropout
-from glassgrad.nn.network import Network, Step, activation_of, from_document
+from glassgrad.nn.network import Network, Step, activation_of, from_document, own_activation
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.training.settings import OF_LAYERS, Settings, check_names
 
@@ -88,6 +88,6 @@ def relayered(network: Network, options: Mapping[str, Any]) -> Network:
 def _last(network: Network) -> Step | None:
     """The last layer with an activation of its own."""
     for step in reversed(network.steps):
-        if hasattr(step.layer, "activation"):
+        if own_activation(step.layer) is not None:
             return step
     return None

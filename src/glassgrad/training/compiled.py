@@ -65,7 +65,7 @@ class Programs:
 
     def compiled(self, task: Task, settings: Settings, backend: Backend) -> Compiled:
         """The programs of a run: a step of training, and the evaluation of every part of the data."""
-        schema, network, loss = task.parts.schema, task.choice.network, task.choice.loss
+        schema, network, loss = task.parts.schema, task.resolved.network, task.resolved.loss
         form = (
             Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.steps)),
             loss,

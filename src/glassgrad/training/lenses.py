@@ -20,7 +20,7 @@ from glassgrad.common.layer_names import full_name, of_layer
 from glassgrad.files.run_folder import LENSES, arrays_bytes, read_arrays
 from glassgrad.graph.node import Node, Value, place, topological
 from glassgrad.nn.activations import Activation, Relu, Sigmoid, Tanh
-from glassgrad.nn.network import Built, Network, Step
+from glassgrad.nn.network import Built, Network, Step, own_activation
 from glassgrad.ops.elementwise import absolute, select, sqrt
 from glassgrad.ops.op import Op
 from glassgrad.ops.structure import broadcast, convert, full, reduce_sum, reshape, zeros_like
@@ -170,9 +170,9 @@ class _Rows:
 
 def _slope(step: Step, built: Built) -> Value | None:
     """The slope of a layer's activation at each unit and row; None without one that works unit by unit."""
-    found = getattr(step.layer, "activation", None)
+    found = own_activation(step.layer)
     output, before = built.outputs[step.name], built.inner.get(full_name(step.name, "preactivation"))
-    if not isinstance(found, Activation):
+    if found is None:
         return None
     if before is None:  # out of sight, in the body of a scan
         by_output = _SLOPES.get(type(found))

@@ -176,7 +176,7 @@ class Settings:
     def value(self, name: str) -> Any:
         """The value in use of the option ``name``; None where the optimizer or the network has no such option."""
         if name in OF_OPTIMIZER:
-            return getattr(self.resolved_optimizer, name, None)
+            return self.resolved_optimizer.options().get(name)
         value = getattr(self, name)
         return None if value is UNSET else value
 

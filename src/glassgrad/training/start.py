@@ -29,7 +29,7 @@ LSUV_ROWS = 512
 
 def initial_model(task: Task, settings: Settings) -> Model:
     """The network of ``task`` with its initial weights: drawn, taken from a model, fitted to the data."""
-    schema, network, dtype = task.parts.schema, task.choice.network, settings.dtype
+    schema, network, dtype = task.parts.schema, task.resolved.network, settings.dtype
     shape = schema.feature_shape
     weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
     statistics = initial_statistics(network, shape, dtype=dtype)
@@ -40,7 +40,7 @@ def initial_model(task: Task, settings: Settings) -> Model:
         every = [step.name for step in network.steps]
         taken = every if settings.init_layers is None else settings.init_layers
     weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
-    return Model(network, schema, task.choice.loss, weights, statistics, dtype, backend(settings.backend))
+    return Model(network, schema, task.resolved.loss, weights, statistics, dtype, backend(settings.backend))
 
 
 def initial_weights(network: Network, input_shape: Shape, *, seed: int, dtype: DType) -> dict[str, Array]:

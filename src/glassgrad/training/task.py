@@ -17,8 +17,9 @@ from glassgrad.data.schema import Schema
 from glassgrad.data.split import Split, split
 from glassgrad.data.table import Table
 from glassgrad.training.background import background
-from glassgrad.training.choices import Choice, choose, class_weights
 from glassgrad.training.given import Given
+from glassgrad.training.resolve import ResolvedNetwork, resolve_network
+from glassgrad.training.row_weights import row_weights
 from glassgrad.training.settings import Settings
 
 Part = tuple[Array, Array]
@@ -56,7 +57,7 @@ class Task:
 
     name: str
     parts: Parts
-    choice: Choice
+    resolved: ResolvedNetwork
     batch: int
     given: Given
 
@@ -106,8 +107,8 @@ class Preparation:
 
         ``known_split`` is the split of these data with these settings, where a run has it already.
         """
-        choice = choose(self._dataset, settings, self._classes)
-        standardize = choice.loss.target_kind == "values"
+        resolved = resolve_network(self._dataset, settings, self._classes)
+        standardize = resolved.loss.target_kind == "values"
         key = (
             settings.seed,
             settings.validation,
@@ -119,9 +120,9 @@ class Preparation:
         if key not in self._known:
             self._known[key] = self._cut(settings, standardize, known_split)
         parts = self._known[key]
-        choice.check(parts.schema, parts.train[1], settings)
+        resolved.check(parts.schema, parts.train[1], settings)
         batch = min(settings.batch_size, len(parts.train[0]))
-        return Task(self._dataset.name, parts, choice, batch, self._given)
+        return Task(self._dataset.name, parts, resolved, batch, self._given)
 
     def _cut(self, settings: Settings, standardize_targets: bool, known_split: Split | None) -> Parts:
         dataset, dtype = self._dataset, settings.dtype
@@ -148,7 +149,7 @@ class Preparation:
         train = prepared("training", training_rows)
         held_out = {name: rows.take(dataset, name) for name in ("validation", "test")}
         validation, test = (None if part is None else prepared(name, part) for name, part in held_out.items())
-        weights = class_weights(
+        weights = row_weights(
             schema,
             train[1],
             self._row_weights(),

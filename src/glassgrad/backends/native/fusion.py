@@ -24,6 +24,7 @@ from typing import Literal
 from glassgrad.backends.native.elements import SIZE
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Node, Shape, Value
+from glassgrad.ops.op import Op
 from glassgrad.passes.clean import scalar
 
 Kind = Literal["m", "r", "c", "s"]
@@ -229,7 +230,8 @@ def group_of(node: Node) -> Group:
     name = node.op.name
     if name == "matmul" and len(node.types[0].shape) == 2:
         return Group("product", node.types[0].shape, [node])
-    if getattr(node.op, "elementwise", False) or name == "iota" or (name == "one_hot" and _is_wide(node)):
+    elementwise = isinstance(node.op, Op) and node.op.elementwise
+    if elementwise or name == "iota" or (name == "one_hot" and _is_wide(node)):
         return Group("rows", canonical(node.types[0].shape), [node])
     if name in _REDUCTIONS:
         group = Group("rows", canonical(node.inputs[0].shape), [node])

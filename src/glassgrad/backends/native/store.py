@@ -44,7 +44,7 @@ def folder() -> Path | None:
         status = path.stat()
     except (OSError, RuntimeError) as error:
         if named is not None:
-            reason = getattr(error, "strerror", None) or error
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
             _notice(f"{path}: {reason}; compiled code is not kept; name another folder in GLASSGRAD_CACHE")
         return None
     return path if _is_trusted(path, status) else None
