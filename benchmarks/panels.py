@@ -21,8 +21,8 @@ from peers.report import machine, quartiles
 from peers.task import NETWORKS, Task
 from peers.with_glassgrad import Glassgrad
 
-from glassgrad.backends.native import generate
 from glassgrad.backends.native.backend import NativeBackend, default_threads
+from glassgrad.backends.native.driver import generate
 
 RESULTS = Path(__file__).parent / "results" / "panels.txt"
 CASES = (("784-128-10", "sgd"), ("784-128-10", "adam"), ("784-512-512-10", "sgd"))

@@ -217,7 +217,7 @@ HOUSE = {
     "backends/__init__.py": "",
     "backends/base.py": "from glassgrad.program import Program",
     "backends/xla.py": "import jax\nfrom glassgrad.backends.base import Executable",
-    "backends/native/emit.py": "from llvmlite import ir",
+    "backends/native/codegen/module.py": "from llvmlite import ir",
     "cli/main.py": "import rich, typer\nfrom glassgrad.nn.layers import Dense",
 }
 

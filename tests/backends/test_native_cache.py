@@ -15,10 +15,10 @@ from backends.programs import feed, regression
 from backends.rounding import same_bits
 from glassgrad.backends.base import Result
 from glassgrad.backends.native import backend as native
-from glassgrad.backends.native import cache
-from glassgrad.backends.native import machine as machine_module
-from glassgrad.backends.native.loader import Image, able
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.runtime import cache
+from glassgrad.backends.native.runtime import machine as machine_module
+from glassgrad.backends.native.runtime.loader import Image, able
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.graph.node import DType
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import constant, make_input
@@ -81,7 +81,7 @@ def test_a_hit_does_not_load_the_compiler(home: Path) -> None:
         "import sys; from glassgrad.backends.native.backend import NativeBackend;"
         "from backends.programs import feed, regression;"
         "NativeBackend().compile(regression()).run(feed());"
-        "print('glassgrad.backends.native.generate' in sys.modules, 'llvmlite' in sys.modules)"
+        "print('glassgrad.backends.native.driver.generate' in sys.modules, 'llvmlite' in sys.modules)"
     )
     llvm = not (able() and machine_module.processor() is not None)
     assert run_python(script) == f"False {llvm}"
@@ -92,10 +92,10 @@ def run_python(script: str) -> str:
 
 
 def start_python(script: str) -> subprocess.Popen[str]:
-    tests = str(Path(__file__).parents[1])
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script],
-        env=os.environ | {"PYTHONPATH": tests},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -452,9 +452,22 @@ def test_code_survives_the_way_to_disk(image: Image | None) -> None:
         assert array.dtype == other.dtype
 
 
+def test_a_change_of_any_source_of_the_compiler_changes_the_key(tmp_path: Path) -> None:
+    room = Path(native.__file__).parent
+    sources = cache._sources()
+    assert all(f"'{path.name}', {path.stat().st_size}, " in sources for path in room.rglob("*.py"))
+    inner = tmp_path / "plan" / "inner"
+    inner.mkdir(parents=True)
+    before = list(cache._marks(tmp_path))
+    (inner / "fusion.py").write_text("FUSED = 1")
+    after = list(cache._marks(tmp_path))
+    assert before == []
+    assert [mark[:2] for mark in after] == [("fusion.py", 9)]
+
+
 def test_an_op_from_elsewhere_is_not_cached(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its emitter may change without the sources that the key covers."""
-    from glassgrad.backends.native.elements import ELEMENTWISE
+    from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 
     monkeypatch.setitem(ELEMENTWISE, "tanh", lambda f, node, args: args[0])
     x = make_input("x", (3,), "float32")

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from backends.nets import program
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import STAGES, inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import STAGES, inspect
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.common.errors import InputError
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.losses import loss

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassgrad.backends.native import orders
-from glassgrad.backends.native.generate import generate_shuffle
-from glassgrad.backends.native.layout import ORDER_SLACK
-from glassgrad.backends.native.machine import host, machine
-from glassgrad.backends.native.orders import Drawer
+from glassgrad.backends.native.driver.generate import generate_shuffle
+from glassgrad.backends.native.runtime import orders
+from glassgrad.backends.native.runtime.arguments import ORDER_SLACK
+from glassgrad.backends.native.runtime.machine import host, machine
+from glassgrad.backends.native.runtime.orders import Drawer
 from glassgrad.common.orders import Epochs, epoch_order
 from glassgrad.common.streams import SHUFFLE
 

@@ -10,11 +10,11 @@ import pytest
 
 from backends.test_native_sparse import assert_same_bits, everything, task
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import generate
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver import generate
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import inspect
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.network import Layer

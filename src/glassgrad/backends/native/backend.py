@@ -17,10 +17,10 @@ from typing import Any, cast
 import numpy as np
 
 from glassgrad.backends.base import Array, Arrays, Executable, Feed, Handle, Result, collect, lay_out
-from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.layout import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
-from glassgrad.backends.native.machine import Machine, host
-from glassgrad.backends.native.orders import Drawer
+from glassgrad.backends.native.runtime.arguments import ALIGNMENT, ARRAYS, PROBED, TICKETS_PER_KERNEL
+from glassgrad.backends.native.runtime.cache import Code, key_of, load, save
+from glassgrad.backends.native.runtime.machine import Machine, host
+from glassgrad.backends.native.runtime.orders import Drawer
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
@@ -31,7 +31,9 @@ WORTH_A_THREAD = 20_000_000
 
 def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
     """Code for ``programs``. The compiler is loaded here, when it is needed: most processes find their code."""
-    made: list[Code] = import_module("glassgrad.backends.native.generate").generate(programs, target, threads)
+    made: list[Code] = import_module("glassgrad.backends.native.driver.generate").generate(
+        programs, target, threads
+    )
     return made
 
 
@@ -236,9 +238,9 @@ class NativeBackend:
 
 def _is_ours(graph: Graph) -> bool:
     """Whether all emitters are this package's own. Nobody can have added one to a table that is not loaded."""
-    if "glassgrad.backends.native.elements" not in sys.modules:
+    if "glassgrad.backends.native.kernels.elementwise" not in sys.modules:
         return True
-    return import_module("glassgrad.backends.native.generate").is_ours(graph) is True
+    return import_module("glassgrad.backends.native.driver.generate").is_ours(graph) is True
 
 
 def default_threads() -> int:

@@ -1,0 +1,276 @@
+"""Stage 3: a schedule to LLVM IR, one function per kernel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.kernels.elementwise import ELEMENT, ELEMENTWISE
+from glassgrad.backends.native.kernels.evaluator import ARENA, address, finish_tile, store, tile_evaluator
+from glassgrad.backends.native.kernels.rows import Layout, emit_rows, lay_out
+from glassgrad.backends.native.kernels.single_ops import SINGLES, Target
+from glassgrad.backends.native.plan.fusion import Group, look_through, operand
+from glassgrad.backends.native.plan.memory import Buffer, memory_of
+from glassgrad.backends.native.plan.regions import Work
+from glassgrad.backends.native.plan.schedule import Schedule
+from glassgrad.backends.native.plan.tiling import UNIT, Plan, Product
+from glassgrad.backends.native.plan.tiling import plan as plan_product
+from glassgrad.backends.native.products.sparse import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack
+from glassgrad.backends.native.products.tiles import emit as emit_product
+from glassgrad.common.frozen import frozen
+from glassgrad.graph.node import Node, Value
+from glassgrad.ops.op import ZERO
+
+KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
+FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
+
+
+def supported(node: Node) -> bool:
+    """Whether there is a lowering for ``node``'s op."""
+    name = node.op.name
+    return name in ELEMENTWISE or name in SINGLES or name in ("matmul", "scan", "iota", "one_hot")
+
+
+def product_of(node: Node) -> Product:
+    """The shape of a matrix product (of one of the batch)."""
+    flip_a, flip_b = (operand(value)[1] for value in node.inputs)
+    m, n = node.types[0].shape[-2:]
+    skipped = None if len(node.types[0].shape) > 2 else background_of(node)
+    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, skipped)
+
+
+def background_of(node: Node) -> str | None:
+    """What most elements of a product's first operand are, if that is an input that says so."""
+    a = memory_of(operand(node.inputs[0])[0]).node
+    return a.attributes.get("background") if a.op.name == "input" else None
+
+
+def plan_of(work: Work, node: Node, vector_bytes: int) -> Plan:
+    """How the product ``node`` of ``work`` is computed."""
+    return plan_product(product_of(node), vector_bytes, work.block, work.blocks)
+
+
+def scratch_bytes(work: Work, vector_bytes: int) -> int:
+    """The workspace that a kernel needs."""
+    products = [node for node in work.group.nodes if node.op.name == "matmul"]
+    return sum(plan_of(work, node, vector_bytes).scratch_bytes for node in products)
+
+
+def can_read_in_place(work: Work, node: Node, vector_bytes: int) -> bool:
+    """Whether ``node`` of ``work`` reads A alone of its operands row by row, wherever the rows lie."""
+    if node.op.name != "matmul" or len(node.types[0].shape) != 2:
+        return False
+    plan = plan_of(work, node, vector_bytes)
+    return not (plan.folded or plan.upright or plan.pack_a)
+
+
+def panel_width(work: Work, value: Value, vector_bytes: int) -> int:
+    """How many columns of the matrix ``value`` a unit of ``work`` goes through, if it could lie in panels; else 0.
+
+    It may be the second operand of a product, or stand in its epilogue.
+    """
+    group = work.group
+    if group.kind != "product" or work.blocks:
+        return 0
+    product = _product_in(group)
+    plan = plan_of(work, product, vector_bytes)
+    size = math.prod(product.types[0].shape) * product.inputs[0].shape[-1]
+    if size < UNIT or plan.columns < 2 or plan.folded or plan.upright:
+        return 0
+    for node in group.nodes:
+        if node is product:
+            (a, _), (b, turned) = map(operand, node.inputs)
+            if memory_of(a) is value or (memory_of(b) is value and (b is not value or turned or plan.pack_b)):
+                return 0
+            continue
+        for read in node.inputs:
+            source = look_through(read).value
+            if memory_of(source) is value and (
+                source is not value or group.kind_of(node) != "m" or value.shape != group.shape
+            ):
+                return 0
+    return plan.width
+
+
+def _product_in(group: Group) -> Node:
+    return next(node for node in group.nodes if node.op.name == "matmul")
+
+
+@frozen
+class Code:
+    """A function, and the offsets of the buffers that it works on in one call."""
+
+    name: str
+    places: tuple[int, ...]
+
+
+@frozen
+class Kernel:
+    """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
+
+    code: Code
+    units: int
+    work: int
+    is_product: bool = False
+    pack: Code | None = None
+    pack_units: int = 0
+    skipped: str | None = None  # the background of its first operand that a product passes over
+
+    @property
+    def name(self) -> str:
+        """The name of its function; kernels that differ only in their places share it."""
+        return self.code.name
+
+
+class Module:
+    """The IR module in the making."""
+
+    def __init__(self, schedule: Schedule, vector_bytes: int, part_of: Module | None = None) -> None:
+        """``part_of``: the module that takes the functions of this one; they share what does the same."""
+        self.schedule, self.vector_bytes = schedule, vector_bytes
+        self.prefix = "" if part_of is None else "probe_"
+        self.functions: list[Function] = [] if part_of is None else part_of.functions
+        self.kernels: dict[Work, Kernel] = {}
+        self.parallel = False
+        self.fetched: set[Buffer] = set()  # data whose next batch some kernel asks memory for
+        self._known: dict[str, str] = {} if part_of is None else part_of._known  # functions by what they do
+
+    def text(self) -> str:
+        """The whole module."""
+        return self._joined(self.functions)
+
+    def texts(self, count: int) -> list[str]:
+        """The same in up to ``count`` modules of about equal size, which link to one another."""
+        parts: list[list[Function]] = [[] for _ in range(count)]
+        sizes = [0] * count
+        for f in sorted(self.functions, key=lambda f: -f.size):
+            smallest = sizes.index(min(sizes))
+            parts[smallest].append(f)
+            sizes[smallest] += f.size
+        return [self._joined(part) for part in parts if part]
+
+    def _joined(self, functions: Sequence[Function]) -> str:
+        declared = {line for f in functions for line in f.declared}
+        others = [f.declaration for f in self.functions if f not in functions]
+        return "\n".join([*sorted(declared), *others, *(f.text() for f in functions), "!0 = !{}\n"])
+
+    def kernel(self, work: Work) -> Kernel:
+        """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
+        if work not in self.kernels:
+            name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
+            self.kernels[work] = self._emit(work, name)
+        return self.kernels[work]
+
+    def _function(self, name: str) -> Function:
+        f = Function(name, KERNEL, attributes="noinline nounwind")
+        f.places = []
+        return f
+
+    def _add(self, f: Function) -> Code:
+        """Add a finished function, unless there is one that does the same."""
+        body = f.body()
+        if body not in self._known:
+            self._known[body] = f.name
+            self.functions.append(f)
+        return Code(self._known[body], tuple(f.places or ()))
+
+    def _emit(self, work: Work, name: str) -> Kernel:
+        group, locate = work.group, self.schedule.buffer
+        elements = max(1, math.prod(group.shape))
+        if group.kind == "rows":
+            layout: Layout = lay_out(group, self.vector_bytes, work.block, work.blocks)
+            f = self._function(name)
+            emit_rows(f, group, layout, locate, work.outputs, FIRST, LAST)
+            return Kernel(self._add(f), layout.units, elements)
+        if group.kind == "product":
+            return self._product(work, name)
+        f, (node,) = self._function(name), group.nodes
+        if node.op.name == "matmul":
+            self._batched(f, node)
+            return Kernel(self._add(f), 1, elements)
+        inputs = [locate(value) for value in node.inputs]
+        # An output that nobody reads has no buffer; a kernel with several outputs writes it all the same.
+        outputs = [self.schedule.buffers.get(value) for value in node.outputs]
+        made = [buffer for buffer in outputs if buffer is not None]
+        if len(made) < len(outputs):
+            spare = next(buffer for buffer in made)
+            made = [buffer if buffer is not None else spare for buffer in outputs]
+        SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, made)
+        return Kernel(self._add(f), 1, elements)
+
+    def _product(self, work: Work, name: str) -> Kernel:
+        group, locate = work.group, self.schedule.buffer
+        node = _product_in(group)
+        product, plan = product_of(node), plan_of(work, node, self.vector_bytes)
+        pack = None
+        if plan.pack_units:
+            f = self._function(f"{name}_pack")
+            emit_pack(f, plan, self._operands(f, node, plan, work.scratch), first=FIRST, last=LAST)
+            pack = self._add(f)
+        f = self._function(name)
+        given = self._operands(f, node, plan, work.scratch)
+        evaluator = tile_evaluator(f, group, locate, work.outputs)
+
+        def finish(tile: Tile) -> None:
+            vectors = [
+                (offset, lanes, lanes if mask is None else product.n % lanes)
+                for offset, lanes, mask in tile.vectors
+            ]
+            finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
+
+        if given.table is not None and plan.fetches:
+            self.fetched.add(locate(operand(node.inputs[0])[0]))
+        emit_product(f, plan, given, finish, first=FIRST, last=LAST)
+        work_done = product.m * product.n * product.k
+        skipped = product.background if plan.is_sparse else None
+        return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
+
+    def _operands(self, f: Function, node: Node, plan: Plan, scratch: Buffer | None = None) -> Operands:
+        first, second = (self.schedule.buffer(operand(value)[0]) for value in node.inputs)
+        scratch = scratch or self.schedule.scratch
+        table = self.schedule.tables.get(first)
+        return Operands(
+            address(f, first),
+            address(f, second),
+            address(f, scratch) if scratch is not None else ARENA,
+            address(f, table) if table is not None else None,
+            self._background(f, plan),
+            second.panel,
+        )
+
+    def _background(self, f: Function, plan: Plan) -> Reg | None:
+        """The background of A, where it counts."""
+        if not plan.has_base:
+            return None
+        if plan.product.background == ZERO:
+            return f.number(plan.product.element, 0.0)
+        inputs = self.schedule.graph.inputs
+        (value,) = (v for v in inputs if v.node.attributes["name"] == plan.product.background)
+        return f.load(plan.product.element, address(f, self.schedule.buffers[value]))
+
+    def _batched(self, f: Function, node: Node) -> None:
+        product = product_of(node)
+        plan = plan_product(product, self.vector_bytes)
+        given = self._operands(f, node, plan)
+        out = self.schedule.buffer(node.outputs[0])
+        dtype = node.types[0].dtype
+        element = ELEMENT[dtype]
+        with f.loop(math.prod(node.types[0].shape[:-2])) as turn:
+            here_a = f.at(given.a, element, f.mul(turn, product.m * product.k))
+            here_b = f.at(given.b, element, f.mul(turn, product.k * product.n))
+            base = f.mul(turn, product.m * product.n)
+
+            def finish(tile: Tile) -> None:
+                for i, line in enumerate(tile.values):
+                    row = f.mul(f.add(tile.row, i), product.n)
+                    for (offset, lanes, mask), value in zip(tile.vectors, line, strict=True):
+                        place = f.add(f.add(base, row), f.add(tile.column, offset))
+                        count = lanes if mask is None else product.n % lanes
+                        store(f, value, address(f, out, place), dtype, count)
+
+            here = Operands(here_a, here_b, given.scratch)
+            if plan.scratch_bytes:
+                emit_pack(f, plan, here)
+            emit_product(f, plan, here, finish)

@@ -1,0 +1,407 @@
+"""Stage 3, the other kernels: ops with a loop nest of their own. One entry per op.
+
+Most of them move elements by a rule that is affine in the indices (``transpose``, ``slice``, ``windows``,
+``pad`` ...), so one routine, ``move``, serves them all.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from glassgrad.backends.native.ir.function import Function, Reg, vector
+from glassgrad.backends.native.kernels.elementwise import ELEMENT, SIZE, convert
+from glassgrad.backends.native.kernels.evaluator import address, combine, identity, load, store
+from glassgrad.backends.native.plan.memory import Buffer
+from glassgrad.common.frozen import frozen
+from glassgrad.graph.node import DType, Node, Shape
+from glassgrad.ops.random import PARITY, ROTATIONS
+
+Ints = Sequence[int]
+
+
+@frozen
+class Target:
+    """What an emitter writes with: the function, and the vector width of the machine in bytes."""
+
+    f: Function
+    vector_bytes: int
+
+    def lanes(self, dtype: DType) -> int:
+        """The lanes of a full vector of ``dtype`` (of at least 4 bytes each, so that masks agree)."""
+        return self.vector_bytes // max(SIZE[dtype], 4)
+
+
+Emit = Callable[[Target, Node, Sequence[Buffer], Sequence[Buffer]], None]
+
+
+def strides_of(shape: Ints) -> list[int]:
+    """Row-major strides in elements."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+@contextmanager
+def nest(f: Function, shape: Ints) -> Iterator[list[Reg]]:
+    """A loop per axis, the last one innermost."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(f.loop(extent)) for extent in shape]
+
+
+def dot(f: Function, indices: Sequence[Reg], strides: Ints, base: int = 0) -> Reg:
+    """base + sum of index * stride, as i64."""
+    total = Reg(str(base), "i64")
+    for index, stride in zip(indices, strides, strict=True):
+        if stride and index.text != "0":
+            total = f.add(total, f.mul(index, stride))
+    return total
+
+
+def move(
+    t: Target,
+    shape: Ints,
+    source: Buffer,
+    source_strides: Ints,
+    target: Buffer,
+    target_strides: Ints,
+    *,
+    source_base: int = 0,
+    target_base: int = 0,
+    accumulate: bool = False,
+) -> None:
+    """For every index of ``shape``: target[affine] = (or +=) source[affine]."""
+    f, dtype = t.f, source.type.dtype
+    axes = _merged_axes(shape, source_strides, target_strides)
+    inner = axes[-1] if axes else (1, 1, 1)
+    outer = axes[:-1]
+    contiguous = inner[1:] == (1, 1)
+    lanes = t.lanes(dtype) if contiguous else 1
+    with nest(f, [extent for extent, _, _ in outer]) as indices:
+        at_source = dot(f, indices, [s for _, s, _ in outer], source_base)
+        at_target = dot(f, indices, [s for _, _, s in outer], target_base)
+        full, rest = divmod(inner[0], lanes)
+
+        def piece(index: Reg, count: int, width: int) -> None:
+            here = f.add(at_source, f.mul(index, inner[1]) if inner[1] != 1 else index)
+            there = f.add(at_target, f.mul(index, inner[2]) if inner[2] != 1 else index)
+            value = load(f, address(f, source, here), dtype, width)
+            where = address(f, target, there)
+            if accumulate:
+                before = load(f, where, dtype, width)
+                value = f.fadd(before, value) if source.type.is_float else f.add(before, value)
+            store(f, value, where, dtype, count)
+
+        if full:
+            with f.loop(full * lanes, step=lanes) as index:
+                piece(index, lanes, lanes)
+        if rest:
+            piece(Reg(str(full * lanes), "i64"), rest, lanes)
+
+
+def _merged_axes(shape: Ints, source: Ints, target: Ints) -> list[tuple[int, int, int]]:
+    """(extent, source stride, target stride), without axes of 1, neighbours merged where both run on."""
+    axes: list[tuple[int, int, int]] = []
+    for extent, s, d in zip(shape, source, target, strict=True):
+        if extent == 1:
+            continue
+        if axes and axes[-1][1] == s * extent and axes[-1][2] == d * extent:
+            axes[-1] = (axes[-1][0] * extent, s, d)
+        else:
+            axes.append((extent, s, d))
+    return axes
+
+
+# --- moves -------------------------------------------------------------------------------------------
+
+
+def _pull(strides: Callable[[Node], tuple[list[int], int]]) -> Emit:
+    """An op of which every output element is one input element, at affine strides."""
+
+    def emit(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+        shape = node.types[0].shape
+        steps, base = strides(node)
+        move(t, shape, inputs[0], steps, outputs[0], strides_of(shape), source_base=base)
+
+    return emit
+
+
+def _transpose(node: Node) -> tuple[list[int], int]:
+    given = strides_of(node.inputs[0].shape)
+    return [given[axis] for axis in node.attributes["order"]], 0
+
+
+def _reverse(node: Node) -> tuple[list[int], int]:
+    given, axis = strides_of(node.inputs[0].shape), node.attributes["axis"]
+    base = (node.inputs[0].shape[axis] - 1) * given[axis]
+    return [-s if a == axis else s for a, s in enumerate(given)], base
+
+
+def _slice(node: Node) -> tuple[list[int], int]:
+    given, a = strides_of(node.inputs[0].shape), node.attributes
+    base = sum(start * s for start, s in zip(a["starts"], given, strict=True))
+    return [step * s for step, s in zip(a["steps"], given, strict=True)], base
+
+
+def _broadcast(node: Node) -> tuple[list[int], int]:
+    given, axes = strides_of(node.inputs[0].shape), node.attributes["axes"]
+    steps = [0] * len(node.types[0].shape)
+    for axis, stride in zip(axes, given, strict=True):
+        steps[axis] = stride
+    return steps, 0
+
+
+def _window_strides(image: Shape, stride: Ints) -> list[int]:
+    rows, high, wide, channel = strides_of(image)
+    return [rows, high * stride[0], wide * stride[1], high, wide, channel]
+
+
+def _windows(node: Node) -> tuple[list[int], int]:
+    return _window_strides(node.inputs[0].shape, node.attributes["stride"]), 0
+
+
+def _fold_windows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    shape = node.inputs[0].shape
+    steps = _window_strides(node.types[0].shape, node.attributes["stride"])
+    t.f.clear(address(t.f, outputs[0]), outputs[0].size)
+    move(t, shape, inputs[0], strides_of(shape), outputs[0], steps, accumulate=True)
+
+
+def _pad(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    a, shape = node.attributes, node.inputs[0].shape
+    out = strides_of(node.types[0].shape)
+    steps = [s * (inner + 1) for s, inner in zip(out, a["inner"], strict=True)]
+    base = sum(before * s for before, s in zip(a["before"], out, strict=True))
+    t.f.clear(address(t.f, outputs[0]), outputs[0].size)
+    move(t, shape, inputs[0], strides_of(shape), outputs[0], steps, target_base=base)
+
+
+def _concatenate(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    axis, out, start = node.attributes["axis"], strides_of(node.types[0].shape), 0
+    for value, buffer in zip(node.inputs, inputs, strict=True):
+        move(t, value.shape, buffer, strides_of(value.shape), outputs[0], out, target_base=start * out[axis])
+        start += value.shape[axis]
+
+
+# --- by index -----------------------------------------------------------------------------------------
+
+
+def _clipped(f: Function, index: Buffer, position: Reg, rows: int) -> Reg:
+    """The row that an index names, clipped into the table, as i64."""
+    raw = load(f, address(f, index, position), "int32", 1)
+    raw = f.select(f.compare("slt", raw, 0), f.number("i32", 0), raw)
+    raw = f.select(f.compare("sgt", raw, rows - 1), f.number("i32", rows - 1), raw)
+    return f.cast("zext", raw, "i64")
+
+
+def _gather_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, (table, index) = t.f, inputs
+    size = math.prod(table.type.shape[1:])
+    with f.loop(index.type.size) as i:
+        row = _clipped(f, index, i, table.type.shape[0])
+        there, here = address(f, outputs[0], f.mul(i, size)), address(f, table, f.mul(row, size))
+        f.copy(there, here, size * SIZE[table.type.dtype])
+
+
+def _scatter_add_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, (index, values), (out,) = t.f, inputs, outputs
+    size, dtype = math.prod(out.type.shape[1:]), out.type.dtype
+    lanes = t.lanes(dtype)
+    full, rest = divmod(size, lanes)
+    f.clear(address(f, out), out.size)
+    with f.loop(index.type.size) as i:
+        row = f.mul(_clipped(f, index, i, out.type.shape[0]), size)
+        given = f.mul(i, size)
+
+        def piece(column: Reg, count: int) -> None:
+            where = address(f, out, f.add(row, column))
+            more = load(f, address(f, values, f.add(given, column)), dtype, lanes)
+            before = load(f, where, dtype, lanes)
+            total = f.fadd(before, more) if out.type.is_float else f.add(before, more)
+            store(f, total, where, dtype, count)
+
+        if full:
+            with f.loop(full * lanes, step=lanes) as column:
+                piece(column, lanes)
+        if rest:
+            piece(Reg(str(full * lanes), "i64"), rest)
+
+
+def _one_hot(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, classes, dtype = t.f, node.attributes["classes"], node.types[0].dtype
+    with nest(f, [inputs[0].type.size, classes]) as (i, j):
+        index = load(f, address(f, inputs[0], i), "int32", 1)
+        same = f.compare("eq", index, f.cast("trunc", j, "i32"))
+        place = f.add(f.mul(i, classes), j)
+        store(f, convert(f, same, "bool", dtype), address(f, outputs[0], place), dtype, 1)
+
+
+def _beats(f: Function, a: Reg, b: Reg, dtype: DType) -> Reg:
+    """Whether ``a`` counts as larger than ``b``: NaN is larger than every number."""
+    if dtype in ("int32", "uint32"):
+        return f.compare("sgt" if dtype == "int32" else "ugt", a, b)
+    nan = f.and_(f.compare("uno", a, a), f.compare("ord", b, b))
+    return f.or_(f.compare("ogt", a, b), nan)
+
+
+def _argmax(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, axis, shape = t.f, node.attributes["axis"], node.inputs[0].shape
+    dtype, strides = node.inputs[0].dtype, strides_of(shape)
+    rest = [a for a in range(len(shape)) if a != axis]
+    out = strides_of([shape[a] for a in rest])
+    best, place = f.alloca(ELEMENT[dtype]), f.alloca("i32")
+    with nest(f, [shape[a] for a in rest]) as indices:
+        base = dot(f, indices, [strides[a] for a in rest])
+        f.store(load(f, address(f, inputs[0], base), dtype, 1), best)
+        f.store(f.number("i32", 0), place)
+        with f.loop(shape[axis]) as j:
+            here = f.add(base, f.mul(j, strides[axis]))
+            x, old = load(f, address(f, inputs[0], here), dtype, 1), f.load(ELEMENT[dtype], best)
+            wins = _beats(f, x, old, dtype)
+            f.store(f.select(wins, x, old), best)
+            f.store(f.select(wins, f.cast("trunc", j, "i32"), f.load("i32", place)), place)
+        store(f, f.load("i32", place), address(f, outputs[0], dot(f, indices, out)), "int32", 1)
+
+
+def _top_k(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    """k passes; each takes the largest element that comes after the last one taken."""
+    f, k, shape, dtype = t.f, node.attributes["k"], node.inputs[0].shape, node.inputs[0].dtype
+    columns, kind = shape[-1], ELEMENT[node.inputs[0].dtype]
+    best, place = f.alloca(kind), f.alloca("i32")
+    last, last_place = f.alloca(kind), f.alloca("i32")
+    with f.loop(math.prod(shape[:-1])) as row:
+        f.store(f.number(kind, math.inf), last)
+        f.store(f.number("i32", -1), last_place)
+        with f.loop(k) as turn:
+            f.store(f.number(kind, math.nan), best)
+            f.store(f.number("i32", 0), place)
+            with f.loop(columns) as j:
+                x = load(f, address(f, inputs[0], f.add(f.mul(row, columns), j)), dtype, 1)
+                number, limit = f.cast("trunc", j, "i32"), f.load(kind, last)
+                later = f.and_(
+                    f.compare("oeq", x, limit), f.compare("sgt", number, f.load("i32", last_place))
+                )
+                open_ = f.or_(f.compare("olt", x, limit), later)
+                old = f.load(kind, best)
+                wins = f.and_(open_, f.or_(f.compare("ogt", x, old), f.compare("uno", old, old)))
+                f.store(f.select(wins, x, old), best)
+                f.store(f.select(wins, number, f.load("i32", place)), place)
+            where = f.add(f.mul(row, k), turn)
+            store(f, f.load(kind, best), address(f, outputs[0], where), dtype, 1)
+            store(f, f.load("i32", place), address(f, outputs[1], where), "int32", 1)
+            f.store(f.load(kind, best), last)
+            f.store(f.load("i32", place), last_place)
+
+
+# --- sums and random numbers -----------------------------------------------------------------------------
+
+
+def _cumsum(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, axis, shape, dtype = t.f, node.attributes["axis"], node.inputs[0].shape, node.inputs[0].dtype
+    strides = strides_of(shape)
+    rest = [a for a in range(len(shape)) if a != axis]
+    total = f.alloca(ELEMENT[dtype])
+    with nest(f, [shape[a] for a in rest]) as indices:
+        base = dot(f, indices, [strides[a] for a in rest])
+        f.store(f.number(ELEMENT[dtype], 0), total)
+        with f.loop(shape[axis]) as j:
+            here = f.add(base, f.mul(j, strides[axis]))
+            x, before = load(f, address(f, inputs[0], here), dtype, 1), f.load(ELEMENT[dtype], total)
+            after = f.fadd(before, x) if node.types[0].is_float else f.add(before, x)
+            f.store(after, total)
+            store(f, after, address(f, outputs[0], here), dtype, 1)
+
+
+def _reduce(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    """A sum or a maximum over any axes: vectors along the last axis where it stays."""
+    f, shape, dtype = t.f, node.inputs[0].shape, node.inputs[0].dtype
+    strides, gone = strides_of(shape), node.attributes["axes"]
+    kept = [a for a in range(len(shape)) if a not in gone]
+    out = strides_of([shape[a] for a in kept])
+    wide = bool(kept) and kept[-1] == len(shape) - 1
+    lanes = t.lanes(dtype) if wide else 1
+    outer = kept[:-1] if wide else kept
+    kind = vector(ELEMENT[dtype], lanes)
+    slot = f.alloca(kind)
+    with nest(f, [shape[a] for a in outer]) as indices:
+        base = dot(f, indices, [strides[a] for a in outer])
+        there = dot(f, indices, out[: len(outer)])
+
+        def piece(column: Reg, count: int) -> None:
+            f.store(identity(f, node, kind), slot, 64)
+            with nest(f, [shape[a] for a in gone]) as inner:
+                here = f.add(f.add(base, dot(f, inner, [strides[a] for a in gone])), column)
+                given = load(f, address(f, inputs[0], here), dtype, lanes)
+                f.store(combine(f, node, f.load(kind, slot, 64), given), slot, 64)
+            store(f, f.load(kind, slot, 64), address(f, outputs[0], f.add(there, column)), dtype, count)
+
+        full, rest = divmod(shape[kept[-1]], lanes) if wide else (1, 0)
+        if full:
+            with f.loop(full * lanes, step=lanes) as column:
+                piece(column, lanes)
+        if rest:
+            piece(Reg(str(full * lanes), "i64"), rest)
+
+
+def _threefry(f: Function, key: tuple[Reg, Reg], counter: tuple[Reg, Reg]) -> tuple[Reg, Reg]:
+    """Threefry-2x32-20 on registers of any width; see ``ops.random``."""
+    keys = (key[0], key[1], f.xor(f.xor(key[0], key[1]), PARITY))
+    a, b = f.add(counter[0], keys[0]), f.add(counter[1], keys[1])
+    for group in range(5):
+        for rotation in ROTATIONS[group % 2]:
+            a = f.add(a, b)
+            b = f.or_(f.shl(b, rotation), f.lshr(b, 32 - rotation))
+            b = f.xor(b, a)
+        a = f.add(a, keys[(group + 1) % 3])
+        b = f.add(f.add(b, keys[(group + 2) % 3]), group + 1)
+    return a, b
+
+
+def _random_bits(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+    f, (seed, step, rows), (out,) = t.f, inputs, outputs
+    elements = math.prod(node.attributes["shape"])
+    half, lanes = -(-elements // 2), t.lanes("uint32")
+    seeds = (load(f, address(f, seed), "uint32", 1), load(f, address(f, seed, 1), "uint32", 1))
+    key = _threefry(
+        f, seeds, (f.number("i32", node.attributes["stream"]), load(f, address(f, step), "uint32", 1))
+    )
+    keys = (f.splat(key[0], lanes), f.splat(key[1], lanes))
+    with f.loop(rows.type.size) as row:
+        number = f.splat(load(f, address(f, rows, row), "uint32", 1), lanes)
+        start = f.mul(row, elements)
+
+        def piece(column: Reg, first: int, second: int) -> None:
+            count = f.add(f.splat(f.cast("trunc", column, "i32"), lanes), f.iota("i32", lanes))
+            a, b = _threefry(f, keys, (number, count))
+            store(f, a, address(f, out, f.add(start, column)), "uint32", first)
+            if second > 0:
+                there = f.add(f.add(start, column), half)
+                store(f, b, address(f, out, there), "uint32", second)
+
+        # The second half has one word less where the number of elements is odd.
+        full = (elements - half) // lanes
+        if full:
+            with f.loop(full * lanes, step=lanes) as column:
+                piece(column, lanes, lanes)
+        for done in range(full * lanes, half, lanes):
+            piece(Reg(str(done), "i64"), min(half - done, lanes), min(elements - half - done, lanes))
+
+
+SINGLES: dict[str, Emit] = {
+    "transpose": _pull(_transpose),
+    "reverse": _pull(_reverse),
+    "slice": _pull(_slice),
+    "broadcast": _pull(_broadcast),
+    "windows": _pull(_windows),
+    "fold_windows": _fold_windows,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "gather_rows": _gather_rows,
+    "scatter_add_rows": _scatter_add_rows,
+    "one_hot": _one_hot,
+    "argmax": _argmax,
+    "top_k": _top_k,
+    "cumsum": _cumsum,
+    "sum": _reduce,
+    "max": _reduce,
+    "random_bits": _random_bits,
+}
