@@ -19,11 +19,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import Plan, Product, plan
 from glassgrad.backends.native.products.sparse import Operands
 from glassgrad.backends.native.products.tiles import Tile, emit, emit_pack
-from glassgrad.backends.native.runtime.machine import Library, Machine, compile_text, machine
+from glassgrad.backends.native.runtime.machine import Library, Machine, machine
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
     (32, 64, 32, "NN NT TN"),

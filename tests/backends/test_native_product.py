@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.plan.tiling import Plan, Product, plan
 from glassgrad.backends.native.products.sparse import Operands
 from glassgrad.backends.native.products.tiles import Tile, emit, emit_pack
-from glassgrad.backends.native.runtime.machine import Library, compile_text, host, machine
+from glassgrad.backends.native.runtime.machine import Library, host, machine
 
 DTYPE = {"float": np.float32, "double": np.float64}
 HOST = host().vector_bytes

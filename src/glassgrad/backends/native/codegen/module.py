@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from glassgrad.backends.native.ir.function import Function, Reg
-from glassgrad.backends.native.kernels.elementwise import ELEMENT, ELEMENTWISE
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import ELEMENT, Reg
+from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 from glassgrad.backends.native.kernels.evaluator import ARENA, address, finish_tile, store, tile_evaluator
 from glassgrad.backends.native.kernels.rows import Layout, emit_rows, lay_out
 from glassgrad.backends.native.kernels.single_ops import SINGLES, Target

@@ -11,7 +11,8 @@ has, and those that give a later one are passed over.
 
 from __future__ import annotations
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.runtime.arguments import (
     EPOCH,
     EPOCHS,

@@ -11,8 +11,8 @@ from collections.abc import Collection, Mapping, Sequence
 from glassgrad.backends.native.codegen.module import FIRST, LAST, Code, Kernel, Module
 from glassgrad.backends.native.codegen.module import KERNEL as KERNEL_PARAMETERS
 from glassgrad.backends.native.codegen.work_sharing import ARGS, close, sharing
-from glassgrad.backends.native.ir.function import Function, Reg
-from glassgrad.backends.native.kernels.elementwise import ELEMENT, SIZE
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg
 from glassgrad.backends.native.kernels.evaluator import ARENA, address
 from glassgrad.backends.native.plan.memory import Buffer
 from glassgrad.backends.native.plan.regions import Chain, Spread

@@ -12,7 +12,8 @@ another one wakes may be put on the core of that other one.
 
 from __future__ import annotations
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.kernels.evaluator import ARENA
 from glassgrad.backends.native.runtime.arguments import (
     DONE,

@@ -15,6 +15,7 @@ from glassgrad.backends.native.codegen.module import (
 )
 from glassgrad.backends.native.codegen.shuffle import emit_shuffle
 from glassgrad.backends.native.codegen.step_loop import emit_program, is_large
+from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 from glassgrad.backends.native.kernels.single_ops import SINGLES
 from glassgrad.backends.native.plan.fusion import look_through
@@ -23,7 +24,7 @@ from glassgrad.backends.native.plan.schedule import Schedule, make_schedule
 from glassgrad.backends.native.runtime.cache import Code
 from glassgrad.backends.native.runtime.linker import link
 from glassgrad.backends.native.runtime.loader import Image, able
-from glassgrad.backends.native.runtime.machine import Machine, compile_text
+from glassgrad.backends.native.runtime.machine import Machine
 from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from glassgrad.backends.native.codegen.module import Module
 from glassgrad.backends.native.codegen.step_loop import emit_program, is_large
 from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.plan.fusion import Group, look_through
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
 from glassgrad.backends.native.plan.regions import Chain, Spread
 from glassgrad.backends.native.plan.schedule import Copy, Item, Loop, Schedule
-from glassgrad.backends.native.runtime.machine import Machine, compile_text, host
+from glassgrad.backends.native.runtime.machine import Machine, host
 from glassgrad.common.errors import unknown_name
 from glassgrad.graph.node import Value
 from glassgrad.graph.printer import equations

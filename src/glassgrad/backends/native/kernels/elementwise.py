@@ -4,18 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import ELEMENT, Reg
 from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.graph.node import DType, Node
-
-ELEMENT: dict[DType, str] = {
-    "float32": "float",
-    "float64": "double",
-    "int32": "i32",
-    "uint32": "i32",
-    "bool": "i1",
-}
-SIZE: dict[DType, int] = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "bool": 1}
 
 Emit = Callable[[Function, Node, Sequence[Reg]], Reg]
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
-from glassgrad.backends.native.kernels.elementwise import ELEMENT, ELEMENTWISE, SIZE, convert
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.panels import in_panel
+from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
+from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE, convert
 from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.backends.native.plan.fusion import Group, Kind, Source, access, look_through
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
-from glassgrad.backends.native.products.packing import in_panel
 from glassgrad.graph.node import DType, Node, Value
 
 LONG = 8  # operations of an epilogue from which on the rows of a tile are done in a loop

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
-from glassgrad.backends.native.kernels.elementwise import ELEMENT
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import ELEMENT, Reg, vector
 from glassgrad.backends.native.kernels.evaluator import (
     Cell,
     Evaluator,

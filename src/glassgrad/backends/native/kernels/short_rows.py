@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from glassgrad.backends.native.ir.function import Reg, vector
-from glassgrad.backends.native.kernels.elementwise import ELEMENT, ELEMENTWISE, SIZE, convert
+from glassgrad.backends.native.ir.transpose import turn, turn_back
+from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
+from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE, convert
 from glassgrad.backends.native.kernels.evaluator import Evaluator, address, combine, load, store
 from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.backends.native.plan.fusion import Group, Kind, access
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
-from glassgrad.backends.native.products.packing import turn, turn_back
 from glassgrad.graph.node import Node, Value
 
 MOST_COLUMNS = 16

@@ -10,8 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
-from glassgrad.backends.native.kernels.elementwise import ELEMENT, SIZE, convert
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
+from glassgrad.backends.native.kernels.elementwise import convert
 from glassgrad.backends.native.kernels.evaluator import address, combine, identity, load, store
 from glassgrad.backends.native.plan.memory import Buffer
 from glassgrad.common.frozen import frozen

@@ -7,7 +7,8 @@ Nothing branches: special values are selected at the end, so that every lane cos
 
 from __future__ import annotations
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import ATANH, LOG_FLOAT
 from glassgrad.backends.native.math.floats import (
     bits,

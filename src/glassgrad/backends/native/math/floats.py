@@ -8,7 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import FORMATS, Format
 
 # An unevaluated sum of two floats: the rounded value and what the rounding lost.

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.exponential import erf, exp, expm1, log, log1p, sigmoid, tanh
 from glassgrad.backends.native.math.floats import floor, magnitude
 from glassgrad.backends.native.math.power import power

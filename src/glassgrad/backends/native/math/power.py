@@ -6,7 +6,8 @@ For float, in double. For double, log is an unevaluated sum of two doubles (Dekk
 
 from __future__ import annotations
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import ATANH2, DOUBLE, TWO_THIRDS
 from glassgrad.backends.native.math.exponential import exponential, log, split_any
 from glassgrad.backends.native.math.floats import (

@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import pairwise
 from math import pi
 
-from glassgrad.backends.native.ir.function import Function, Reg
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import DOUBLE
 from glassgrad.backends.native.math.floats import bits, format_of, from_bits, horner, magnitude
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Literal
 
-from glassgrad.backends.native.kernels.elementwise import SIZE
+from glassgrad.backends.native.ir.types import SIZE
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Node, Shape, Value
 from glassgrad.passes.clean import scalar

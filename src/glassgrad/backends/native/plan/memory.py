@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from glassgrad.backends.native.kernels.elementwise import SIZE
+from glassgrad.backends.native.ir.types import SIZE
 from glassgrad.backends.native.runtime.arguments import ALIGNMENT
 from glassgrad.graph.node import Type, Value
 

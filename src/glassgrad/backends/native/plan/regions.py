@@ -19,7 +19,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from glassgrad.backends.native.kernels.elementwise import SIZE
+from glassgrad.backends.native.ir.types import SIZE
 from glassgrad.backends.native.plan.fusion import (
     Group,
     access,

@@ -17,9 +17,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.panels import in_panel
+from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import BYTES, SIDE, WORD, Plan, ceil
-from glassgrad.backends.native.products.packing import in_panel, section
+from glassgrad.backends.native.products.packing import section
 
 if TYPE_CHECKING:
     from glassgrad.backends.native.products.tiles import Turn

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-from glassgrad.backends.native.ir.function import Function, Reg, vector
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import Plan, ceil
 from glassgrad.backends.native.products import sparse
 from glassgrad.backends.native.products.packing import copy_panel, section, turn_strip
