@@ -13,9 +13,7 @@ from backends.random_networks import Recipe, Task, evaluation_task, training_tas
 from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed, Result
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
-from glassgrad.backends.native.codegen import module, step_loop
-from glassgrad.backends.native.kernels import rows
-from glassgrad.backends.native.plan import tiling
+from glassgrad.backends.native.plan import products, row_layout, sharing, tiling
 from glassgrad.backends.native.runtime.machine import host, machine
 
 FEW, MANY = 3, 24  # runs with random rounding errors: at first, and where these say that something is wrong
@@ -90,10 +88,10 @@ def _part(feed: Feed, batch: int, start: int, stop: int | None) -> Feed:
 @contextmanager
 def small_units(wanted: bool = True) -> Iterator[None]:
     """Cut even small kernels into units, share them among threads, and lay their weights in panels."""
-    before = rows.BLOCK, step_loop.ROWS_WORK, step_loop.PRODUCT_WORK, module.UNIT
+    before = row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT
     if wanted:
-        rows.BLOCK, step_loop.ROWS_WORK, step_loop.PRODUCT_WORK, module.UNIT = 48, 0, 0, 0
+        row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT = 48, 0, 0, 0
     try:
         yield
     finally:
-        rows.BLOCK, step_loop.ROWS_WORK, step_loop.PRODUCT_WORK, module.UNIT = before
+        row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT = before

@@ -68,7 +68,7 @@ def test_the_schedule_lists_kernels_and_the_arena() -> None:
     assert text.startswith("every step:\n")
     assert text.endswith(f"arena: {schedule.size} bytes")
     kernels = re.findall(r"^ +\d+ (k\d+_\w+) -> (.*)  \[(.*)\]$", text, re.MULTILINE)
-    assert len(kernels) == len(list(schedule.works()))
+    assert len(kernels) == len(list(schedule.kernels()))
     assert kernels[0][0].startswith("k0_matmul_add")
     assert kernels[0][2].startswith("product 32 x 32; 1 unit")
     table = text[text.index("buffers:") :].splitlines()[2:-1]

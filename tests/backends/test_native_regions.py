@@ -11,7 +11,7 @@ from glassgrad.backends.base import Feed
 from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.backends.native.driver.generate import schedule_program
 from glassgrad.backends.native.driver.inspect import inspect
-from glassgrad.backends.native.plan.regions import Chain, Spread
+from glassgrad.backends.native.plan.items import Chain, Spread
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.graph.node import DType

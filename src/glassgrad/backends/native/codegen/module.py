@@ -9,98 +9,33 @@ from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, Reg
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 from glassgrad.backends.native.kernels.evaluator import ARENA, address, finish_tile, store, tile_evaluator
-from glassgrad.backends.native.kernels.rows import Layout, emit_rows, lay_out
+from glassgrad.backends.native.kernels.rows import emit_rows
 from glassgrad.backends.native.kernels.single_ops import SINGLES, Target
-from glassgrad.backends.native.plan.fusion import Group, look_through, operand
-from glassgrad.backends.native.plan.memory import Buffer, memory_of
-from glassgrad.backends.native.plan.regions import Work
-from glassgrad.backends.native.plan.schedule import Schedule
-from glassgrad.backends.native.plan.tiling import UNIT, Plan, Product
-from glassgrad.backends.native.plan.tiling import plan as plan_product
+from glassgrad.backends.native.plan.fusion import operand
+from glassgrad.backends.native.plan.items import PlannedKernel, Schedule
+from glassgrad.backends.native.plan.memory import Buffer
+from glassgrad.backends.native.plan.products import product_in
+from glassgrad.backends.native.plan.row_layout import RowLayout
+from glassgrad.backends.native.plan.sharing import is_worth_sharing
+from glassgrad.backends.native.plan.tiling import ProductPlan
 from glassgrad.backends.native.products.sparse import Operands
 from glassgrad.backends.native.products.tiles import Tile, emit_pack
 from glassgrad.backends.native.products.tiles import emit as emit_product
 from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import Node, Value
+from glassgrad.graph.node import Node
 from glassgrad.ops.op import ZERO
 
 KERNEL = [("ptr noalias align 64", "arena"), ("ptr", "places"), ("i64", "first"), ("i64", "last")]
 FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
 
 
-def supported(node: Node) -> bool:
-    """Whether there is a lowering for ``node``'s op."""
-    name = node.op.name
-    return name in ELEMENTWISE or name in SINGLES or name in ("matmul", "scan", "iota", "one_hot")
-
-
-def product_of(node: Node) -> Product:
-    """The shape of a matrix product (of one of the batch)."""
-    flip_a, flip_b = (operand(value)[1] for value in node.inputs)
-    m, n = node.types[0].shape[-2:]
-    skipped = None if len(node.types[0].shape) > 2 else background_of(node)
-    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, skipped)
-
-
-def background_of(node: Node) -> str | None:
-    """What most elements of a product's first operand are, if that is an input that says so."""
-    a = memory_of(operand(node.inputs[0])[0]).node
-    return a.attributes.get("background") if a.op.name == "input" else None
-
-
-def plan_of(work: Work, node: Node, vector_bytes: int) -> Plan:
-    """How the product ``node`` of ``work`` is computed."""
-    return plan_product(product_of(node), vector_bytes, work.block, work.blocks)
-
-
-def scratch_bytes(work: Work, vector_bytes: int) -> int:
-    """The workspace that a kernel needs."""
-    products = [node for node in work.group.nodes if node.op.name == "matmul"]
-    return sum(plan_of(work, node, vector_bytes).scratch_bytes for node in products)
-
-
-def can_read_in_place(work: Work, node: Node, vector_bytes: int) -> bool:
-    """Whether ``node`` of ``work`` reads A alone of its operands row by row, wherever the rows lie."""
-    if node.op.name != "matmul" or len(node.types[0].shape) != 2:
-        return False
-    plan = plan_of(work, node, vector_bytes)
-    return not (plan.folded or plan.upright or plan.pack_a)
-
-
-def panel_width(work: Work, value: Value, vector_bytes: int) -> int:
-    """How many columns of the matrix ``value`` a unit of ``work`` goes through, if it could lie in panels; else 0.
-
-    It may be the second operand of a product, or stand in its epilogue.
-    """
-    group = work.group
-    if group.kind != "product" or work.blocks:
-        return 0
-    product = _product_in(group)
-    plan = plan_of(work, product, vector_bytes)
-    size = math.prod(product.types[0].shape) * product.inputs[0].shape[-1]
-    if size < UNIT or plan.columns < 2 or plan.folded or plan.upright:
-        return 0
-    for node in group.nodes:
-        if node is product:
-            (a, _), (b, turned) = map(operand, node.inputs)
-            if memory_of(a) is value or (memory_of(b) is value and (b is not value or turned or plan.pack_b)):
-                return 0
-            continue
-        for read in node.inputs:
-            source = look_through(read).value
-            if memory_of(source) is value and (
-                source is not value or group.kind_of(node) != "m" or value.shape != group.shape
-            ):
-                return 0
-    return plan.width
-
-
-def _product_in(group: Group) -> Node:
-    return next(node for node in group.nodes if node.op.name == "matmul")
+def lowered_ops() -> frozenset[str]:
+    """The names of the ops that have a lowering."""
+    return frozenset((*ELEMENTWISE, *SINGLES, "matmul", "scan", "iota", "one_hot"))
 
 
 @frozen
-class Code:
+class KernelFunction:
     """A function, and the offsets of the buffers that it works on in one call."""
 
     name: str
@@ -108,16 +43,21 @@ class Code:
 
 
 @frozen
-class Kernel:
+class EmittedKernel:
     """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
 
-    code: Code
+    code: KernelFunction
     units: int
     work: int
     is_product: bool = False
-    pack: Code | None = None
+    pack: KernelFunction | None = None
     pack_units: int = 0
     skipped: str | None = None  # the background of its first operand that a product passes over
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether threads share it even if it stands alone in the schedule."""
+        return is_worth_sharing(self.units, self.work, self.is_product)
 
     @property
     def name(self) -> str:
@@ -133,7 +73,7 @@ class Module:
         self.schedule, self.vector_bytes = schedule, vector_bytes
         self.prefix = "" if part_of is None else "probe_"
         self.functions: list[Function] = [] if part_of is None else part_of.functions
-        self.kernels: dict[Work, Kernel] = {}
+        self.kernels: dict[PlannedKernel, EmittedKernel] = {}
         self.parallel = False
         self.fetched: set[Buffer] = set()  # data whose next batch some kernel asks memory for
         self._known: dict[str, str] = {} if part_of is None else part_of._known  # functions by what they do
@@ -157,7 +97,7 @@ class Module:
         others = [f.declaration for f in self.functions if f not in functions]
         return "\n".join([*sorted(declared), *others, *(f.text() for f in functions), "!0 = !{}\n"])
 
-    def kernel(self, work: Work) -> Kernel:
+    def kernel(self, work: PlannedKernel) -> EmittedKernel:
         """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
         if work not in self.kernels:
             name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
@@ -169,28 +109,30 @@ class Module:
         f.places = []
         return f
 
-    def _add(self, f: Function) -> Code:
+    def _add(self, f: Function) -> KernelFunction:
         """Add a finished function, unless there is one that does the same."""
         body = f.body()
         if body not in self._known:
             self._known[body] = f.name
             self.functions.append(f)
-        return Code(self._known[body], tuple(f.places or ()))
+        return KernelFunction(self._known[body], tuple(f.places or ()))
 
-    def _emit(self, work: Work, name: str) -> Kernel:
+    def _emit(self, work: PlannedKernel, name: str) -> EmittedKernel:
         group, locate = work.group, self.schedule.buffer
         elements = max(1, math.prod(group.shape))
         if group.kind == "rows":
-            layout: Layout = lay_out(group, self.vector_bytes, work.block, work.blocks)
+            layout = work.layout
+            assert isinstance(layout, RowLayout)
             f = self._function(name)
             emit_rows(f, group, layout, locate, work.outputs, FIRST, LAST)
-            return Kernel(self._add(f), layout.units, elements)
+            return EmittedKernel(self._add(f), layout.units, elements)
         if group.kind == "product":
             return self._product(work, name)
         f, (node,) = self._function(name), group.nodes
         if node.op.name == "matmul":
-            self._batched(f, node)
-            return Kernel(self._add(f), 1, elements)
+            assert isinstance(work.layout, ProductPlan)
+            self._batched(f, node, work.layout)
+            return EmittedKernel(self._add(f), 1, elements)
         inputs = [locate(value) for value in node.inputs]
         # An output that nobody reads has no buffer; a kernel with several outputs writes it all the same.
         outputs = [self.schedule.buffers.get(value) for value in node.outputs]
@@ -199,12 +141,14 @@ class Module:
             spare = next(buffer for buffer in made)
             made = [buffer if buffer is not None else spare for buffer in outputs]
         SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, made)
-        return Kernel(self._add(f), 1, elements)
+        return EmittedKernel(self._add(f), 1, elements)
 
-    def _product(self, work: Work, name: str) -> Kernel:
+    def _product(self, work: PlannedKernel, name: str) -> EmittedKernel:
         group, locate = work.group, self.schedule.buffer
-        node = _product_in(group)
-        product, plan = product_of(node), plan_of(work, node, self.vector_bytes)
+        node, plan = product_in(group), work.layout
+        assert node is not None
+        assert isinstance(plan, ProductPlan)
+        product = plan.product
         pack = None
         if plan.pack_units:
             f = self._function(f"{name}_pack")
@@ -226,9 +170,11 @@ class Module:
         emit_product(f, plan, given, finish, first=FIRST, last=LAST)
         work_done = product.m * product.n * product.k
         skipped = product.background if plan.is_sparse else None
-        return Kernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
+        return EmittedKernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
 
-    def _operands(self, f: Function, node: Node, plan: Plan, scratch: Buffer | None = None) -> Operands:
+    def _operands(
+        self, f: Function, node: Node, plan: ProductPlan, scratch: Buffer | None = None
+    ) -> Operands:
         first, second = (self.schedule.buffer(operand(value)[0]) for value in node.inputs)
         scratch = scratch or self.schedule.scratch
         table = self.schedule.tables.get(first)
@@ -241,7 +187,7 @@ class Module:
             second.panel,
         )
 
-    def _background(self, f: Function, plan: Plan) -> Reg | None:
+    def _background(self, f: Function, plan: ProductPlan) -> Reg | None:
         """The background of A, where it counts."""
         if not plan.has_base:
             return None
@@ -251,9 +197,8 @@ class Module:
         (value,) = (v for v in inputs if v.node.attributes["name"] == plan.product.background)
         return f.load(plan.product.element, address(f, self.schedule.buffers[value]))
 
-    def _batched(self, f: Function, node: Node) -> None:
-        product = product_of(node)
-        plan = plan_product(product, self.vector_bytes)
+    def _batched(self, f: Function, node: Node, plan: ProductPlan) -> None:
+        product = plan.product
         given = self._operands(f, node, plan)
         out = self.schedule.buffer(node.outputs[0])
         dtype = node.types[0].dtype

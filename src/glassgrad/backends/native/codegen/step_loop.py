@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from glassgrad.backends.native.codegen.module import FIRST, LAST, Code, Kernel, Module
+from glassgrad.backends.native.codegen.module import FIRST, LAST, EmittedKernel, KernelFunction, Module
 from glassgrad.backends.native.codegen.module import KERNEL as KERNEL_PARAMETERS
 from glassgrad.backends.native.codegen.work_sharing import ARGS, close, sharing
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg
 from glassgrad.backends.native.kernels.evaluator import ARENA, address
+from glassgrad.backends.native.plan.items import Chain, Copy, Item, Loop, Schedule, Spread
 from glassgrad.backends.native.plan.memory import Buffer
-from glassgrad.backends.native.plan.regions import Chain, Spread
-from glassgrad.backends.native.plan.schedule import Copy, Item, Loop, Schedule
+from glassgrad.backends.native.plan.sharing import GATHER_BYTES
 from glassgrad.backends.native.runtime.arguments import (
     ARRAYS,
     BATCH_ROWS,
@@ -30,11 +30,6 @@ from glassgrad.backends.native.runtime.arguments import (
 )
 from glassgrad.backends.native.runtime.machine import Machine
 from glassgrad.program import Program
-
-# A kernel is shared out from this much work on: a few microseconds, many times what sharing costs.
-PRODUCT_WORK = 1 << 18  # multiplications
-ROWS_WORK = 1 << 15  # elements
-GATHER_BYTES = 1 << 16
 
 
 def emit_program(
@@ -54,11 +49,6 @@ def emit_program(
     if module.parallel:
         module.functions += sharing(target)
     return module
-
-
-def is_large(kernel: Kernel) -> bool:
-    """Whether a kernel is worth sharing out."""
-    return kernel.units > 1 and kernel.work >= (PRODUCT_WORK if kernel.is_product else ROWS_WORK)
 
 
 def _gather(
@@ -108,9 +98,9 @@ class _Runner:
         self.tables = {} if tables is None else tables
         self.regions = 0
         self.gathering: Chain | None = None  # gathers its rows itself
-        for work in self.schedule.works():
+        for work in self.schedule.kernels():
             kernel = module.kernel(work)
-            module.parallel = module.parallel or is_large(kernel)
+            module.parallel = module.parallel or kernel.is_shared
         if any(isinstance(item, Chain | Spread) for item in self.schedule.items):
             module.parallel = True
 
@@ -239,12 +229,12 @@ class _Runner:
             else:
                 kernel = self.module.kernel(item)
                 self.pack(kernel)
-                self.call(kernel.code, kernel.units, is_large(kernel))
+                self.call(kernel.code, kernel.units, kernel.is_shared)
 
-    def pack(self, kernel: Kernel) -> None:
+    def pack(self, kernel: EmittedKernel) -> None:
         """The packing of a product's operands, where it needs that."""
         if kernel.pack is not None:
-            self.call(kernel.pack, kernel.pack_units, is_large(kernel))
+            self.call(kernel.pack, kernel.pack_units, kernel.is_shared)
 
     def chain(self, chain: Chain) -> str:
         """The function of a chain: unit by unit, all kernels on the rows of the unit."""
@@ -285,19 +275,19 @@ class _Runner:
         self.module.functions.append(f)
         return f
 
-    def direct(self, f: Function, code: Code, first: Reg, last: Reg) -> None:
+    def direct(self, f: Function, code: KernelFunction, first: Reg, last: Reg) -> None:
         """A plain call of some units of a kernel from within ``f``."""
         table = self.table(f, code)
         f.raw(f"call void @{code.name}(ptr {ARENA.text}, ptr {table}, i64 {first.text}, i64 {last.text})")
 
-    def table(self, f: Function, code: Code) -> str:
+    def table(self, f: Function, code: KernelFunction) -> str:
         """The constant that holds the places of a kernel's buffers, declared in ``f``."""
         table = self.tables.setdefault(code.places, f"@places{len(self.tables)}")
         content = ", ".join(f"i64 {offset}" for offset in code.places)
         f.declared.add(f"{table} = private unnamed_addr constant [{len(code.places)} x i64] [{content}]")
         return table
 
-    def call(self, code: Code, units: int, shared: bool) -> None:
+    def call(self, code: KernelFunction, units: int, shared: bool) -> None:
         """One kernel: offered to all threads, or by thread 0 alone."""
         self.offer(code.name, self.table(self.f, code), units, shared)
 

@@ -6,21 +6,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from glassgrad.backends.native.codegen.module import (
-    Module,
-    can_read_in_place,
-    panel_width,
-    scratch_bytes,
-    supported,
-)
+from glassgrad.backends.native.codegen.module import Module, lowered_ops
 from glassgrad.backends.native.codegen.shuffle import emit_shuffle
-from glassgrad.backends.native.codegen.step_loop import emit_program, is_large
+from glassgrad.backends.native.codegen.step_loop import emit_program
 from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 from glassgrad.backends.native.kernels.single_ops import SINGLES
 from glassgrad.backends.native.plan.fusion import look_through
-from glassgrad.backends.native.plan.regions import Chain, Spread
-from glassgrad.backends.native.plan.schedule import Schedule, make_schedule
+from glassgrad.backends.native.plan.items import Chain, Schedule, Spread
+from glassgrad.backends.native.plan.schedule import make_schedule
+from glassgrad.backends.native.plan.target import Target
 from glassgrad.backends.native.runtime.cache import Code
 from glassgrad.backends.native.runtime.linker import link
 from glassgrad.backends.native.runtime.loader import Image, able
@@ -55,23 +50,19 @@ _interval = _Interval()
 _quick_turns = Meanwhile(_interval.short, _interval.back)
 
 
-def schedule_program(program: Program, target: Machine) -> Schedule:
+def schedule_program(program: Program, machine: Machine) -> Schedule:
     """Stages 1 and 2: groups, kernels in order, buffers."""
     names = [item.name for item in program.inputs]
     return make_schedule(
         program.graph,
         [item.role in LASTING for item in program.inputs],
         [(i, names.index(name)) for i, name in enumerate(program.updates)],
-        target.vector_bytes,
-        supported,
-        lambda work: scratch_bytes(work, target.vector_bytes),
+        Target(machine.vector_bytes, lowered_ops()),
         program.batch,
-        in_place=lambda work, node: can_read_in_place(work, node, target.vector_bytes),
-        panel=lambda work, value: panel_width(work, value, target.vector_bytes),
     )
 
 
-def schedule_probes(program: Program, step: Schedule, target: Machine) -> Schedule | None:
+def schedule_probes(program: Program, step: Schedule, machine: Machine) -> Schedule | None:
     """The same for the program's probes, on the inputs of its step, which stay as they are."""
     if not program.probes:
         return None
@@ -79,9 +70,7 @@ def schedule_probes(program: Program, step: Schedule, target: Machine) -> Schedu
         program.probe_graph,
         [True for _ in program.inputs],
         [],
-        target.vector_bytes,
-        supported,
-        lambda work: scratch_bytes(work, target.vector_bytes),
+        Target(machine.vector_bytes, lowered_ops()),
         program.batch,
         beside=step,
     )
@@ -153,7 +142,7 @@ def _shared_work(schedule: Schedule, module: Module) -> int:
     """Multiplications (or elements) in the kernels that threads can share."""
     regions = [item for item in schedule.items if isinstance(item, Chain | Spread)]
     together = {work for item in regions for work in item.items}
-    return sum(k.work for work, k in module.kernels.items() if work in together or is_large(k))
+    return sum(k.work for work, k in module.kernels.items() if work in together or k.is_shared)
 
 
 def is_ours(graph: Graph) -> bool:

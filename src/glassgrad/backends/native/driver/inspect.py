@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from glassgrad.backends.native.codegen.module import Module
-from glassgrad.backends.native.codegen.step_loop import emit_program, is_large
+from glassgrad.backends.native.codegen.step_loop import emit_program
 from glassgrad.backends.native.driver.generate import schedule_program
 from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.plan.fusion import Group, look_through
+from glassgrad.backends.native.plan.items import Chain, Copy, Item, Loop, Schedule, Spread
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
-from glassgrad.backends.native.plan.regions import Chain, Spread
-from glassgrad.backends.native.plan.schedule import Copy, Item, Loop, Schedule
 from glassgrad.backends.native.runtime.machine import Machine, host
 from glassgrad.common.errors import unknown_name
 from glassgrad.graph.node import Value
@@ -115,7 +114,7 @@ def _schedule(given: _Inspection) -> str:
                 kernel = module.kernel(item)
                 made = ", ".join(given.name(value) for value in item.outputs)
                 units = f"{kernel.units} units" if kernel.units > 1 else "1 unit"
-                shared = ", shared among threads" if is_large(kernel) else ""
+                shared = ", shared among threads" if kernel.is_shared else ""
                 packs = f", packs in {kernel.pack_units} units" if kernel.pack_units else ""
                 skips = f", passes over {kernel.skipped}" if kernel.skipped is not None else ""
                 text = f"{lead}{kernel.name} -> {made}"

@@ -18,68 +18,30 @@ from glassgrad.backends.native.kernels.evaluator import (
     load,
     store,
 )
-from glassgrad.backends.native.kernels.short_rows import Block, is_turned
+from glassgrad.backends.native.kernels.short_rows import Block
 from glassgrad.backends.native.plan.fusion import (
-    ROW_VECTORS,
     Group,
     Kind,
     canonical,
-    group_lanes,
     is_reduction,
     look_through,
 )
 from glassgrad.backends.native.plan.memory import memory_of
-from glassgrad.common.frozen import frozen
+from glassgrad.backends.native.plan.row_layout import RowLayout
 from glassgrad.graph.node import Node, Value
 
 FLAT_UNROLL = 2
-BLOCK = 8192  # elements that one unit of work has at least
 _TURNED = 1000  # the accumulators of turned blocks are numbered from here
 
 
-@frozen
-class Layout:
-    """How the space of a group is walked."""
-
-    rows: int
-    columns: int
-    lanes: int
-    flat: bool
-    in_registers: bool
-    units: int
-    block: int  # rows (or, if flat, elements) in one unit
-    turned: bool  # a lane per row: see ``blocks``
-
-
-def lay_out(group: Group, vector_bytes: int, block: int = 0, blocks: int = 0) -> Layout:
-    """Choose how to walk: all elements in one line where no node knows rows from columns.
-
-    With ``blocks`` there are so many units, of ``block`` rows of the batch (the first axis) each.
-    """
-    lanes = group_lanes(group, vector_bytes) if group.rows * group.columns > 1 else 1
-    kinds = {group.kind_of(node) for node in group.nodes}
-    flat = kinds <= {"m", "s"} and not any(node.op.name in ("one_hot", "iota") for node in group.nodes)
-    for node in group.nodes:
-        for value in node.inputs:
-            source = look_through(value)
-            rank = len(canonical(value.shape))
-            flat = flat and (source.number is not None or len(source.kept) in (0, rank))
-    accumulates = bool(kinds & {"c", "s"} and any(is_reduction(node) for node in group.nodes))
-    rows, columns = (1, group.rows * group.columns) if flat else (group.rows, group.columns)
-    span = columns if flat else rows
-    if blocks:
-        block *= span // group.shape[0]
-        units = blocks
-    else:
-        block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
-        units = 1 if accumulates else -(-span // block)
-    turned = not flat and (units == 1 or blocks > 0) and is_turned(group, rows, lanes)
-    short = columns <= ROW_VECTORS * lanes
-    return Layout(rows, columns, lanes, flat, short, units, block if units > 1 else span, turned)
-
-
 def emit_rows(
-    f: Function, group: Group, layout: Layout, locate: Locate, outputs: Sequence[Value], first: Reg, last: Reg
+    f: Function,
+    group: Group,
+    layout: RowLayout,
+    locate: Locate,
+    outputs: Sequence[Value],
+    first: Reg,
+    last: Reg,
 ) -> None:
     """The whole kernel: units ``first`` to ``last`` of the group's space."""
     _Rows(f, group, layout, locate, outputs).emit(first, last)
@@ -87,7 +49,7 @@ def emit_rows(
 
 class _Rows:
     def __init__(
-        self, f: Function, group: Group, layout: Layout, locate: Locate, outputs: Sequence[Value]
+        self, f: Function, group: Group, layout: RowLayout, locate: Locate, outputs: Sequence[Value]
     ) -> None:
         self.f, self.layout = f, layout
         self.group = Group(group.kind, (layout.columns,), group.nodes) if layout.flat else group

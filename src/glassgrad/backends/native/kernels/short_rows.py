@@ -14,11 +14,10 @@ from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE, convert
 from glassgrad.backends.native.kernels.evaluator import Evaluator, address, combine, load, store
 from glassgrad.backends.native.math.functions import FUNCTIONS
-from glassgrad.backends.native.plan.fusion import Group, Kind, access
+from glassgrad.backends.native.plan.fusion import Kind, access
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
 from glassgrad.graph.node import Node, Value
 
-MOST_COLUMNS = 16
 LOOPED = 4  # columns from which on a function is written once, in a loop
 Accumulate = Callable[[Node, int, Reg], None]
 
@@ -162,9 +161,3 @@ class Block:
         if value in self.ev.outputs:
             where = address(self.f, self.ev.locate(value), self.start)
             store(self.f, self.rows[value], where, value.dtype, self.lanes)
-
-
-def is_turned(group: Group, rows: int, lanes: int) -> bool:
-    """Whether a group is better done by blocks: short rows that are reduced, and enough of them."""
-    reduces = any(node.op.name in ("sum", "max") and group.kind_of(node) == "r" for node in group.nodes)
-    return reduces and 2 <= group.columns <= MOST_COLUMNS and rows >= lanes > 1

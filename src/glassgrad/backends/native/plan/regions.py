@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 
 from glassgrad.backends.native.ir.types import SIZE
 from glassgrad.backends.native.plan.fusion import (
@@ -28,7 +27,9 @@ from glassgrad.backends.native.plan.fusion import (
     look_through,
     operand,
 )
+from glassgrad.backends.native.plan.items import Chain, PlannedKernel, Spread
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
+from glassgrad.backends.native.plan.products import scratch_bytes
 from glassgrad.backends.native.runtime.arguments import TICKETS_PER_KERNEL
 from glassgrad.graph.node import Node, Type, Value
 
@@ -38,36 +39,6 @@ WEIGHTS = 64 << 10  # bytes of a product's weights, which every block of a chain
 WORTH = (
     1 << 18
 )  # multiply-adds in a unit: handing something to another core and back takes as long as 2 ** 17
-
-
-@dataclass(eq=False)
-class Work:
-    """A kernel to be emitted: a group, and the values that it leaves in memory.
-
-    In a chain, ``blocks`` > 0, unit t has the rows from ``t * block`` on (the last unit all that are left), and
-    ``scratch`` is its own.
-    """
-
-    group: Group
-    outputs: list[Value]
-    block: int = 0
-    blocks: int = 0
-    scratch: Buffer | None = None
-
-
-@dataclass(eq=False)
-class Chain:
-    """Kernels on the same rows, each block of rows through all of them."""
-
-    items: list[Work]
-    units: int
-
-
-@dataclass(eq=False)
-class Spread:
-    """Kernels that do not depend on one another."""
-
-    items: list[Work]
 
 
 def multiplications(group: Group) -> int:
@@ -185,25 +156,25 @@ def is_chain(layer: Sequence[Group], rows: Collection[Group]) -> bool:
 
 
 def form_region(
-    works: Sequence[Work], in_rows: bool, batch: int, scratch_bytes: Callable[[Work], int]
-) -> list[Work | Chain | Spread]:
+    kernels: Sequence[PlannedKernel], in_rows: bool, batch: int, vector_bytes: int
+) -> list[PlannedKernel | Chain | Spread]:
     """The kernels of a layer as a chain (if they go ``in_rows``) or a spread, where that is worth it.
 
-    ``scratch_bytes`` tells the scratch memory that a kernel needs: in a chain each has its own.
+    In a chain, each kernel that needs scratch memory has its own.
     """
-    if not is_worth_it([work.group for work in works]):
-        return list(works)
+    if not is_worth_it([kernel.group for kernel in kernels]):
+        return list(kernels)
     if in_rows:
-        block, blocks = blocks_of(batch, sum(multiplications(work.group) for work in works))
-        for work in works:
-            work.block, work.blocks = block, blocks
-            size = scratch_bytes(work)
+        block, blocks = blocks_of(batch, sum(multiplications(kernel.group) for kernel in kernels))
+        for kernel in kernels:
+            kernel.block, kernel.blocks = block, blocks
+            size = scratch_bytes(kernel, vector_bytes)
             if size:
-                work.scratch = Buffer(Type((-(-size // 4),), "float32"))
-        return [Chain(list(works), blocks)]
-    packed = [work for work in works if scratch_bytes(work)]
-    free = [work for work in works if work not in packed]
-    return [*packed, Spread(free)] if len(free) > 1 else list(works)
+                kernel.scratch = Buffer(Type((-(-size // 4),), "float32"))
+        return [Chain(list(kernels), blocks)]
+    packed = [kernel for kernel in kernels if scratch_bytes(kernel, vector_bytes)]
+    free = [kernel for kernel in kernels if kernel not in packed]
+    return [*packed, Spread(free)] if len(free) > 1 else list(kernels)
 
 
 def blocks_of(batch: int, total: int) -> tuple[int, int]:

@@ -6,8 +6,7 @@ loop (the body of a scan) of items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from glassgrad.backends.native.plan.fusion import (
     Group,
@@ -17,89 +16,39 @@ from glassgrad.backends.native.plan.fusion import (
     reads,
     sort_groups,
 )
+from glassgrad.backends.native.plan.items import (
+    Copy,
+    Item,
+    Loop,
+    PlannedKernel,
+    Schedule,
+    Spread,
+    kernels_of,
+    touched,
+    values_read,
+)
 from glassgrad.backends.native.plan.memory import Buffer, memory_of, place_buffers
 from glassgrad.backends.native.plan.prepare import prepare
-from glassgrad.backends.native.plan.regions import (
-    Chain,
-    Spread,
-    Work,
-    cluster,
-    form_region,
-    is_chain,
-    row_wise,
+from glassgrad.backends.native.plan.products import (
+    can_read_in_place,
+    panel_width,
+    plan_of,
+    product_in,
+    scratch_bytes,
 )
+from glassgrad.backends.native.plan.regions import cluster, form_region, is_chain, row_wise
+from glassgrad.backends.native.plan.row_layout import RowLayout, lay_out_rows
+from glassgrad.backends.native.plan.target import Target
+from glassgrad.backends.native.plan.tiling import ProductPlan
 from glassgrad.common.errors import GraphError
-from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Node, Type, Value
 
 
-@frozen
-class Copy:
-    """``size`` bytes from one buffer to another; strides (bytes per turn) count the turns of the loop around."""
-
-    target: Buffer
-    source: Buffer
-    size: int
-    target_stride: int = 0
-    source_stride: int = 0
-
-
-@dataclass(eq=False)
-class Loop:
-    """The body of a scan: its items, ``length`` times."""
-
-    length: int
-    backwards: bool
-    items: list[Item] = field(default_factory=list)
-
-    def works(self) -> Iterator[Work]:
-        """Every kernel in the loop."""
-        return works(self.items)
-
-
-Item = Work | Copy | Loop | Chain | Spread
-
-
-@dataclass(eq=False)
-class Schedule:
-    """Everything that code is made from: items, buffers by value, and the size of the arena."""
-
-    graph: Graph
-    items: list[Item]
-    replacements: list[Item]  # at the end of the step, once the outputs are out
-    buffers: dict[Value, Buffer]
-    constants: dict[Value, Buffer]
-    outputs: list[Buffer]
-    size: int
-    scratch: Buffer | None = None
-    groups: list[Group] = field(default_factory=list)
-    tables: dict[Buffer, Buffer] = field(default_factory=dict)
-    """For data whose rows are read where they lie: the addresses of the batch's, then of the next batch's."""
-    unrolled: list[tuple[Buffer, Buffer]] = field(default_factory=list)
-    """What lies in panels, for the schedule of the probes: where it is to lie row by row, and where it is."""
-
-    def works(self) -> Iterator[Work]:
-        """Every kernel, loops included."""
-        return works(self.items)
-
-    def buffer(self, value: Value) -> Buffer:
-        """Where ``value`` lies."""
-        return self.buffers[memory_of(value)]
-
-    def touched(self, item: Item) -> set[Buffer]:
-        """The buffers that ``item`` reads or writes."""
-        return touched(item, self.buffers)
-
-
-Supported = Callable[[Node], bool]
-InPlace = Callable[[Work, Node], bool]
-Panel = Callable[[Work, Value], int]
-
-
 class _Builder:
-    def __init__(self, vector_bytes: int, supported: Supported, scratch_bytes: Callable[[Work], int]) -> None:
-        self.vector_bytes = vector_bytes
-        self.supported, self.scratch_bytes = supported, scratch_bytes
+    """Makes the items of a graph, and of the bodies of its scans."""
+
+    def __init__(self, target: Target) -> None:
+        self.target, self.vector_bytes = target, target.vector_bytes
         self.buffers: dict[Value, Buffer] = {}
         self.constants: dict[Value, Buffer] = {}
         self.extra: list[Buffer] = []
@@ -126,13 +75,13 @@ class _Builder:
             own = {value for node in group.nodes for value in node.outputs}
             for node in group.nodes:
                 # Operands of products are read past transposes, everything else past what is virtual.
-                wanted.update({memory_of(value) for value in self._sources(node)} - own)
+                wanted.update({memory_of(value) for value in values_read(node)} - own)
         items: list[Item] = []
         for layer in layers:
-            works: list[Work] = []
+            kernels: list[PlannedKernel] = []
             for group in layer:
                 for node in group.nodes:
-                    for value in self._sources(node):
+                    for value in values_read(node):
                         self._constant(value)
                 outputs = [v for node in group.nodes for v in node.outputs if v in wanted]
                 for value in outputs:
@@ -143,9 +92,9 @@ class _Builder:
                 if group.nodes[0].op.name == "scan":
                     items += self._scan(group.nodes[0])
                 else:
-                    works.append(Work(group, outputs))
-            items += form_region(works, layer[0] in rows, batch, self.scratch_bytes) if rows else works
-            self.extra += [work.scratch for work in works if work.scratch is not None]
+                    kernels.append(PlannedKernel(group, outputs))
+            items += form_region(kernels, layer[0] in rows, batch, self.vector_bytes) if rows else kernels
+            self.extra += [kernel.scratch for kernel in kernels if kernel.scratch is not None]
         for value in graph.outputs:
             self._constant(value)
         return items
@@ -155,21 +104,10 @@ class _Builder:
         if value.node.op.name == "constant" and value not in self.buffers:
             self.buffers[value] = self.constants[value] = Buffer(value.type, lasting=True)
 
-    @staticmethod
-    def _sources(node: Node) -> list[Value]:
-        from_memory = []
-        for value in reads(node):
-            from_memory.append(value)
-            behind = value
-            while behind.node.op.name in ("broadcast", "reshape"):
-                behind = behind.node.inputs[0]
-                from_memory.append(behind)
-        return from_memory
-
     def _check(self, groups: Sequence[Group]) -> None:
         for group in groups:
             for node in group.nodes:
-                if not self.supported(node):
+                if node.op.name not in self.target.ops:
                     raise GraphError(f"the native backend has no lowering for op {node.op.name!r}")
 
     def _order(
@@ -183,7 +121,7 @@ class _Builder:
         readers: dict[Value, list[tuple[Group, Node]]] = {}
         for group in groups:
             for node in group.nodes:
-                for value in self._sources(node):
+                for value in values_read(node):
                     readers.setdefault(memory_of(value), []).append((group, node))
         pairs: dict[Value, list[tuple[Group, Group]]] = {}
         for new, old in list(in_place.items()):
@@ -272,64 +210,43 @@ def make_schedule(
     graph: Graph,
     lasting: Sequence[bool],
     updates: Sequence[tuple[int, int]],
-    vector_bytes: int,
-    supported: Supported,
-    scratch_bytes: Callable[[Work], int],
+    target: Target,
     batch: int = 0,
     beside: Schedule | None = None,
-    in_place: InPlace | None = None,
-    panel: Panel | None = None,
 ) -> Schedule:
-    """The schedule of ``graph``, a step on ``batch`` rows.
+    """The schedule of ``graph``, a step on ``batch`` rows, for ``target``.
 
     ``lasting`` tells for each input whether it keeps its buffer from step to step; ``updates`` are pairs
     (output, input) of which the output replaces the input at the end of the step. ``beside`` is a schedule of the
     same inputs, in whose arena this one works before each step: the inputs stay, the rest of it is free by then.
-    ``in_place`` tells whether a node of a kernel reads its first operand alone, row by row, wherever the rows lie,
-    and ``panel`` how many columns of a matrix a kernel goes through at a time, if it could lie in panels.
+    Raises GraphError naming an op without a lowering.
     """
     prepared = prepare(graph)
-    builder = _Builder(vector_bytes, supported, scratch_bytes)
-    # A kernel may read the background of what it reads, although no node of it does.
-    backgrounds = {value.node.attributes.get("background") for value in prepared.inputs}
-    unrolled: list[tuple[Buffer, Buffer]] = []
-    for number, (value, keep) in enumerate(zip(prepared.inputs, lasting, strict=True)):
-        stays = keep or value.node.attributes["name"] in backgrounds
-        builder.buffers[value] = Buffer(value.type, lasting=stays)
-        if beside is not None:
-            theirs = beside.buffers[beside.graph.inputs[number]]
-            if theirs.panel:
-                builder.buffers[value].lasting = False
-                unrolled.append((builder.buffers[value], theirs))
-            else:
-                builder.buffers[value].offset = theirs.offset
+    builder = _Builder(target)
+    unrolled = _place_inputs(builder, prepared.inputs, lasting, beside)
     replaced = {memory_of(prepared.outputs[o]): prepared.inputs[i] for o, i in updates}
     items = builder.region(prepared, replaced, batch)
     outputs = [builder.buffers[memory_of(value)] for value in prepared.outputs]
     replacements: list[Item] = []
     for output, given in updates:
-        target = builder.buffers[prepared.inputs[given]]
-        if outputs[output] is not target:
-            replacements.append(Copy(target, outputs[output], target.size))
-    shared = (scratch_bytes(work) for work in works(items) if work.scratch is None)
-    scratch_size = max(shared, default=0)
-    scratch = None
-    if scratch_size:
-        scratch = Buffer(Type((-(-scratch_size // 4),), "float32"), lasting=True)
-        builder.extra.append(scratch)
+        buffer = builder.buffers[prepared.inputs[given]]
+        if outputs[output] is not buffer:
+            replacements.append(Copy(buffer, outputs[output], buffer.size))
+    for kernel in kernels_of(items):
+        kernel.layout = _layout_of(kernel, target.vector_bytes)
+    scratch = _shared_scratch(builder, items)
     tables = {}
     for value, keep in zip(prepared.inputs, lasting, strict=True):
-        if in_place is None or keep or value.shape[:1] != (batch,) or len(value.shape) == 1:
+        if keep or value.shape[:1] != (batch,) or len(value.shape) == 1:
             continue
-        if _stays(value, items, outputs, builder, in_place):
+        if _is_read_in_place(value, items, outputs, builder):
             tables[builder.buffers[value]] = Buffer(Type((4 * batch,), "int32"), lasting=True)
     builder.extra += tables.values()
-    if panel is not None:
-        for output, given in updates:
-            value = prepared.inputs[given]
-            buffer = builder.buffers[value]
-            if outputs[output] is buffer and outputs.count(buffer) == 1:
-                buffer.panel = _panel(value, items, builder, panel)
+    for output, given in updates:
+        value = prepared.inputs[given]
+        buffer = builder.buffers[value]
+        if outputs[output] is buffer and outputs.count(buffer) == 1:
+            buffer.panel = _panel_columns(value, items, builder)
     _live([*items, *replacements], builder, prepared.inputs, outputs)
     buffers = dict.fromkeys([*builder.buffers.values(), *builder.extra])
     if beside is None:
@@ -353,20 +270,68 @@ def make_schedule(
     )
 
 
-def _panel(value: Value, items: Sequence[Item], builder: _Builder, panel: Panel) -> int:
-    """In panels of how many columns the matrix ``value`` lies, if all that touches it goes through it so; else 0."""
+def _place_inputs(
+    builder: _Builder, inputs: Sequence[Value], lasting: Sequence[bool], beside: Schedule | None
+) -> list[tuple[Buffer, Buffer]]:
+    """Give every input a buffer; one that ``beside`` has already lies where it lies there.
+
+    Returns the exceptions: buffers for inputs that lie in panels there, and the buffers with the panels.
+    """
+    # A kernel may read the background of what it reads, although no node of it does.
+    backgrounds = {value.node.attributes.get("background") for value in inputs}
+    unrolled: list[tuple[Buffer, Buffer]] = []
+    for number, (value, keep) in enumerate(zip(inputs, lasting, strict=True)):
+        stays = keep or value.node.attributes["name"] in backgrounds
+        builder.buffers[value] = Buffer(value.type, lasting=stays)
+        if beside is not None:
+            theirs = beside.buffers[beside.graph.inputs[number]]
+            if theirs.panel:
+                builder.buffers[value].lasting = False
+                unrolled.append((builder.buffers[value], theirs))
+            else:
+                builder.buffers[value].offset = theirs.offset
+    return unrolled
+
+
+def _layout_of(kernel: PlannedKernel, vector_bytes: int) -> RowLayout | ProductPlan | None:
+    """How a kernel of rows or a product is computed; None for any other op."""
+    if kernel.group.kind == "rows":
+        return lay_out_rows(kernel.group, vector_bytes, kernel.block, kernel.blocks)
+    product = product_in(kernel.group)
+    return None if product is None else plan_of(kernel, product, vector_bytes)
+
+
+def _shared_scratch(builder: _Builder, items: Sequence[Item]) -> Buffer | None:
+    """The scratch memory of all kernels that have none of their own: they run one after the other."""
+    shared = (
+        scratch_bytes(kernel, builder.vector_bytes) for kernel in kernels_of(items) if kernel.scratch is None
+    )
+    size = max(shared, default=0)
+    if not size:
+        return None
+    scratch = Buffer(Type((-(-size // 4),), "float32"), lasting=True)
+    builder.extra.append(scratch)
+    return scratch
+
+
+def _panel_columns(value: Value, items: Sequence[Item], builder: _Builder) -> int:
+    """The columns of a panel of ``value``, if all kernels that touch it go through it in panels; else 0."""
     buffer = builder.buffers[value]
     users = [item for item in items if buffer in touched(item, builder.buffers)]
-    if len(value.shape) != 2 or not all(isinstance(item, Work | Spread) for item in users):
+    if len(value.shape) != 2 or not all(isinstance(item, PlannedKernel | Spread) for item in users):
         return 0
-    widths = [panel(work, value) for work in works(users) if buffer in touched(work, builder.buffers)]
+    widths = [
+        panel_width(kernel, value, builder.vector_bytes)
+        for kernel in kernels_of(users)
+        if buffer in touched(kernel, builder.buffers)
+    ]
     widest = max(widths, default=0)
     fits = all(width and widest % width == 0 for width in widths)
     return widest if fits and widest < value.shape[-1] and value.shape[-1] % widest == 0 else 0
 
 
-def _stays(
-    value: Value, items: Sequence[Item], outputs: Sequence[Buffer], builder: _Builder, in_place: InPlace
+def _is_read_in_place(
+    value: Value, items: Sequence[Item], outputs: Sequence[Buffer], builder: _Builder
 ) -> bool:
     """Whether all that reads ``value``, a number of rows, can read them where they lie."""
     buffer = builder.buffers[value]
@@ -375,45 +340,19 @@ def _stays(
     for item in items:
         if buffer not in touched(item, builder.buffers):
             continue
-        if not isinstance(item, Work | Spread):
+        if not isinstance(item, PlannedKernel | Spread):
             return False
-        for work in works([item]):
-            for node in work.group.nodes:
+        for kernel in kernels_of([item]):
+            for node in kernel.group.nodes:
                 read = [v for v in reads(node) if memory_of(look_through(v).value) is value]
                 if read and not (
                     len(read) == 1
-                    and in_place(work, node)
+                    and can_read_in_place(kernel, node, builder.vector_bytes)
                     and read[0] is operand(node.inputs[0])[0]
                     and read[0].shape[0] == value.shape[0]
                 ):
                     return False
     return True
-
-
-def works(items: Sequence[Item]) -> Iterator[Work]:
-    """Every kernel, loops included."""
-    for item in items:
-        if isinstance(item, Loop | Chain | Spread):
-            yield from works(item.items)
-        elif isinstance(item, Work):
-            yield item
-
-
-def touched(item: Item, buffers: Mapping[Value, Buffer]) -> set[Buffer]:
-    """The buffers that ``item`` reads or writes."""
-    if isinstance(item, Copy):
-        return {item.target, item.source}
-    if not isinstance(item, Work):
-        return {buffer for inner in item.items for buffer in touched(inner, buffers)}
-    found = {buffers[value] for value in item.outputs}
-    if item.scratch is not None:
-        found.add(item.scratch)
-    for node in item.group.nodes:
-        for value in _Builder._sources(node):
-            buffer = buffers.get(memory_of(value))
-            if buffer is not None:
-                found.add(buffer)
-    return found
 
 
 def _live(items: list[Item], builder: _Builder, inputs: Sequence[Value], outputs: Sequence[Buffer]) -> None:
@@ -427,7 +366,7 @@ def _live(items: list[Item], builder: _Builder, inputs: Sequence[Value], outputs
         nonlocal position
         position += 1
         start = position
-        if not isinstance(item, Copy | Work):
+        if not isinstance(item, Copy | PlannedKernel):
             for inner in item.items:
                 visit(inner)
         for buffer in touched(item, builder.buffers):

@@ -38,7 +38,7 @@ class Product:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ProductPlan:
     """How a product is computed: C in tiles of ``rows`` x ``vectors`` registers, one column of tiles to a unit."""
 
     product: Product
@@ -204,7 +204,7 @@ def ceil(count: int, size: int) -> int:
 # --- choosing --------------------------------------------------------------------------------------------
 
 
-def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) -> Plan:
+def plan_product(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) -> ProductPlan:
     """The plan for ``product`` on a machine with vectors of ``vector_bytes``: by the shapes alone.
 
     With ``blocks`` there are so many units one below the other, each (but the last) of ``height`` rows, a multiple
@@ -220,14 +220,14 @@ def plan(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) 
         rows, vectors = _tile(product, lanes, vector_bytes, height)
     pack_a, pack_b = (False, False) if n == 1 and lanes > 1 else _packs(product, size)
     if blocks:
-        return Plan(product, lanes, rows, vectors, pack_a, pack_b, height // rows, blocks)
+        return ProductPlan(product, lanes, rows, vectors, pack_a, pack_b, height // rows, blocks)
     tiles = max(1, m // rows)
     block = min(tiles, max(1, BLOCK // (rows * k * size)))
     block = ceil(tiles, ceil(tiles, block))
     columns = ceil(n, vectors * lanes)
     while block > 1 and ceil(tiles, block) * columns < 8 and block * rows * vectors * lanes * k >= 2 * UNIT:
         block = ceil(block, 2)
-    return Plan(product, lanes, rows, vectors, pack_a, pack_b, block)
+    return ProductPlan(product, lanes, rows, vectors, pack_a, pack_b, block)
 
 
 def _skips(product: Product, lanes: int) -> bool:
@@ -235,14 +235,14 @@ def _skips(product: Product, lanes: int) -> bool:
     return product.n > 1 and product.n >= SKIPPING * lanes and not product.b_transposed
 
 
-def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> Plan:
+def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> ProductPlan:
     """Low tiles of few vectors. Wider ones would read less of A, but threads then meet one another's columns of B."""
     m, n, size = product.m, product.n, BYTES[product.element]
     rows, vectors = 2 if product.a_transposed else 4, min(4 if vector_bytes == 64 else 2, ceil(n, lanes))
     columns = ceil(n, vectors * lanes)
     pack_b = product.a_transposed and columns > 1 and n * size % (PAGE // 2) == 0
     block = ceil(ceil(m, rows), max(1, TICKETS_PER_KERNEL // columns))
-    return Plan(product, lanes, rows, vectors, pack_b=pack_b, row_block=block, is_sparse=True)
+    return ProductPlan(product, lanes, rows, vectors, pack_b=pack_b, row_block=block, is_sparse=True)
 
 
 def _packs(product: Product, size: int) -> tuple[bool, bool]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.panels import in_panel
 from glassgrad.backends.native.ir.types import Reg, vector
-from glassgrad.backends.native.plan.tiling import BYTES, SIDE, WORD, Plan, ceil
+from glassgrad.backends.native.plan.tiling import BYTES, SIDE, WORD, ProductPlan, ceil
 from glassgrad.backends.native.products.packing import section
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Operands:
     number: Reg | None = None
     panel: int = 0
 
-    def column(self, f: Function, plan: Plan, column: Reg) -> tuple[Reg, int]:
+    def column(self, f: Function, plan: ProductPlan, column: Reg) -> tuple[Reg, int]:
         """Where ``column`` of B begins, and how many elements lie from row to row."""
         product = plan.product
         if not self.panel:
@@ -55,7 +55,7 @@ class Operands:
 
 
 def emit_bits(
-    f: Function, plan: Plan, given: Operands, first: Reg | int, last: Reg | int, start: int
+    f: Function, plan: ProductPlan, given: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces ``first`` .. ``last`` of the packing, of which those from ``start`` on are the bits."""
     bits = f.at(given.scratch, "i8", plan.bits_start)
@@ -66,7 +66,7 @@ def emit_bits(
             _row_bits(f, plan, given, bits, unit)
 
 
-def _row_bits(f: Function, plan: Plan, given: Operands, bits: Reg, group: Reg) -> None:
+def _row_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, group: Reg) -> None:
     """The bits of one row of tiles, whose rows of A are contiguous."""
     product, element = plan.product, plan.product.element
     first = f.mul(group, plan.rows)
@@ -93,7 +93,7 @@ def _row_bits(f: Function, plan: Plan, given: Operands, bits: Reg, group: Reg) -
     _each_or_last(f, group, product.m, plan.rows, emit)
 
 
-def _strip_bits(f: Function, plan: Plan, given: Operands, bits: Reg, unit: Reg) -> None:
+def _strip_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, unit: Reg) -> None:
     """The bits of several rows of tiles: A is stored (k, m), and vectors hold one k of all of them.
 
     First a short word for each k, a bit for each element; then for each row of tiles the words in which its bits are.
@@ -187,7 +187,13 @@ def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
 
 
 def emit_base(
-    f: Function, plan: Plan, given: Operands, number: Reg, first: Reg | int, last: Reg | int, start: int
+    f: Function,
+    plan: ProductPlan,
+    given: Operands,
+    number: Reg,
+    first: Reg | int,
+    last: Reg | int,
+    start: int,
 ) -> None:
     """The pieces from ``start`` on: the row that C begins with, the background times the sums of B's columns."""
     product, element = plan.product, plan.product.element
@@ -220,7 +226,7 @@ def emit_base(
             f.store(total, f.at(base, element, column))
 
 
-def emit_fetch(f: Function, plan: Plan, table: Reg, row: Reg, column: Reg) -> None:
+def emit_fetch(f: Function, plan: ProductPlan, table: Reg, row: Reg, column: Reg) -> None:
     """Ask memory for a piece of the next batch: what a product for a gradient reads is at hand, so there is time."""
     product = plan.product
     lines = ceil(product.m * BYTES[product.element], LINE)  # of a row of the batch
@@ -239,7 +245,7 @@ def emit_fetch(f: Function, plan: Plan, table: Reg, row: Reg, column: Reg) -> No
 
 def emit_sums(
     f: Function,
-    plan: Plan,
+    plan: ProductPlan,
     row: Reg,
     begin: list[Reg],
     turn: Turn,

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg, vector
-from glassgrad.backends.native.plan.tiling import Plan, ceil
+from glassgrad.backends.native.plan.tiling import ProductPlan, ceil
 from glassgrad.backends.native.products import sparse
 from glassgrad.backends.native.products.packing import copy_panel, section, turn_strip
 from glassgrad.backends.native.products.sparse import Operands
@@ -50,7 +50,7 @@ class Tile:
 
 
 def emit_pack(
-    f: Function, plan: Plan, given: Operands, *, first: Reg | int = 0, last: Reg | int | None = None
+    f: Function, plan: ProductPlan, given: Operands, *, first: Reg | int = 0, last: Reg | int | None = None
 ) -> None:
     """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
 
@@ -93,7 +93,7 @@ def emit_pack(
 
 def emit(
     f: Function,
-    plan: Plan,
+    plan: ProductPlan,
     given: Operands,
     finish: Callable[[Tile], None],
     *,
@@ -111,7 +111,9 @@ def emit(
 class _Units:
     """The code of a product's units."""
 
-    def __init__(self, f: Function, plan: Plan, given: Operands, finish: Callable[[Tile], None]) -> None:
+    def __init__(
+        self, f: Function, plan: ProductPlan, given: Operands, finish: Callable[[Tile], None]
+    ) -> None:
         self.f, self.plan, self.given, self.finish = f, plan, given, finish
         self.element = plan.product.element
 
