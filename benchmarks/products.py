@@ -23,8 +23,8 @@ from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import Product, ProductPlan, plan_product
-from glassgrad.backends.native.products.sparse import Operands
-from glassgrad.backends.native.products.tiles import Tile, emit, emit_pack
+from glassgrad.backends.native.products.operands import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack, emit_product
 from glassgrad.backends.native.runtime.machine import Library, Machine, machine
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
@@ -82,7 +82,7 @@ class Native:
         registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
         given = Operands(registers[0], registers[1], registers[3])
         emit_pack(f, chosen, given)
-        emit(f, chosen, given, storing(f, registers[2], product.n))
+        emit_product(f, chosen, given, storing(f, registers[2], product.n))
         g = Function("many", [("ptr", name) for name in "abcs"] + [("i64", "times")])
         with g.loop(Reg("%times", "i64")):
             g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")

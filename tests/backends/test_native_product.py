@@ -17,8 +17,8 @@ from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.plan.tiling import Product, ProductPlan, plan_product
-from glassgrad.backends.native.products.sparse import Operands
-from glassgrad.backends.native.products.tiles import Tile, emit, emit_pack
+from glassgrad.backends.native.products.operands import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack, emit_product
 from glassgrad.backends.native.runtime.machine import Library, host, machine
 
 DTYPE = {"float": np.float32, "double": np.float64}
@@ -55,7 +55,7 @@ def text_of(chosen: ProductPlan) -> tuple[str, list[Tile]]:
             emit_pack(f, chosen, Operands(a, b, scratch), first=first, last=last)
         else:
             finish = storing(f, c, chosen.product, tiles)
-            emit(f, chosen, Operands(a, b, scratch), finish, first=first, last=last)
+            emit_product(f, chosen, Operands(a, b, scratch), finish, first=first, last=last)
         texts.append(f.text())
         declared |= f.declared
     return "\n".join([*texts, *sorted(declared)]), tiles

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, Reg
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
-from glassgrad.backends.native.kernels.evaluator import ARENA, address, finish_tile, store, tile_evaluator
-from glassgrad.backends.native.kernels.rows import emit_rows
-from glassgrad.backends.native.kernels.single_ops import SINGLES, Target
+from glassgrad.backends.native.kernels.epilogue import finish_tile, tile_evaluator
+from glassgrad.backends.native.kernels.loop_nests import EmitContext
+from glassgrad.backends.native.kernels.memory_access import ARENA, address, store
+from glassgrad.backends.native.kernels.rows import RowKernel
+from glassgrad.backends.native.kernels.single_ops import SINGLE_OPS
 from glassgrad.backends.native.plan.fusion import operand
 from glassgrad.backends.native.plan.items import PlannedKernel, Schedule
 from glassgrad.backends.native.plan.memory import Buffer
@@ -18,9 +20,8 @@ from glassgrad.backends.native.plan.products import product_in
 from glassgrad.backends.native.plan.row_layout import RowLayout
 from glassgrad.backends.native.plan.sharing import is_worth_sharing
 from glassgrad.backends.native.plan.tiling import ProductPlan
-from glassgrad.backends.native.products.sparse import Operands
-from glassgrad.backends.native.products.tiles import Tile, emit_pack
-from glassgrad.backends.native.products.tiles import emit as emit_product
+from glassgrad.backends.native.products.operands import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack, emit_product
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Node
 from glassgrad.ops.op import ZERO
@@ -31,7 +32,7 @@ FIRST, LAST = Reg("%first", "i64"), Reg("%last", "i64")
 
 def lowered_ops() -> frozenset[str]:
     """The names of the ops that have a lowering."""
-    return frozenset((*ELEMENTWISE, *SINGLES, "matmul", "scan", "iota", "one_hot"))
+    return frozenset((*ELEMENTWISE, *SINGLE_OPS, "matmul", "scan", "iota", "one_hot"))
 
 
 @frozen
@@ -124,7 +125,7 @@ class Module:
             layout = work.layout
             assert isinstance(layout, RowLayout)
             f = self._function(name)
-            emit_rows(f, group, layout, locate, work.outputs, FIRST, LAST)
+            RowKernel(f, group, layout, locate, work.outputs).emit(FIRST, LAST)
             return EmittedKernel(self._add(f), layout.units, elements)
         if group.kind == "product":
             return self._product(work, name)
@@ -140,7 +141,7 @@ class Module:
         if len(made) < len(outputs):
             spare = next(buffer for buffer in made)
             made = [buffer if buffer is not None else spare for buffer in outputs]
-        SINGLES[node.op.name](Target(f, self.vector_bytes), node, inputs, made)
+        SINGLE_OPS[node.op.name](EmitContext(f, self.vector_bytes), node, inputs, made)
         return EmittedKernel(self._add(f), 1, elements)
 
     def _product(self, work: PlannedKernel, name: str) -> EmittedKernel:
@@ -165,7 +166,7 @@ class Module:
             ]
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
-        if given.table is not None and plan.fetches:
+        if given.row_addresses is not None and plan.fetches:
             self.fetched.add(locate(operand(node.inputs[0])[0]))
         emit_product(f, plan, given, finish, first=FIRST, last=LAST)
         work_done = product.m * product.n * product.k

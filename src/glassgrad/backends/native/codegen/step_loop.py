@@ -13,7 +13,7 @@ from glassgrad.backends.native.codegen.module import KERNEL as KERNEL_PARAMETERS
 from glassgrad.backends.native.codegen.work_sharing import ARGS, close, sharing
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg
-from glassgrad.backends.native.kernels.evaluator import ARENA, address
+from glassgrad.backends.native.kernels.memory_access import ARENA, address
 from glassgrad.backends.native.plan.items import Chain, Copy, Item, Loop, Schedule, Spread
 from glassgrad.backends.native.plan.memory import Buffer
 from glassgrad.backends.native.plan.sharing import GATHER_BYTES

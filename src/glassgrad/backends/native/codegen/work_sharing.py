@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg
-from glassgrad.backends.native.kernels.evaluator import ARENA
+from glassgrad.backends.native.kernels.memory_access import ARENA
 from glassgrad.backends.native.runtime.arguments import (
     DONE,
     KERNEL,

@@ -11,7 +11,7 @@ from glassgrad.backends.native.codegen.shuffle import emit_shuffle
 from glassgrad.backends.native.codegen.step_loop import emit_program
 from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
-from glassgrad.backends.native.kernels.single_ops import SINGLES
+from glassgrad.backends.native.kernels.single_ops import SINGLE_OPS
 from glassgrad.backends.native.plan.fusion import look_through
 from glassgrad.backends.native.plan.items import Chain, Schedule, Spread
 from glassgrad.backends.native.plan.schedule import make_schedule
@@ -148,7 +148,7 @@ def _shared_work(schedule: Schedule, module: Module) -> int:
 def is_ours(graph: Graph) -> bool:
     """Whether all emitters are this package's own: others may change without the cache noticing."""
     for node in graph.nodes():
-        emitter = ELEMENTWISE.get(node.op.name) or SINGLES.get(node.op.name)
+        emitter = ELEMENTWISE.get(node.op.name) or SINGLE_OPS.get(node.op.name)
         if emitter is not None and not str(getattr(emitter, "__module__", "")).startswith("glassgrad."):
             return False
         if not all(is_ours(region) for region in node.regions):

@@ -6,41 +6,41 @@ from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg
 
 
-def turn(f: Function, pieces: list[Reg]) -> list[Reg]:
+def transpose(f: Function, pieces: list[Reg]) -> list[Reg]:
     """The transpose of ``pieces`` (of 1, 2 or 4 lanes): as many vectors as a piece has lanes.
 
     Machines shuffle cheaply inside 16 bytes only: so row i goes to the 16-byte part i // size of register
     i % size, and what is left are transposes of squares inside of each part.
     """
     size = pieces[0].lanes
-    return _turn_squares(f, [_join(f, pieces[i::size]) for i in range(size)])
+    return _transpose_squares(f, [_join(f, pieces[i::size]) for i in range(size)])
 
 
-def turn_back(f: Function, columns: list[Reg]) -> list[Reg]:
-    """The inverse of ``turn``: the rows, as pieces of ``len(columns)`` (1, 2 or 4) lanes."""
+def transpose_back(f: Function, columns: list[Reg]) -> list[Reg]:
+    """The inverse of ``transpose``: the rows, as pieces of ``len(columns)`` (1, 2 or 4) lanes."""
     size = len(columns)
-    block = _turn_squares(f, columns)
+    block = _transpose_squares(f, columns)
     return [
         f.shuffle(block[i % size], range(i // size * size, (i // size + 1) * size))
         for i in range(columns[0].lanes)
     ]
 
 
-def _turn_squares(f: Function, block: list[Reg]) -> list[Reg]:
+def _transpose_squares(f: Function, block: list[Reg]) -> list[Reg]:
     """The transpose of each square of ``len(block)`` (1, 2 or 4) registers x as many neighbouring lanes."""
     size, parts = len(block), block[0].lanes // len(block)
 
     def halves(a: Reg, b: Reg, unit: int) -> list[Reg]:
         """The low halves of all parts, interleaved in runs of ``unit`` lanes, and the high ones."""
-        found = []
+        shuffled = []
         for start in (0, size // 2):
             order: list[int] = []
             for part in range(parts):
                 for run in range(0, size // 2, unit):
                     first = part * size + start + run
                     order += [*range(first, first + unit), *range(a.lanes + first, a.lanes + first + unit)]
-            found.append(f.shuffle(a, order, b))
-        return found
+            shuffled.append(f.shuffle(a, order, b))
+        return shuffled
 
     if size == 2:
         block = halves(block[0], block[1], 1)

@@ -7,18 +7,10 @@ from contextlib import nullcontext
 
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, Reg, vector
-from glassgrad.backends.native.kernels.evaluator import (
-    Cell,
-    Evaluator,
-    Locate,
-    Row,
-    address,
-    combine,
-    identity,
-    load,
-    store,
-)
-from glassgrad.backends.native.kernels.short_rows import Block
+from glassgrad.backends.native.kernels.evaluator import Evaluator, Row, Segment
+from glassgrad.backends.native.kernels.memory_access import Locate, address, load, store
+from glassgrad.backends.native.kernels.reductions import combine, identity
+from glassgrad.backends.native.kernels.short_rows import ShortRows
 from glassgrad.backends.native.plan.fusion import (
     Group,
     Kind,
@@ -34,20 +26,9 @@ FLAT_UNROLL = 2
 _TURNED = 1000  # the accumulators of turned blocks are numbered from here
 
 
-def emit_rows(
-    f: Function,
-    group: Group,
-    layout: RowLayout,
-    locate: Locate,
-    outputs: Sequence[Value],
-    first: Reg,
-    last: Reg,
-) -> None:
-    """The whole kernel: units ``first`` to ``last`` of the group's space."""
-    _Rows(f, group, layout, locate, outputs).emit(first, last)
+class RowKernel:
+    """The code of a kernel of rows: elementwise work and reductions over the rows and columns of a group."""
 
-
-class _Rows:
     def __init__(
         self, f: Function, group: Group, layout: RowLayout, locate: Locate, outputs: Sequence[Value]
     ) -> None:
@@ -56,8 +37,8 @@ class _Rows:
         self.kinds = {node: group.kind_of(node) for node in group.nodes}
         self.readers = {node: self._reader(group, node) for node in group.nodes}
         # If flat, every m and the one full reduction keep their kinds in the single long row.
-        evaluator: type[Evaluator] = _FlatEvaluator if layout.flat else Evaluator
-        self.ev = evaluator(f, self.group, locate, outputs)
+        kind: type[Evaluator] = _FlatEvaluator if layout.flat else Evaluator
+        self.evaluator = kind(f, self.group, locate, outputs)
         self.outputs = outputs
         self.slots: dict[tuple[Node, int], Reg] = {}
 
@@ -94,8 +75,9 @@ class _Rows:
     # --- the loops -----------------------------------------------------------------------------------
 
     def emit(self, first: Reg, last: Reg) -> None:
+        """The whole kernel: units ``first`` to ``last`` of the group's space."""
         f, layout = self.f, self.layout
-        self.ev.hoist()
+        self.evaluator.hoist()
         lanes = layout.lanes
         full, rest = divmod(layout.columns, lanes)
         totals = [node for node in self.group.nodes if self.kinds[node] == "s" and is_reduction(node)]
@@ -108,7 +90,8 @@ class _Rows:
                     self._clear(node, place, lanes)
             else:
                 self.f.clear(
-                    address(f, self.ev.locate(node.outputs[0])), self.ev.locate(node.outputs[0]).size
+                    address(f, self.evaluator.locate(node.outputs[0])),
+                    self.evaluator.locate(node.outputs[0]).size,
                 )
         if layout.flat:
             self._flat(first, last, full, rest)
@@ -138,7 +121,7 @@ class _Rows:
             for column in range(self.layout.columns if node in sums else 1):
                 self._clear(node, _TURNED + column, lanes)
         with f.loop(done, begin, lanes) as start:
-            Block(self.ev, start, lanes).run(
+            ShortRows(self.evaluator, start, lanes).run(
                 self.kinds,
                 self.readers,
                 lambda node, j, given: self._accumulate(node, _TURNED + j, given, lanes),
@@ -157,7 +140,7 @@ class _Rows:
             # Blocks are whole vectors; the last one may write into the slack behind the buffers.
             begin, end = self._span(first, last, layout.columns)
             with f.loop(end, begin, step=lanes) as column:
-                self._cells(row, [Cell(row, column, lanes, lanes)])
+                self._segments(row, [Segment(row, column, lanes, lanes)])
             return
         reduces = any(is_reduction(node) for node in self.group.nodes)
         if rest and not reduces:
@@ -166,36 +149,36 @@ class _Rows:
         whole = full // unroll * unroll
         if whole:
             with f.loop(whole * lanes, step=unroll * lanes) as column:
-                cells = [Cell(row, column, lanes, lanes, right=i * lanes) for i in range(unroll)]
-                self._cells(row, cells)
-        tail = [Cell(row, Reg(str(i * lanes), "i64"), lanes, lanes) for i in range(whole, full)]
+                segments = [Segment(row, column, lanes, lanes, right=i * lanes) for i in range(unroll)]
+                self._segments(row, segments)
+        tail = [Segment(row, Reg(str(i * lanes), "i64"), lanes, lanes) for i in range(whole, full)]
         if rest:
-            tail.append(Cell(row, Reg(str(full * lanes), "i64"), lanes, rest))
+            tail.append(Segment(row, Reg(str(full * lanes), "i64"), lanes, rest))
         if tail:
-            self._cells(row, tail)
+            self._segments(row, tail)
 
     def _row(self, row: Row, full: int, rest: int) -> None:
         f, lanes = self.f, self.layout.lanes
         if self.layout.in_registers:
             places = [(i, lanes) for i in range(full)] + ([(full, rest)] if rest else [])
-            cells = [Cell(row, Reg(str(i * lanes), "i64"), lanes, count) for i, count in places]
-            self._cells(row, cells)
+            segments = [Segment(row, Reg(str(i * lanes), "i64"), lanes, count) for i, count in places]
+            self._segments(row, segments)
             return
         early, late = self._split_rows()
         for node in early:
-            self.ev.compute_row(node, row)
-            self.ev.save_row(node.outputs[0], row)
+            self.evaluator.compute_row(node, row)
+            self.evaluator.save_row(node.outputs[0], row)
         ends = [n for n in self.group.nodes if self.kinds[n] == "r" and self.readers[n] == "m"]
         for node in ends:
             self._clear(node, 0, lanes)
         if full:
             with f.loop(full * lanes, step=lanes) as column:
-                self._cell_in_loop(row, Cell(row, column, lanes, lanes), ends)
+                self._segment_in_loop(row, Segment(row, column, lanes, lanes), ends)
         if rest:
-            self._cell_in_loop(row, Cell(row, Reg(str(full * lanes), "i64"), lanes, rest), ends)
+            self._segment_in_loop(row, Segment(row, Reg(str(full * lanes), "i64"), lanes, rest), ends)
         for node in ends:
             row.values[node.outputs[0]] = self._folded(node, 0, lanes)
-            self.ev.save_row(node.outputs[0], row)
+            self.evaluator.save_row(node.outputs[0], row)
         for node in late:
             self._row_node(node, row)
 
@@ -214,54 +197,54 @@ class _Rows:
 
     def _row_node(self, node: Node, row: Row) -> None:
         if is_reduction(node):  # of a row value, over all rows
-            self._accumulate(node, 0, self.ev.read(node.inputs[0], "r", row, None), 1)
+            self._accumulate(node, 0, self.evaluator.read(node.inputs[0], "r", row, None), 1)
         else:
-            self.ev.compute_row(node, row)
-            self.ev.save_row(node.outputs[0], row)
+            self.evaluator.compute_row(node, row)
+            self.evaluator.save_row(node.outputs[0], row)
 
-    def _cell_in_loop(self, row: Row, cell: Cell, ends: Sequence[Node]) -> None:
+    def _segment_in_loop(self, row: Row, segment: Segment, ends: Sequence[Node]) -> None:
         f = self.f
         known = dict(row.values)  # what is loaded inside the loop must not be used behind it
         for node in self.group.nodes:
             kind = self.kinds[node]
             if kind == "m":
-                self.ev.compute(node, row, cell)
-                self.ev.save(node.outputs[0], row, cell)
+                self.evaluator.compute(node, row, segment)
+                self.evaluator.save(node.outputs[0], row, segment)
             elif self.readers[node] == "m":
-                given = self.ev.read(node.inputs[0], "m", row, cell)
+                given = self.evaluator.read(node.inputs[0], "m", row, segment)
                 if kind == "c":
-                    where = address(f, self.ev.locate(node.outputs[0]), cell.column)
-                    total = combine(f, node, load(f, where, node.types[0].dtype, cell.lanes), given)
-                    store(f, total, where, node.types[0].dtype, cell.count)
+                    where = address(f, self.evaluator.locate(node.outputs[0]), segment.column)
+                    total = combine(f, node, load(f, where, node.types[0].dtype, segment.lanes), given)
+                    store(f, total, where, node.types[0].dtype, segment.count)
                 else:
-                    self._accumulate(node, 0, given, cell.count)
+                    self._accumulate(node, 0, given, segment.count)
         row.values.clear()
         row.values.update(known)
 
-    def _cells(self, row: Row, cells: Sequence[Cell]) -> None:
-        """All nodes, in order, on cells that are a whole row (or a part of the one flat row)."""
+    def _segments(self, row: Row, segments: Sequence[Segment]) -> None:
+        """All nodes, in order, on segments that are a whole row (or a part of the one flat row)."""
         f = self.f
         for node in self.group.nodes:
             kind = self.kinds[node]
             if kind == "m" or (kind == "s" and not is_reduction(node)):
-                for cell in cells:
-                    self.ev.compute(node, row, cell)
-                    self.ev.save(node.outputs[0], row, cell)
+                for segment in segments:
+                    self.evaluator.compute(node, row, segment)
+                    self.evaluator.save(node.outputs[0], row, segment)
             elif self.readers[node] == "m" and kind == "r":
                 parts = []
-                for cell in cells:
-                    given = self.ev.read(node.inputs[0], "m", row, cell)
-                    if cell.count < cell.lanes:
+                for segment in segments:
+                    given = self.evaluator.read(node.inputs[0], "m", row, segment)
+                    if segment.count < segment.lanes:
                         given = f.select(
-                            f.lane_mask(cell.lanes, cell.count), given, identity(f, node, given.type)
+                            f.lane_mask(segment.lanes, segment.count), given, identity(f, node, given.type)
                         )
                     parts.append(given)
                 row.values[node.outputs[0]] = self._row_reduced(node, parts)
-                self.ev.save_row(node.outputs[0], row)
+                self.evaluator.save_row(node.outputs[0], row)
             elif self.readers[node] == "m":
-                for place, cell in enumerate(cells):
-                    given = self.ev.read(node.inputs[0], "m", row, cell)
-                    self._accumulate(node, place if kind == "c" else 0, given, cell.count)
+                for place, segment in enumerate(segments):
+                    given = self.evaluator.read(node.inputs[0], "m", row, segment)
+                    self._accumulate(node, place if kind == "c" else 0, given, segment.count)
             else:
                 self._row_node(node, row)
 
@@ -279,7 +262,7 @@ class _Rows:
         total = self._folded(node, 0, lanes)
         if self.layout.turned:
             total = combine(self.f, node, self._folded(node, _TURNED, self.layout.lanes), total)
-        store(self.f, total, address(self.f, self.ev.locate(value)), value.dtype, 1)
+        store(self.f, total, address(self.f, self.evaluator.locate(value)), value.dtype, 1)
 
     def _store_sum(self, node: Node, full: int, rest: int) -> None:
         f, (value,), lanes = self.f, node.outputs, self.layout.lanes
@@ -290,24 +273,30 @@ class _Rows:
                 for lane in range(lanes if place < full else rest):
                     turned = self._folded(node, _TURNED + place * lanes + lane, lanes)
                     added = combine(f, node, turned, f.shuffle(total, [lane]))
-                    store(f, added, address(f, self.ev.locate(value), place * lanes + lane), value.dtype, 1)
+                    store(
+                        f,
+                        added,
+                        address(f, self.evaluator.locate(value), place * lanes + lane),
+                        value.dtype,
+                        1,
+                    )
                 continue
-            where = address(f, self.ev.locate(value), place * lanes)
+            where = address(f, self.evaluator.locate(value), place * lanes)
             store(f, total, where, value.dtype, lanes if place < full else rest)
 
 
 class _FlatEvaluator(Evaluator):
     """In one long row every m is read at its own position, and there are only scalars beside."""
 
-    def read(self, value: Value, reader: Kind, row: Row, cell: Cell | None) -> Reg:
-        assert cell is not None
+    def read(self, value: Value, reader: Kind, row: Row, segment: Segment | None) -> Reg:
+        assert segment is not None
         f, source = self.f, self.source(value)
         if source.number is not None:
-            return f.number(vector(ELEMENT[value.dtype], cell.lanes), source.number)
-        found = source.value
-        if not source.kept and found not in self.inside:
-            return f.splat(self.scalar(found), cell.lanes)
-        if found not in cell.values:
-            buffer = self.locate(memory_of(found))
-            cell.values[found] = load(f, self.place(buffer, cell), found.dtype, cell.lanes)
-        return cell.values[found]
+            return f.number(vector(ELEMENT[value.dtype], segment.lanes), source.number)
+        origin = source.value
+        if not source.kept and origin not in self.inside:
+            return f.splat(self.scalar(origin), segment.lanes)
+        if origin not in segment.values:
+            buffer = self.locate(memory_of(origin))
+            segment.values[origin] = load(f, self.place(buffer, segment), origin.dtype, segment.lanes)
+        return segment.values[origin]

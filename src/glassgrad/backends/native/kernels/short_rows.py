@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from glassgrad.backends.native.ir.transpose import turn, turn_back
+from glassgrad.backends.native.ir.transpose import transpose, transpose_back
 from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
 from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE, convert
-from glassgrad.backends.native.kernels.evaluator import Evaluator, address, combine, load, store
+from glassgrad.backends.native.kernels.evaluator import Evaluator
+from glassgrad.backends.native.kernels.memory_access import address, load, store
+from glassgrad.backends.native.kernels.reductions import combine
 from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.backends.native.plan.fusion import Kind, access
 from glassgrad.backends.native.plan.memory import Buffer, memory_of
@@ -22,11 +24,11 @@ LOOPED = 4  # columns from which on a function is written once, in a loop
 Accumulate = Callable[[Node, int, Reg], None]
 
 
-class Block:
+class ShortRows:
     """``lanes`` rows, from row ``start`` on."""
 
     def __init__(self, evaluator: Evaluator, start: Reg, lanes: int) -> None:
-        self.ev, self.start, self.lanes = evaluator, start, lanes
+        self.evaluator, self.start, self.lanes = evaluator, start, lanes
         self.f, self.group = evaluator.f, evaluator.group
         self.columns = self.group.columns
         self.matrices: dict[Value, list[Reg]] = {}  # by column
@@ -44,7 +46,7 @@ class Block:
             kind, reader = kinds[node], readers[node]
             if kind == "m":
                 self.matrices[value] = self._computed(node)
-                if value in self.ev.outputs:
+                if value in self.evaluator.outputs:
                     self._store(value)
             elif kind == "r" and reader == "m":
                 parts = [self._read(node.inputs[0], "m", j) for j in range(self.columns)]
@@ -98,24 +100,24 @@ class Block:
     # --- in ------------------------------------------------------------------------------------------------
 
     def _read(self, value: Value, reader: Kind, column: int) -> Reg:
-        f, source = self.f, self.ev.source(value)
+        f, source = self.f, self.evaluator.source(value)
         if source.number is not None:
             return f.number(f"<{self.lanes} x {ELEMENT[value.dtype]}>", source.number)
-        found = source.value
+        origin = source.value
         kind = access(self.group, reader, source)
         if kind == "s":
-            return f.splat(self.ev.scalar(found), self.lanes)
+            return f.splat(self.evaluator.scalar(origin), self.lanes)
         if kind == "r":
-            if found not in self.rows:
-                where = address(f, self.ev.locate(memory_of(found)), self.start)
-                self.rows[found] = load(f, where, found.dtype, self.lanes)
-            return self.rows[found]
+            if origin not in self.rows:
+                where = address(f, self.evaluator.locate(memory_of(origin)), self.start)
+                self.rows[origin] = load(f, where, origin.dtype, self.lanes)
+            return self.rows[origin]
         if kind == "c":
-            where = address(f, self.ev.locate(memory_of(found)), column)
-            return f.splat(load(f, where, found.dtype, 1), self.lanes)
-        if found not in self.matrices:
-            self.matrices[found] = self._load(found)
-        return self.matrices[found][column]
+            where = address(f, self.evaluator.locate(memory_of(origin)), column)
+            return f.splat(load(f, where, origin.dtype, 1), self.lanes)
+        if origin not in self.matrices:
+            self.matrices[origin] = self._load(origin)
+        return self.matrices[origin][column]
 
     def _load(self, value: Value) -> list[Reg]:
         """The block of a matrix in memory, turned: lane i of column j is element i * columns + j.
@@ -123,13 +125,13 @@ class Block:
         It is read and turned in pieces of 16 bytes; the last ones of a row may hold what comes behind it. A bool is
         turned as the byte that it is in memory: LLVM shuffles bits slowly, and at level 1 sometimes wrongly.
         """
-        f, buffer = self.f, self.ev.locate(memory_of(value))
+        f, buffer = self.f, self.evaluator.locate(memory_of(value))
         size, is_bool = self._piece(value), value.dtype == "bool"
         kind = vector("i8" if is_bool else ELEMENT[value.dtype], size)
         columns: list[Reg] = []
         for j in range(0, self.columns, size):
             places = [self._place(buffer, i, j) for i in range(self.lanes)]
-            columns += turn(f, [f.load(kind, place, SIZE[value.dtype]) for place in places])
+            columns += transpose(f, [f.load(kind, place, SIZE[value.dtype]) for place in places])
         del columns[self.columns :]
         return [f.compare("ne", column, 0) for column in columns] if is_bool else columns
 
@@ -145,19 +147,19 @@ class Block:
     # --- out -----------------------------------------------------------------------------------------------
 
     def _store(self, value: Value) -> None:
-        f, buffer, size = self.f, self.ev.locate(value), self._piece(value)
+        f, buffer, size = self.f, self.evaluator.locate(value), self._piece(value)
         columns = self.matrices[value]
         if value.dtype == "bool":
             columns = [f.cast("zext", column, "i8") for column in columns]
         for j in range(0, self.columns, size):
             part = columns[j : j + size]
             exist = len(part)
-            pieces = turn_back(f, part + part[-1:] * (size - exist))
+            pieces = transpose_back(f, part + part[-1:] * (size - exist))
             for i, piece in enumerate(pieces):
                 kept = piece if exist == size else f.shuffle(piece, range(exist))
                 f.store(kept, self._place(buffer, i, j), SIZE[value.dtype])
 
     def _store_row(self, value: Value) -> None:
-        if value in self.ev.outputs:
-            where = address(self.f, self.ev.locate(value), self.start)
+        if value in self.evaluator.outputs:
+            where = address(self.f, self.evaluator.locate(value), self.start)
             store(self.f, self.rows[value], where, value.dtype, self.lanes)

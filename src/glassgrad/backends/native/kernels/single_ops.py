@@ -1,187 +1,20 @@
-"""Stage 3, the other kernels: ops with a loop nest of their own. One entry per op.
-
-Most of them move elements by a rule that is affine in the indices (``transpose``, ``slice``, ``windows``,
-``pad`` ...), so one routine, ``move``, serves them all.
-"""
+"""Kernels of one op with a loop nest of its own: gathers, selections, sums over any axes, random numbers; moves."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 
 from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg, vector
 from glassgrad.backends.native.kernels.elementwise import convert
-from glassgrad.backends.native.kernels.evaluator import address, combine, identity, load, store
+from glassgrad.backends.native.kernels.loop_nests import Emit, EmitContext, dot, nest, strides_of
+from glassgrad.backends.native.kernels.memory_access import address, load, store
+from glassgrad.backends.native.kernels.moves import MOVES
+from glassgrad.backends.native.kernels.reductions import combine, identity
 from glassgrad.backends.native.plan.memory import Buffer
-from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import DType, Node, Shape
+from glassgrad.graph.node import DType, Node
 from glassgrad.ops.random import PARITY, ROTATIONS
-
-Ints = Sequence[int]
-
-
-@frozen
-class Target:
-    """What an emitter writes with: the function, and the vector width of the machine in bytes."""
-
-    f: Function
-    vector_bytes: int
-
-    def lanes(self, dtype: DType) -> int:
-        """The lanes of a full vector of ``dtype`` (of at least 4 bytes each, so that masks agree)."""
-        return self.vector_bytes // max(SIZE[dtype], 4)
-
-
-Emit = Callable[[Target, Node, Sequence[Buffer], Sequence[Buffer]], None]
-
-
-def strides_of(shape: Ints) -> list[int]:
-    """Row-major strides in elements."""
-    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-
-
-@contextmanager
-def nest(f: Function, shape: Ints) -> Iterator[list[Reg]]:
-    """A loop per axis, the last one innermost."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(f.loop(extent)) for extent in shape]
-
-
-def dot(f: Function, indices: Sequence[Reg], strides: Ints, base: int = 0) -> Reg:
-    """base + sum of index * stride, as i64."""
-    total = Reg(str(base), "i64")
-    for index, stride in zip(indices, strides, strict=True):
-        if stride and index.text != "0":
-            total = f.add(total, f.mul(index, stride))
-    return total
-
-
-def move(
-    t: Target,
-    shape: Ints,
-    source: Buffer,
-    source_strides: Ints,
-    target: Buffer,
-    target_strides: Ints,
-    *,
-    source_base: int = 0,
-    target_base: int = 0,
-    accumulate: bool = False,
-) -> None:
-    """For every index of ``shape``: target[affine] = (or +=) source[affine]."""
-    f, dtype = t.f, source.type.dtype
-    axes = _merged_axes(shape, source_strides, target_strides)
-    inner = axes[-1] if axes else (1, 1, 1)
-    outer = axes[:-1]
-    contiguous = inner[1:] == (1, 1)
-    lanes = t.lanes(dtype) if contiguous else 1
-    with nest(f, [extent for extent, _, _ in outer]) as indices:
-        at_source = dot(f, indices, [s for _, s, _ in outer], source_base)
-        at_target = dot(f, indices, [s for _, _, s in outer], target_base)
-        full, rest = divmod(inner[0], lanes)
-
-        def piece(index: Reg, count: int, width: int) -> None:
-            here = f.add(at_source, f.mul(index, inner[1]) if inner[1] != 1 else index)
-            there = f.add(at_target, f.mul(index, inner[2]) if inner[2] != 1 else index)
-            value = load(f, address(f, source, here), dtype, width)
-            where = address(f, target, there)
-            if accumulate:
-                before = load(f, where, dtype, width)
-                value = f.fadd(before, value) if source.type.is_float else f.add(before, value)
-            store(f, value, where, dtype, count)
-
-        if full:
-            with f.loop(full * lanes, step=lanes) as index:
-                piece(index, lanes, lanes)
-        if rest:
-            piece(Reg(str(full * lanes), "i64"), rest, lanes)
-
-
-def _merged_axes(shape: Ints, source: Ints, target: Ints) -> list[tuple[int, int, int]]:
-    """(extent, source stride, target stride), without axes of 1, neighbours merged where both run on."""
-    axes: list[tuple[int, int, int]] = []
-    for extent, s, d in zip(shape, source, target, strict=True):
-        if extent == 1:
-            continue
-        if axes and axes[-1][1] == s * extent and axes[-1][2] == d * extent:
-            axes[-1] = (axes[-1][0] * extent, s, d)
-        else:
-            axes.append((extent, s, d))
-    return axes
-
-
-# --- moves -------------------------------------------------------------------------------------------
-
-
-def _pull(strides: Callable[[Node], tuple[list[int], int]]) -> Emit:
-    """An op of which every output element is one input element, at affine strides."""
-
-    def emit(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-        shape = node.types[0].shape
-        steps, base = strides(node)
-        move(t, shape, inputs[0], steps, outputs[0], strides_of(shape), source_base=base)
-
-    return emit
-
-
-def _transpose(node: Node) -> tuple[list[int], int]:
-    given = strides_of(node.inputs[0].shape)
-    return [given[axis] for axis in node.attributes["order"]], 0
-
-
-def _reverse(node: Node) -> tuple[list[int], int]:
-    given, axis = strides_of(node.inputs[0].shape), node.attributes["axis"]
-    base = (node.inputs[0].shape[axis] - 1) * given[axis]
-    return [-s if a == axis else s for a, s in enumerate(given)], base
-
-
-def _slice(node: Node) -> tuple[list[int], int]:
-    given, a = strides_of(node.inputs[0].shape), node.attributes
-    base = sum(start * s for start, s in zip(a["starts"], given, strict=True))
-    return [step * s for step, s in zip(a["steps"], given, strict=True)], base
-
-
-def _broadcast(node: Node) -> tuple[list[int], int]:
-    given, axes = strides_of(node.inputs[0].shape), node.attributes["axes"]
-    steps = [0] * len(node.types[0].shape)
-    for axis, stride in zip(axes, given, strict=True):
-        steps[axis] = stride
-    return steps, 0
-
-
-def _window_strides(image: Shape, stride: Ints) -> list[int]:
-    rows, high, wide, channel = strides_of(image)
-    return [rows, high * stride[0], wide * stride[1], high, wide, channel]
-
-
-def _windows(node: Node) -> tuple[list[int], int]:
-    return _window_strides(node.inputs[0].shape, node.attributes["stride"]), 0
-
-
-def _fold_windows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    shape = node.inputs[0].shape
-    steps = _window_strides(node.types[0].shape, node.attributes["stride"])
-    t.f.clear(address(t.f, outputs[0]), outputs[0].size)
-    move(t, shape, inputs[0], strides_of(shape), outputs[0], steps, accumulate=True)
-
-
-def _pad(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    a, shape = node.attributes, node.inputs[0].shape
-    out = strides_of(node.types[0].shape)
-    steps = [s * (inner + 1) for s, inner in zip(out, a["inner"], strict=True)]
-    base = sum(before * s for before, s in zip(a["before"], out, strict=True))
-    t.f.clear(address(t.f, outputs[0]), outputs[0].size)
-    move(t, shape, inputs[0], strides_of(shape), outputs[0], steps, target_base=base)
-
-
-def _concatenate(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    axis, out, start = node.attributes["axis"], strides_of(node.types[0].shape), 0
-    for value, buffer in zip(node.inputs, inputs, strict=True):
-        move(t, value.shape, buffer, strides_of(value.shape), outputs[0], out, target_base=start * out[axis])
-        start += value.shape[axis]
-
 
 # --- by index -----------------------------------------------------------------------------------------
 
@@ -194,7 +27,7 @@ def _clipped(f: Function, index: Buffer, position: Reg, rows: int) -> Reg:
     return f.cast("zext", raw, "i64")
 
 
-def _gather_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _gather_rows(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, (table, index) = t.f, inputs
     size = math.prod(table.type.shape[1:])
     with f.loop(index.type.size) as i:
@@ -203,7 +36,9 @@ def _gather_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Seque
         f.copy(there, here, size * SIZE[table.type.dtype])
 
 
-def _scatter_add_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _scatter_add_rows(
+    t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]
+) -> None:
     f, (index, values), (out,) = t.f, inputs, outputs
     size, dtype = math.prod(out.type.shape[1:]), out.type.dtype
     lanes = t.lanes(dtype)
@@ -227,7 +62,7 @@ def _scatter_add_rows(t: Target, node: Node, inputs: Sequence[Buffer], outputs: 
             piece(Reg(str(full * lanes), "i64"), rest)
 
 
-def _one_hot(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _one_hot(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, classes, dtype = t.f, node.attributes["classes"], node.types[0].dtype
     with nest(f, [inputs[0].type.size, classes]) as (i, j):
         index = load(f, address(f, inputs[0], i), "int32", 1)
@@ -244,7 +79,7 @@ def _beats(f: Function, a: Reg, b: Reg, dtype: DType) -> Reg:
     return f.or_(f.compare("ogt", a, b), nan)
 
 
-def _argmax(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _argmax(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, axis, shape = t.f, node.attributes["axis"], node.inputs[0].shape
     dtype, strides = node.inputs[0].dtype, strides_of(shape)
     rest = [a for a in range(len(shape)) if a != axis]
@@ -263,7 +98,7 @@ def _argmax(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[B
         store(f, f.load("i32", place), address(f, outputs[0], dot(f, indices, out)), "int32", 1)
 
 
-def _top_k(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _top_k(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     """k passes; each takes the largest element that comes after the last one taken."""
     f, k, shape, dtype = t.f, node.attributes["k"], node.inputs[0].shape, node.inputs[0].dtype
     columns, kind = shape[-1], ELEMENT[node.inputs[0].dtype]
@@ -296,7 +131,7 @@ def _top_k(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Bu
 # --- sums and random numbers -----------------------------------------------------------------------------
 
 
-def _cumsum(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _cumsum(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, axis, shape, dtype = t.f, node.attributes["axis"], node.inputs[0].shape, node.inputs[0].dtype
     strides = strides_of(shape)
     rest = [a for a in range(len(shape)) if a != axis]
@@ -312,7 +147,7 @@ def _cumsum(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[B
             store(f, after, address(f, outputs[0], here), dtype, 1)
 
 
-def _reduce(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _reduce(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     """A sum or a maximum over any axes: vectors along the last axis where it stays."""
     f, shape, dtype = t.f, node.inputs[0].shape, node.inputs[0].dtype
     strides, gone = strides_of(shape), node.attributes["axes"]
@@ -357,7 +192,7 @@ def _threefry(f: Function, key: tuple[Reg, Reg], counter: tuple[Reg, Reg]) -> tu
     return a, b
 
 
-def _random_bits(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
+def _random_bits(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, (seed, step, rows), (out,) = t.f, inputs, outputs
     elements = math.prod(node.attributes["shape"])
     half, lanes = -(-elements // 2), t.lanes("uint32")
@@ -387,15 +222,8 @@ def _random_bits(t: Target, node: Node, inputs: Sequence[Buffer], outputs: Seque
             piece(Reg(str(done), "i64"), min(half - done, lanes), min(elements - half - done, lanes))
 
 
-SINGLES: dict[str, Emit] = {
-    "transpose": _pull(_transpose),
-    "reverse": _pull(_reverse),
-    "slice": _pull(_slice),
-    "broadcast": _pull(_broadcast),
-    "windows": _pull(_windows),
-    "fold_windows": _fold_windows,
-    "pad": _pad,
-    "concatenate": _concatenate,
+SINGLE_OPS: dict[str, Emit] = {
+    **MOVES,
     "gather_rows": _gather_rows,
     "scatter_add_rows": _scatter_add_rows,
     "one_hot": _one_hot,

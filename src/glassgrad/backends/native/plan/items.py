@@ -117,15 +117,15 @@ def touched(item: Item, buffers: Mapping[Value, Buffer]) -> set[Buffer]:
         return {item.target, item.source}
     if not isinstance(item, PlannedKernel):
         return {buffer for inner in item.items for buffer in touched(inner, buffers)}
-    found = {buffers[value] for value in item.outputs}
+    buffers_touched = {buffers[value] for value in item.outputs}
     if item.scratch is not None:
-        found.add(item.scratch)
+        buffers_touched.add(item.scratch)
     for node in item.group.nodes:
         for value in values_read(node):
             buffer = buffers.get(memory_of(value))
             if buffer is not None:
-                found.add(buffer)
-    return found
+                buffers_touched.add(buffer)
+    return buffers_touched
 
 
 def values_read(node: Node) -> list[Value]:

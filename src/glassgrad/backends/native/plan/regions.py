@@ -59,13 +59,13 @@ def row_wise(groups: Sequence[Group], batch: int, given: Iterable[Value]) -> set
     """
     if batch < 2 * ROWS:
         return set()
-    found: set[Group] = set()
-    made = set(given)  # and by those found: with a row per row of the batch
+    row_groups: set[Group] = set()
+    made = set(given)  # and what the groups of rows compute: each has a row per row of the batch
     for group in groups:
         if _has_rows(group, batch) and all(_reads_rows(group, node, made) for node in group.nodes):
-            found.add(group)
+            row_groups.add(group)
             made |= {value for node in group.nodes for value in node.outputs}
-    return found
+    return row_groups
 
 
 def _has_rows(group: Group, batch: int) -> bool:

@@ -130,16 +130,16 @@ class _Builder:
                 del in_place[new]
             else:
                 pairs[new] = [(reader, target) for reader, _ in seen if reader is not target]
-        extra = [pair for found in pairs.values() for pair in found]
+        extra = [pair for needed in pairs.values() for pair in needed]
         try:
             return sort_groups(groups, extra), extra
         except ValueError:
             pass
         extra = []  # some have to give way: find them one by one
-        for new, found in pairs.items():
+        for new, needed in pairs.items():
             try:
-                sort_groups(groups, [*extra, *found])
-                extra += found
+                sort_groups(groups, [*extra, *needed])
+                extra += needed
             except ValueError:
                 del in_place[new]
         return sort_groups(groups, extra), extra

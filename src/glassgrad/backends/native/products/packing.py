@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from glassgrad.backends.native.ir.function import Function
-from glassgrad.backends.native.ir.transpose import turn
+from glassgrad.backends.native.ir.transpose import transpose
 from glassgrad.backends.native.ir.types import Reg
+from glassgrad.common.frozen import frozen
 
 
 @contextmanager
@@ -29,49 +30,58 @@ def section(f: Function, first: Reg | int, last: Reg | int, start: int, stop: in
         yield piece
 
 
-def copy_panel(
-    f: Function,
-    kind: str,
-    source: Reg,
-    target: Reg,
-    panel: Reg,
-    *,
-    k: int,
-    columns: int,
-    width: int,
-    step: int,
-) -> None:
-    """Columns ``panel * width`` .. ``+ width`` of a matrix (k, columns), as (k, step), in vectors of type ``kind``.
+@frozen
+class PanelShape:
+    """Panels of ``width`` columns of a matrix (rows, columns); in a panel, rows lie ``step`` elements apart."""
+
+    rows: int
+    columns: int
+    width: int
+    step: int
+
+
+def copy_panel(f: Function, kind: str, source: Reg, target: Reg, panel: Reg, shape: PanelShape) -> None:
+    """Copy one panel, in vectors of type ``kind``.
 
     Vectors beyond the last column hold something else: nothing outside of the matrix is read but the rest of a
     vector.
     """
     element, lanes = Reg("", kind).element, Reg("", kind).lanes
-    there = f.at(target, element, f.mul(panel, k * step))
-    final = columns - 1
+    there = f.at(target, element, f.mul(panel, shape.rows * shape.step))
+    final, is_whole = shape.columns - 1, shape.columns % shape.width == 0
     sources = []
-    for offset in range(0, width, lanes):
-        column = f.add(f.mul(panel, width), offset)
-        inside = column if columns % width == 0 else f.intrinsic("umin", column, f.number("i64", final))
+    for offset in range(0, shape.width, lanes):
+        column = f.add(f.mul(panel, shape.width), offset)
+        inside = column if is_whole else f.intrinsic("umin", column, f.number("i64", final))
         sources.append((offset, f.at(source, element, inside)))
-    with f.loop(k) as p:
-        packed = f.at(there, element, f.mul(p, step))
+    with f.loop(shape.rows) as p:
+        packed = f.at(there, element, f.mul(p, shape.step))
         for offset, here in sources:
-            f.store(f.load(kind, f.at(here, element, f.mul(p, columns))), f.at(packed, element, offset))
+            f.store(f.load(kind, f.at(here, element, f.mul(p, shape.columns))), f.at(packed, element, offset))
 
 
-def turn_strip(
-    f: Function, piece: str, source: Reg, target: Reg, row: Reg, *, k: int, rows: int, valid: int, step: int
-) -> None:
-    """Rows ``row`` .. ``+ rows`` of a matrix (n, k), turned into ``rows`` columns of one with ``step`` columns.
+@frozen
+class StripShape:
+    """Rows of ``k`` elements, of which only ``valid`` exist; rows of the transpose lie ``step`` elements apart."""
 
-    Goes through k in pieces (of type ``piece``) and writes whole ones, so the target needs k rounded up. Of the
-    rows only ``valid`` exist; the others' columns are filled with copies of the last.
+    k: int
+    rows: int
+    valid: int
+    step: int
+
+
+def transpose_strip(f: Function, piece: str, source: Reg, target: Reg, row: Reg, shape: StripShape) -> None:
+    """Rows ``row`` .. ``+ shape.rows`` of a matrix (n, k), as columns of the target.
+
+    Goes through k in pieces (of type ``piece``) and writes whole ones, so the target needs k rounded up. The columns
+    of rows that do not exist are filled with copies of the last.
     """
     element, lanes = Reg("", piece).element, Reg("", piece).lanes
-    here = f.at(source, element, f.mul(row, k))
-    with f.loop(k, step=lanes) as p:
-        there, packed = f.at(here, element, p), f.at(target, element, f.mul(p, step))
-        pieces = [f.load(piece, f.at(there, element, min(i, valid - 1) * k)) for i in range(rows)]
-        for i, value in enumerate(turn(f, pieces)):
-            f.store(value, f.at(packed, element, i * step))
+    here = f.at(source, element, f.mul(row, shape.k))
+    with f.loop(shape.k, step=lanes) as p:
+        there, packed = f.at(here, element, p), f.at(target, element, f.mul(p, shape.step))
+        pieces = [
+            f.load(piece, f.at(there, element, min(i, shape.valid - 1) * shape.k)) for i in range(shape.rows)
+        ]
+        for i, value in enumerate(transpose(f, pieces)):
+            f.store(value, f.at(packed, element, i * shape.step))

@@ -14,77 +14,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from glassgrad.backends.native.ir.function import Function
-from glassgrad.backends.native.ir.panels import in_panel
 from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import BYTES, SIDE, WORD, ProductPlan, ceil
+from glassgrad.backends.native.products.operands import AddTerm, Operands
 from glassgrad.backends.native.products.packing import section
-
-if TYPE_CHECKING:
-    from glassgrad.backends.native.products.tiles import Turn
 
 LINE = 64  # bytes
 SUMS = 2  # sums of a column that do not wait for one another
 
 
-@dataclass(frozen=True)
-class Operands:
-    """Where the operands of a product are, and its workspace.
-
-    ``table`` holds the address of each row of A as it is stored, where they do not lie one behind the other: behind
-    such a row nothing is read. ``number`` is the background of A, where ``plan.has_base``. ``panel``: of how many
-    columns the panels are in which B lies (see ``Buffer``); 0: it lies row by row.
-    """
-
-    a: Reg
-    b: Reg
-    scratch: Reg
-    table: Reg | None = None
-    number: Reg | None = None
-    panel: int = 0
-
-    def column(self, f: Function, plan: ProductPlan, column: Reg) -> tuple[Reg, int]:
-        """Where ``column`` of B begins, and how many elements lie from row to row."""
-        product = plan.product
-        if not self.panel:
-            return f.at(self.b, product.element, column), product.n
-        return f.at(self.b, product.element, in_panel(f, self.panel, product.k, column)), self.panel
-
-
 def emit_bits(
-    f: Function, plan: ProductPlan, given: Operands, first: Reg | int, last: Reg | int, start: int
+    f: Function, plan: ProductPlan, operands: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces ``first`` .. ``last`` of the packing, of which those from ``start`` on are the bits."""
-    bits = f.at(given.scratch, "i8", plan.bits_start)
+    bits = f.at(operands.scratch, "i8", plan.bits_start)
     with section(f, first, last, start, start + plan.bit_units) as unit:
         if plan.product.a_transposed:
-            _strip_bits(f, plan, given, bits, unit)
+            _strip_bits(f, plan, operands, bits, unit)
         else:
-            _row_bits(f, plan, given, bits, unit)
+            _row_bits(f, plan, operands, bits, unit)
 
 
-def _row_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, group: Reg) -> None:
+def _row_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, group: Reg) -> None:
     """The bits of one row of tiles, whose rows of A are contiguous."""
     product, element = plan.product, plan.product.element
     first = f.mul(group, plan.rows)
     target = f.at(bits, "i64", f.mul(group, plan.words))
 
     def emit(rows: int) -> None:
-        if given.table is None:
-            starts = [f.at(given.a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
+        if operands.row_addresses is None:
+            starts = [f.at(operands.a, element, f.mul(f.add(first, i), product.k)) for i in range(rows)]
         else:
-            starts = [_entry(f, given.table, f.add(first, i)) for i in range(rows)]
+            starts = [_entry(f, operands.row_addresses, f.add(first, i)) for i in range(rows)]
 
         def store_word(w: Reg, columns: int) -> None:
             here = [f.at(start, element, f.mul(w, WORD)) for start in starts]
             total = f.number("i64", 0)
             for offset, lanes in _parts(columns, plan.lanes):
-                differs = _differs(f, given, f.at(here[0], element, offset), element, lanes)
+                differs = _differs(f, operands, f.at(here[0], element, offset), element, lanes)
                 for other in here[1:]:
-                    differs = f.or_(differs, _differs(f, given, f.at(other, element, offset), element, lanes))
+                    differs = f.or_(
+                        differs, _differs(f, operands, f.at(other, element, offset), element, lanes)
+                    )
                 total = f.or_(total, f.shl(_mask(f, differs), offset))
             f.store(total, f.at(target, "i64", w), 8)
 
@@ -93,14 +66,14 @@ def _row_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, group:
     _each_or_last(f, group, product.m, plan.rows, emit)
 
 
-def _strip_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, unit: Reg) -> None:
+def _strip_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, unit: Reg) -> None:
     """The bits of several rows of tiles: A is stored (k, m), and vectors hold one k of all of them.
 
     First a short word for each k, a bit for each element; then for each row of tiles the words in which its bits are.
     """
     product, element, wide = plan.product, plan.product.element, plan.strip
     short = f"i{wide}"
-    found = f.alloca(short, WORD)
+    column_bits = f.alloca(short, WORD)
     each = plan.lanes * BYTES[element] * 8 // wide  # short words to a vector
     kind = vector(short, each)
     target = f.at(bits, "i64", f.mul(unit, wide // plan.rows * plan.words))
@@ -108,21 +81,24 @@ def _strip_bits(f: Function, plan: ProductPlan, given: Operands, bits: Reg, unit
     def emit(exist: int) -> None:
         def store_words(w: Reg, count: int) -> None:
             if count < WORD:
-                f.clear(found, WORD * wide // 8)
+                f.clear(column_bits, WORD * wide // 8)
             with f.loop(count) as i:
                 p = f.add(f.mul(w, WORD), i)
                 row = (
-                    f.at(given.a, element, f.mul(p, product.m))
-                    if given.table is None
-                    else _entry(f, given.table, p)
+                    f.at(operands.a, element, f.mul(p, product.m))
+                    if operands.row_addresses is None
+                    else _entry(f, operands.row_addresses, p)
                 )
                 here, total = f.at(row, element, f.mul(unit, wide)), f.number(short, 0)
                 for offset, lanes in _parts(exist, plan.lanes):
-                    flags = _mask(f, _differs(f, given, f.at(here, element, offset), element, lanes), short)
+                    flags = _mask(
+                        f, _differs(f, operands, f.at(here, element, offset), element, lanes), short
+                    )
                     total = f.or_(total, f.shl(flags, offset))
-                f.store(total, f.at(found, short, i), 1)
+                f.store(total, f.at(column_bits, short, i), 1)
             vectors = [
-                f.load(kind, f.at(found, short, i), plan.lanes * BYTES[element]) for i in range(0, WORD, each)
+                f.load(kind, f.at(column_bits, short, i), plan.lanes * BYTES[element])
+                for i in range(0, WORD, each)
             ]
             for group in range(wide // plan.rows):
                 mine = (1 << plan.rows) - 1 << group * plan.rows
@@ -172,10 +148,12 @@ def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
         offset += lanes
 
 
-def _differs(f: Function, given: Operands, address: Reg, element: str, lanes: int) -> Reg:
+def _differs(f: Function, operands: Operands, address: Reg, element: str, lanes: int) -> Reg:
     """Whether elements of A differ from the background; NaN does."""
     values = f.load(vector(element, lanes), address)
-    return f.compare("une", values, 0.0 if given.number is None else f.splat(given.number, lanes))
+    return f.compare(
+        "une", values, 0.0 if operands.background is None else f.splat(operands.background, lanes)
+    )
 
 
 def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
@@ -187,17 +165,12 @@ def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
 
 
 def emit_base(
-    f: Function,
-    plan: ProductPlan,
-    given: Operands,
-    number: Reg,
-    first: Reg | int,
-    last: Reg | int,
-    start: int,
+    f: Function, plan: ProductPlan, operands: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
     """The pieces from ``start`` on: the row that C begins with, the background times the sums of B's columns."""
+    assert operands.background is not None
     product, element = plan.product, plan.product.element
-    base, kind = f.at(given.scratch, "i8", plan.base_start), vector(element, plan.lanes)
+    base, kind = f.at(operands.scratch, "i8", plan.base_start), vector(element, plan.lanes)
     rounds, rest = divmod(product.k, SUMS)
     final = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
     with section(f, first, last, start, start + plan.base_units) as unit:
@@ -206,8 +179,8 @@ def emit_base(
             f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
             for i in range(SIDE)
         ]
-        starts = [given.column(f, plan, column)[0] for column in columns]
-        _, step = given.column(f, plan, columns[0])
+        starts = [operands.column(f, plan, column)[0] for column in columns]
+        _, step = operands.column(f, plan, columns[0])
 
         def add(sums: list[Reg], p: Reg, count: int) -> None:
             for i in range(count):
@@ -222,7 +195,7 @@ def emit_base(
         add(sums, f.number("i64", rounds * SUMS), rest)
         for j, column in enumerate(columns):
             low, high = sums[j::SIDE]
-            total = f.fmul(f.fadd(low, high), f.splat(number, plan.lanes))
+            total = f.fmul(f.fadd(low, high), f.splat(operands.background, plan.lanes))
             f.store(total, f.at(base, element, column))
 
 
@@ -248,14 +221,14 @@ def emit_sums(
     plan: ProductPlan,
     row: Reg,
     begin: list[Reg],
-    turn: Turn,
+    add_term: AddTerm,
     bits: Reg,
 ) -> list[Reg]:
-    """The sums of a tile: ``turn`` for each k at which A differs from its background, from ``begin`` on."""
+    """The sums of a tile: ``add_term`` for each k at which A differs from its background, from ``begin`` on."""
     mine = f.at(bits, "i64", f.mul(f.binary("udiv", row, plan.rows), plan.words))
     with f.loop_with(begin, plan.words) as (w, sums):
         word = f.load("i64", f.at(mine, "i64", w), 8)
         with f.each_bit(word, sums) as (bit, inner):
-            inner[:] = turn(f.add(f.mul(w, WORD), bit), 0, inner)
+            inner[:] = add_term(f.add(f.mul(w, WORD), bit), 0, inner)
         sums[:] = inner
     return sums

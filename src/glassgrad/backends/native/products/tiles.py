@@ -24,13 +24,18 @@ from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.plan.tiling import ProductPlan, ceil
 from glassgrad.backends.native.products import sparse
-from glassgrad.backends.native.products.packing import copy_panel, section, turn_strip
-from glassgrad.backends.native.products.sparse import Operands
+from glassgrad.backends.native.products.operands import AddTerm, Operands
+from glassgrad.backends.native.products.packing import (
+    PanelShape,
+    StripShape,
+    copy_panel,
+    section,
+    transpose_strip,
+)
 from glassgrad.ops.op import ZERO
 
 BUSY = 8  # independent sums that keep two multiply-add units of four cycles each at work
 
-Turn = Callable[[Reg, int, list[Reg]], list[Reg]]  # p, u and sums to the sums with what k = p + u adds
 Vectors = list[tuple[int, int, int]]  # (offset from the tile's first column, lanes, lanes that exist)
 
 
@@ -50,14 +55,14 @@ class Tile:
 
 
 def emit_pack(
-    f: Function, plan: ProductPlan, given: Operands, *, first: Reg | int = 0, last: Reg | int | None = None
+    f: Function, plan: ProductPlan, operands: Operands, *, first: Reg | int = 0, last: Reg | int | None = None
 ) -> None:
     """Inline code for the pieces ``first`` .. ``last`` (all by default) of ``plan.pack_units``.
 
     All must be done before a unit of the product starts. Nothing where the plan packs nothing.
     """
     product, lanes, k = plan.product, plan.lanes, plan.product.k
-    a, b, scratch, element = given.a, given.b, given.scratch, product.element
+    a, b, scratch, element = operands.a, operands.b, operands.scratch, product.element
     last = plan.pack_units if last is None else last
     if plan.pack_b and product.b_transposed:
         piece = vector(element, plan.piece)
@@ -66,7 +71,8 @@ def emit_pack(
             panel, part = f.binary("udiv", v, plan.vectors), f.binary("urem", v, plan.vectors)
             place = f.add(f.mul(panel, plan.depth * plan.width), f.mul(part, lanes))
             target = f.at(scratch, element, place)
-            turn_strip(f, piece, b, target, f.mul(v, lanes), k=k, rows=lanes, valid=valid, step=plan.width)
+            shape = StripShape(k, lanes, valid, plan.width)
+            transpose_strip(f, piece, b, target, f.mul(v, lanes), shape)
 
         full, rest = divmod(product.n, lanes)
         if full:
@@ -78,23 +84,23 @@ def emit_pack(
     elif plan.pack_b:
         kind = vector(element, lanes)
         with section(f, first, last, 0, plan.columns) as j:
-            copy_panel(f, kind, b, scratch, j, k=k, columns=product.n, width=plan.width, step=plan.width)
+            copy_panel(f, kind, b, scratch, j, PanelShape(k, product.n, plan.width, plan.width))
     if plan.pack_a:
         kind = vector(element, min(lanes, plan.a_step))
         target = f.at(scratch, element, plan.b_size)
         with section(f, first, last, plan.b_pack_units, plan.pack_units) as i:
-            copy_panel(f, kind, a, target, i, k=k, columns=product.m, width=plan.rows, step=plan.a_step)
+            copy_panel(f, kind, a, target, i, PanelShape(k, product.m, plan.rows, plan.a_step))
     if plan.is_sparse:
         start = plan.b_pack_units
-        sparse.emit_bits(f, plan, given, first, last, start)
-        if given.number is not None:
-            sparse.emit_base(f, plan, given, given.number, first, last, start + plan.bit_units)
+        sparse.emit_bits(f, plan, operands, first, last, start)
+        if operands.background is not None:
+            sparse.emit_base(f, plan, operands, first, last, start + plan.bit_units)
 
 
-def emit(
+def emit_product(
     f: Function,
     plan: ProductPlan,
-    given: Operands,
+    operands: Operands,
     finish: Callable[[Tile], None],
     *,
     first: Reg | int = 0,
@@ -105,16 +111,16 @@ def emit(
     ``finish`` emits the rest for each tile: the epilogue and the stores. It is called once for every distinct
     body: the whole tile and, where the shapes leave one, the remainders. Up to 64 bytes behind A and B are read.
     """
-    _Units(f, plan, given, finish).emit(first, plan.units if last is None else last)
+    _Units(f, plan, operands, finish).emit(first, plan.units if last is None else last)
 
 
 class _Units:
     """The code of a product's units."""
 
     def __init__(
-        self, f: Function, plan: ProductPlan, given: Operands, finish: Callable[[Tile], None]
+        self, f: Function, plan: ProductPlan, operands: Operands, finish: Callable[[Tile], None]
     ) -> None:
-        self.f, self.plan, self.given, self.finish = f, plan, given, finish
+        self.f, self.plan, self.operands, self.finish = f, plan, operands, finish
         self.element = plan.product.element
 
     def emit(self, first: Reg | int, last: Reg | int) -> None:
@@ -166,8 +172,8 @@ class _Units:
 
     def _tile(self, row: Reg, rows: int, column: Reg, vectors: Vectors) -> None:
         f = self.f
-        if self.given.table is not None and self.plan.fetches:
-            sparse.emit_fetch(f, self.plan, self.given.table, row, column)
+        if self.operands.row_addresses is not None and self.plan.fetches:
+            sparse.emit_fetch(f, self.plan, self.operands.row_addresses, row, column)
         if self.plan.folded:
             values = self._folded(row, rows)
         elif self.plan.upright:
@@ -184,13 +190,14 @@ class _Units:
         """For p and u the addresses of the elements of A in the rows of a tile, at k = p + u."""
         f, plan, element = self.f, self.plan, self.element
         product = plan.product
-        if self.given.table is not None and not product.a_transposed:
+        if self.operands.row_addresses is not None and not product.a_transposed:
             starts = [
-                f.load("ptr", f.at(f.at(self.given.table, "ptr", row), "ptr", i), 8) for i in range(rows)
+                f.load("ptr", f.at(f.at(self.operands.row_addresses, "ptr", row), "ptr", i), 8)
+                for i in range(rows)
             ]
             return lambda p, u: [f.at(f.at(start, element, p), element, u) for start in starts]
-        if self.given.table is not None:
-            table = self.given.table
+        if self.operands.row_addresses is not None:
+            table = self.operands.row_addresses
 
             def behind(p: Reg, u: int) -> list[Reg]:
                 start = f.at(f.load("ptr", f.at(f.at(table, "ptr", p), "ptr", u), 8), element, row)
@@ -200,10 +207,10 @@ class _Units:
         if plan.pack_a:
             step, row_step = plan.a_step, 1
             panel = f.mul(f.binary("udiv", row, plan.rows), product.k * step)
-            a = f.at(self.given.scratch, element, f.add(panel, plan.b_size))
+            a = f.at(self.operands.scratch, element, f.add(panel, plan.b_size))
         else:
             step, row_step = (product.m, 1) if product.a_transposed else (1, product.k)
-            a = f.at(self.given.a, element, f.mul(row, row_step))
+            a = f.at(self.operands.a, element, f.mul(row, row_step))
         return lambda p, u: [
             f.at(f.at(f.at(a, element, f.mul(p, step)), element, u * step), element, i * row_step)
             for i in range(rows)
@@ -213,13 +220,13 @@ class _Units:
         """Every element of A times every vector of B, over all of k."""
         f, plan, element = self.f, self.plan, self.element
         if plan.pack_b:
-            b, step = f.at(self.given.scratch, element, f.mul(column, plan.depth)), plan.width
+            b, step = f.at(self.operands.scratch, element, f.mul(column, plan.depth)), plan.width
         else:
-            b, step = self.given.column(f, plan, column)
+            b, step = self.operands.column(f, plan, column)
         elements = self._elements(row, rows)
         kinds = [vector(element, lanes) for _, lanes, _ in vectors]
 
-        def turn(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
+        def add_term(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
             there = f.at(f.at(b, element, f.mul(p, step)), element, u * step)
             columns = [
                 f.load(kind, f.at(there, element, offset))
@@ -228,8 +235,8 @@ class _Units:
             made: list[Reg] = []
             for place in elements(p, u):
                 scalar = f.load(element, place)
-                if self.given.number is not None and plan.product.background != ZERO:
-                    scalar = f.fsub(scalar, self.given.number)
+                if self.operands.background is not None and plan.product.background != ZERO:
+                    scalar = f.fsub(scalar, self.operands.background)
                 wide = {lanes: f.splat(scalar, lanes) for lanes in {value.lanes for value in columns}}
                 made += [
                     f.muladd(wide[value.lanes], value, total)
@@ -238,16 +245,16 @@ class _Units:
             return made
 
         if plan.is_sparse:
-            bits = f.at(self.given.scratch, "i8", plan.bits_start)
-            base = f.at(f.at(self.given.scratch, "i8", plan.base_start), element, column)
+            bits = f.at(self.operands.scratch, "i8", plan.bits_start)
+            base = f.at(f.at(self.operands.scratch, "i8", plan.base_start), element, column)
             begin = [
                 f.load(kind, f.at(base, element, offset)) if plan.has_base else f.number(kind, 0)
                 for kind, (offset, _, _) in zip(kinds, vectors, strict=True)
             ]
-            sums = sparse.emit_sums(f, plan, row, begin * rows, turn, bits)
+            sums = sparse.emit_sums(f, plan, row, begin * rows, add_term, bits)
         else:
             sums = self._over(
-                plan.product.k, [f.number(kind, 0) for _ in range(rows) for kind in kinds], turn
+                plan.product.k, [f.number(kind, 0) for _ in range(rows) for kind in kinds], add_term
             )
         return [sums[i * len(vectors) : (i + 1) * len(vectors)] for i in range(rows)]
 
@@ -255,11 +262,12 @@ class _Units:
         """Rows of A times the one column of B, vector by vector along k."""
         f, element, lanes, k = self.f, self.element, self.plan.lanes, self.plan.product.k
         kind = vector(element, lanes)
-        a = f.at(self.given.a, element, f.mul(row, k))
+        a = f.at(self.operands.a, element, f.mul(row, k))
 
-        def turn(p: Reg, u: int, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
+        def add_term(p: Reg, u: int, sums: list[Reg], mask: Reg | None = None) -> list[Reg]:
             here, there = (
-                f.at(f.at(start, element, f.mul(p, lanes)), element, u * lanes) for start in (a, self.given.b)
+                f.at(f.at(start, element, f.mul(p, lanes)), element, u * lanes)
+                for start in (a, self.operands.b)
             )
 
             def load(address: Reg) -> Reg:
@@ -270,9 +278,9 @@ class _Units:
             return [f.muladd(load(f.at(here, element, i * k)), column, total) for i, total in enumerate(sums)]
 
         full, rest = divmod(k, lanes)
-        sums = self._over(full, [f.number(kind, 0)] * rows, turn)
+        sums = self._over(full, [f.number(kind, 0)] * rows, add_term)
         if rest:
-            sums = turn(f.number("i64", full), 0, sums, f.lane_mask(lanes, rest))
+            sums = add_term(f.number("i64", full), 0, sums, f.lane_mask(lanes, rest))
         return [[f.fold_lanes(total, f.fadd)] for total in sums]
 
     def _upright(self, row: Reg, rows: int) -> list[list[Reg]]:
@@ -280,26 +288,26 @@ class _Units:
         f, element = self.f, self.element
         lanes = 1 << (rows - 1).bit_length()
         kind = vector(element, lanes)
-        a = f.at(self.given.a, element, row)
+        a = f.at(self.operands.a, element, row)
 
-        def turn(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
+        def add_term(p: Reg, u: int, sums: list[Reg]) -> list[Reg]:
             here, there = (
                 f.at(f.at(start, element, f.mul(p, step)), element, u * step)
-                for start, step in ((a, self.plan.product.m), (self.given.b, 1))
+                for start, step in ((a, self.plan.product.m), (self.operands.b, 1))
             )
             return [f.muladd(f.splat(f.load(element, there), lanes), f.load(kind, here), sums[0])]
 
-        (total,) = self._over(self.plan.product.k, [f.number(kind, 0)], turn)
+        (total,) = self._over(self.plan.product.k, [f.number(kind, 0)], add_term)
         return [[f.shuffle(total, [i]) if lanes > 1 else total] for i in range(rows)]
 
-    def _over(self, turns: int, zeros: list[Reg], turn: Turn) -> list[Reg]:
+    def _over(self, turns: int, zeros: list[Reg], add_term: AddTerm) -> list[Reg]:
         """The sums over all turns p + u; few sums are split into several sets, so that none waits for another."""
         f, count = self.f, len(zeros)
         sets = max(1, min(turns, ceil(BUSY, count)))
 
         def some(p: Reg, sums: list[Reg], many: int) -> None:
             for u in range(many):
-                sums[u * count : (u + 1) * count] = turn(p, u, sums[u * count : (u + 1) * count])
+                sums[u * count : (u + 1) * count] = add_term(p, u, sums[u * count : (u + 1) * count])
 
         rounds, rest = divmod(turns, sets)
         sums = zeros * sets
