@@ -37,6 +37,12 @@ def generate(programs: Iterable[Program], target: Machine, threads: int) -> list
     return made
 
 
+def generate_shuffle(target: Machine) -> Code:
+    """Code for ``shuffle``, which draws the orders of epochs."""
+    code: Code = import_module("glassgrad.backends.native.driver.generate").generate_shuffle(target)
+    return code
+
+
 class NativeExecutable:
     """A compiled program: code, and where everything lies. Each call works in an arena of its own."""
 
@@ -101,7 +107,7 @@ class _Arena:
     """The memory that one call works in, with its constants, and views of what goes in and out."""
 
     def __init__(self, program: Program, code: Code) -> None:
-        self.program, self.orders = program, Drawer()
+        self.program, self.orders = program, Drawer(generate_shuffle)
         room = np.empty(code.arena + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         self._memory = room[start : start + code.arena]

@@ -28,8 +28,8 @@ class Row:
 class Segment:
     """One vector of a row: its first column, its lanes, how many of them exist, and the values so far.
 
-    The column is ``right`` more than ``column``. The segments of a tile differ by constants only, so that the tile has
-    one address in each matrix, and its segments lie at fixed distances from it.
+    The column is ``right`` more than ``column``. The segments of a tile differ by constants only: the tile has one
+    address in each matrix, and its segments lie at fixed distances from it.
     """
 
     row: Row

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.backends.native.runtime.arguments import ORDER_SLACK
-from glassgrad.backends.native.runtime.cache import key_of, load, save
+from glassgrad.backends.native.runtime.cache import Code, key_of, load, save
 from glassgrad.backends.native.runtime.loader import Loaded
-from glassgrad.backends.native.runtime.machine import Library, host
+from glassgrad.backends.native.runtime.machine import Library, Machine, host
 from glassgrad.common.orders import Epochs
 from glassgrad.common.streams import SHUFFLE
 
@@ -26,7 +26,9 @@ class Drawer:
 
     drawn = 0  # rows, in this process
 
-    def __init__(self) -> None:
+    def __init__(self, compile_shuffle: Callable[[Machine], Code]) -> None:
+        """``compile_shuffle`` makes the code of ``shuffle`` for a processor, where the cache has none."""
+        self._compile_shuffle = compile_shuffle
         self._last: Epochs | None = None
         self._room = np.empty(0, np.int32)
         self._form = 0, 0  # the rows and the batch that ``_valid`` is of
@@ -62,18 +64,18 @@ class Drawer:
 
     def _by_machine(self, whole: Epochs) -> bool:
         """Draw in machine code; whether that was possible."""
-        with _making:
-            made = _made()
-        if made is not None:
-            _draw(made[1], whole, self._room)
-        return made is not None
+        with _loading:
+            shuffle = _load_shuffle(self._compile_shuffle)
+        if shuffle is not None:
+            _draw(shuffle[1], whole, self._room)
+        return shuffle is not None
 
 
-_making = threading.Lock()
+_loading = threading.Lock()
 
 
 @cache
-def _made() -> tuple[Library | Loaded, Any] | None:
+def _load_shuffle(compile_shuffle: Callable[[Machine], Code]) -> tuple[Library | Loaded, Any] | None:
     """The function ``shuffle``, from the cache on disk or from LLVM, behind the memory that it lies in.
 
     None where it is not NumPy's order: another version of NumPy may have another.
@@ -81,7 +83,7 @@ def _made() -> tuple[Library | Loaded, Any] | None:
     key = key_of(None)
     code = load(key)
     if code is None:
-        code = import_module("glassgrad.backends.native.driver.generate").generate_shuffle(host())
+        code = compile_shuffle(host())
         save(key, code)
     library = code.library()
     function = library.function("shuffle", 1)
