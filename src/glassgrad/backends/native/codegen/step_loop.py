@@ -16,7 +16,7 @@ from glassgrad.backends.native.ir.types import ELEMENT, SIZE, Reg
 from glassgrad.backends.native.kernels.memory_access import ARENA, address
 from glassgrad.backends.native.plan.items import Chain, Copy, Item, Loop, Schedule, Spread
 from glassgrad.backends.native.plan.memory import Buffer
-from glassgrad.backends.native.plan.sharing import GATHER_BYTES
+from glassgrad.backends.native.plan.sharing import gathering_chain, is_gather_worth_sharing
 from glassgrad.backends.native.runtime.arguments import (
     ARRAYS,
     BATCH_ROWS,
@@ -38,13 +38,13 @@ def emit_program(
     """The module of ``program``: all kernels, ``run``, and what the threads need; with those of its ``probes``."""
     module = Module(schedule, target.vector_bytes)
     f = Function("run", [("ptr noalias align 64", "arena"), ("ptr", "args")], attributes="nounwind")
-    runner = _Runner(module, f, program)
+    step_loop = _StepLoop(module, f, program)
     if probes is not None:
-        measuring = _Runner(Module(probes, target.vector_bytes, module), f, program, runner.tables)
+        measuring = _StepLoop(Module(probes, target.vector_bytes, module), f, program, step_loop.tables)
         module.parallel = module.parallel or measuring.module.parallel
-        runner.emit(measuring)
+        step_loop.emit(measuring)
     else:
-        runner.emit()
+        step_loop.emit()
     module.functions.append(f)
     if module.parallel:
         module.functions += sharing(target)
@@ -83,8 +83,8 @@ def _gather(
     return f
 
 
-class _Runner:
-    """Emits ``run``."""
+class _StepLoop:
+    """Emits the loop of ``run`` over the steps, or (of a module of probes) what is measured before a step."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class _Runner:
         self.schedule = module.schedule
         self.tables = {} if tables is None else tables
         self.regions = 0
-        self.gathering: Chain | None = None  # gathers its rows itself
+        self.gathering: Chain | None = None  # the chain that gathers its rows itself
         for work in self.schedule.kernels():
             kernel = module.kernel(work)
             module.parallel = module.parallel or kernel.is_shared
@@ -108,7 +108,7 @@ class _Runner:
         """One argument."""
         return self.f.load(kind, self.f.at(ARGS, "i64", index), 8)
 
-    def emit(self, probes: _Runner | None = None) -> None:
+    def emit(self, probes: _StepLoop | None = None) -> None:
         """The loop over the steps; ``probes`` measures before those that are asked for."""
         f, program = self.f, self.program
         steps, rows, valid = self.word(STEPS, "i64"), self.word(ROWS, "ptr"), self.word(VALID, "ptr")
@@ -193,14 +193,11 @@ class _Runner:
         self.module.functions.append(_gather("gather", buffers, batch, tables, self.module.fetched))
         f.store(rows, f.at(ARGS, "i64", BATCH_ROWS), 8)
         f.store(following, f.at(ARGS, "i64", NEXT_ROWS), 8)
-        for item in self.schedule.items:
-            if not {id(buffer) for buffer in buffers}.isdisjoint(map(id, self.schedule.touched(item))):
-                self.gathering = item if isinstance(item, Chain) else None
-                break
+        self.gathering = gathering_chain(self.schedule, buffers)
         if self.gathering is not None:
             return
         copied = sum(buffer.size for buffer in buffers if buffer not in tables)
-        shared = self.module.parallel and copied >= GATHER_BYTES
+        shared = self.module.parallel and is_gather_worth_sharing(copied)
         self.offer("gather", ARGS.text, batch, shared)
 
     def items(self, items: Sequence[Item], turn: Reg | None) -> None:

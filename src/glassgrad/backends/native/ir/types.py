@@ -14,8 +14,6 @@ ELEMENT: dict[DType, str] = {
     "uint32": "i32",
     "bool": "i1",
 }
-
-
 SIZE: dict[DType, int] = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "bool": 1}
 
 

@@ -13,8 +13,6 @@ from glassgrad.backends.native.plan.fusion import Group
 from glassgrad.graph.node import Node, Value
 
 LONG = 8  # operations of an epilogue from which on the rows of a tile are done in a loop
-
-
 FUNCTION_WORK = 8  # operations that a function such as exp counts for, at least
 
 
