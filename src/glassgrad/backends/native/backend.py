@@ -136,7 +136,7 @@ class _Arena:
 
 
 def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
-    """The arguments of ``run``: see ``layout``."""
+    """The arguments of ``run``: see ``runtime.arguments``."""
     words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _sleep_address()]
     words += [0] * (ARRAYS - len(words))
     words += [array.ctypes.data for array in arrays]

@@ -1,4 +1,4 @@
-"""Stage 3: a schedule to LLVM IR, one function per kernel."""
+"""The LLVM module of a schedule: one function for each kernel."""
 
 from __future__ import annotations
 
@@ -98,12 +98,14 @@ class Module:
         others = [f.declaration for f in self.functions if f not in functions]
         return "\n".join([*sorted(declared), *others, *(f.text() for f in functions), "!0 = !{}\n"])
 
-    def kernel(self, work: PlannedKernel) -> EmittedKernel:
+    def kernel(self, planned: PlannedKernel) -> EmittedKernel:
         """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
-        if work not in self.kernels:
-            name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in work.group.nodes)}"[:48]
-            self.kernels[work] = self._emit(work, name)
-        return self.kernels[work]
+        if planned not in self.kernels:
+            name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in planned.group.nodes)}"[
+                :48
+            ]
+            self.kernels[planned] = self._emit(planned, name)
+        return self.kernels[planned]
 
     def _function(self, name: str) -> Function:
         f = Function(name, KERNEL, attributes="noinline nounwind")
@@ -118,21 +120,21 @@ class Module:
             self.functions.append(f)
         return KernelFunction(self._known[body], tuple(f.places or ()))
 
-    def _emit(self, work: PlannedKernel, name: str) -> EmittedKernel:
-        group, locate = work.group, self.schedule.buffer
+    def _emit(self, planned: PlannedKernel, name: str) -> EmittedKernel:
+        group, locate = planned.group, self.schedule.buffer
         elements = max(1, math.prod(group.shape))
         if group.kind == "rows":
-            layout = work.layout
+            layout = planned.layout
             assert isinstance(layout, RowLayout)
             f = self._function(name)
-            RowKernel(f, group, layout, locate, work.outputs).emit(FIRST, LAST)
+            RowKernel(f, group, layout, locate, planned.outputs).emit(FIRST, LAST)
             return EmittedKernel(self._add(f), layout.units, elements)
         if group.kind == "product":
-            return self._product(work, name)
+            return self._product(planned, name)
         f, (node,) = self._function(name), group.nodes
         if node.op.name == "matmul":
-            assert isinstance(work.layout, ProductPlan)
-            self._batched(f, node, work.layout)
+            assert isinstance(planned.layout, ProductPlan)
+            self._batched(f, node, planned.layout)
             return EmittedKernel(self._add(f), 1, elements)
         inputs = [locate(value) for value in node.inputs]
         # An output that nobody reads has no buffer; a kernel with several outputs writes it all the same.
@@ -144,20 +146,20 @@ class Module:
         SINGLE_OPS[node.op.name](EmitContext(f, self.vector_bytes), node, inputs, made)
         return EmittedKernel(self._add(f), 1, elements)
 
-    def _product(self, work: PlannedKernel, name: str) -> EmittedKernel:
-        group, locate = work.group, self.schedule.buffer
-        node, plan = product_in(group), work.layout
+    def _product(self, planned: PlannedKernel, name: str) -> EmittedKernel:
+        group, locate = planned.group, self.schedule.buffer
+        node, plan = product_in(group), planned.layout
         assert node is not None
         assert isinstance(plan, ProductPlan)
         product = plan.product
         pack = None
         if plan.pack_units:
             f = self._function(f"{name}_pack")
-            emit_pack(f, plan, self._operands(f, node, plan, work.scratch), first=FIRST, last=LAST)
+            emit_pack(f, plan, self._operands(f, node, plan, planned.scratch), first=FIRST, last=LAST)
             pack = self._add(f)
         f = self._function(name)
-        given = self._operands(f, node, plan, work.scratch)
-        evaluator = tile_evaluator(f, group, locate, work.outputs)
+        given = self._operands(f, node, plan, planned.scratch)
+        evaluator = tile_evaluator(f, group, locate, planned.outputs)
 
         def finish(tile: Tile) -> None:
             vectors = [

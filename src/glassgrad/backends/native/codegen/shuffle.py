@@ -6,7 +6,7 @@ Philox4x64-10 (J. Salmon et al., 2011) gives four words of 64 bits for each valu
 lower one first, choose the places that change (R. Fisher and F. Yates, 1938): of each as many bits as the last place
 has, and those that give a later one are passed over.
 
-``shuffle(args)`` reads the words that ``layout`` describes.
+``shuffle(args)`` reads the words that ``runtime.arguments`` describes.
 """
 
 from __future__ import annotations

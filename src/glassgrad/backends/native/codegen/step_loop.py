@@ -1,7 +1,7 @@
-"""Stage 3, the outer loop: the function ``run``, which runs all steps, on thread 0.
+"""The loop over the steps: the function ``run``, which thread 0 runs.
 
-It walks through the items, and shares out a kernel that is large enough (see ``sharing``). ``run(arena, args)`` reads
-its arguments from the words that ``layout`` describes.
+It goes through the items of the schedule, and shares the large kernels with other threads (see ``work_sharing``).
+``run(arena, args)`` reads its arguments from the words that ``runtime.arguments`` describes.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class _StepLoop:
         self.tables = {} if tables is None else tables
         self.regions = 0
         self.gathering: Chain | None = None  # the chain that gathers its rows itself
-        for work in self.schedule.kernels():
-            kernel = module.kernel(work)
+        for planned in self.schedule.kernels():
+            kernel = module.kernel(planned)
             module.parallel = module.parallel or kernel.is_shared
         if any(isinstance(item, Chain | Spread) for item in self.schedule.items):
             module.parallel = True
@@ -217,8 +217,8 @@ class _StepLoop:
                         item.items, f.sub(Reg(str(item.length - 1), "i64"), t) if item.backwards else t
                     )
             elif isinstance(item, Chain):
-                for work in item.items:
-                    self.pack(self.module.kernel(work))
+                for planned in item.items:
+                    self.pack(self.module.kernel(planned))
                 self.offer(self.chain(item), ARGS.text, item.units, True)
             elif isinstance(item, Spread):
                 name, units = self.spread(item)
@@ -244,8 +244,8 @@ class _StepLoop:
                 end = f.select(final, f.number("i64", batch), f.mul(following, block))
                 start = f.mul(unit, block).text
                 f.raw(f"call void @gather(ptr {ARENA.text}, ptr %places, i64 {start}, i64 {end.text})")
-            for work in chain.items:
-                kernel = self.module.kernel(work)
+            for planned in chain.items:
+                kernel = self.module.kernel(planned)
                 each = kernel.units // chain.units
                 self.direct(f, kernel.code, f.mul(unit, each), f.mul(following, each))
         return f.name
@@ -253,8 +253,8 @@ class _StepLoop:
     def spread(self, spread: Spread) -> tuple[str, int]:
         """The function of a spread, the units of its kernels in a row; and how many they are."""
         f, count = self.region("spread"), 0
-        for work in spread.items:
-            kernel = self.module.kernel(work)
+        for planned in spread.items:
+            kernel = self.module.kernel(planned)
             end = count + kernel.units
             low = f.intrinsic("umax", FIRST, f.number("i64", count))
             high = f.intrinsic("umin", LAST, f.number("i64", end))

@@ -141,8 +141,8 @@ class _Draft:
 def _shared_work(schedule: Schedule, module: Module) -> int:
     """Multiplications (or elements) in the kernels that threads can share."""
     regions = [item for item in schedule.items if isinstance(item, Chain | Spread)]
-    together = {work for item in regions for work in item.items}
-    return sum(k.work for work, k in module.kernels.items() if work in together or k.is_shared)
+    together = {planned for item in regions for planned in item.items}
+    return sum(k.work for planned, k in module.kernels.items() if planned in together or k.is_shared)
 
 
 def is_ours(graph: Graph) -> bool:

@@ -1,4 +1,4 @@
-"""What each elementwise op is in LLVM: one entry per op, the same for a lane and for a vector."""
+"""The code of each elementwise op: one entry per op, the same for one lane and for a vector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading, computing and storing the values of a group, a vector at a time; the epilogue of a product is this too."""
+"""Reads, computes and stores the values of a group, one vector of a row at a time; epilogues use it too."""
 
 from __future__ import annotations
 

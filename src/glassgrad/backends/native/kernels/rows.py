@@ -1,4 +1,4 @@
-"""Stage 3, the common kernel: elementwise work and reductions over rows and columns, in explicit vectors."""
+"""Kernels of rows: elementwise work and reductions over rows and columns, in explicit vectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from glassgrad.backends.native.plan.row_layout import RowLayout
 from glassgrad.graph.node import Node, Value
 
 FLAT_UNROLL = 2
-_TURNED = 1000  # the accumulators of turned blocks are numbered from here
+_TRANSPOSED = 1000  # the accumulators of transposed blocks are numbered from here
 
 
 class RowKernel:
@@ -99,9 +99,9 @@ class RowKernel:
             begin: Reg | int
             end: Reg | int
             begin, end = (0, layout.rows) if layout.units == 1 else self._span(first, last, layout.rows)
-            if layout.turned:
+            if layout.transposed:
                 begin = self._blocks(totals, sums, begin, end)
-            if not (layout.turned and layout.rows % lanes == 0):
+            if not (layout.transposed and layout.rows % lanes == 0):
                 left = f.when(f.compare("ult", begin, end)) if isinstance(begin, Reg) else nullcontext()
                 with left, f.loop(end, begin) as row:
                     self._row(Row(row), full, rest)
@@ -119,12 +119,12 @@ class RowKernel:
         done = end // lanes * lanes if isinstance(end, int) else f.and_(end, -lanes)
         for node in (*totals, *sums):
             for column in range(self.layout.columns if node in sums else 1):
-                self._clear(node, _TURNED + column, lanes)
+                self._clear(node, _TRANSPOSED + column, lanes)
         with f.loop(done, begin, lanes) as start:
             ShortRows(self.evaluator, start, lanes).run(
                 self.kinds,
                 self.readers,
-                lambda node, j, given: self._accumulate(node, _TURNED + j, given, lanes),
+                lambda node, j, given: self._accumulate(node, _TRANSPOSED + j, given, lanes),
             )
         return done
 
@@ -260,8 +260,8 @@ class RowKernel:
         (value,) = node.outputs
         lanes = self.layout.lanes if self.readers[node] == "m" else 1
         total = self._folded(node, 0, lanes)
-        if self.layout.turned:
-            total = combine(self.f, node, self._folded(node, _TURNED, self.layout.lanes), total)
+        if self.layout.transposed:
+            total = combine(self.f, node, self._folded(node, _TRANSPOSED, self.layout.lanes), total)
         store(self.f, total, address(self.f, self.evaluator.locate(value)), value.dtype, 1)
 
     def _store_sum(self, node: Node, full: int, rest: int) -> None:
@@ -269,10 +269,10 @@ class RowKernel:
         kind = vector(ELEMENT[value.dtype], lanes)
         for place in range(full + (rest > 0)):
             total = f.load(kind, self._slot(node, place, lanes), 64)
-            if self.layout.turned:
+            if self.layout.transposed:
                 for lane in range(lanes if place < full else rest):
-                    turned = self._folded(node, _TURNED + place * lanes + lane, lanes)
-                    added = combine(f, node, turned, f.shuffle(total, [lane]))
+                    transposed = self._folded(node, _TRANSPOSED + place * lanes + lane, lanes)
+                    added = combine(f, node, transposed, f.shuffle(total, [lane]))
                     store(
                         f,
                         added,

@@ -1,8 +1,8 @@
 """Short rows, many at a time: one lane per row, one register per column.
 
-A softmax over ten classes fills ten of sixteen lanes, and its sum has to be folded across them. Turned by a
-quarter, sixteen rows fill every lane of ten registers; a sum over the row is nine additions, and what there is
-once per row is a full vector. The turning is done with shuffles, on the way in and out.
+A softmax over ten classes fills ten of sixteen lanes, and its sum has to be folded across them. Transposed, sixteen
+rows fill every lane of ten registers; a sum over the row is nine additions, and a value that exists once per row is a
+full vector. Shuffles transpose the rows after they are loaded and before they are stored.
 """
 
 from __future__ import annotations
@@ -120,10 +120,10 @@ class ShortRows:
         return self.matrices[origin][column]
 
     def _load(self, value: Value) -> list[Reg]:
-        """The block of a matrix in memory, turned: lane i of column j is element i * columns + j.
+        """The block of a matrix in memory, transposed: lane i of column j is element i * columns + j.
 
-        It is read and turned in pieces of 16 bytes; the last ones of a row may hold what comes behind it. A bool is
-        turned as the byte that it is in memory: LLVM shuffles bits slowly, and at level 1 sometimes wrongly.
+        It is read and transposed in pieces of 16 bytes; the last ones of a row may hold what comes behind it. A bool
+        is transposed as the byte that it is in memory: LLVM shuffles bits slowly, and at level 1 sometimes wrongly.
         """
         f, buffer = self.f, self.evaluator.locate(memory_of(value))
         size, is_bool = self._piece(value), value.dtype == "bool"

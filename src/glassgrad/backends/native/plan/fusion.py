@@ -1,4 +1,4 @@
-"""Stage 1: nodes to groups. A group is one kernel: one loop nest that computes several nodes at once.
+"""Nodes to groups (stage 1). A group is one kernel: one loop nest that computes several nodes at once.
 
 Every node starts as a group of its own; then groups that feed one another are merged where the loops agree and
 no other group would come to stand between them. Three kinds:

@@ -1,4 +1,4 @@
-"""Stage 2: the arena. Every value in memory gets an offset; what is never alive together may share it."""
+"""The arena (stage 2): every value in memory gets an offset; values that are never needed at once may share it."""
 
 from __future__ import annotations
 

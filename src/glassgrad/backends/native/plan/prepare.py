@@ -1,4 +1,4 @@
-"""Stage 0: the verified graph, made ready for fusion. Three small rewrites, each of which keeps the meaning."""
+"""Prepares a graph for fusion (stage 0): three small rewrites, each of which keeps the meaning."""
 
 from __future__ import annotations
 

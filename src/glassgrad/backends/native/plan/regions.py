@@ -1,4 +1,4 @@
-"""Stage 2, between kernels: what threads share although no kernel of it is worth sharing alone.
+"""Chains and spreads (stage 2): several kernels that threads share together, although none is worth sharing alone.
 
 Sharing a kernel costs two trips of a cache line between cores (0.7 us where this was measured), as much as many a
 kernel takes. So kernels are taken together:

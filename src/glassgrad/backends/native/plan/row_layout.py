@@ -26,7 +26,7 @@ class RowLayout:
     in_registers: bool
     units: int
     block: int  # rows (or, if flat, elements) in one unit
-    turned: bool  # a lane per row: see ``blocks``
+    transposed: bool  # a lane per row: see ``kernels.short_rows``
 
 
 def lay_out_rows(group: Group, vector_bytes: int, block: int = 0, blocks: int = 0) -> RowLayout:
@@ -51,15 +51,15 @@ def lay_out_rows(group: Group, vector_bytes: int, block: int = 0, blocks: int = 
     else:
         block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
         units = 1 if accumulates else -(-span // block)
-    turned = not flat and (units == 1 or blocks > 0) and is_turned(group, rows, lanes)
+    transposed = not flat and (units == 1 or blocks > 0) and is_transposed(group, rows, lanes)
     short = columns <= ROW_VECTORS * lanes
-    return RowLayout(rows, columns, lanes, flat, short, units, block if units > 1 else span, turned)
+    return RowLayout(rows, columns, lanes, flat, short, units, block if units > 1 else span, transposed)
 
 
 MOST_COLUMNS = 16
 
 
-def is_turned(group: Group, rows: int, lanes: int) -> bool:
+def is_transposed(group: Group, rows: int, lanes: int) -> bool:
     """Whether a group is better done by blocks: short rows that are reduced, and enough of them."""
     reduces = any(node.op.name in ("sum", "max") and group.kind_of(node) == "r" for node in group.nodes)
     return reduces and 2 <= group.columns <= MOST_COLUMNS and rows >= lanes > 1

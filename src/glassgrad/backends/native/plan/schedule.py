@@ -1,4 +1,4 @@
-"""Stage 2, the plan: which kernels run, in which order, and where each value lies.
+"""The schedule (stage 2): which kernels run, in which order, and where each value lies in memory.
 
 A schedule is a list of items: a kernel, several that threads share (see ``regions``), copies between buffers, or a
 loop (the body of a scan) of items.

@@ -1,6 +1,6 @@
-"""How a matrix product is computed: in tiles of which size, with or without copies, in how many units.
+"""How a matrix product is computed: the size of its tiles, what is copied into panels, and the number of units.
 
-By the shapes alone. What was measured stands at the top of ``product``, which makes the code.
+The shapes alone decide. What was measured stands at the top of ``products.tiles``, which makes the code.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Product:
     """C (m, n) = A (m, k) @ B (k, n), all row-major and contiguous.
 
     ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: what most elements
-    of A are, where there is such a number, as inputs name it (see ``sparse``).
+    of A are, where there is such a number, as inputs name it (see ``products.sparse``).
     """
 
     m: int

@@ -1,4 +1,4 @@
-"""What the compiled code and the executable that calls it agree on: the array of 64-bit words that ``run`` takes.
+"""The arguments of compiled code: the array of 64-bit words that the executable hands to ``run``, and that it reads.
 
 0 steps   1 rows (int32 [steps, batch])   2 valid (bytes [steps, batch])   3 number of the first step
 4 address of usleep, or 0   5 kernel   6 units   7 tickets   (these three of the kernel on offer)

@@ -1,7 +1,7 @@
-"""The machine that code is made for, and LLVM itself: text to object code to a callable function.
+"""The processor that code is made for, and object code as functions that can be called.
 
-LLVM is loaded when there is something to compile. What a cache key needs to know, the processor and the version of
-the compiler, is found out without it.
+LLVM is loaded only when there is something to compile. A cache key needs the processor and the version of the
+compiler: both are found without LLVM.
 """
 
 from __future__ import annotations
