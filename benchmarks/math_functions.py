@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.backends.native.machine import host
-from glassgrad.backends.native.math import FUNCTIONS
+from glassgrad.backends.native.math.functions import FUNCTIONS
+from glassgrad.backends.native.runtime.machine import host
 from glassgrad.ops.table import TABLE
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the errors are measured as the tests do

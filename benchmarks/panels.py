@@ -21,8 +21,8 @@ from peers.report import machine, quartiles
 from peers.task import NETWORKS, Task
 from peers.with_glassgrad import Glassgrad
 
-from glassgrad.backends.native import generate
 from glassgrad.backends.native.backend import NativeBackend, default_threads
+from glassgrad.backends.native.plan import schedule
 
 RESULTS = Path(__file__).parent / "results" / "panels.txt"
 CASES = (("784-128-10", "sgd"), ("784-128-10", "adam"), ("784-512-512-10", "sgd"))
@@ -36,9 +36,9 @@ class Training(Glassgrad):
         super().__init__(default_threads())
         self.use(task, self.variants(task)[0])
         if not panels:
-            usual, generate.panel_width = generate.panel_width, lambda *_: 0
+            usual, schedule.panel_width = schedule.panel_width, lambda *_: 0
             self.executable = NativeBackend(threads=self.threads, cached=False).compile(self.program)
-            generate.panel_width = usual
+            schedule.panel_width = usual
 
     def time(self, epochs: int) -> float:
         """Microseconds per step."""

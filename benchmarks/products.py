@@ -19,11 +19,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.machine import Library, Machine, compile_text, machine
-from glassgrad.backends.native.plan import Plan, Product, plan
-from glassgrad.backends.native.product import Tile, emit, emit_pack
-from glassgrad.backends.native.sparse import Operands
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
+from glassgrad.backends.native.plan.tiling import Product, ProductPlan, plan_product
+from glassgrad.backends.native.products.operands import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack, emit_product
+from glassgrad.backends.native.runtime.machine import Library, Machine, machine
 
 SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight gradient
     (32, 64, 32, "NN NT TN"),
@@ -74,13 +76,13 @@ def storing(f: Function, c: Reg, n: int) -> Callable[[Tile], None]:
 class Native:
     """One compiled product, called many times from inside the compiled code."""
 
-    def __init__(self, chosen: Plan, a: np.ndarray, b: np.ndarray, target: Machine) -> None:
+    def __init__(self, chosen: ProductPlan, a: np.ndarray, b: np.ndarray, target: Machine) -> None:
         product = chosen.product
         f = Function("once", [("ptr noalias", name) for name in "abcs"], attributes="noinline")
         registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
         given = Operands(registers[0], registers[1], registers[3])
         emit_pack(f, chosen, given)
-        emit(f, chosen, given, storing(f, registers[2], product.n))
+        emit_product(f, chosen, given, storing(f, registers[2], product.n))
         g = Function("many", [("ptr", name) for name in "abcs"] + [("i64", "times")])
         with g.loop(Reg("%times", "i64")):
             g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")
@@ -159,7 +161,9 @@ def main() -> None:
             a = left[: m * k].reshape((k, m) if form[0] == "T" else (m, k))
             b = right[: n * k].reshape((n, k) if form[1] == "T" else (k, n))
             x, y = (a.T if form[0] == "T" else a), (b.T if form[1] == "T" else b)
-            chosen = plan(Product(m, n, k, "float", form[0] == "T", form[1] == "T"), target.vector_bytes)
+            chosen = plan_product(
+                Product(m, n, k, "float", form[0] == "T", form[1] == "T"), target.vector_bytes
+            )
             native = Native(chosen, a, b, target)
             native.run(1)
             out = np.matmul(x, y)

@@ -28,7 +28,7 @@ ALLOWED = {
         "getattr(function, '__name__', 'custom')",
     ): "a function of the user, or a functools.partial",
     (
-        "backends/native/generate.py",
+        "backends/native/driver/generate.py",
         "getattr(emitter, '__module__', '')",
     ): "a function of the user, or a partial",
     ("cli/app.py", "getattr(error, 'ctx', None)"): "an error of Click, whose class Typer does not name",
@@ -46,11 +46,11 @@ def guesses(source: str) -> list[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and ast.unparse(node.args[0]) != "os"  # what an operating system lacks is asked for in this way
         and (
             node.func.id == "hasattr"
             or (node.func.id == "getattr" and len(node.args) + len(node.keywords) > 2)
         )
+        and ast.unparse(node.args[0]) != "os"  # what an operating system lacks is asked for in this way
     ]
 
 

@@ -1,4 +1,8 @@
-"""The floors of the house: imports inside ``glassgrad`` go downwards only (see docs/architecture.md)."""
+"""The floors of the house: imports inside ``glassgrad`` go downwards only (see docs/architecture.md).
+
+Large rooms have floors inside, to which the same rule applies: an entry in ``INNER_FLOORS`` is all that takes. No
+module imports itself through others, anywhere.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import io
 import subprocess
 import sys
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,7 +37,27 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("graph",),
     ("common",),
 )
-HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+
+# The floors inside large rooms, top to bottom: sub-rooms are modules or packages, named from their room on.
+INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "backends.native": (
+        ("backend",),
+        ("driver",),
+        ("codegen",),
+        ("kernels", "products"),
+        ("plan", "math"),
+        ("ir",),
+        ("runtime",),
+    ),
+}
+
+
+def heights(floors: Iterable[Iterable[str]]) -> dict[str, int]:
+    """The height of each room of ``floors``."""
+    return {room: -floor for floor, rooms in enumerate(floors) for room in rooms}
+
+
+HEIGHT = heights(FLOORS)
 
 # Layers and optimizers know no backend, although what the backends share lies below them.
 FORBIDDEN = {("nn", "backends.base"), ("optim", "backends.base")}
@@ -90,11 +114,11 @@ def find_imports(node: ast.AST, at_top: bool = True) -> Iterator[Import]:
             yield from find_imports(child, at_top and not inside)
 
 
-def room_of(module: str) -> str | None:
-    """The room that holds ``module`` (a dotted name below ``glassgrad``), or None."""
+def room_of(module: str, height: Mapping[str, int] = HEIGHT) -> str | None:
+    """The room that holds ``module`` (a dotted name below ``glassgrad``, or below a room), or None."""
     parts = module.split(".")
     prefixes = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((prefix for prefix in prefixes if prefix in HEIGHT), None)
+    return next((prefix for prefix in prefixes if prefix in height), None)
 
 
 def targets(found: Import, packages: set[str], modules: set[str]) -> Iterator[tuple[str, str | None]]:
@@ -122,11 +146,34 @@ def direction(room: str, other: str) -> str | None:
     return f"{room} imports upwards from {other}" if HEIGHT[other] > HEIGHT[room] else None
 
 
-def complaints(sources: Mapping[str, str]) -> list[str]:
-    """Every broken rule in ``sources`` (text by path below src/glassgrad), one line each."""
+def inner_direction(
+    room: str, module: str, target: str, inner_floors: Mapping[str, tuple[tuple[str, ...], ...]]
+) -> str | None:
+    """What is wrong with ``module`` importing ``target``, both in ``room``, or None (also if it has no floors)."""
+    if room not in inner_floors:
+        return None
+    height = heights(inner_floors[room])
+    own, other = (room_of(name.removeprefix(f"{room}."), height) for name in (module, target))
+    if own is None or other is None or own == other:
+        return None
+    if height[own] == height[other]:
+        return f"{room}.{own} must not know its sibling {room}.{other}"
+    return f"{room}.{own} imports upwards from {room}.{other}" if height[other] > height[own] else None
+
+
+def names_in(sources: Mapping[str, str]) -> tuple[dict[str, str], set[str], set[str]]:
+    """The dotted name of each path, and which of them are packages and modules."""
     dotted = {path: ".".join(PurePosixPath(path).with_suffix("").parts) for path in sources}
     packages = {name.removesuffix(".__init__") for name in dotted.values() if name.endswith(".__init__")}
     modules = {name for name in dotted.values() if not name.endswith("__init__")}
+    return dotted, packages, modules
+
+
+def complaints(
+    sources: Mapping[str, str], inner_floors: Mapping[str, tuple[tuple[str, ...], ...]] = INNER_FLOORS
+) -> list[str]:
+    """Every broken rule in ``sources`` (text by path below src/glassgrad), one line each."""
+    dotted, packages, modules = names_in(sources)
     wrong: list[str] = []
     for path, source in sources.items():
         tree = ast.parse(source)
@@ -146,17 +193,52 @@ def complaints(sources: Mapping[str, str]) -> list[str]:
         if room is None:
             wrong.append(f"{path}: no such room in FLOORS")
             continue
+        inside = dotted[path].removeprefix(f"{room}.")
+        if room in inner_floors and room_of(inside, heights(inner_floors[room])) is None:
+            wrong.append(f"{path}: no such room in INNER_FLOORS of {room}")
         for item in found:
             top = item.module.split(".")[0]
             if top == "glassgrad" and not item.relative:
                 for target, unfit in targets(item, packages, modules):
                     other = room_of(target)
                     problem = unfit or (direction(room, other) if other else None)
+                    if problem is None and other == room:
+                        problem = inner_direction(room, dotted[path], target, inner_floors)
                     wrong += [f"{path}:{item.line} {problem}"] if problem else []
             elif top in HEAVY and item.at_top and HEAVY[top] != room:
                 place = HEAVY[top] or "no room"
                 wrong.append(f"{path}:{item.line} imports {top} at the top level; only {place} may")
     return wrong
+
+
+def import_cycles(sources: Mapping[str, str]) -> list[str]:
+    """The cycles in which modules import one another, inside functions or not: one line for each knot of modules."""
+    dotted, packages, modules = names_in(sources)
+    imported: dict[str, set[str]] = {}
+    for path, source in sources.items():
+        if not path.endswith("__init__.py"):
+            imports = (i for i in find_imports(ast.parse(source)) if i.module.split(".")[0] == "glassgrad")
+            names = {name for item in imports for name, _ in targets(item, packages, modules)}
+            imported[dotted[path]] = names & modules
+    reachable = {module: reached_from(module, imported) for module in imported}
+    knots = {
+        frozenset(other for other in reached if module in reachable[other])
+        for module, reached in reachable.items()
+        if module in reached
+    }
+    return sorted(" <-> ".join(sorted(knot)) for knot in knots)
+
+
+def reached_from(module: str, imported: Mapping[str, set[str]]) -> set[str]:
+    """Every module that ``module`` imports, at whatever distance; itself only where there is a cycle."""
+    reached: set[str] = set()
+    waiting = list(imported[module])
+    while waiting:
+        other = waiting.pop()
+        if other not in reached:
+            reached.add(other)
+            waiting.extend(imported[other])
+    return reached
 
 
 def is_heavy(item: Import) -> bool:
@@ -190,6 +272,18 @@ def test_imports_go_downwards_only() -> None:
     assert complaints(sources) == []
 
 
+def test_no_module_imports_itself_at_whatever_distance() -> None:
+    assert import_cycles(read_sources()) == []
+
+
+@pytest.mark.parametrize("room", sorted(INNER_FLOORS))
+def test_every_inner_room_exists(room: str) -> None:
+    folder = PACKAGE.joinpath(*room.split("."))
+    for name in heights(INNER_FLOORS[room]):
+        place = folder.joinpath(*name.split("."))
+        assert place.is_dir() or place.with_suffix(".py").is_file(), name
+
+
 def test_autodiff_stays_small() -> None:
     sizes = {path: code_lines(text) for path, text in read_sources().items() if path.startswith("autodiff")}
     assert 0 < sum(sizes.values()) <= AUTODIFF_LIMIT, sizes
@@ -217,7 +311,7 @@ HOUSE = {
     "backends/__init__.py": "",
     "backends/base.py": "from glassgrad.program import Program",
     "backends/xla.py": "import jax\nfrom glassgrad.backends.base import Executable",
-    "backends/native/emit.py": "from llvmlite import ir",
+    "backends/native/codegen/module.py": "from llvmlite import ir",
     "cli/main.py": "import rich, typer\nfrom glassgrad.nn.layers import Dense",
 }
 
@@ -258,7 +352,7 @@ def test_the_walker_lets_sound_sources_pass(path: str, source: str) -> None:
         ("graph/bad.py", "import importlib\nimportlib.import_module('glassgrad.nn.layers')", "upwards"),
         ("nn/bad.py", "from glassgrad.optim.adam import Adam", "sibling"),
         ("optim/bad.py", "from glassgrad.backends.base import Executable", "sibling"),
-        ("backends/native/bad.py", "from glassgrad.backends.xla import lower", "sibling"),
+        ("backends/native/ir/bad.py", "from glassgrad.backends.xla import lower", "sibling"),
         ("backends/base.py", "from glassgrad.backends.xla import lower", "upwards"),
         ("cli/bad.py", "import glassgrad", "itself"),
         ("cli/bad.py", "from glassgrad import nn", "itself"),
@@ -284,6 +378,107 @@ def test_the_walker_sees_each_broken_rule(path: str, source: str, problem: str) 
     assert len(found) == 1
     assert found[0].startswith(path)
     assert problem in found[0]
+
+
+INNER = {"nn": (("top",), ("left", "right"), ("low.deep", "low.other"), ("low",))}
+INNER_HOUSE = {
+    "common/__init__.py": "",
+    "common/errors.py": "",
+    "optim/adam.py": "",
+    "nn/__init__.py": "",
+    "nn/top.py": "",
+    "nn/left/__init__.py": "",
+    "nn/left/a.py": "",
+    "nn/right/__init__.py": "",
+    "nn/right/b.py": "",
+    "nn/low/__init__.py": "",
+    "nn/low/deep.py": "",
+    "nn/low/other.py": "",
+    "nn/low/rest.py": "",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "problem"),
+    [
+        ("nn/left/new.py", "from glassgrad.nn.top import A", "upwards from nn.top"),
+        ("nn/left/new.py", "def late():\n    from glassgrad.nn import top", "upwards from nn.top"),
+        (
+            "nn/left/new.py",
+            "from importlib import import_module\nimport_module('glassgrad.nn.top')",
+            "upwards",
+        ),
+        ("nn/left/new.py", "from glassgrad.nn.right.b import B", "sibling nn.right"),
+        ("nn/low/rest.py", "from glassgrad.nn.low.deep import D", "upwards from nn.low.deep"),
+        ("nn/low/deep.py", "from glassgrad.nn.low.other import D", "sibling nn.low.other"),
+        ("nn/new.py", "", "no such room in INNER_FLOORS of nn"),
+        ("nn/new/part.py", "", "no such room in INNER_FLOORS of nn"),
+        ("nn/top.py", "from glassgrad.nn.low import gone\n", "leaf module"),
+        ("nn/low/rest.py", "from glassgrad.optim.adam import Adam", "sibling optim"),
+    ],
+)
+def test_the_walker_sees_each_broken_rule_inside_a_room(path: str, source: str, problem: str) -> None:
+    (complaint,) = complaints(INNER_HOUSE | {path: source}, INNER)
+    assert complaint.startswith(path)
+    assert problem in complaint
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("nn/top.py", "from glassgrad.nn.left import a\nfrom glassgrad.nn.low.rest import C"),
+        ("nn/left/new.py", "from glassgrad.nn.left.a import A"),
+        ("nn/low/deep.py", "from glassgrad.nn.low.rest import C"),
+        ("nn/low/rest.py", "from glassgrad.common.errors import InputError"),
+        ("cli/new.py", "from glassgrad.nn.low.rest import C"),
+    ],
+)
+def test_the_walker_lets_sound_sources_pass_inside_a_room(path: str, source: str) -> None:
+    assert complaints(INNER_HOUSE | {path: source}, INNER) == []
+
+
+def test_a_room_without_floors_inside_orders_nothing() -> None:
+    upwards = {"nn/low/new.py": "from glassgrad.nn.top import A", "nn/new.py": ""}
+    assert complaints(INNER_HOUSE | upwards, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("sources", "cycles"),
+    [
+        ({"a.py": "from glassgrad.b import B", "b.py": "from glassgrad.c import C", "c.py": ""}, []),
+        ({"a.py": "from glassgrad.a import A"}, ["a"]),
+        ({"a.py": "from glassgrad.b import B", "b.py": "import glassgrad.a"}, ["a <-> b"]),
+        (
+            {"a.py": "from glassgrad.b import B", "b.py": "def late():\n    from glassgrad.a import A"},
+            ["a <-> b"],
+        ),
+        (
+            {
+                "a.py": "from glassgrad.b import B",
+                "b.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from glassgrad.a import A",
+            },
+            ["a <-> b"],
+        ),
+        (
+            {"a.py": "import_module('glassgrad.b')", "b.py": "from glassgrad.a import A"},
+            ["a <-> b"],
+        ),
+        (
+            {
+                "r/__init__.py": "",
+                "r/a.py": "from glassgrad.r import b",
+                "r/b.py": "from glassgrad.r.c import C",
+                "r/c.py": "from glassgrad.r.a import A",
+                "r/d.py": "from glassgrad.r.a import A",
+                "e.py": "from glassgrad.f import F",
+                "f.py": "from glassgrad.e import E",
+            },
+            ["e <-> f", "r.a <-> r.b <-> r.c"],
+        ),
+    ],
+)
+def test_the_walker_sees_each_cycle(sources: dict[str, str], cycles: list[str]) -> None:
+    assert import_cycles(sources) == cycles
 
 
 def test_only_code_counts_as_code() -> None:

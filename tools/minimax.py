@@ -1,4 +1,4 @@
-"""The coefficients of ``backends/native/math_tables.py``: ``python tools/minimax.py`` prints them all anew.
+"""The coefficients of ``backends/native/math/coefficients.py``: ``python tools/minimax.py`` prints them all anew.
 
 Remez's exchange for rationals P/Q (Muller, Elementary Functions, 3rd ed., chapter 3): on the reference
 points the weighted error must alternate, which Newton's method solves; the extrema of that solution's

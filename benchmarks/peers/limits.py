@@ -7,8 +7,10 @@ from threading import Thread
 
 import numpy as np
 
-from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.machine import Library, compile_text, host
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
+from glassgrad.backends.native.runtime.machine import Library, host
 
 ACCUMULATORS, TURNS, BURSTS = 24, 400_000, 5  # enough of them to hide the latency of an addition
 

@@ -19,7 +19,7 @@ from typing import Any
 _HOMES = {
     "glassgrad.autodiff.sweeps": ("gradient", "hessian_vector_product", "jvp", "vjp"),
     "glassgrad.training.check": ("check_derivative",),
-    "glassgrad.backends.native.inspect": ("inspect",),
+    "glassgrad.backends.native.driver.inspect": ("inspect",),
     "glassgrad.common.errors": ("GlassgradError", "GraphError", "InputError"),
     "glassgrad.common.version": ("__version__",),
     "glassgrad.data.dataset": ("Dataset", "from_arrays", "from_table"),

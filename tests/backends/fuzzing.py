@@ -12,9 +12,9 @@ import numpy as np
 from backends.random_networks import Recipe, Task, evaluation_task, training_task
 from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import emit, plan, rows, steps
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.plan import products, row_layout, sharing, tiling
+from glassgrad.backends.native.runtime.machine import host, machine
 
 FEW, MANY = 3, 24  # runs with random rounding errors: at first, and where these say that something is wrong
 _WIDTHS = {"avx512": 64, "avx2": 32, "sse2": 16}
@@ -46,7 +46,7 @@ def _check(task: Task, recipe: Recipe, name: str, verdict: Verdict) -> None:
     name_of_target = recipe["machine"]
     can_run = name_of_target == "host" or host().vector_bytes >= _WIDTHS[name_of_target]
     target = machine(name_of_target if can_run else "host")
-    with small_units(recipe["small_units"]), patch.object(plan, "SKIPPING", 0):
+    with small_units(recipe["small_units"]), patch.object(tiling, "SKIPPING", 0):
         executable = NativeBackend(target, 1, cached=False).compile(program)
     assert isinstance(executable, NativeExecutable)
     found = executable.run(feed)
@@ -88,10 +88,10 @@ def _part(feed: Feed, batch: int, start: int, stop: int | None) -> Feed:
 @contextmanager
 def small_units(wanted: bool = True) -> Iterator[None]:
     """Cut even small kernels into units, share them among threads, and lay their weights in panels."""
-    before = rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT
+    before = row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT
     if wanted:
-        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT = 48, 0, 0, 0
+        row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT = 48, 0, 0, 0
     try:
         yield
     finally:
-        rows.BLOCK, steps.ROWS_WORK, steps.PRODUCT_WORK, emit.UNIT = before
+        row_layout.BLOCK, sharing.ROWS_WORK, sharing.PRODUCT_WORK, products.UNIT = before

@@ -6,9 +6,11 @@ import math
 
 import numpy as np
 
-from glassgrad.backends.native.ir import Function, Reg, vector
-from glassgrad.backends.native.machine import Library, Machine, compile_text
-from glassgrad.backends.native.math import FUNCTIONS
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg, vector
+from glassgrad.backends.native.math.functions import FUNCTIONS
+from glassgrad.backends.native.runtime.machine import Library, Machine
 from glassgrad.ops.table import TABLE
 
 Array = np.ndarray

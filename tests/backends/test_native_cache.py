@@ -15,10 +15,10 @@ from backends.programs import feed, regression
 from backends.rounding import same_bits
 from glassgrad.backends.base import Result
 from glassgrad.backends.native import backend as native
-from glassgrad.backends.native import cache, store
-from glassgrad.backends.native import machine as machine_module
-from glassgrad.backends.native.loader import Image, able
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.runtime import cache, store
+from glassgrad.backends.native.runtime import machine as machine_module
+from glassgrad.backends.native.runtime.loader import Image, able
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.graph.node import DType
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import constant, make_input
@@ -81,10 +81,11 @@ def test_a_hit_does_not_load_the_compiler(home: Path) -> None:
         "import sys; from glassgrad.backends.native.backend import NativeBackend;"
         "from backends.programs import feed, regression;"
         "NativeBackend().compile(regression()).run(feed());"
-        "print('glassgrad.backends.native.generate' in sys.modules, 'llvmlite' in sys.modules)"
+        "rooms = [name.split('.') for name in sys.modules if name.startswith('glassgrad.backends.native.')];"
+        "print(sorted({parts[3] for parts in rooms}), 'llvmlite' in sys.modules)"
     )
     llvm = not (able() and machine_module.processor() is not None)
-    assert run_python(script) == f"False {llvm}"
+    assert run_python(script) == f"['backend', 'runtime'] {llvm}"
 
 
 def run_python(script: str) -> str:
@@ -285,7 +286,7 @@ def test_a_refused_folder_is_mentioned_once(home: Path) -> None:
     home.mkdir()
     home.chmod(0o777)
     script = (
-        "from glassgrad.backends.native import cache;"
+        "from glassgrad.backends.native.runtime import cache;"
         "[cache.load(letter * 64) for letter in 'abc'];"
         "cache.save('a' * 64, cache.Code(None, (b'x',), 64, (), (), 0))"
     )
@@ -300,7 +301,9 @@ def test_a_refused_folder_is_mentioned_once(home: Path) -> None:
 
 def test_a_named_folder_that_cannot_be_used_is_mentioned(home: Path) -> None:
     home.write_text("mine")
-    process = start_python("from glassgrad.backends.native import store; store.folder(); store.folder()")
+    process = start_python(
+        "from glassgrad.backends.native.runtime import store; store.folder(); store.folder()"
+    )
     _, errors = process.communicate()
     assert len(errors.splitlines()) == 1
     assert str(home) in errors
@@ -596,9 +599,22 @@ def test_code_survives_the_way_to_disk(image: Image | None) -> None:
         assert array.dtype == other.dtype
 
 
+def test_a_change_of_any_source_of_the_compiler_changes_the_key(tmp_path: Path) -> None:
+    room = Path(native.__file__).parent
+    sources = cache._sources()
+    assert all(f"'{path.name}', {path.stat().st_size}, " in sources for path in room.rglob("*.py"))
+    inner = tmp_path / "plan" / "inner"
+    inner.mkdir(parents=True)
+    before = list(cache._marks(tmp_path))
+    (inner / "fusion.py").write_text("FUSED = 1")
+    after = list(cache._marks(tmp_path))
+    assert before == []
+    assert [mark[:2] for mark in after] == [("fusion.py", 9)]
+
+
 def test_an_op_from_elsewhere_is_not_cached(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its emitter may change without the sources that the key covers."""
-    from glassgrad.backends.native.elements import ELEMENTWISE
+    from glassgrad.backends.native.kernels.elementwise import ELEMENTWISE
 
     monkeypatch.setitem(ELEMENTWISE, "tanh", lambda f, node, args: args[0])
     x = make_input("x", (3,), "float32")

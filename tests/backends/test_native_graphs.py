@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backends.runners import assert_agree
 from glassgrad.backends.native.backend import run_graph
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.ops import table as ops

@@ -16,8 +16,8 @@ import pytest
 from backends.nets import feed, program
 from backends.rounding import same_bits
 from glassgrad.backends.native import backend as native
-from glassgrad.backends.native import helpers
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable
+from glassgrad.backends.native.runtime import helpers
 
 POSIX = pytest.mark.skipif(helpers.thread_functions() is None, reason="the system has no POSIX threads")
 

@@ -7,9 +7,9 @@ import re
 import pytest
 
 from backends.nets import program
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import STAGES, inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import STAGES, inspect
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.common.errors import InputError
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.losses import loss
@@ -68,7 +68,7 @@ def test_the_schedule_lists_kernels_and_the_arena() -> None:
     assert text.startswith("every step:\n")
     assert text.endswith(f"arena: {schedule.size} bytes")
     kernels = re.findall(r"^ +\d+ (k\d+_\w+) -> (.*)  \[(.*)\]$", text, re.MULTILINE)
-    assert len(kernels) == len(list(schedule.works()))
+    assert len(kernels) == len(list(schedule.kernels()))
     assert kernels[0][0].startswith("k0_matmul_add")
     assert kernels[0][2].startswith("product 32 x 32; 1 unit")
     table = text[text.index("buffers:") :].splitlines()[2:-1]

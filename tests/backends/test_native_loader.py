@@ -15,12 +15,13 @@ from backends.nets import NETS, program
 from backends.programs import feed, regression
 from backends.rounding import same_bits
 from glassgrad.backends.native import backend as native
-from glassgrad.backends.native import generate as generator
-from glassgrad.backends.native import linker, machine
-from glassgrad.backends.native.generate import generate
-from glassgrad.backends.native.linker import link
-from glassgrad.backends.native.loader import Image, Loaded, able
-from glassgrad.backends.native.machine import Library, compile_text, host
+from glassgrad.backends.native.driver import generate as generator
+from glassgrad.backends.native.driver.generate import generate
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.runtime import linker, machine
+from glassgrad.backends.native.runtime.linker import link
+from glassgrad.backends.native.runtime.loader import Image, Loaded, able
+from glassgrad.backends.native.runtime.machine import Library, host
 from glassgrad.common.errors import InputError
 
 HERE = pytest.mark.skipif(not able(), reason="images are for Linux on x86-64 and AArch64")

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from backends.math_errors import DTYPES, Compiled, listing, samples, truth, ulps
-from glassgrad.backends.native.machine import compile_text, host, machine
-from glassgrad.backends.native.math import FUNCTIONS, MAX_ULPS
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.math.functions import FUNCTIONS, MAX_ULPS
+from glassgrad.backends.native.runtime.machine import host, machine
 
 INF, NAN = float("inf"), float("nan")
 UNARY = sorted(set(MAX_ULPS) - {"power"})

@@ -10,12 +10,11 @@ import pytest
 from backends.nets import NETS, feed, program
 from backends.rounding import same_bits
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable, _Arena
-from glassgrad.backends.native.fusion import look_through, operand
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.machine import host
-from glassgrad.backends.native.memory import Buffer, memory_of
-from glassgrad.backends.native.regions import Chain, Spread
-from glassgrad.backends.native.schedule import Copy, Item, Loop, Schedule
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.plan.fusion import look_through, operand
+from glassgrad.backends.native.plan.items import Chain, Copy, Item, Loop, Schedule, Spread
+from glassgrad.backends.native.plan.memory import Buffer, memory_of
+from glassgrad.backends.native.runtime.machine import host
 from glassgrad.graph.node import Value
 from glassgrad.program import Program
 
@@ -145,7 +144,7 @@ def test_fused_values_are_not_in_memory() -> None:
         if value.shape == (128, 256) and value.node.place.section == "forward" and value.dtype == "float32"
     ]
     assert len(hidden) == 2  # the outputs of the two hidden layers
-    first = next(iter(schedule.works()))
+    first = next(iter(schedule.kernels()))
     assert len(first.group.nodes) > len(first.outputs)
 
 

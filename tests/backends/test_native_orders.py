@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassgrad.backends.native import orders
-from glassgrad.backends.native.generate import generate_shuffle
-from glassgrad.backends.native.layout import ORDER_SLACK
-from glassgrad.backends.native.machine import host, machine
-from glassgrad.backends.native.orders import Drawer
+from glassgrad.backends.native.driver.generate import generate_shuffle
+from glassgrad.backends.native.runtime import orders
+from glassgrad.backends.native.runtime.arguments import ORDER_SLACK
+from glassgrad.backends.native.runtime.machine import host, machine
+from glassgrad.backends.native.runtime.orders import Drawer
 from glassgrad.common.orders import Epochs, epoch_order
 from glassgrad.common.streams import SHUFFLE
 
@@ -62,7 +62,7 @@ def test_any_order_is_that_of_numpy(rows: int, batch: int, seed: int, first: int
 @pytest.mark.parametrize("worth", [-1, 1 << 60])
 def test_a_drawer_gives_any_part_and_draws_an_order_once(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orders, "WORTH_CODE", worth)
-    drawer, before = Drawer(), Drawer.drawn
+    drawer, before = Drawer(generate_shuffle), Drawer.drawn
     whole = Epochs(10, 4, seed=3, first=1, count=7)
     for begin, end in ((0, 3), (3, 9), (4, 5), (0, 21), (6, 12), (20, 21)):
         part = whole[begin * 4 : end * 4]

@@ -10,11 +10,11 @@ import pytest
 
 from backends.test_native_sparse import assert_same_bits, everything, task
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import generate
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import inspect
+from glassgrad.backends.native.plan import schedule
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.nn.layers import Dense
 from glassgrad.nn.network import Layer
@@ -30,8 +30,8 @@ WIDE = [Dense(128, "relu"), Dense(3)]
 
 def panels(program: Program, target: str = "host") -> dict[str, int]:
     """Columns of a panel, by the name of what lies so."""
-    schedule = schedule_program(program, machine(target))
-    buffers = [schedule.buffers[value] for value in schedule.graph.inputs]
+    planned = schedule_program(program, machine(target))
+    buffers = [planned.buffers[value] for value in planned.graph.inputs]
     return {
         item.name: buffer.panel for item, buffer in zip(program.inputs, buffers, strict=True) if buffer.panel
     }
@@ -92,7 +92,7 @@ def test_panels_change_no_bit(target: str, background: float | None, monkeypatch
     program, feed = task(WIDE, (150,), 64, background)
     assert panels(program, target)
     found = [run(program, feed, threads, target) for threads in (1, 2, 3)]
-    monkeypatch.setattr(generate, "panel_width", lambda *_: 0)
+    monkeypatch.setattr(schedule, "panel_width", lambda *_: 0)
     assert not panels(program, target)
     wanted = run(program, feed, 2, target)
     for result in found:
@@ -133,7 +133,7 @@ def test_lenses_see_weights_in_panels(background: float | None, monkeypatch: pyt
     feed = Feed(**{**vars(feed), "probed": np.arange(steps) % 2 == 1})
     found = run(watched, feed)
     assert_same_bits(found, run(plain, feed))
-    monkeypatch.setattr(generate, "panel_width", lambda *_: 0)
+    monkeypatch.setattr(schedule, "panel_width", lambda *_: 0)
     wanted = run(watched, feed)
     assert wanted.probes
     for name, array in wanted.probes.items():

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glassgrad.backends.native.ir import Function, Reg
-from glassgrad.backends.native.machine import Library, compile_text, host, machine
-from glassgrad.backends.native.plan import Plan, Product, plan
-from glassgrad.backends.native.product import Tile, emit, emit_pack
-from glassgrad.backends.native.sparse import Operands
+from glassgrad.backends.native.ir.compiler import compile_text
+from glassgrad.backends.native.ir.function import Function
+from glassgrad.backends.native.ir.types import Reg
+from glassgrad.backends.native.plan.tiling import Product, ProductPlan, plan_product
+from glassgrad.backends.native.products.operands import Operands
+from glassgrad.backends.native.products.tiles import Tile, emit_pack, emit_product
+from glassgrad.backends.native.runtime.machine import Library, host, machine
 
 DTYPE = {"float": np.float32, "double": np.float64}
 HOST = host().vector_bytes
@@ -42,7 +44,7 @@ def storing(f: Function, c: Reg, product: Product, tiles: list[Tile]) -> Callabl
     return finish
 
 
-def text_of(chosen: Plan) -> tuple[str, list[Tile]]:
+def text_of(chosen: ProductPlan) -> tuple[str, list[Tile]]:
     """``pack`` and ``run``, each for a range of units."""
     texts, tiles, declared = [], list[Tile](), set[str]()
     first, last = Reg("%first", "i64"), Reg("%last", "i64")
@@ -53,14 +55,14 @@ def text_of(chosen: Plan) -> tuple[str, list[Tile]]:
             emit_pack(f, chosen, Operands(a, b, scratch), first=first, last=last)
         else:
             finish = storing(f, c, chosen.product, tiles)
-            emit(f, chosen, Operands(a, b, scratch), finish, first=first, last=last)
+            emit_product(f, chosen, Operands(a, b, scratch), finish, first=first, last=last)
         texts.append(f.text())
         declared |= f.declared
     return "\n".join([*texts, *sorted(declared)]), tiles
 
 
 @cache
-def compiled(chosen: Plan, target: str = "host") -> Library:
+def compiled(chosen: ProductPlan, target: str = "host") -> Library:
     return Library(compile_text(text_of(chosen)[0], machine(target)))
 
 
@@ -82,7 +84,7 @@ def matrices(product: Product) -> tuple[np.ndarray, np.ndarray]:
 
 
 def computed(
-    chosen: Plan, target: str = "host", cuts: tuple[int, ...] = (), pack_cuts: tuple[int, ...] = ()
+    chosen: ProductPlan, target: str = "host", cuts: tuple[int, ...] = (), pack_cuts: tuple[int, ...] = ()
 ) -> np.ndarray:
     """C, with the units (and the packing) split at ``cuts``; checks that nothing else is written."""
     product = chosen.product
@@ -101,7 +103,7 @@ def computed(
     return c[: product.m * product.n].reshape(product.m, product.n)
 
 
-def assert_right(chosen: Plan, target: str = "host", **cuts: tuple[int, ...]) -> None:
+def assert_right(chosen: ProductPlan, target: str = "host", **cuts: tuple[int, ...]) -> None:
     a, b = (x.astype(np.float64) for x in matrices(chosen.product))
     limit = chosen.product.k * np.finfo(DTYPE[chosen.product.element]).eps * (np.abs(a) @ np.abs(b))
     wrong = ~(np.abs(computed(chosen, target, **cuts) - a @ b) <= limit)
@@ -126,13 +128,13 @@ SHAPES = [  # m, n, k: dense layers, one row, one column, everything odd, more t
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_values_on_this_machine(shape: tuple[int, int, int], form: tuple[bool, bool]) -> None:
-    assert_right(plan(Product(*shape, "float", *form), HOST))
+    assert_right(plan_product(Product(*shape, "float", *form), HOST))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("shape", [(32, 10, 32), (7, 1, 19), (33, 49, 19)])
 def test_values_in_double_precision(shape: tuple[int, int, int], form: tuple[bool, bool]) -> None:
-    assert_right(plan(Product(*shape, "double", *form), HOST))
+    assert_right(plan_product(Product(*shape, "double", *form), HOST))
 
 
 @settings(max_examples=40, deadline=None)
@@ -147,7 +149,7 @@ def test_values_in_double_precision(shape: tuple[int, int, int], form: tuple[boo
 def test_odd_shapes_at_any_width(
     m: int, n: int, k: int, element: str, form: tuple[bool, bool], width: int
 ) -> None:
-    assert_right(plan(Product(m, n, k, element, *form), width))
+    assert_right(plan_product(Product(m, n, k, element, *form), width))
 
 
 @pytest.mark.skipif(not X86, reason="runs code for x86-64")
@@ -157,20 +159,24 @@ def test_values_of_narrower_machines(name: str, form: tuple[bool, bool]) -> None
     if machine(name).vector_bytes > HOST:
         pytest.skip(f"this processor has no {name}")
     for shape in ((32, 10, 32), (19, 21, 23), (9, 1, 30)):
-        assert_right(plan(Product(*shape, "float", *form), machine(name).vector_bytes), name)
+        assert_right(plan_product(Product(*shape, "float", *form), machine(name).vector_bytes), name)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_code_for_another_architecture_compiles(form: tuple[bool, bool]) -> None:
     target = machine("aarch64")
     for shape in ((32, 10, 32), (19, 21, 23), (9, 1, 30)):
-        assert compile_text(text_of(plan(Product(*shape, "float", *form), target.vector_bytes))[0], target)
+        assert compile_text(
+            text_of(plan_product(Product(*shape, "float", *form), target.vector_bytes))[0], target
+        )
 
 
 @pytest.mark.parametrize("rows", [3, 8, 18])
 @pytest.mark.parametrize("form", [(False, False), (True, False), (True, True)])
 def test_packed_operands_give_the_bits_of_unpacked_ones(rows: int, form: tuple[bool, bool]) -> None:
-    chosen = dataclasses.replace(plan(Product(45, 83, 29, "float", *form), HOST), rows=rows, vectors=1)
+    chosen = dataclasses.replace(
+        plan_product(Product(45, 83, 29, "float", *form), HOST), rows=rows, vectors=1
+    )
     packed = dataclasses.replace(chosen, pack_a=form[0], pack_b=True)
     assert packed.pack_units > 1
     assert_right(packed)
@@ -181,7 +187,7 @@ def test_packed_operands_give_the_bits_of_unpacked_ones(rows: int, form: tuple[b
 @settings(max_examples=25, deadline=None)
 @pytest.mark.parametrize("form", FORMS)
 def test_units_can_be_split_anywhere(form: tuple[bool, bool], data: st.DataObject) -> None:
-    chosen = plan(Product(150, 211, 301, "float", *form), HOST)
+    chosen = plan_product(Product(150, 211, 301, "float", *form), HOST)
     chosen = dataclasses.replace(chosen, row_block=4, pack_a=form[0], pack_b=True)
     assert min(chosen.units, chosen.pack_units) > 3
     cuts = data.draw(st.lists(st.integers(0, chosen.units), max_size=3).map(sorted))
@@ -191,7 +197,7 @@ def test_units_can_be_split_anywhere(form: tuple[bool, bool], data: st.DataObjec
 
 
 def test_a_part_of_the_units_writes_its_own_piece_only() -> None:
-    chosen = dataclasses.replace(plan(Product(64, 96, 20), HOST), row_block=2)
+    chosen = dataclasses.replace(plan_product(Product(64, 96, 20), HOST), row_block=2)
     a, b = (placed(x) for x in matrices(chosen.product))
     call = compiled(chosen).function("run", 6)
     written = np.zeros((64, 96), int)
@@ -205,13 +211,13 @@ def test_a_part_of_the_units_writes_its_own_piece_only() -> None:
 
 def test_usual_sizes_have_one_body_and_no_packing() -> None:
     for m, n, k in ((32, 32, 64), (32, 64, 64), (64, 128, 784), (128, 512, 512)):
-        chosen = plan(Product(m, n, k), HOST)
+        chosen = plan_product(Product(m, n, k), HOST)
         assert len(text_of(chosen)[1]) == 1
         assert chosen.scratch_bytes == 0
 
 
 def test_the_plan_is_readable() -> None:
-    text = str(plan(Product(32, 64, 10, "float", False, True), 64))
+    text = str(plan_product(Product(32, 64, 10, "float", False, True), 64))
     assert text == (
         "NT 32 x 10 x 64 float: tiles of 8 rows x 2 vectors of 16, B packed (3072 bytes), 2 units of 4 tiles"
     )

@@ -9,10 +9,10 @@ from backends.rounding import compare, same_bits
 from glassgrad import program as programs
 from glassgrad.backends.base import Feed
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import inspect
-from glassgrad.backends.native.machine import host, machine
-from glassgrad.backends.native.regions import Chain, Spread
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import inspect
+from glassgrad.backends.native.plan.items import Chain, Spread
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.graph.node import DType
 from glassgrad.nn.layers import Activate, Concatenate, Dense, Dropout, LayerNorm

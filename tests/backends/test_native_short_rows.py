@@ -7,7 +7,7 @@ import pytest
 
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.native.backend import run_graph
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
 from glassgrad.nn.losses import batch_loss, loss

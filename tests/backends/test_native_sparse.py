@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from glassgrad.backends.base import Feed, Result
-from glassgrad.backends.native import plan
 from glassgrad.backends.native.backend import NativeBackend, run_graph
-from glassgrad.backends.native.generate import schedule_program
-from glassgrad.backends.native.inspect import inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver.generate import schedule_program
+from glassgrad.backends.native.driver.inspect import inspect
+from glassgrad.backends.native.plan import tiling
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend, evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
@@ -51,7 +51,7 @@ def operands(
 def test_a_product_with_a_background_is_the_product(
     turned: bool, background: float, dtype: DType, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan, "SKIPPING", 0)
+    monkeypatch.setattr(tiling, "SKIPPING", 0)
     for seed, (m, k, n) in enumerate(SHAPES):
         a, b = operands(m, k, n, dtype, background, seed)
         a = np.ascontiguousarray(a.T) if turned else a

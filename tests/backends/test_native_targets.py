@@ -8,9 +8,9 @@ import pytest
 from backends.nets import feed, program
 from backends.runners import assert_agree
 from glassgrad.backends.native.backend import NativeBackend, run_graph
-from glassgrad.backends.native.generate import generate
-from glassgrad.backends.native.inspect import inspect
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.driver.generate import generate
+from glassgrad.backends.native.driver.inspect import inspect
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import DType, Graph
 from glassgrad.ops.op import TABLE

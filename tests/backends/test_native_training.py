@@ -10,8 +10,8 @@ import pytest
 from backends.nets import NETS, feed, program
 from backends.rounding import compare, run, same_bits
 from glassgrad.backends.base import Feed
-from glassgrad.backends.native import cells
 from glassgrad.backends.native.backend import NativeBackend
+from glassgrad.backends.native.kernels import epilogue
 from glassgrad.data.digits import load_digits
 from glassgrad.graph.node import DType
 from glassgrad.nn.images import Conv2D, MaxPool2D
@@ -90,6 +90,6 @@ def test_an_epilogue_has_the_same_bits_row_by_row_and_all_at_once(
     rows = feed(name, given)
     results = []
     for long in (1, 1000):
-        monkeypatch.setattr(cells, "LONG", long)
+        monkeypatch.setattr(epilogue, "LONG", long)
         results.append(NativeBackend(threads=1, cached=False).compile(given).run(rows))
     assert not same_bits(*results)

@@ -156,7 +156,7 @@ def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executab
 def test_epochs_are_drawn_as_they_would_be_listed(
     backend: str, worth: int, compiled: dict[str, Executable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glassgrad.backends.native.orders.WORTH_CODE", worth)
+    monkeypatch.setattr("glassgrad.backends.native.runtime.orders.WORTH_CODE", worth)
     whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
     epochs = Epochs(ROWS, BATCH, seed=11, first=3, count=4)
     for part in (epochs, epochs[2 * BATCH : 7 * BATCH], epochs[: 5 * BATCH]):

@@ -16,8 +16,8 @@ from typer.main import get_command
 
 import glassgrad
 from cli.running import call
-from glassgrad.backends.native.loader import able
-from glassgrad.backends.native.machine import processor
+from glassgrad.backends.native.runtime.loader import able
+from glassgrad.backends.native.runtime.machine import processor
 from glassgrad.cli import app
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ NEEDLESS = {
     "pyarrow",
     "rich",
     "tomllib",
-    "glassgrad.backends.native.generate",
+    "glassgrad.backends.native.driver.generate",
     "glassgrad.cli.predict",
     "glassgrad.cli.sweep",
     "glassgrad.data.column_encodings",
@@ -76,7 +76,7 @@ def test_a_run_on_known_code_loads_nothing_needless(tmp_path: Path) -> None:
         done = python(LOADED, *command, GLASSGRAD_CACHE=cache)
         assert done.returncode == 0, done.stderr
         loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
-        assert "glassgrad.backends.native.loader" in loaded
+        assert "glassgrad.backends.native.runtime.loader" in loaded
         if number == 0:
             assert "llvmlite" in loaded  # it had to be compiled
         else:

@@ -12,7 +12,7 @@ import pytest
 from backends.runners import RUNNERS
 from glassgrad.autodiff.sweeps import gradient, hessian_vector_product, jvp
 from glassgrad.backends.native.backend import run_graph
-from glassgrad.backends.native.machine import host, machine
+from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.graph.node import FLOATS, DType, Graph, Value
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import NO_GRADIENT, TABLE, constant, make_input

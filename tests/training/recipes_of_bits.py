@@ -16,7 +16,7 @@ from pathlib import Path
 
 import glassgrad as gg
 from glassgrad.backends.native.backend import NativeBackend
-from glassgrad.backends.native.machine import machine
+from glassgrad.backends.native.runtime.machine import machine
 
 RECORD = Path(__file__).parent / "recorded" / "bits.json"
 OPTIMIZERS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from glassgrad.backends.native.inspect import inspect
+from glassgrad.backends.native.driver.inspect import inspect
 from glassgrad.data.dataset import from_arrays
 from glassgrad.training.background import background
 from glassgrad.training.many import train_many

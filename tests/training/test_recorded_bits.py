@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from glassgrad.backends.native.machine import host
+from glassgrad.backends.native.runtime.machine import host
 from training.recipes_of_bits import RECIPES, RECORD, digest
 
 RECORDED = json.loads(RECORD.read_text(encoding="utf-8"))

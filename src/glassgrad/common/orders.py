@@ -39,7 +39,7 @@ class Epochs:
     """The order of whole epochs, each padded with -1 to whole batches: what it is, before anybody has drawn it.
 
     It stands for an array of int32, which ``numpy.asarray`` gives, and is cut like one: at the ends of batches. A
-    backend that can draws it in machine code (see ``backends.native.shuffle``).
+    backend that can draws it in machine code (see ``backends.native.codegen.shuffle``).
     """
 
     rows: int

@@ -28,9 +28,7 @@ from glassgrad.backends.base import (
     lay_out,
     unfit_batch,
 )
-from glassgrad.backends.native.cache import Code, key_of, load, save
-from glassgrad.backends.native.helpers import run_on_python_threads, thread_functions
-from glassgrad.backends.native.layout import (
+from glassgrad.backends.native.runtime.arguments import (
     ALIGNMENT,
     ARRAYS,
     CREATE,
@@ -39,8 +37,10 @@ from glassgrad.backends.native.layout import (
     PROBED,
     TICKETS_PER_KERNEL,
 )
-from glassgrad.backends.native.machine import Machine, host
-from glassgrad.backends.native.orders import Drawer
+from glassgrad.backends.native.runtime.cache import Code, key_of, load, save
+from glassgrad.backends.native.runtime.helpers import run_on_python_threads, thread_functions
+from glassgrad.backends.native.runtime.machine import Machine, host
+from glassgrad.backends.native.runtime.orders import Drawer
 from glassgrad.common import interrupts
 from glassgrad.common.constraints import check
 from glassgrad.graph.node import DType, Graph, Type
@@ -52,8 +52,16 @@ WORTH_A_THREAD = 20_000_000
 
 def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
     """Code for ``programs``. The compiler is loaded here, when it is needed: most processes find their code."""
-    made: list[Code] = import_module("glassgrad.backends.native.generate").generate(programs, target, threads)
+    made: list[Code] = import_module("glassgrad.backends.native.driver.generate").generate(
+        programs, target, threads
+    )
     return made
+
+
+def generate_shuffle(target: Machine) -> Code:
+    """Code for ``shuffle``, which draws the orders of epochs."""
+    code: Code = import_module("glassgrad.backends.native.driver.generate").generate_shuffle(target)
+    return code
 
 
 class NativeExecutable:
@@ -126,7 +134,7 @@ class _Arena:
     """The memory that one call works in, with its constants, and views of what goes in and out."""
 
     def __init__(self, program: Program, code: Code) -> None:
-        self.program, self.orders = program, Drawer()
+        self.program, self.orders = program, Drawer(generate_shuffle)
         room = np.empty(code.arena + ALIGNMENT, np.uint8)
         start = -room.ctypes.data % ALIGNMENT
         self._memory = room[start : start + code.arena]
@@ -155,7 +163,7 @@ class _Arena:
 
 
 def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
-    """The arguments of ``run``: see ``layout``."""
+    """The arguments of ``run``: see ``runtime.arguments``."""
     words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _sleep_address()]
     words += [0] * (ARRAYS - len(words))
     words += [array.ctypes.data for array in arrays]
@@ -275,9 +283,9 @@ class NativeBackend:
 
 def _is_ours(graph: Graph) -> bool:
     """Whether all emitters are this package's own. Nobody can have added one to a table that is not loaded."""
-    if "glassgrad.backends.native.elements" not in sys.modules:
+    if "glassgrad.backends.native.kernels.elementwise" not in sys.modules:
         return True
-    return import_module("glassgrad.backends.native.generate").is_ours(graph) is True
+    return import_module("glassgrad.backends.native.driver.generate").is_ours(graph) is True
 
 
 def default_threads() -> int:
