@@ -11,7 +11,7 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.data import cells
-from glassgrad.data.encoding_parts import Odd, damaged, encoding_document, odd_cells, text_list, text_of
+from glassgrad.data.encoding_parts import Described, Odd, damaged, odd_cells, text_list, text_of
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Column, Table
 
@@ -23,7 +23,7 @@ RARE_ROWS, RARE_SHARE = 5, 0.01
 
 
 @dataclass(frozen=True)
-class CategoryEncoding:
+class CategoryEncoding(Described):
     """One input per category, 1 where a row holds it: each of ``categories``, the ``rare`` ones, and missing.
 
     ``counts`` are the training rows of each of ``categories``, then of all rare ones together, then of those
@@ -104,10 +104,6 @@ class CategoryEncoding:
             + (", the rare ones together" if rare else "")
             + (", and whether it is missing" if missing else "")
         )
-
-    def to_document(self) -> dict[str, Any]:
-        """The encoding as plain JSON values."""
-        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> CategoryEncoding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from glassgrad.common.plain import plain
 from glassgrad.data import cells
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Bools, Column, Table
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,16 @@ def odd_cells(what: str, name: str, column: Column, table: Table, where: Bools, 
     return [Odd(name, what, count, table.where(first), cells.shown(column, first), instead)]
 
 
-def encoding_document(encoding: Any) -> dict[str, Any]:
-    """The fields of an encoding (a dataclass), and its kind, as plain JSON values."""
-    values = {item.name: getattr(encoding, item.name) for item in fields(encoding) if item.init}
-    document: dict[str, Any] = plain(values, null_for_nan=False)
-    return {"kind": encoding.kind} | document
+class Described:
+    """An encoding that is a dataclass, and described by its fields."""
+
+    kind: ClassVar[str]
+
+    def to_document(self) -> dict[str, Any]:
+        """The encoding as plain JSON values: its kind, and its fields."""
+        values = {item.name: getattr(self, item.name) for item in fields(cast(Any, self)) if item.init}
+        document: dict[str, Any] = plain(values, null_for_nan=False)
+        return {"kind": self.kind} | document
 
 
 def damaged(entry: str) -> InputError:
@@ -107,9 +114,14 @@ def damaged(entry: str) -> InputError:
 
 def text_of(document: Mapping[str, Any], key: str) -> str:
     """The text under ``key``; raises InputError for something else."""
-    if not isinstance(document[key], str):
+    return _entry(document, key, str)
+
+
+def _entry(document: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    value = document[key]
+    if not isinstance(value, kind):
         raise damaged(key)
-    return str(document[key])
+    return value
 
 
 def text_list(document: Mapping[str, Any], key: str) -> list[str]:
@@ -122,9 +134,7 @@ def text_list(document: Mapping[str, Any], key: str) -> list[str]:
 
 def truth_of(document: Mapping[str, Any], key: str) -> bool:
     """The truth under ``key``; raises InputError for something else."""
-    if not isinstance(document[key], bool):
-        raise damaged(key)
-    return bool(document[key])
+    return _entry(document, key, bool)
 
 
 def number_of(document: Mapping[str, Any], key: str) -> float:

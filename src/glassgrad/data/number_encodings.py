@@ -11,9 +11,9 @@ import numpy as np
 
 from glassgrad.data import cells
 from glassgrad.data.encoding_parts import (
+    Described,
     Odd,
     damaged,
-    encoding_document,
     number_of,
     odd_cells,
     text_of,
@@ -30,7 +30,7 @@ CYCLES = {"day": 1.0, "week": 7.0, "year": 365.2425}
 
 
 @dataclass(frozen=True)
-class NumberEncoding:
+class NumberEncoding(Described):
     """A number: its value, or the median ``fill`` where it is missing, and whether it was missing.
 
     The second input is there if training rows lacked a value (``gaps``). A heavy tail (skewness beyond
@@ -81,10 +81,6 @@ class NumberEncoding:
         said = "its value" if self.spread is None else "its value, the heavy tail bent by asinh"
         return said + (f"; the median {self.fill:g} where missing, and whether it is" if self.gaps else "")
 
-    def to_document(self) -> dict[str, Any]:
-        """The encoding as plain JSON values."""
-        return encoding_document(self)
-
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> NumberEncoding:
         """The encoding that ``to_document`` described."""
@@ -101,7 +97,7 @@ class NumberEncoding:
 
 
 @dataclass(frozen=True)
-class BooleanEncoding:
+class BooleanEncoding(Described):
     """True (1) or false (0), or the share of true ``fill`` where missing; and whether it was missing."""
 
     kind: ClassVar[str] = "boolean"
@@ -130,10 +126,6 @@ class BooleanEncoding:
         """What becomes of the column, in words."""
         return "1 for true and 0 for false" + ("; and whether it is missing" if self.gaps else "")
 
-    def to_document(self) -> dict[str, Any]:
-        """The encoding as plain JSON values."""
-        return encoding_document(self)
-
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> BooleanEncoding:
         """The encoding that ``to_document`` described."""
@@ -141,7 +133,7 @@ class BooleanEncoding:
 
 
 @dataclass(frozen=True)
-class DateEncoding:
+class DateEncoding(Described):
     """Days since 1970-01-01 (with their fractions), or the median ``fill``; and where in its ``cycles`` it lies.
 
     A cycle of ``CYCLES`` gives sine and cosine of the time in it, where the training rows span it twice (of
@@ -188,10 +180,6 @@ class DateEncoding:
         """What becomes of the column, in words."""
         said = ["days since 1970", *(f"the time of the {cycle}" for cycle in self.cycles)]
         return ", ".join(said) + ("; the median where missing, and whether it is" if self.gaps else "")
-
-    def to_document(self) -> dict[str, Any]:
-        """The encoding as plain JSON values."""
-        return encoding_document(self)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> DateEncoding:

@@ -20,8 +20,8 @@ from glassgrad.common.workers import Workers
 from glassgrad.diagnosis.subject import Subject
 from glassgrad.training import background
 from glassgrad.training.backends import backend, cores
-from glassgrad.training.compiled import seam
-from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS, training_program
+from glassgrad.training.compiled import seam, step_program
+from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
 from glassgrad.training.start import fit_to_data, initial_statistics, initial_weights
 
 Floats = npt.NDArray[np.float64]
@@ -45,19 +45,7 @@ class ShortRuns:
 
     def _compile(self) -> None:
         task, settings = self.task, self.settings
-        self.program = training_program(
-            task.resolved.network,
-            task.parts.schema.feature_shape,
-            task.resolved.loss,
-            settings.resolved_optimizer,
-            batch=self.batch,
-            targets=task.targets,
-            seam=seam(settings),
-            weighted=task.parts.weights is not None,
-            frozen=settings.freeze,
-            dtype=settings.dtype,
-            background=background.kind(task.parts.background),
-        )
+        self.program = step_program(task, settings, batch=self.batch)
         self._executable = backend(settings.backend, threads=1).compile(self.program)
         self.hyper = settings.resolved_optimizer.hyperparameters() | seam(settings).hyperparameters()
         self.hyper |= background.hyperparameter(task.parts.background)

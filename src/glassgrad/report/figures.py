@@ -7,7 +7,7 @@ out by screen readers, in place of the picture. Every function raises InputError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,7 +169,7 @@ def histogram(
 ) -> str:
     """``counts`` [bins] by label, as filled outlines between ``edges`` [bins + 1]."""
     at = np.asarray(edges, np.float64)
-    looks = [(label, SERIES[i % len(SERIES)], "-") for i, label in enumerate(counts)]
+    looks = _solid(counts)
 
     def build(axes: Axes) -> None:
         for (_, role, _), values in zip(looks, counts.values(), strict=True):
@@ -186,7 +186,7 @@ def histogram(
         write_marks()
         name(axes, x_label, y_label)
 
-    return legend(looks if len(looks) > 1 else []) + picture(build, title, wide)
+    return _legend_of_several(looks) + picture(build, title, wide)
 
 
 def bars(
@@ -212,7 +212,7 @@ def bars(
     series = {name: floats(item, positive=log_x) for name, item in values.items()}
     log_x = log_x and any(np.isfinite(item).any() for item in series.values())
     say = show or (percent if in_percent else number)
-    looks = [(name, SERIES[i % len(SERIES)], "-") for i, name in enumerate(series)]
+    looks = _solid(series)
     own = list(roles) if roles is not None else (ordered(len(labels)) if in_order else None)
     thick = 0.62 if len(series) == 1 else 0.78 / len(series)
     height = max(len(labels) * (26 if len(series) == 1 else 15 * len(series) + 12), 40)
@@ -221,7 +221,7 @@ def bars(
     def build(axes: Axes) -> None:
         start = _start(list(series.values()), x_range[0]) if log_x else 0.0
         for i, ((_, role, _), numbers) in enumerate(zip(looks, series.values(), strict=True)):
-            places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * thick
+            places = _beside(len(labels), i, len(series), thick)
             colors = [pen(item) for item in own] if own and len(series) == 1 else pen(role)
             axes.barh(places, np.nan_to_num(numbers) - start, thick * 0.92, left=start, color=colors)
             for place, value in zip(places, numbers, strict=True):
@@ -236,9 +236,7 @@ def bars(
                     fontsize=10.5,
                 )
         scale(axes, "x", log_x, in_percent=in_percent)
-        axes.set_yticks(range(len(labels)), [short(label, _LABEL_LENGTH) for label in labels])
-        axes.tick_params(axis="y", labelcolor=pen("ink"))
-        axes.set_ylim(len(labels) - 0.45, -0.55)
+        _name_rows(axes, labels, margin=0.55)
         axes.margins(x=0.16)
         write_marks = draw_marks(axes, marks)
         axes.set_xlim(*(start if log_x and x_range[0] is None else x_range[0], x_range[1]))
@@ -250,7 +248,7 @@ def bars(
         name(axes, x_label, "")
 
     sizes = ((NARROW[0], height), (WIDE[0], height))
-    return legend(looks if len(looks) > 1 else []) + picture(build, title, wide, sizes)
+    return _legend_of_several(looks) + picture(build, title, wide, sizes)
 
 
 def ranges(
@@ -269,13 +267,13 @@ def ranges(
     as the 5th, 25th, 50th, 75th and 95th percentile).
     """
     series = {name: floats(item, positive=log_x) for name, item in spans.items()}
-    looks = [(name, SERIES[i % len(SERIES)], "-") for i, name in enumerate(series)]
+    looks = _solid(series)
     apart = 0.62 / max(len(series), 1)
     height = len(labels) * (14 * len(series) + 16) + (38 if x_label else 16) + 6
 
     def build(axes: Axes) -> None:
         for i, ((_, role, _), values) in enumerate(zip(looks, series.values(), strict=True)):
-            places = np.arange(len(labels)) + (i - (len(series) - 1) / 2) * apart
+            places = _beside(len(labels), i, len(series), apart)
             color = pen(role)
             axes.hlines(places, values[:, 0], values[:, 4], color=color, linewidth=2, alpha=0.55)
             axes.hlines(places, values[:, 1], values[:, 3], color=color, linewidth=7)
@@ -290,16 +288,14 @@ def ranges(
                 markeredgewidth=2,
             )
         scale(axes, "x", log_x)
-        axes.set_yticks(range(len(labels)), [short(label, _LABEL_LENGTH) for label in labels])
-        axes.tick_params(axis="y", labelcolor=pen("ink"))
-        axes.set_ylim(len(labels) - 0.4, -0.6)
+        _name_rows(axes, labels, margin=0.6)
         axes.grid(axis="x")
         axes.spines["bottom"].set_visible(False)
         draw_marks(axes, marks)()
         name(axes, x_label, "")
 
     sizes = ((NARROW[0], height), (WIDE[0], height))
-    return legend(looks if len(looks) > 1 else []) + picture(build, title, wide, sizes)
+    return _legend_of_several(looks) + picture(build, title, wide, sizes)
 
 
 def scatter(
@@ -343,6 +339,28 @@ def scatter(
 
     entries = [("one row", "series_1", "dot"), (diagonal, "muted", DASHES[1])] if diagonal else []
     return legend(entries) + picture(build, title, wide, ((NARROW[0], 320), (WIDE[0], 380)))
+
+
+def _solid(labels: Iterable[str]) -> list[tuple[str, str, str]]:
+    """The looks of several series, each in a colour of its own."""
+    return [(label, SERIES[i % len(SERIES)], "-") for i, label in enumerate(labels)]
+
+
+def _legend_of_several(looks: Sequence[tuple[str, str, Any]]) -> str:
+    return legend(looks if len(looks) > 1 else [])
+
+
+def _beside(rows: int, number: int, count: int, apart: float) -> Floats:
+    """Where the series ``number`` of ``count`` lies in each row, so that all are centred on the row."""
+    places: Floats = np.arange(rows, dtype=np.float64) + (number - (count - 1) / 2) * apart
+    return places
+
+
+def _name_rows(axes: Axes, labels: Sequence[object], margin: float) -> None:
+    """Write the labels to the left, the first on top; ``margin`` is left above it and below the last."""
+    axes.set_yticks(range(len(labels)), [short(label, _LABEL_LENGTH) for label in labels])
+    axes.tick_params(axis="y", labelcolor=pen("ink"))
+    axes.set_ylim(len(labels) - 1 + margin, -margin)
 
 
 def _dash(position: int, in_order: bool) -> Any:

@@ -14,13 +14,58 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from glassgrad.backends.base import Array
 from glassgrad.common.errors import InputError
+from glassgrad.training.model import Model
+from glassgrad.training.state import State
+from glassgrad.training.task import Task
 
-if TYPE_CHECKING:
-    from glassgrad.training.trainer import Trainer
+
+class Training(Protocol):
+    """What a callback can use of a ``Trainer``; see there."""
+
+    @property
+    def task(self) -> Task:
+        """The prepared data, and the network."""
+
+    @property
+    def state(self) -> State:
+        """Weights, running statistics and optimizer slots of now."""
+
+    @property
+    def step(self) -> int:
+        """The number of steps done."""
+
+    @property
+    def epochs_done(self) -> int:
+        """The number of whole epochs done."""
+
+    @property
+    def history(self) -> list[dict[str, float | int]]:
+        """One record per whole epoch."""
+
+    @property
+    def hyperparameters(self) -> dict[str, float]:
+        """The present hyperparameters."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far."""
+
+    @property
+    def model(self) -> Model:
+        """The network with the present weights."""
+
+    def watched_values(self, metric: str = "loss") -> list[float]:
+        """``metric`` after every epoch, lower is better."""
+
+    def set(self, **values: float) -> None:
+        """Change hyperparameters."""
+
+    def stop(self, reason: str) -> None:
+        """End the training."""
 
 
 class Callback:
@@ -31,16 +76,16 @@ class Callback:
 
     every_steps: int | None = None
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         """Called before the first step, and again after a resume."""
 
-    def on_steps(self, trainer: Trainer) -> None:
+    def on_steps(self, trainer: Training) -> None:
         """Called after every ``every_steps`` steps."""
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
         """Called after every epoch, when its record is in ``trainer.history``."""
 
-    def on_stop(self, trainer: Trainer) -> None:
+    def on_stop(self, trainer: Training) -> None:
         """Called once when the training ends: all steps done, stopped, diverged or interrupted."""
 
     def arrays(self) -> dict[str, Array]:
@@ -63,14 +108,14 @@ class EarlyStopping(Callback):
             raise InputError(f"patience must be a whole number of at least 1, not {patience!r}")
         self.patience, self.metric, self.minimum_improvement = patience, metric, minimum_improvement
 
-    def on_start(self, trainer: Trainer) -> None:
+    def on_start(self, trainer: Training) -> None:
         """Check that there is something to watch."""
         if trainer.task.parts.validation is None:
             raise InputError(
                 "early stopping watches the validation rows; give validation a share above 0, or leave out patience"
             )
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
         """Compare the last epochs with those before them."""
         values = trainer.watched_values(self.metric)
         best, best_epoch = math.inf, 0
@@ -91,7 +136,7 @@ class MaxTime(Callback):
         self.seconds = seconds
         self.every_steps = 1
 
-    def on_steps(self, trainer: Trainer) -> None:
+    def on_steps(self, trainer: Training) -> None:
         """Look at the clock."""
         if trainer.seconds >= self.seconds:
             trainer.stop(f"{self.seconds:g} seconds of training are over")
@@ -115,16 +160,16 @@ class AveragedModel(Callback):
         self.weights: dict[str, Array] = {}
         self.count = 0
 
-    def on_steps(self, trainer: Trainer) -> None:
+    def on_steps(self, trainer: Training) -> None:
         """Take the weights in."""
         self._take(trainer)
 
-    def on_epoch_end(self, trainer: Trainer) -> None:
+    def on_epoch_end(self, trainer: Training) -> None:
         """Take the weights in, unless that is done by steps."""
         if self.every_steps is None:
             self._take(trainer)
 
-    def _take(self, trainer: Trainer) -> None:
+    def _take(self, trainer: Training) -> None:
         if trainer.epochs_done < self.start_epoch:
             return
         weights = trainer.state.weights
@@ -137,7 +182,7 @@ class AveragedModel(Callback):
             for name, array in weights.items()
         }
 
-    def model(self, trainer: Trainer) -> Any:
+    def model(self, trainer: Training) -> Any:
         """The network with the averaged weights; InputError before there is an average."""
         if not self.weights:
             raise InputError("there is no average yet; train past start_epoch first")

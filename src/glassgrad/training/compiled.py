@@ -104,20 +104,7 @@ class Programs:
                     dtype=settings.dtype,
                 )
             if training is None:
-                yield training_program(
-                    network,
-                    schema.feature_shape,
-                    loss,
-                    settings.resolved_optimizer,
-                    batch=task.batch,
-                    targets=task.targets,
-                    seam=seam(settings),
-                    weighted=task.parts.weights is not None,
-                    frozen=settings.freeze,
-                    dtype=settings.dtype,
-                    watch=settings.watch,
-                    background=background.kind(task.parts.background),
-                )
+                yield step_program(task, settings, batch=task.batch, watch=settings.watch)
 
         own = compile_all(backend, programs())
         evaluation |= {(batch, True, ()): made for batch, made in zip(lacking, own, strict=False)}
@@ -125,6 +112,24 @@ class Programs:
             training = own[-1]
             self._training.append((step, training))
         return Compiled(training, evaluation, own)
+
+
+def step_program(task: Task, settings: Settings, *, batch: int, watch: bool = False) -> Program:
+    """One step of the training that ``settings`` ask for on ``task``, in batches of ``batch`` rows."""
+    return training_program(
+        task.resolved.network,
+        task.parts.schema.feature_shape,
+        task.resolved.loss,
+        settings.resolved_optimizer,
+        batch=batch,
+        targets=task.targets,
+        seam=seam(settings),
+        weighted=task.parts.weights is not None,
+        frozen=settings.freeze,
+        dtype=settings.dtype,
+        watch=watch,
+        background=background.kind(task.parts.background),
+    )
 
 
 def _find(known: Iterable[tuple[Any, T]], form: Any) -> T | None:
