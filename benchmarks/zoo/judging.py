@@ -11,11 +11,11 @@ import numpy as np
 import glassgrad as gg
 from glassgrad.common.errors import GlassgradError
 from glassgrad.data.dataset import Dataset
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.core.kinds import KINDS
+from glassgrad.diagnosis.core.scores import further_scores, scores_as_labels
+from glassgrad.diagnosis.core.variants import apply, transformed
 from glassgrad.diagnosis.diagnose import diagnose
-from glassgrad.diagnosis.findings import Fault
-from glassgrad.diagnosis.kinds import KINDS
-from glassgrad.diagnosis.scores import further_scores, scores_as_labels
-from glassgrad.diagnosis.variants import apply, transformed
 from glassgrad.training.settings import make_settings
 from zoo.data import Sample
 from zoo.recipes import Case

@@ -14,8 +14,8 @@ import pytest
 import glassgrad as gg
 from cli.running import Done, blobs, call, refused
 from glassgrad.cli.diagnosis_text import Painter, command_options, text_of
-from glassgrad.diagnosis.findings import Answer, Change, Diagnosis, Fault, Trial
-from glassgrad.diagnosis.kinds import KINDS, QUESTIONS
+from glassgrad.diagnosis.core.findings import Answer, Change, Diagnosis, Fault, Trial
+from glassgrad.diagnosis.core.kinds import KINDS, QUESTIONS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "diagnosis.schema.json").read_text(encoding="utf-8"))

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import glassgrad as gg
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
 

@@ -13,14 +13,15 @@ import pytest
 
 import glassgrad as gg
 import glassgrad.ops.table as ops
-from glassgrad.diagnosis import chain_rule, initialization
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.chain_rule import EXPLODES, VANISHES, WRONG
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.flow import jacobian_norms
-from glassgrad.diagnosis.flow import look as look_into
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.chain_rule import question as chain_rule
+from glassgrad.diagnosis.chain_rule.question import EXPLODES, VANISHES, WRONG
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.measures.flow import jacobian_norms
+from glassgrad.diagnosis.measures.flow import look as look_into
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation
 from glassgrad.nn.layer import Building, Layer, Weight

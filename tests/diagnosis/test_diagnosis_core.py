@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 import glassgrad as gg
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.baseline import constant_scores
-from glassgrad.diagnosis.budget import Clock, seconds_of
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Change, Diagnosis, Fault, Trial, plain
-from glassgrad.diagnosis.judging import chance, judged
-from glassgrad.diagnosis.kinds import CAUSE_ORDER, KINDS, QUESTIONS
-from glassgrad.diagnosis.ranking import explained, ranked, reached
-from glassgrad.diagnosis.scores import levels_of
-from glassgrad.diagnosis.subject import Subject, examine
-from glassgrad.diagnosis.trials import FINE, Outcome, Trials
-from glassgrad.diagnosis.variants import apply, columns, transformed
+from glassgrad.diagnosis.core.baseline import constant_scores
+from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Change, Diagnosis, Fault, Trial, plain
+from glassgrad.diagnosis.core.judging import chance, judged
+from glassgrad.diagnosis.core.kinds import CAUSE_ORDER, KINDS, QUESTIONS
+from glassgrad.diagnosis.core.ranking import explained, ranked, reached
+from glassgrad.diagnosis.core.scores import levels_of
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.core.trials import FINE, Outcome, Trials
+from glassgrad.diagnosis.core.variants import apply, columns, transformed
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.training.fit import train
 from glassgrad.training.given import Given

@@ -7,10 +7,10 @@ import pytest
 from planting import diagnosed, subject_of
 
 import glassgrad as gg
-from glassgrad.diagnosis import loss
-from glassgrad.diagnosis.association import signal_of_one_input
-from glassgrad.diagnosis.findings import Change
-from glassgrad.diagnosis.idle_inputs import idle_columns
+from glassgrad.diagnosis.core.association import signal_of_one_input
+from glassgrad.diagnosis.core.findings import Change
+from glassgrad.diagnosis.core.uninformative_inputs import idle_columns
+from glassgrad.diagnosis.loss import question as loss
 
 
 def noisy(rows: int, telling: int = 4, idle: int = 60, classes: int = 3, seed: int = 0) -> gg.Dataset:

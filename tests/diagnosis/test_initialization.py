@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.diagnosis import initialization
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.first_weights import needs, starts
-from glassgrad.diagnosis.flow import look as look_into
-from glassgrad.diagnosis.initialization import GIVEN, TRIED, is_large, is_small
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.initialization.question import GIVEN, TRIED, is_large, is_small
+from glassgrad.diagnosis.measures.first_weights import needs, starts
+from glassgrad.diagnosis.measures.flow import look as look_into
 from glassgrad.nn.activations import activation
 from glassgrad.report.page import Figure, Page
 from glassgrad.report.sections.initialization import section

@@ -13,9 +13,13 @@ import pytest
 import glassgrad as gg
 from glassgrad.backends.base import Feed
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis import learning_rate
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.curvature import (
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.learning_rate import question as learning_rate
+from glassgrad.diagnosis.learning_rate.optimizer_settings import factors, odd_settings
+from glassgrad.diagnosis.measures.curvature import (
     GRADIENT,
     PRODUCT,
     VECTOR,
@@ -24,14 +28,10 @@ from glassgrad.diagnosis.curvature import (
     edge,
     largest_eigenvalue,
 )
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.optimizer_settings import factors, odd_settings
-from glassgrad.diagnosis.pace import ended, pace
-from glassgrad.diagnosis.range_test import range_test, usual_rates
-from glassgrad.diagnosis.short_runs import ShortRuns
-from glassgrad.diagnosis.stable_step import stable_step
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.measures.pace import ended, pace
+from glassgrad.diagnosis.measures.range_test import range_test, usual_rates
+from glassgrad.diagnosis.measures.short_runs import ShortRuns
+from glassgrad.diagnosis.measures.stable_step import stable_step
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.report.page import Figure, Page
 from glassgrad.report.sections.learning_rate import section
@@ -167,7 +167,7 @@ def test_a_network_that_cannot_be_differentiated_twice_is_left_out(monkeypatch: 
     def refuse(*_: Any, **__: Any) -> None:
         raise GraphError("op 'odd' has no derivative rule")
 
-    monkeypatch.setattr("glassgrad.diagnosis.curvature.curvature_program", refuse)
+    monkeypatch.setattr("glassgrad.diagnosis.measures.curvature.curvature_program", refuse)
     subject = look(blobs(60), layers=(4,), epochs=2, backend="reference")
     assert curvatures(subject) == {}
     assert any("curvature" in text for text in subject.clock.left_out)

@@ -12,12 +12,12 @@ import pytest
 
 import glassgrad as gg
 from diagnosis.planting import diagnosed, subject_of
-from glassgrad.diagnosis import loss
-from glassgrad.diagnosis.calibration import calibration, temperature_trial
-from glassgrad.diagnosis.findings import Fault
-from glassgrad.diagnosis.loss_measures import expected_start, outlier_share, recalls
-from glassgrad.diagnosis.simple_learner import simple_learner
-from glassgrad.diagnosis.two_parts import parts_trial, two_parts
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.loss import question as loss
+from glassgrad.diagnosis.loss.measurement import expected_start, outlier_share, recalls
+from glassgrad.diagnosis.measures.calibration import calibration, temperature_trial
+from glassgrad.diagnosis.measures.simple_learner import simple_learner
+from glassgrad.diagnosis.measures.two_parts import parts_trial, two_parts
 from glassgrad.nn.losses import loss as made_loss
 from training.small import blobs, counts, surface
 

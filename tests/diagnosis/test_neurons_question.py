@@ -11,10 +11,10 @@ import pytest
 
 import glassgrad as gg
 from diagnosis.planting import diagnosed, subject_of
-from glassgrad.diagnosis import neurons
-from glassgrad.diagnosis.activity import copies, effective_rank, explained
-from glassgrad.diagnosis.findings import Fault
-from glassgrad.diagnosis.inputs import alone_score
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.measures.activity import copies, effective_rank, explained
+from glassgrad.diagnosis.measures.inputs import alone_score
+from glassgrad.diagnosis.neurons import question as neurons
 from glassgrad.nn.layers import Activate, Add, BatchNorm, Dense, Dropout
 from glassgrad.nn.network import Input, Sequential, functional
 from training.small import blobs, surface

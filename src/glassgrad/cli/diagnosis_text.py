@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial, Verdict
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis, Fault, Trial, Verdict
 
 WIDTH = 80
 TITLES = {

@@ -11,12 +11,16 @@ from typing import Any
 from glassgrad.common.errors import InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.sources import BUILT_IN, load_source
-from glassgrad.diagnosis import chain_rule, initialization, learning_rate, loss, neurons
-from glassgrad.diagnosis.budget import Clock, seconds_of
-from glassgrad.diagnosis.examination import Examination, Phase
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.subject import examine
-from glassgrad.diagnosis.variants import apply
+from glassgrad.diagnosis.chain_rule import question as chain_rule
+from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.examination import Examination, Phase
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import examine
+from glassgrad.diagnosis.core.variants import apply
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.learning_rate import question as learning_rate
+from glassgrad.diagnosis.loss import question as loss
+from glassgrad.diagnosis.neurons import question as neurons
 from glassgrad.files.run_folder import CONFIG
 from glassgrad.training.fit import Run
 from glassgrad.training.given import Given, find_given

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial
-from glassgrad.diagnosis.kinds import KINDS
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis, Fault, Trial
+from glassgrad.diagnosis.core.kinds import KINDS
 from glassgrad.report.drill import walk
 from glassgrad.report.page import Block, Details, Note, Page, Section, Table, Text
 from glassgrad.report.questions import section as plain_section

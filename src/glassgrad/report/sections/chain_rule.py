@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from glassgrad.diagnosis.chain_rule import VANISHES, WRONG, ChainRule, sentence
+from glassgrad.diagnosis.chain_rule.question import VANISHES, WRONG, ChainRule, sentence
 from glassgrad.report import lens_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars

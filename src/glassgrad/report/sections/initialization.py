@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from glassgrad.diagnosis.first_weights import Start
-from glassgrad.diagnosis.initialization import GIVEN, Initialization, sentence
+from glassgrad.diagnosis.initialization.question import GIVEN, Initialization, sentence
+from glassgrad.diagnosis.measures.first_weights import Start
 from glassgrad.report import run_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars

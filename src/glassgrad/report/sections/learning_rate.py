@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassgrad.diagnosis.learning_rate import sentence
-from glassgrad.diagnosis.rate_measurement import LearningRate
+from glassgrad.diagnosis.learning_rate.measurement import LearningRate
+from glassgrad.diagnosis.learning_rate.question import sentence
 from glassgrad.report import lens_pictures, run_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import Line, bars, line_figure

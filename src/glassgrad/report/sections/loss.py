@@ -8,8 +8,8 @@ from contextlib import suppress
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.loss import sentence
-from glassgrad.diagnosis.loss_measures import LossMeasurement
+from glassgrad.diagnosis.loss.measurement import LossMeasurement
+from glassgrad.diagnosis.loss.question import sentence
 from glassgrad.report import run_pictures
 from glassgrad.report.figures import Line, bars, line_figure
 from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text

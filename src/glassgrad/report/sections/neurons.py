@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.neurons import NeuronsMeasurement, sentence
+from glassgrad.diagnosis.neurons.question import NeuronsMeasurement, sentence
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
 from glassgrad.report.figures import bars, histogram
 from glassgrad.report.page import Block, Details, Figure, Section, Table
