@@ -35,6 +35,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 HEIGHT = {room: -floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
+# The floors inside a room, top to bottom, by names below the room. Every module of such a room stands on one of them.
+INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "diagnosis": (
+        ("diagnose",),
+        ("kinds",),
+        ("neurons", "learning_rate", "initialization", "loss", "chain_rule"),
+        ("measures",),
+        ("core",),
+    ),
+}
+
 # Layers and optimizers know no backend, although what the backends share lies below them.
 FORBIDDEN = {("nn", "backends.base"), ("optim", "backends.base")}
 
@@ -122,6 +133,70 @@ def direction(room: str, other: str) -> str | None:
     return f"{room} imports upwards from {other}" if HEIGHT[other] > HEIGHT[room] else None
 
 
+def inner_room_of(room: str, module: str) -> tuple[str, int] | None:
+    """The inner room of ``room`` that holds ``module`` (a dotted name below ``glassgrad``), and its height."""
+    inside = module.removeprefix(f"{room}.")
+    for floor, names in enumerate(INNER_FLOORS[room]):
+        for name in names:
+            if inside == name or inside.startswith(f"{name}."):
+                return name, -floor
+    return None
+
+
+def inner_direction(room: str, module: str, target: str) -> str | None:
+    """What is wrong with ``module`` importing ``target``, both in ``room``, or None."""
+    one, other = inner_room_of(room, module), inner_room_of(room, target)
+    if one is None or other is None or one == other:
+        return None
+    if one[1] == other[1]:
+        return f"{room}.{one[0]} must not know its sibling {room}.{other[0]}"
+    return f"{room}.{one[0]} imports upwards from {room}.{other[0]}" if other[1] > one[1] else None
+
+
+def inner_complaints(sources: Mapping[str, str]) -> list[str]:
+    """Every broken rule inside the rooms of ``INNER_FLOORS``: imports that do not go downwards, and cycles."""
+    dotted = {path: ".".join(PurePosixPath(path).with_suffix("").parts) for path in sources}
+    packages = {name.removesuffix(".__init__") for name in dotted.values() if name.endswith(".__init__")}
+    modules = {name for name in dotted.values() if not name.endswith("__init__")}
+    wrong: list[str] = []
+    for room in INNER_FLOORS:
+        imported: dict[str, set[str]] = {}
+        for path, source in sources.items():
+            module = dotted[path]
+            if module not in modules or room_of(module) != room:
+                continue
+            if inner_room_of(room, module) is None:
+                wrong.append(f"{path}: no such inner room in INNER_FLOORS[{room!r}]")
+            imports = [
+                item for item in find_imports(ast.parse(source)) if item.module.startswith("glassgrad.")
+            ]
+            pairs = [(item, target) for item in imports for target, _ in targets(item, packages, modules)]
+            inside = [(item, target) for item, target in pairs if room_of(target) == room]
+            imported[module] = {target for _, target in inside}
+            problems = [(item.line, inner_direction(room, module, target)) for item, target in inside]
+            wrong += [f"{path}:{line} {problem}" for line, problem in problems if problem]
+        wrong += [f"{room}: import cycle {' -> '.join(cycle)}" for cycle in cycles(imported)]
+    return wrong
+
+
+def cycles(imported: Mapping[str, set[str]]) -> list[list[str]]:
+    """A chain of modules for each one that imports itself by way of others."""
+    found: list[list[str]] = []
+    done: set[str] = set()
+
+    def visit(module: str, chain: list[str]) -> None:
+        if module in chain:
+            found.append([*chain[chain.index(module) :], module])
+        elif module not in done:
+            for target in sorted(imported.get(module, ())):
+                visit(target, [*chain, module])
+            done.add(module)
+
+    for module in sorted(imported):
+        visit(module, [])
+    return found
+
+
 def complaints(sources: Mapping[str, str]) -> list[str]:
     """Every broken rule in ``sources`` (text by path below src/glassgrad), one line each."""
     dotted = {path: ".".join(PurePosixPath(path).with_suffix("").parts) for path in sources}
@@ -188,6 +263,10 @@ def test_imports_go_downwards_only() -> None:
     sources = read_sources()
     assert len(sources) > 20, "the walker looked in the wrong place"
     assert complaints(sources) == []
+
+
+def test_inside_a_room_imports_go_downwards_too() -> None:
+    assert inner_complaints(read_sources()) == []
 
 
 def test_autodiff_stays_small() -> None:
@@ -284,6 +363,49 @@ def test_the_walker_sees_each_broken_rule(path: str, source: str, problem: str) 
     assert len(found) == 1
     assert found[0].startswith(path)
     assert problem in found[0]
+
+
+ROOM = {
+    "diagnosis/__init__.py": "",
+    "diagnosis/diagnose.py": "from glassgrad.diagnosis.kinds import KINDS",
+    "diagnosis/kinds.py": "from glassgrad.diagnosis.loss import overfitting",
+    "diagnosis/core/__init__.py": "",
+    "diagnosis/core/evidence.py": "",
+    "diagnosis/measures/__init__.py": "",
+    "diagnosis/measures/flow.py": "from glassgrad.diagnosis.core.evidence import Trial",
+    "diagnosis/loss/__init__.py": "",
+    "diagnosis/loss/overfitting.py": "from glassgrad.diagnosis.measures.flow import look",
+    "diagnosis/neurons/__init__.py": "",
+    "diagnosis/neurons/question.py": "from glassgrad.diagnosis.core import evidence",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "problem"),
+    [
+        ("diagnosis/loss/good.py", "from glassgrad.diagnosis.loss.overfitting import KIND", None),
+        ("diagnosis/core/bad.py", "from glassgrad.diagnosis.measures.flow import look", "upwards"),
+        (
+            "diagnosis/measures/bad.py",
+            "def late():\n    import glassgrad.diagnosis.loss.overfitting",
+            "upwards",
+        ),
+        ("diagnosis/loss/bad.py", "from glassgrad.diagnosis.kinds import KINDS", "upwards"),
+        ("diagnosis/loss/bad.py", "from glassgrad.diagnosis.neurons import question", "sibling"),
+        ("diagnosis/attic.py", "", "no such inner room"),
+        ("diagnosis/measures/flow.py", "import glassgrad.diagnosis.measures.flow", "cycle"),
+    ],
+)
+def test_the_walker_sees_each_broken_rule_inside_a_room(path: str, source: str, problem: str | None) -> None:
+    assert inner_complaints(ROOM) == []
+    found = inner_complaints(ROOM | {path: source})
+    assert len(found) == (problem is not None)
+    assert problem is None or problem in found[0]
+
+
+def test_a_cycle_is_seen_by_way_of_others() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c", "a"]]
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 def test_only_code_counts_as_code() -> None:

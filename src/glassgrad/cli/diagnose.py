@@ -33,7 +33,7 @@ def command(
     as_json: options.Json = False,
     **chosen: Any,
 ) -> None:
-    """Say what is wrong with a network, and prove it: each cure is tried on fresh seeds.
+    """Say what is wrong with a network, and prove it: each fix is tried on fresh seeds.
 
     Answers five questions: are the neurons alive, is the learning rate right, do the weights start right, is the
     loss right, does the gradient reach every layer? Options are those of train; with a RUN they replace some of

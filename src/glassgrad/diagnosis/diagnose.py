@@ -13,11 +13,12 @@ from glassgrad.data.dataset import Dataset
 from glassgrad.data.sources import BUILT_IN, load_source
 from glassgrad.diagnosis.chain_rule import question as chain_rule
 from glassgrad.diagnosis.core.budget import Clock, seconds_of
-from glassgrad.diagnosis.core.examination import Examination, Phase
+from glassgrad.diagnosis.core.examination import Examination, Phase, Question
 from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.core.subject import examine
 from glassgrad.diagnosis.core.variants import apply
 from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.kinds import KINDS
 from glassgrad.diagnosis.learning_rate import question as learning_rate
 from glassgrad.diagnosis.loss import question as loss
 from glassgrad.diagnosis.neurons import question as neurons
@@ -32,14 +33,14 @@ BUDGET = 30.0
 RESERVE = 0.08
 """The share of the budget that is left alone: predictions of what a trial takes are not exact."""
 
-MODULES: Mapping[str, Any] = {
+QUESTION_MODULES: Mapping[str, Question] = {
     "loss": loss,
     "initialization": initialization,
     "neurons": neurons,
     "chain_rule": chain_rule,
     "learning_rate": learning_rate,
 }
-"""The question modules, the cheap and telling ones first."""
+"""In the order in which they are asked: the cheap and telling ones first."""
 
 
 def diagnose(
@@ -86,7 +87,7 @@ def diagnose(
         settings = make_settings(options) if before is None else apply(before, options).settings
     tell(Phase("training the network, and watching it", 0.0))
     subject = examine(given, settings, clock)
-    found = Examination(subject, MODULES, tell).run()
+    found = Examination(subject, QUESTION_MODULES, KINDS.values(), tell).run()
     return replace(found, seconds=time.perf_counter() - start, budget=allowed)
 
 

@@ -1,13 +1,13 @@
-"""Cures for a gradient that vanishes or explodes on its way back."""
+"""Fixes for a gradient that vanishes or explodes on its way back."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from glassgrad.diagnosis.core.findings import Change
+from glassgrad.diagnosis.core.evidence import Intervention
+from glassgrad.diagnosis.core.other_networks import restart
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.diagnosis.measures.first_weights import restart
 from glassgrad.nn.activations import Elu, Gelu, Identity, LeakyRelu, Mish, Relu, Selu, Silu
 from glassgrad.nn.layers import Activate, BatchNorm, LayerNorm
 from glassgrad.nn.network import Network, activation_of
@@ -20,14 +20,14 @@ SHORT = 2
 _PASSING = (Relu, LeakyRelu, Elu, Selu, Gelu, Silu, Mish)
 
 
-def _other_start(subject: Subject) -> Change:
+def _other_start(subject: Subject) -> Intervention:
     parts = [activation_of(step.layer) for step in _hidden(subject.network)]
     name = "he_normal" if any(isinstance(part, _PASSING) for part in parts) else "xavier_uniform"
     sentence = f"Start from weights that keep values and gradients at one size ({name})."
-    return Change(restart(subject.settings, name), sentence)
+    return Intervention(restart(subject.settings, name), sentence)
 
 
-def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[Change]:
+def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
     """For a gradient that does not arrive: activations with a slope of 1, fewer layers, normalization.
 
     Only other weights where those are at fault (``by_weights``), and only another activation where the gradient
@@ -41,7 +41,9 @@ def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[C
     if any(not isinstance(part, _PASSING) for part in acting):
         options = {"activation": "relu", "init": "he_normal"}
         found.append(
-            Change(options, "Use relu, which passes gradients on as they are, and weights of He's size.")
+            Intervention(
+                options, "Use relu, which passes gradients on as they are, and weights of He's size."
+            )
         )
     elif at_start:
         found.append(_other_start(subject))
@@ -49,11 +51,11 @@ def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[C
         found += [*_shorter(subject), *_normalized(subject.network)]
     if any(isinstance(part, Relu) for part in acting):
         options = {"activation": "leaky_relu(0.1)", "init": "he_normal"}
-        found.append(Change(options, "Use leaky_relu, which is nowhere flat."))
+        found.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
     return found if at_start else found[:1]
 
 
-def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Change]:
+def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
     """For a gradient that grows: clipping, a smaller step; where it does so from the start, other weights first.
 
     Only those where they are at fault.
@@ -65,13 +67,15 @@ def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Change]
         if by_weights:
             return found
     if settings.clip_norm is None or settings.clip_norm > CLIP:
-        found.append(Change({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
+        found.append(Intervention({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
     if at_start:
         found += _normalized(subject.network)
     rate = settings.made.hyperparameters()["learning_rate"]
     if rate > 0:
         found.append(
-            Change({"learning_rate": float(f"{rate / 10:.3g}")}, f"Set the learning rate to {rate / 10:.3g}.")
+            Intervention(
+                {"learning_rate": float(f"{rate / 10:.3g}")}, f"Set the learning rate to {rate / 10:.3g}."
+            )
         )
     return found
 
@@ -80,7 +84,7 @@ def _hidden(network: Network) -> list[LayerStep]:
     return [step for step in network.steps if step.name != network.output]
 
 
-def _normalized(network: Network) -> list[Change]:
+def _normalized(network: Network) -> list[Intervention]:
     """A batch normalization between the sums and the activation of every hidden layer; none where there is one."""
     if any(isinstance(step.layer, BatchNorm | LayerNorm) for step in network.steps):
         return []
@@ -100,12 +104,12 @@ def _normalized(network: Network) -> list[Change]:
     if len(steps) == len(network.steps):
         return []
     sentence = "Normalize the sums of every hidden layer (batch_norm before the activation)."
-    return [Change({"network": Network(tuple(steps))}, sentence)]
+    return [Intervention({"network": Network(tuple(steps))}, sentence)]
 
 
-def _shorter(subject: Subject) -> list[Change]:
+def _shorter(subject: Subject) -> list[Intervention]:
     settings = subject.settings
     if settings.network is not None or len(settings.layers) <= SHORT + 1:
         return []
     layers = settings.layers[:SHORT]
-    return [Change({"layers": layers}, f"Use {SHORT} hidden layers instead of {len(settings.layers)}.")]
+    return [Intervention({"layers": layers}, f"Use {SHORT} hidden layers instead of {len(settings.layers)}.")]

@@ -18,13 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.chain_rule.fixes import to_bound, to_let_through
-from glassgrad.diagnosis.core.findings import Change, Fault, Trial, plain
+from glassgrad.diagnosis.core import wording
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.diagnosis.core.wording import told
-from glassgrad.diagnosis.initialization.question import size_of
-from glassgrad.diagnosis.measures.custom_gradients import SEEDS, Checked, check_parts
-from glassgrad.diagnosis.measures.first_weights import starts
+from glassgrad.diagnosis.measures.custom_gradients import Checked, check_parts
+from glassgrad.diagnosis.measures.first_weights import size_of, starts
 from glassgrad.diagnosis.measures.flow import Flow, LayerFlow, jacobian_norms, look
 from glassgrad.diagnosis.measures.pace import ended
 from glassgrad.nn.network import Network, activation_of
@@ -35,22 +34,12 @@ VANISHES = 0.01
 """The gradient at a layer, as a share of that at the network's output. A layer of a usual start keeps it within a
 factor of 3; eight sigmoid layers leave less than a thousandth (Glorot and Bengio, 2010)."""
 
-GONE = 1e-3
-"""The same at the end of a run that did not start so."""
-
 LEARNED = 0.1
 """A run that ends below this share of the constant guess's loss has learned, whatever its gradient looks like."""
-
-EXPLODES = 100.0
-"""The gradient at a layer relative to that at the output, or at any time relative to the first and the usual one."""
 
 WRONG = 0.01
 """The relative error of a derivative against central differences: right ones stay below 1e-6, and next to the kinks
 of piecewise linear functions below 1e-3."""
-
-SOURCE_VANISHES = "share of the gradient at the output that reaches the layer (X. Glorot and Y. Bengio, 2010)"
-SOURCE_EXPLODES = "growth of the gradient on its way back, or since the first step (R. Pascanu et al., 2013)"
-SOURCE_WRONG = "central differences in float64, whose own error is below 1e-6"
 
 
 KEPT = 60
@@ -248,206 +237,13 @@ def _in_time(subject: Subject) -> tuple[npt.NDArray[np.int64], dict[str, Floats]
     return np.asarray(lenses.steps, np.int64), shares, total
 
 
-# --- judging -------------------------------------------------------------------------------------------------
-
-
-def judge(measurement: ChainRule, subject: Subject) -> list[Fault]:
-    """A gradient that does not arrive, one that grows without bound, and derivatives that are wrong."""
-    return [*_wrong(measurement), *_vanishing(measurement), *_exploding(measurement)]
-
-
-def _wrong(m: ChainRule) -> list[Fault]:
-    found: dict[str, Fault] = {}
-    for part in m.wrong:
-        found.setdefault(
-            part.where,
-            Fault(
-                "wrong_gradient",
-                part.where,
-                {
-                    "part": part.part,
-                    "by": part.by,
-                    "relative_error": part.error,
-                    "times_the_true_one": part.factor,
-                    "error_without_its_rule": max(part.inside),
-                },
-                WRONG,
-                SOURCE_WRONG,
-                min(part.error / WRONG, 100.0),
-                _said_wrong(part),
-            ),
-        )
-    return list(found.values())
-
-
-def _said_wrong(part: Checked) -> str:
-    place = "" if part.where == "loss" else f" in {part.where}"
-    text = f"The derivative of {part.part}{place} by {part.by} is not that of what it computes: central differences"
-    if abs(part.error - _relative(part.factor)) < 0.01:  # all of the error lies along the derivative itself
-        text += f" find {_inverse(part.factor)}"
-    else:
-        text += f" are {part.error:.0%} away from it"
-    if max(part.inside) < WRONG:
-        text += ". Without its own derivative rule, the chain rule through its ops gives the right one"
-    return text + "."
-
-
-def _relative(factor: float) -> float:
-    """The error of a derivative that is ``factor`` times the true one."""
-    return abs(factor - 1) / max(1.0, abs(factor)) if math.isfinite(factor) else math.inf
-
-
-def _inverse(factor: float) -> str:
-    if factor == 0:
-        return "a slope where it gives none"
-    return "the opposite" if abs(factor + 1) < 0.01 else f"{1 / factor:.3g} times as much"
-
-
-def _vanishing(m: ChainRule) -> list[Fault]:
-    if m.learned or m.least is None:
-        return []
-    at_start = m.least
-    if at_start.start <= VANISHES:
-        return [_vanished(m, at_start, at_start.start, VANISHES, "at the start")]
-    late = [link for link in m.links if link.weighted and link.end <= GONE]
-    if late and m.at_output[1] > 0:
-        link = min(late, key=lambda link: link.end)
-        return [_vanished(m, link, link.end, GONE, "at the end")]
-    return []
-
-
-def _vanished(m: ChainRule, link: Link, share: float, threshold: float, when: str) -> Fault:
-    place = _culprit(m, link)
-    return Fault(
-        "vanishing_gradient",
-        place.layer,
-        {
-            "reached": link.layer,
-            "share_of_the_gradient": share,
-            "when": when,
-            "factors": {one.layer: one.factor for one in m.links},
-            "jacobian_norms": {one.layer: one.jacobian for one in m.links},
-            "loss": m.loss,
-            "constant_loss": m.constant,
-        },
-        threshold,
-        SOURCE_VANISHES,
-        min(threshold / max(share, 1e-12), 1000.0),
-        f"Of the gradient at the output, {_part(share)} reaches {link.layer} {when}: on the way back {place.layer} "
-        f"{'lets nothing pass' if place.factor == 0 else f'multiplies it by {place.factor:.2g}'}"
-        f"{', and other layers by little more' if _many(m, link, place) else ''}.",
-    )
-
-
-def _part(share: float) -> str:
-    return (
-        "nothing"
-        if share == 0
-        else f"one part in {float(f'{1 / share:.2g}'):,.0f}"
-        if share > 1e-9
-        else "next to nothing"
-    )
-
-
-def _culprit(m: ChainRule, reached: Link) -> Link:
-    """The layer, from ``reached`` on, that takes most away; of layers that are alike the one nearest the output."""
-    names = [link.layer for link in m.links]
-    after = [link for link in m.links[names.index(reached.layer) :] if not math.isnan(link.factor)]
-    return min(reversed(after), key=lambda link: link.factor, default=reached)
-
-
-def _many(m: ChainRule, reached: Link, place: Link) -> bool:
-    small = [link for link in m.links if link.factor < max(0.5, 2 * place.factor) and link is not place]
-    return place.factor > 0 and len(small) > 1
-
-
-def _exploding(m: ChainRule) -> list[Fault]:
-    link, growth = m.most, m.growth
-    share = link.start if link is not None else 0.0
-    grows = not math.isnan(growth) and growth >= EXPLODES
-    stretching = [one for one in m.links if one.jacobian >= EXPLODES]
-    if not (share >= EXPLODES or grows or stretching or m.diverged):
-        return []
-    largest = max([share, growth if grows else 0.0, *(one.jacobian for one in stretching)])
-    place, text = "", "The training broke off at a gradient that was not finite any more."
-    if stretching:
-        worst = max(stretching, key=lambda one: one.jacobian)
-        place = worst.layer
-        text = (
-            f"{place} alone multiplies what goes through it, and the gradient on its way back, by "
-            f"{worst.jacobian:.2g}."
-        )
-    elif share >= EXPLODES:
-        worst = max((one for one in m.links if one.factor >= 0), key=lambda one: one.factor)
-        place = worst.layer
-        text = (
-            f"On its way back the gradient grows to {share:.2g} times its size at the output: {place} alone "
-            f"multiplies it by {worst.factor:.2g}."
-        )
-    elif grows:
-        size = f"{growth:.2g}" if math.isfinite(growth) else "more than 1e18"
-        text = f"While training the gradient grew to {size} times its size at the first step."
-    return [
-        Fault(
-            "exploding_gradient",
-            place,
-            {
-                "times_the_gradient_at_the_output": share,
-                "times_the_first_gradient": growth,
-                "factors": {one.layer: one.factor for one in m.links},
-                "diverged": m.diverged,
-            },
-            EXPLODES,
-            SOURCE_EXPLODES,
-            float(np.clip(largest / EXPLODES, 1.0, 1000.0)),
-            text,
-        )
-    ]
-
-
-# --- prescribing ---------------------------------------------------------------------------------------------
-
-
-def prescribe(fault: Fault, measurement: ChainRule, subject: Subject) -> list[Change]:
-    """The most promising changes first; where the first weights are at fault, only others."""
-    m = measurement
-    match fault.kind:
-        case "vanishing_gradient":
-            return to_let_through(
-                subject, at_start=fault.evidence["when"] == "at the start", by_weights=bool(m.size)
-            )
-        case "exploding_gradient":
-            grows = any(one.start >= EXPLODES or one.jacobian >= EXPLODES for one in m.links)
-            return to_bound(subject, at_start=grows, by_weights=bool(m.size))
-    return []
-
-
-def prove(fault: Fault, measurement: ChainRule, subject: Subject) -> Trial | None:
-    """For a wrong derivative: the errors by its own rule, and by the chain rule through its ops instead."""
-    own = [part for part in measurement.wrong if part.where == fault.where]
-    if fault.kind != "wrong_gradient" or not own:
-        return None
-    part = own[0]
-    return Trial(
-        SEEDS,
-        "derivative_error",
-        part.errors,
-        part.inside,
-        min(part.errors) > WRONG,
-        0.0,
-        effect="proof",
-        sides=("by its own rule", "by the chain rule through its ops"),
-    )
-
-
 # --- the answer ----------------------------------------------------------------------------------------------
 
 
 def sentence(measurement: ChainRule, faults: Sequence[Fault]) -> str:
-    """The answer for a beginner."""
-    text = told(faults)
-    if text is not None:
-        return text
+    """What is suspected, or how much of the gradient reaches the first layer."""
+    if faults:
+        return wording.suspected(faults[0])
     m = measurement
     weighted = [link for link in m.links if link.weighted]
     if len(weighted) < 2 or m.least is None or not m.at_output[0] > 0:
@@ -455,7 +251,8 @@ def sentence(measurement: ChainRule, faults: Sequence[Fault]) -> str:
     first = weighted[0]
     if m.least.start <= VANISHES:
         ended = ", but that was enough: the network learned all the same" if m.learned else ""
-        return f"At the start {_part(m.least.start)} of the gradient at the output reaches {m.least.layer}{ended}."
+        share = share_in_words(m.least.start)
+        return f"At the start {share} of the gradient at the output reaches {m.least.layer}{ended}."
     text = f"The gradient reaches every layer: {first.layer} gets {_times(first.start)} that of the output"
     if m.parts and not m.wrong:
         text += ", and the derivatives of your own parts agree with central differences"
@@ -464,3 +261,14 @@ def sentence(measurement: ChainRule, faults: Sequence[Fault]) -> str:
 
 def _times(share: float) -> str:
     return f"{share:.2g} times" if share >= 1 else f"{share:.1%} of" if share >= 0.001 else f"{share:.1g} of"
+
+
+def share_in_words(share: float) -> str:
+    """A small share as in "one part in 1,200"."""
+    return (
+        "nothing"
+        if share == 0
+        else f"one part in {float(f'{1 / share:.2g}'):,.0f}"
+        if share > 1e-9
+        else "next to nothing"
+    )

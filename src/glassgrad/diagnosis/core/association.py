@@ -6,12 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array
-from glassgrad.diagnosis.measures.simple_learner import flat
 
 Floats = npt.NDArray[np.float64]
 
 ROWS = 2000
 DEALS = 100
+FARTHEST = 5.0
+"""Scaled inputs are cut here: one outlier must not make the fit."""
+
+
+def flat(train: Array, held: Array) -> tuple[Floats, Floats]:
+    """Rows as flat float64, scaled by the training rows; constant columns left out, outliers cut."""
+    x, other = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (train, held))
+    middle, spread = x.mean(axis=0), x.std(axis=0)
+    used = spread > 1e-9 * np.maximum(np.abs(middle), 1e-12)
+    x, other = ((part[:, used] - middle[used]) / spread[used] for part in (x, other))
+    return np.clip(x, -FARTHEST, FARTHEST), np.clip(other, -FARTHEST, FARTHEST)
 
 
 def basis(values: Array) -> Floats:

@@ -1,10 +1,10 @@
-"""One diagnosis under way: suspicions are raised, cures tried, and what follows from what is told apart."""
+"""One diagnosis under way: it raises suspicions, tries fixes, and tells faults from what follows from them."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -13,8 +13,11 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from glassgrad.common.errors import GraphError, InputError
-from glassgrad.diagnosis.core.findings import Answer, Change, Diagnosis, Fault, Trial, worst
-from glassgrad.diagnosis.core.kinds import CAUSE_ORDER, KINDS, QUESTIONS
+from glassgrad.diagnosis.core import wording
+from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis, Fault, worst
+from glassgrad.diagnosis.core.kinds import Kind
+from glassgrad.diagnosis.core.questions import QUESTIONS
 from glassgrad.diagnosis.core.ranking import explained, ranked, reached
 from glassgrad.diagnosis.core.subject import Subject
 
@@ -23,24 +26,18 @@ LEAST = 0.06
 """The share of the budget that measuring may take; the rest is for trials. Each question has ``LEAST``, also where
 those before it took longer than they should have."""
 
-CHANGES = 3
-"""So many cures are tried for one fault, the most promising first."""
+FIXES = 3
+"""So many fixes are tried for one fault, the most promising first."""
 
 MUCH = 0.5
 SYMPTOM = 0.1
-"""What a cause explains whose cure wins ``MUCH`` is tried last, and only for less than this share of the budget."""
+"""What a cause explains whose fix wins ``MUCH`` is tried last, and only for less than this share of the budget."""
 
 SURE = 10.0
 """So many times beyond its threshold, a mechanism is sure; what remains to be tried is whether it matters."""
 
 SCALED = 1.5
 """From this factor on, fewer rows than asked for say nothing about faults that depend on their number."""
-
-PACE = ("too_few_epochs", "learning_rate_too_low", "plateau")
-"""Faults that more steps would hide: on fewer rows, both sides of their trial take as many steps as asked for."""
-
-OF_ROWS = ("overfitting", "batch_size")
-"""Faults that fewer rows bring about or hide; on fewer rows there is no telling."""
 
 
 @dataclass(frozen=True)
@@ -53,42 +50,36 @@ class Phase:
 
 
 class Question(Protocol):
-    """What each of the five modules has.
-
-    A module may also have ``prove(fault, measurement, subject)``: the experiment of a kind that has no cure, or whose
-    cure may show nothing.
-    """
+    """What the module of each question has: what its kinds share."""
 
     def measure(self, subject: Subject) -> Any:
-        """Numbers, with a ``document()`` of plain values."""
-
-    def judge(self, measurement: Any, subject: Subject) -> list[Fault]:
-        """What passes a threshold: suspicions, without prescription or trial."""
-
-    def prescribe(self, fault: Fault, measurement: Any, subject: Subject) -> list[Change]:
-        """Cures to try, the most promising first."""
+        """The numbers that the kinds of the question are judged by, with a ``document()`` of plain values."""
 
     def sentence(self, measurement: Any, faults: Sequence[Fault]) -> str:
-        """The answer for a beginner."""
+        """The answer for a beginner where none of ``faults`` is confirmed as a fault of its own."""
 
 
 @dataclass
 class _Case:
-    """A suspicion on its way: who raised it, and what may cure it."""
+    """A suspicion on its way: what may fix it, and what was tried."""
 
     fault: Fault
-    question: str
-    changes: list[Change]
-    tried: list[tuple[Change, Trial]]
+    fixes: list[Intervention]
+    tried: list[tuple[Intervention, Trial]]
 
 
 class Examination:
-    """One diagnosis under way."""
+    """One diagnosis under way: ``questions`` by name, and ``kinds`` of fault in the order of causes."""
 
     def __init__(
-        self, subject: Subject, modules: Mapping[str, Question], tell: Callable[[Phase], None]
+        self,
+        subject: Subject,
+        questions: Mapping[str, Question],
+        kinds: Iterable[Kind],
+        tell: Callable[[Phase], None],
     ) -> None:
-        self.subject, self.modules, self.tell = subject, modules, tell
+        self.subject, self.questions, self.kinds, self.tell = subject, questions, tuple(kinds), tell
+        self.cause_order = {kind.name: place for place, kind in enumerate(self.kinds)}
         self.clock = subject.clock
         self.measured: dict[str, Any] = {}
         self.seconds = dict.fromkeys(QUESTIONS, 0.0)
@@ -97,11 +88,11 @@ class Examination:
 
     def run(self) -> Diagnosis:
         """Measure, judge, try, rank."""
-        for number, (question, module) in enumerate(self.modules.items()):
+        for number, (question, module) in enumerate(self.questions.items()):
             self._ask(question, module, number)
         self._add_refusal()
-        self.cases.sort(key=lambda case: (CAUSE_ORDER[case.fault.kind], -case.fault.strength))
-        for number in range(CHANGES):
+        self.cases.sort(key=lambda case: (self.cause_order[case.fault.kind], -case.fault.strength))
+        for number in range(FIXES):
             self._try_all(number)
         faults = self._ordered([self._closed(case) for case in self.cases])
         return self._answered(faults)
@@ -113,16 +104,16 @@ class Examination:
         subject, clock = self.subject, self.clock
         self.tell(Phase(f"looking at the {question.replace('_', ' ')}", 0.1 + 0.08 * number, question))
         start = time.perf_counter()
-        left = max(MEASURING * clock.budget - clock.spent(), 0.0) / (len(self.modules) - number)
+        left = max(MEASURING * clock.budget - clock.spent(), 0.0) / (len(self.questions) - number)
+        kinds = [kind for kind in self.kinds if kind.question == question]
         with clock.limit(max(left, LEAST * clock.budget)), clock.collecting() as skipped:
             try:
                 measured = self.measured[question] = module.measure(subject)
-                for fault in module.judge(measured, subject):
-                    if fault.kind in OF_ROWS and self._rows_factor() > SCALED:
+                for fault in suspicions(kinds, measured, subject):
+                    if fault.record.on_fewer_rows == "undecidable" and self._rows_factor() > SCALED:
                         subject.skip(f"{_named(fault)}: whether it is so on all rows takes a larger budget")
                         continue
-                    changes = [] if _proves(fault) else module.prescribe(fault, measured, subject)
-                    self._open(_Case(fault, question, list(changes), []))
+                    self._open(_Case(fault, _fixes(fault, measured, subject), []))
             except (InputError, GraphError, LinAlgError) as error:
                 skipped.append(f"could not be measured: {error}")
         self.left_out[question] += skipped
@@ -140,42 +131,39 @@ class Examination:
     def _add_refusal(self) -> None:
         """What ``train`` refuses is a suspicion even where no module saw it."""
         refusal = self.subject.refusal
-        if refusal is None or any(case.fault.kind == refusal.kind for case in self.cases):
+        if refusal is None:
             return
-        fault = Fault(
-            refusal.kind,
-            "",
-            {"refused": True},
-            None,
-            "what train accepts",
-            10.0,
-            f"Train refuses this network: {refusal.message}.",
-        )
-        cures = refusal.cures or (refusal.stand_in,)
-        changes = [Change(options, f"Take {_spelled(options)}, which train accepts.") for options in cures]
-        self._open(_Case(fault, KINDS[refusal.kind].question, changes, []))
+        kind = next(kind for kind in self.kinds if kind.refused_for == refusal.option)
+        if any(case.fault.kind == kind.name for case in self.cases):
+            return
+        text = f"Train refuses this network: {refusal.message}."
+        suspicion = Suspicion("", {"refused": True}, None, "what train accepts", 10.0, text)
+        fixes = [
+            Intervention(options, f"Take {_spelled(options)}, which train accepts.")
+            for options in refusal.fixes or (refusal.stand_in,)
+        ]
+        self._open(_Case(Fault.of(kind, suspicion), fixes, []))
 
     # --- trials ------------------------------------------------------------------------------------------
 
     def _try_all(self, number: int) -> None:
-        """Try the cure of every open suspicion that is number ``number`` on its list."""
+        """Try the fix number ``number`` of every open suspicion, or prove it where its fixes are used up."""
         waiting = [case for case in self.cases if not _confirmed(case)]
         waiting.sort(key=self._is_symptom)
         for place, case in enumerate(waiting):
-            done = 0.5 + 0.4 * (number + place / len(waiting)) / CHANGES
-            named = case.fault.kind.replace("_", " ")
-            proves = number == 0 and _proves(case.fault)
-            if proves or (number == len(case.changes) and KINDS[case.fault.kind].provable):
-                self._timed(case, partial(self._prove, case), Phase(f"testing: {named}", done))
-            elif number < len(case.changes):
-                change = case.changes[number]
-                phase = Phase(f"trying a cure: {named}", done, case.question)
-                self._timed(case, partial(self._try, case, change), phase)
+            done = 0.5 + 0.4 * (number + place / len(waiting)) / FIXES
+            kind = case.fault.record
+            name = kind.name.replace("_", " ")
+            if number < len(case.fixes):
+                work = partial(self._try, case, case.fixes[number])
+                self._timed(case, work, Phase(f"trying a fix: {name}", done, kind.question))
+            elif number == len(case.fixes) and kind.prove is not None:
+                self._timed(case, partial(self._prove, case), Phase(f"testing: {name}", done))
 
     def _is_symptom(self, case: _Case) -> bool:
-        """Whether a fault whose cure wins much is known to bring this one about."""
+        """Whether a fault whose fix wins much is known to bring this one about."""
         return any(
-            case.fault.kind in KINDS[known.fault.kind].brings
+            case.fault.kind in known.fault.record.brings
             for known in self.cases
             if any(_wins_much(trial) for _, trial in known.tried)
         )
@@ -185,148 +173,152 @@ class Examination:
         start = time.perf_counter()
         with self.clock.collecting() as skipped:
             work()
-        question = KINDS[case.fault.kind].question
+        question = case.fault.record.question
         self.left_out[question] += skipped
         self.seconds[question] += time.perf_counter() - start
 
     def _prove(self, case: _Case) -> None:
-        prove = getattr(self.modules[case.question], "prove", None)
-        if prove is None or self.clock.left() <= 0:
+        kind = case.fault.record
+        if kind.prove is None or self.clock.left() <= 0:
             self.subject.skip(f"testing {_named(case.fault)}")
             return
-        trial = prove(case.fault, self.measured[case.question], self.subject)
+        trial = kind.prove(case.fault, self.measured[kind.question], self.subject)
         if trial is not None:
-            case.tried.append((case.changes[0] if case.changes else Change({}, ""), trial))
+            case.tried.append((case.fixes[0] if case.fixes else Intervention({}, ""), trial))
 
-    def _try(self, case: _Case, change: Change) -> None:
-        subject, kind = self.subject, case.fault.kind
-        onto, change = self._at_scale(kind, change)
-        if "keep" in change.options:
+    def _try(self, case: _Case, fix: Intervention) -> None:
+        subject, kind = self.subject, case.fault.record
+        onto, fix = self._at_scale(kind, fix)
+        if "keep" in fix.options:
             onto = subject.trials.unseen()
-        whole = {} if onto is None else dict(onto.options)
-        needed = subject.trials.seconds({**whole, **change.tried})
-        needed += subject.trials.seconds(whole) if onto is not None else 0.0
+        shared = {} if onto is None else dict(onto.options)
+        needed = subject.trials.seconds({**shared, **fix.tried})
+        needed += subject.trials.seconds(shared) if onto is not None else 0.0
         if self._is_symptom(case) and needed > SYMPTOM * self.clock.budget:
             return
-        if not self.clock.allows(needed, f"trying a cure for {_named(case.fault)}"):
+        if not self.clock.allows(needed, f"trying a fix for {_named(case.fault)}"):
             return
         refusal = subject.refusal
-        refused = refusal is not None and not refusal.trainable and kind == refusal.kind
-        sure = KINDS[kind].mechanism and case.fault.strength >= SURE
-        trial = subject.trials.compare(change, kind, onto=onto, refused=refused, sure=sure)
-        case.tried.append((change, trial))
+        refused = refusal is not None and not refusal.trainable and kind.refused_for == refusal.option
+        sure = kind.mechanism and case.fault.strength >= SURE
+        trial = subject.trials.compare(fix, kind, onto=onto, refused=refused, sure=sure)
+        case.tried.append((fix, trial))
 
     def _rows_factor(self) -> float:
         asked, examined = self.subject.steps
         return asked / max(examined, 1)
 
-    def _at_scale(self, kind: str, change: Change) -> tuple[Change | None, Change]:
+    def _at_scale(self, kind: Kind, fix: Intervention) -> tuple[Intervention | None, Intervention]:
         """For a fault of pace on fewer rows: what both sides have, so that they get as far as with all steps."""
         factor = self._rows_factor()
-        if factor <= SCALED or kind not in PACE:
-            return None, change
-        if kind == "learning_rate_too_low" and "learning_rate" in change.options:
+        if factor <= SCALED or kind.on_fewer_rows not in ("more epochs", "larger rate"):
+            return None, fix
+        if kind.on_fewer_rows == "larger rate" and "learning_rate" in fix.options:
             # Far below the edge of stability the path is that of the gradient flow: so many times the rate go as far
             # in so many times fewer steps.
             rate = self.subject.settings.made.hyperparameters()["learning_rate"] * factor
-            return Change({"learning_rate": rate}, ""), change
+            return Intervention({"learning_rate": rate}, ""), fix
         examined, asked = self.subject.trials.settings.epochs, self.subject.asked.epochs
         epochs = round(examined * factor)
-        options = dict(change.options)
+        options = dict(fix.options)
         if "epochs" in options:
             options["epochs"] = max(round(epochs * options["epochs"] / max(asked, 1)), 1)
-        return Change({"epochs": epochs}, ""), Change(options, change.sentence)
+        return Intervention({"epochs": epochs}, ""), Intervention(options, fix.sentence)
 
     # --- conclusions -------------------------------------------------------------------------------------
 
     def _closed(self, case: _Case) -> Fault:
-        """The suspicion with the cure that did most; the first one, untried, where there was no time."""
+        """The suspicion with the fix that did most; the first one, untried, where there was no time."""
         if not case.tried:
-            return replace(case.fault, prescription=case.changes[0] if case.changes else None)
-        change, trial = max(case.tried, key=lambda pair: (pair[1].confirmed, _number(pair[1].gain)))
-        original = next((c for c in case.changes if c.sentence == change.sentence), None)
+            return replace(case.fault, prescription=case.fixes[0] if case.fixes else None)
+        tried, trial = max(case.tried, key=lambda pair: (pair[1].confirmed, _number(pair[1].gain)))
+        original = next((fix for fix in case.fixes if fix.sentence == tried.sentence), None)
         return replace(case.fault, prescription=original, trial=trial)
 
     def _ordered(self, faults: list[Fault]) -> list[Fault]:
         """Ranked, with consequences marked as such."""
-        faults = ranked(faults, self._reach(faults))
+        faults = ranked(faults, self._reach(faults), self.cause_order)
         first = next((fault for fault in faults if fault.verdict == "fault"), None)
         if first is None:
             return faults
         self.tell(Phase("asking which faults follow from which", 0.92))
         with self.clock.collecting() as skipped:
             faults = [first if fault is first else self._after(first, fault) for fault in faults]
-        self.left_out[KINDS[first.kind].question] += skipped
+        self.left_out[first.record.question] += skipped
         faults = explained(faults, first)
-        return ranked(faults, self._reach(faults))
+        return ranked(faults, self._reach(faults), self.cause_order)
 
     def _reach(self, faults: Sequence[Fault]) -> dict[int, float]:
-        """What each confirmed cure reaches, in units of the best by the same measure.
+        """What each confirmed fix reaches, in units of the best by the same measure.
 
         Of measures that cannot be compared each has its own best; a gain of less than half of the largest is marked
-        down for that. Where a kind has a measure of its own, other cures are held against it too.
+        down for that. Where a kind has a measure of its own, other fixes are held against it too.
         """
-        cures = {
+        trials = {
             place: _trial(fault)
             for place, fault in enumerate(faults)
             if fault.verdict == "fault" and fault.trial is not None and fault.trial.effect == "improves"
         }
-        found: dict[int, float] = {}
-        most = max((min(_number(trial.gain), 1.0) for trial in cures.values()), default=1.0)
-        for measure in dict.fromkeys(trial.measure for trial in cures.values()):
-            same = {place: trial for place, trial in cures.items() if trial.measure == measure}
+        reach: dict[int, float] = {}
+        most = max((min(_number(trial.gain), 1.0) for trial in trials.values()), default=1.0)
+        for measure in dict.fromkeys(trial.measure for trial in trials.values()):
+            same = {place: trial for place, trial in trials.items() if trial.measure == measure}
             turn = _turned(next(iter(same.values())))
             after = [turn(trial.means[1]) for trial in same.values()]
-            if any(KINDS[faults[place].kind].measure == measure for place in same):
-                after += [turn(score) for score in self._otherwise(measure, faults, set(cures) - set(same))]
+            if any(faults[place].record.measure == measure for place in same):
+                after += [turn(score) for score in self._otherwise(measure, faults, set(trials) - set(same))]
             before = max(turn(trial.means[0]) for trial in same.values())
             constant = turn(next(iter(same.values())).constant)
-            found |= dict(zip(same, reached(before, after, constant)[: len(same)], strict=True))
-        if len({trial.measure for trial in cures.values()}) > 1:
-            for place, trial in cures.items():
-                found[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
-        return found
+            reach |= dict(zip(same, reached(before, after, constant)[: len(same)], strict=True))
+        if len({trial.measure for trial in trials.values()}) > 1:
+            for place, trial in trials.items():
+                reach[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
+        return reach
 
     def _otherwise(self, measure: str, faults: Sequence[Fault], places: Collection[int]) -> Iterator[float]:
-        """What the cures of other faults come to by ``measure``, as far as they were trained."""
+        """What the fixes of other faults come to by ``measure``, as far as they were trained."""
         for place in places:
-            cure, trial = faults[place].prescription, _trial(faults[place])
-            outcomes = [] if cure is None else self.subject.trials.known(cure.tried, trial.seeds)
+            fix, trial = faults[place].prescription, _trial(faults[place])
+            outcomes = [] if fix is None else self.subject.trials.known(fix.tried, trial.seeds)
             if outcomes:
                 yield float(np.mean([outcome.score(measure) for outcome in outcomes]))
 
     def _after(self, first: Fault, other: Fault) -> Fault:
-        """``other``, explained by ``first`` if its cure adds nothing once that of ``first`` is in place."""
+        """``other``, explained by ``first`` if its fix adds nothing once that of ``first`` is in place."""
         if other.verdict != "fault" or other.kind == first.kind:
             return other
-        trial, cure, base = other.trial, other.prescription, first.prescription
+        trial, fix, base = other.trial, other.prescription, first.prescription
         assert trial is not None
         if trial.effect != "improves":
             return other
         if first.trial is not None and first.trial.effect == "proof":
-            explains = other.kind in KINDS[first.kind].brings
-        elif cure is None or base is None:
+            explains = other.kind in first.record.brings
+        elif fix is None or base is None:
             return other
-        elif set(cure.tried) & set(base.tried):
-            explains = True  # two cures of one option: the better one is in place
+        elif set(fix.tried) & set(base.tried):
+            explains = True  # two fixes of one option: the better one is in place
         else:
-            options = {**base.tried, **cure.tried}
+            options = {**base.tried, **fix.tried}
             needed = self.subject.trials.seconds(options)
             if not self.clock.allows(needed, f"whether {_named(other)} is a fault of its own"):
-                explains = other.kind in KINDS[first.kind].brings
+                explains = other.kind in first.record.brings
             else:
-                both = self.subject.trials.compare(cure, other.kind, trial.seeds, onto=base)
+                both = self.subject.trials.compare(fix, other.record, trial.seeds, onto=base)
                 explains = not both.confirmed
         return replace(other, because=first.kind) if explains else other
 
     def _answered(self, faults: Sequence[Fault]) -> Diagnosis:
         answers = []
         for question in QUESTIONS:
-            own = tuple(fault for fault in faults if KINDS[fault.kind].question == question)
+            own = tuple(fault for fault in faults if fault.record.question == question)
             measured = self.measured.get(question)
-            sentence = "There was no time for this question."
-            if measured is not None:
-                sentence = self.modules[question].sentence(measured, own)
+            confirmed = next((fault for fault in own if fault.verdict == "fault"), None)
+            if measured is None:
+                sentence = "There was no time for this question."
+            elif confirmed is not None:
+                sentence = wording.confirmed(confirmed)
+            else:
+                sentence = self.questions[question].sentence(measured, own)
             answers.append(
                 Answer(
                     question,
@@ -351,6 +343,21 @@ class Examination:
         )
 
 
+def suspicions(kinds: Iterable[Kind], measurement: Any, subject: Subject) -> Iterator[Fault]:
+    """What each of ``kinds`` suspects in the measurement of its question."""
+    for kind in kinds:
+        for suspicion in kind.judge(measurement, subject):
+            yield Fault.of(kind, suspicion)
+
+
+def _fixes(fault: Fault, measurement: Any, subject: Subject) -> list[Intervention]:
+    """The fixes of a suspicion; none where they cannot be built for this network."""
+    try:
+        return list(fault.record.prescribe(fault, measurement, subject))
+    except (InputError, GraphError):
+        return []
+
+
 def _spelled(options: Mapping[str, Any]) -> str:
     return ", ".join(
         "a network with other outputs" if name == "network" else f"{name.replace('_', ' ')} {value}"
@@ -358,16 +365,12 @@ def _spelled(options: Mapping[str, Any]) -> str:
     )
 
 
-def _proves(fault: Fault) -> bool:
-    return KINDS[fault.kind].effect == "proof"
-
-
 def _confirmed(case: _Case) -> bool:
     return any(trial.confirmed for _, trial in case.tried)
 
 
 def _wins_much(trial: Trial) -> bool:
-    """Whether a cure is confirmed, and half of what a constant guess leaves is gone with it."""
+    """Whether a fix is confirmed, and half of what a constant guess leaves is gone with it."""
     turn = _turned(trial)
     return trial.confirmed and trial.gain >= MUCH and turn(trial.means[1]) <= MUCH * turn(trial.constant)
 

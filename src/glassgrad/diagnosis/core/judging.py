@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from glassgrad.diagnosis.core.findings import Better
-from glassgrad.diagnosis.core.kinds import GAIN, Effect
+from glassgrad.diagnosis.core.evidence import Better, Effect
 
 Floats = npt.NDArray[np.float64]
+
+GAIN = 0.05
+"""The least share of the way from the constant predictor's score to the fixed one that a fix must win back.
+
+Tuning nearly always finds a few percent more; a fault costs more than tuning.
+"""
+
+LARGE_GAIN = 0.25
+"""The same for faults of pace (a step too small, too few epochs): a run that is merely early is no fault.
+
+And for class imbalance, since weighing classes alike always moves their balance a little, for underfitting, since a
+wider network nearly always does a little better, and for overfitting, since a little regularization does so too.
+"""
 
 HIGHER = ("accuracy", "balanced_accuracy", "r2")
 """The scores of which more is better."""
@@ -43,11 +56,27 @@ could have improved."""
 
 RELIEF = 0.1
 WORST = 5.0
-"""... unless what is to be cured is the harm itself: a score of more than twice the constant predictor's, of whose
-excess the cure leaves no more than this share (of at most ``WORST`` times that score)."""
+"""... unless what is to be fixed is the harm itself: a score of more than twice the constant predictor's, of whose
+excess the fix leaves no more than this share (of at most ``WORST`` times that score)."""
 
 CAP = 2.0
 """No run counts as more than this many gaps worse than the good side: one wild seed must not outweigh the rest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criterion:
+    """What a fix has to do to the score on validation rows to be confirmed.
+
+    ``effect``: it "improves" the score; leaves it "unchanged" (an input that is of no use can go); "lowers" it
+    (without a leaked target the true score shows); or there is no fix to try, and an experiment of the kind's own is
+    the "proof". ``measure`` is the score, if not the loss. ``gain`` is the least share of the gap (see ``GAIN``).
+    With ``relief`` it is enough that the fix takes the harm away (see ``RELIEF``).
+    """
+
+    effect: Effect = "improves"
+    measure: str | None = None
+    gain: float = GAIN
+    relief: bool = False
 
 
 def judged(

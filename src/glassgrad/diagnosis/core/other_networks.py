@@ -14,7 +14,8 @@ from glassgrad.nn.images import Conv2D
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.layers import Dense, Dropout, Recurrent
 from glassgrad.nn.losses import loss as made_loss
-from glassgrad.nn.network import Network, Sequential, activation_of
+from glassgrad.nn.network import Network, Sequential, activation_of, from_document
+from glassgrad.training.settings import Settings
 
 WIDTH = 64
 RATE = 0.3
@@ -113,3 +114,20 @@ def relaid(network: Network, change: Mapping[str, Mapping[str, Any]]) -> dict[st
         steps.append(replace(step, layer=replace(layer, **wanted)) if wanted else step)
     found = Network(tuple(steps))
     return None if found == network else {"network": found}
+
+
+def restart(settings: Settings, name: str) -> dict[str, Any]:
+    """The options by which all weights start from the initializer ``name``; recurrent ones from orthogonal ones."""
+    given = settings.network
+    if given is None:
+        return {"init": name}
+    network = given if isinstance(given, Network) else from_document(given)
+    steps = [
+        replace(step, layer=replace(step.layer, recurrent_init="orthogonal"))
+        if isinstance(step.layer, Recurrent)
+        else step
+        for step in network.steps
+    ]
+    return (
+        {"init": name} if steps == list(network.steps) else {"init": name, "network": Network(tuple(steps))}
+    )

@@ -7,49 +7,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from glassgrad.diagnosis.core.findings import Fault
-from glassgrad.diagnosis.core.kinds import CAUSE_ORDER, KINDS
 
 AS_GOOD = 0.8
-"""Cures that reach this share of what the best one reaches count as equally good: causes then go before symptoms."""
+"""Fixes that reach this share of what the best one reaches count as equally good: causes then go before symptoms."""
 
 
-SAME_ORDER = {"too_few_epochs": "learning_rate_too_low"}
-"""Larger steps and more of them cure each other's lack: where both do, neither comes first, and the stronger
-suspicion is named."""
-
-
-def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
+def ranked(
+    faults: Sequence[Fault], reach: Mapping[int, float], cause_order: Mapping[str, int]
+) -> list[Fault]:
     """The faults, the one to name first at the front.
 
-    Confirmed ones come first, harmless kinds after the others; of those, what has a proof and no cure, or makes the
-    score untrustworthy; then those whose cure reaches most: ``reach`` (by the position in ``faults``) is the
-    improvement in units of the best one. Cures that reach ``AS_GOOD`` go by the order of causes in ``kinds``, then
-    by strength.
+    Confirmed ones come first, harmless kinds after the others; of those, what has a proof and no fix, or makes the
+    score untrustworthy; then those whose fix reaches most: ``reach`` (by the position in ``faults``) is the
+    improvement in units of the best one. Fixes that reach ``AS_GOOD`` go by ``cause_order`` (places by the names of
+    kinds, causes before what they bring about), then by strength.
     """
-
     confirmed = {fault.kind for fault in faults if fault.confirmed}
 
-    def key(place: int) -> tuple[float, ...]:
-        fault = faults[place]
-        kind = KINDS[fault.kind]
-        twin = SAME_ORDER.get(fault.kind)
-        order = CAUSE_ORDER[twin if twin in confirmed else fault.kind]
+    def key(position: int) -> tuple[float, ...]:
+        fault = faults[position]
+        kind = fault.record
+        order = cause_order[kind.ranks_with if kind.ranks_with in confirmed else kind.name]
         if not fault.confirmed:
             return (2, fault.because is not None, kind.harmless, order, -fault.strength)
         if kind.harmless or fault.because is not None:
             return (1, kind.harmless, 0, order, -fault.strength)
         if kind.effect != "improves":
             return (0, 0, 0, order, -fault.strength)
-        reached = reach.get(place, 1.0)
-        return (0, 1, 0 if reached >= AS_GOOD else 1 - reached, order, -fault.strength)
+        share = reach.get(position, 1.0)
+        return (0, 1, 0 if share >= AS_GOOD else 1 - share, order, -fault.strength)
 
-    return [faults[place] for place in sorted(range(len(faults)), key=key)]
+    return [faults[position] for position in sorted(range(len(faults)), key=key)]
 
 
 def reached(before: float, after: Sequence[float], constant: float) -> list[float]:
-    """What each cure reaches, in units of the best one, from mean scores of which less is better.
+    """What each fix reaches, in units of the best one, from mean scores of which less is better.
 
-    ``before`` counts as no worse than the constant predictor is far from the best cure, twice.
+    ``before`` counts as no worse than the constant predictor is far from the best fix, twice.
     """
     finite = [score for score in after if math.isfinite(score)]
     if not finite:
@@ -66,7 +60,7 @@ def reached(before: float, after: Sequence[float], constant: float) -> list[floa
 def explained(faults: Sequence[Fault], first: Fault) -> list[Fault]:
     """``faults`` with ``because`` in those that ``first``, confirmed, brings about by its kind and that were not
     confirmed on their own."""
-    brings = KINDS[first.kind].brings
+    brings = first.record.brings
     return [
         replace(fault, because=first.kind)
         if fault is not first and fault.kind in brings and not fault.confirmed and fault.because is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,12 +24,12 @@ HINT = "; --force trains it all the same"
 class Refusal:
     """Why ``train`` refuses the network as given.
 
-    ``cures`` are changes that it accepts, the smallest first. ``stand_in`` is what the examined run has instead of
+    ``fixes`` are changes that it accepts, the smallest first. ``stand_in`` is what the examined run has instead of
     what cannot be trained at all; empty where ``force`` was enough.
     """
 
     message: str
-    cures: tuple[Mapping[str, Any], ...] = ()
+    fixes: tuple[Mapping[str, Any], ...] = ()
     stand_in: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -38,12 +38,12 @@ class Refusal:
         return not self.stand_in
 
     @property
-    def kind(self) -> str:
-        """The kind of fault that the smallest cure speaks of."""
-        changed = set(self.cures[0]) if self.cures else {"loss"}
+    def option(self) -> Literal["loss", "scaling", "activation"]:
+        """What the smallest fix changes: the "scaling", an "activation", or else the "loss" or its outputs."""
+        changed = set(self.fixes[0]) if self.fixes else {"loss"}
         if "scaling" in changed:
-            return "unscaled_inputs"
-        return "vanishing_gradient" if "activation" in changed else "loss_output_mismatch"
+            return "scaling"
+        return "activation" if "activation" in changed else "loss"
 
 
 def taken(dataset: Dataset, settings: Settings) -> tuple[Settings, Refusal | None]:
@@ -58,13 +58,13 @@ def taken(dataset: Dataset, settings: Settings) -> tuple[Settings, Refusal | Non
         return forced, None
     message = str(refused).removesuffix(HINT)
     repairs = list(_repairs(dataset, settings))
-    cures = tuple(options for options, changed in repairs if _refusal(preparation, changed) is None)
+    fixes = tuple(options for options, changed in repairs if _refusal(preparation, changed) is None)
     if _refusal(preparation, forced) is None:
-        return forced, Refusal(message, cures)
+        return forced, Refusal(message, fixes)
     for options, changed in repairs:
         stand_in = replace(changed, force=True)
         if _refusal(preparation, stand_in) is None:
-            return stand_in, Refusal(message, cures, options)
+            return stand_in, Refusal(message, fixes, options)
     raise refused
 
 

@@ -10,7 +10,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -21,11 +21,11 @@ from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.diagnosis.core.baseline import constant_scores
 from glassgrad.diagnosis.core.budget import Clock
-from glassgrad.diagnosis.core.findings import Better, Change, Trial
-from glassgrad.diagnosis.core.judging import HIGHER, chance, judged
-from glassgrad.diagnosis.core.kinds import GAIN, KINDS, Effect
+from glassgrad.diagnosis.core.evidence import Intervention, Trial
+from glassgrad.diagnosis.core.judging import Criterion, chance
+from glassgrad.diagnosis.core.outcomes import Outcome, Outcomes, is_close, says_nothing, scored_trial
 from glassgrad.diagnosis.core.scores import further_scores, scored_rows, scores_as_labels
-from glassgrad.diagnosis.core.uninformative_inputs import idle_of
+from glassgrad.diagnosis.core.uninformative_inputs import uninformative_in
 from glassgrad.diagnosis.core.variants import Variant, apply, transformed
 from glassgrad.nn.losses import LOSSES
 from glassgrad.training.fit import Run
@@ -80,49 +80,15 @@ COMPILED = {item for item in SOUND if item not in ("keep", "init", "learning_rat
     "dropout",
     "dtype",
     "drop_inputs",
-    "drop_idle",
+    "drop_uninformative",
     "task",
     "class_weight",
 }
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a run of a trial came to. ``validation`` and ``training`` hold its scores by name; of a run that has test
-    rows, ``validation`` are those of these.
-
-    ``constant`` holds the scores of the best constant prediction.
-    """
-
-    seed: int
-    status: str
-    training: Mapping[str, float]
-    validation: Mapping[str, float]
-    constant: Mapping[str, float] = field(repr=False)
-    history: Sequence[Mapping[str, float | int]] = field(repr=False)
-    steps: int
-
-    @property
-    def diverged(self) -> bool:
-        """Whether it met NaN or Inf."""
-        return self.status == "diverged"
-
-    def score(self, measure: str) -> float:
-        """The validation score; the worst there is where the run diverged."""
-        value = self.validation.get(measure, math.nan)
-        if self.diverged or not math.isfinite(value):
-            return -math.inf if measure in HIGHER else math.inf
-        return value
-
-
-Outcomes = tuple[Outcome | None, ...]
-
 FINE = 0.1
 MOST_DEALS = 40
 """Targets are dealt anew up to so many times, until chance may be no more than this share of the constant loss."""
-
-WILD = 0.5
-"""Of a loss that varies by this share of the gap with the seed, accuracy is asked besides."""
 
 
 class Trials:
@@ -193,33 +159,33 @@ class Trials:
 
     def compare(
         self,
-        change: Change,
-        kind: str,
+        intervention: Intervention,
+        criterion: Criterion,
         seeds: Sequence[int] | None = None,
         *,
-        onto: Change | None = None,
+        onto: Intervention | None = None,
         refused: bool = False,
         sure: bool = False,
     ) -> Trial:
-        """Try ``change`` as the cure of ``kind``: the same seeds without it and with it.
+        """Try ``intervention`` as a fix: the same seeds without it and with it.
 
-        ``onto`` is a change that both sides have; ``refused``: the network as given cannot be trained at all, and
-        counts as worse than anything; ``sure``: the mechanism was measured beyond doubt. See ``judging.judged`` for
-        what confirms it. Where that is a close thing, as many seeds again are added, if there is time: the first cure
-        of several that seems to help may do so by luck.
+        ``criterion`` (a ``Kind`` is one) says what confirms it, see ``judging.judged``. ``onto`` is an intervention
+        that both sides have; ``refused``: the network as given cannot be trained at all, and counts as worse than
+        anything; ``sure``: the mechanism was measured beyond doubt. Where it is a close thing, as many seeds again
+        are added, if there is time: the first fix of several that seems to help may do so by luck.
         """
         start = time.perf_counter()
         first = self.seeds() if seeds is None else tuple(seeds)
         base = {} if onto is None else dict(onto.options)
-        trial = self._compared(base, change, kind, first, refused, sure)
-        if seeds is None and _close(trial) and self.clock.allows(2 * self.seconds(change.tried)):
-            trial = self._compared(base, change, kind, self.seeds(2 * len(first)), refused, sure)
+        trial = self._compared(base, intervention, criterion, first, refused, sure)
+        if seeds is None and is_close(trial) and self.clock.allows(2 * self.seconds(intervention.tried)):
+            trial = self._compared(base, intervention, criterion, self.seeds(2 * len(first)), refused, sure)
         return replace(trial, seconds=time.perf_counter() - start)
 
-    def unseen(self) -> Change:
-        """What both sides of a trial have where the change chooses by validation rows: other rows to be scored on."""
+    def unseen(self) -> Intervention:
+        """What both sides of a trial have where the fix chooses by validation rows: other rows to be scored on."""
         half = self.settings.validation / 2
-        return Change({"validation": half, "test": half}, "")
+        return Intervention({"validation": half, "test": half}, "")
 
     def permutation(self, seeds: Sequence[int] | None = None, epochs: int = 10) -> Trial:
         """Train a sound network on the targets as they are, and on the same targets dealt out anew.
@@ -272,12 +238,12 @@ class Trials:
             return None
 
     def _resolved(self, variant: Variant, seed: int) -> Variant:
-        """``variant`` with the idle inputs by name that a run with ``seed`` finds in its own training rows."""
-        if "drop_idle" not in variant.actions:
+        """``variant`` with the names of the inputs that are uninformative by the training rows of ``seed``."""
+        if "drop_uninformative" not in variant.actions:
             return variant
-        actions = {name: value for name, value in variant.actions.items() if name != "drop_idle"}
-        idle = idle_of(self.dataset, replace(variant.settings, seed=seed))
-        return replace(variant, actions=actions | {"drop_inputs": idle})
+        actions = {name: value for name, value in variant.actions.items() if name != "drop_uninformative"}
+        names = uninformative_in(self.dataset, replace(variant.settings, seed=seed))
+        return replace(variant, actions=actions | {"drop_inputs": names})
 
     def _train(self, group: Sequence[tuple[tuple[str, int], Variant]]) -> None:
         actions = group[0][1].actions
@@ -355,30 +321,29 @@ class Trials:
     def _compared(
         self,
         base: Mapping[str, Any],
-        change: Change,
-        kind: str,
+        intervention: Intervention,
+        criterion: Criterion,
         seeds: tuple[int, ...],
         refused: bool,
         sure: bool,
     ) -> Trial:
-        changed = {**base, **change.tried}
+        changed = {**base, **intervention.tried}
         wanted = [changed] if refused else [changed, base]
         after, *rest = self.run(wanted, seeds)
         before: Outcomes = rest[0] if rest else (None,) * len(seeds)
-        measures = self._measures(base, changed, kind, refused)
-        scored = (_scored(before, after, kind, seeds, measure, sure) for measure in measures)
-        found = [trial for trial in scored if trial is not None]
-        if measures == ("loss",) and _says_nothing(found[0]) and self.dataset.classification:
-            found += [_scored(before, after, kind, seeds, "accuracy", sure) or found[0]]
-        return next((trial for trial in found if trial.confirmed), found[0])
+        measures = self._measures(base, changed, criterion, refused)
+        scored = (scored_trial(before, after, criterion, seeds, measure, sure) for measure in measures)
+        trials = [trial for trial in scored if trial is not None]
+        if measures == ("loss",) and says_nothing(trials[0]) and self.dataset.classification:
+            trials += [scored_trial(before, after, criterion, seeds, "accuracy", sure) or trials[0]]
+        return next((trial for trial in trials if trial.confirmed), trials[0])
 
     def _measures(
-        self, base: Mapping[str, Any], changed: Mapping[str, Any], kind: str, refused: bool
+        self, base: Mapping[str, Any], changed: Mapping[str, Any], criterion: Criterion, refused: bool
     ) -> tuple[str, ...]:
         """What both sides can be compared by, the first one first: losses of two kinds are not comparable."""
-        wanted = KINDS[kind].measure
-        if wanted is not None:
-            return (wanted,)
+        if criterion.measure is not None:
+            return (criterion.measure,)
         classification = changed.get("task", self.dataset.classification) in (True, "classification")
         sides = [self._made(options) for options in (base, changed)]
         losses = {None if side is None else _loss_name(side.settings) for side in sides}
@@ -386,38 +351,6 @@ class Trials:
         if same and not refused:
             return ("loss",)
         return ("accuracy", "nll") if classification else ("rmse",)
-
-
-def _scored(
-    before: Outcomes, after: Outcomes, kind: str, seeds: tuple[int, ...], measure: str, sure: bool
-) -> Trial | None:
-    """The trial by one measure; None for probabilities that one side does not have."""
-    better: Better = "higher" if measure in HIGHER else "lower"
-    bad = -math.inf if better == "higher" else math.inf
-    one, other = (tuple(bad if o is None else o.score(measure) for o in side) for side in (before, after))
-    if measure == "nll" and not np.isfinite((*one, *other)).all():
-        return None
-    known = [o.constant[measure] for o in (*after, *before) if o is not None and measure in o.constant]
-    constant = known[0] if known else math.nan
-    effect: Effect = KINDS[kind].effect
-    options: dict[str, Any] = {"least": KINDS[kind].gain, "relief": KINDS[kind].relief, "sure": sure}
-    gain, noise, confirmed = judged(one, other, constant, better=better, effect=effect, **options)
-    return Trial(seeds, measure, one, other, confirmed, 0.0, better, effect, constant, gain, noise)
-
-
-def _says_nothing(trial: Trial) -> bool:
-    """Whether the score is no measure here: neither side beats a constant guess, or chance may be half of the gap.
-
-    A few rows that a network is sure of and wrong about make a loss that hides what it gets right.
-    """
-    return not trial.noise < WILD
-
-
-def _close(trial: Trial) -> bool:
-    """Whether more seeds could still confirm it, or refute it."""
-    return (
-        trial.effect == "improves" and trial.gain >= GAIN and trial.noise / 3 < trial.gain < 3 * trial.noise
-    )
 
 
 def _options(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ EACH = 2.0
 statistical model identification, 1974); by chance it explains 1."""
 
 
-def idle_columns(parts: Parts, dataset: Dataset) -> tuple[str, ...]:
+def uninformative_columns(parts: Parts, dataset: Dataset) -> tuple[str, ...]:
     """The columns of ``dataset`` that explain nothing of the targets, by the training rows of ``parts``."""
     names = columns(dataset)
     schema = parts.schema
@@ -21,18 +21,18 @@ def idle_columns(parts: Parts, dataset: Dataset) -> tuple[str, ...]:
         return ()
     features, targets = parts.train
     truth = truth_basis(targets, None if schema.classes is None else len(schema.classes))
-    own: dict[str, list[int]] = {}
+    inputs_of: dict[str, list[int]] = {}
     for number, name in enumerate(schema.input_names):
-        own.setdefault(column_of(name, schema), []).append(number)
-    found = []
-    for column, places in own.items():
-        said = basis(features[:, places])
-        enough = EACH * said.shape[1] * truth.shape[1]
-        if column in names and explained(said, truth) <= enough:
-            found.append(column)
-    return tuple(found)
+        inputs_of.setdefault(column_of(name, schema), []).append(number)
+    uninformative = []
+    for column, numbers in inputs_of.items():
+        inputs = basis(features[:, numbers])
+        enough = EACH * inputs.shape[1] * truth.shape[1]
+        if column in names and explained(inputs, truth) <= enough:
+            uninformative.append(column)
+    return tuple(uninformative)
 
 
-def idle_of(dataset: Dataset, settings: Settings) -> tuple[str, ...]:
+def uninformative_in(dataset: Dataset, settings: Settings) -> tuple[str, ...]:
     """The same by the rows that ``settings`` would train on."""
-    return idle_columns(Preparation(dataset).task(settings).parts, dataset)
+    return uninformative_columns(Preparation(dataset).task(settings).parts, dataset)

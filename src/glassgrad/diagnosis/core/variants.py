@@ -19,13 +19,13 @@ from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten
 from glassgrad.nn.network import Network, Step, activation_of, from_document
 from glassgrad.training.settings import Settings
 
-DATA_ACTIONS = ("drop_inputs", "drop_idle", "task", "class_weight", "shuffle_targets")
+DATA_ACTIONS = ("drop_inputs", "drop_uninformative", "task", "class_weight", "shuffle_targets")
 """What a change may hold besides options of ``train``.
 
-``drop_inputs``: names of columns to leave out. ``drop_idle``: leave out those that say nothing of the target by the
-training rows of a run (see ``idle_inputs``); trials turn it into ``drop_inputs``, seed by seed. ``task``:
-"classification" or "regression". ``class_weight``: as ``train`` takes it. ``shuffle_targets``: a seed; the targets
-are dealt out anew.
+``drop_inputs``: names of columns to leave out. ``drop_uninformative``: leave out those that say nothing of the target
+by the training rows of a run (see ``uninformative_inputs``); trials turn it into ``drop_inputs``, seed by seed.
+``task``: "classification" or "regression". ``class_weight``: as ``train`` takes it. ``shuffle_targets``: a seed; the
+targets are dealt out anew.
 """
 
 _OF_OPTIMIZER: dict[str, Any] = {"learning_rate": 0.002, "momentum": 0.0, "weight_decay": 0.0}

@@ -1,36 +1,46 @@
-"""Sentences that every answer needs: what a cure did, and what became of a suspicion."""
+"""Sentences that every answer needs: what a fix did, and what became of a suspicion."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
+from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
 from glassgrad.diagnosis.core.findings import Fault
 
 
-def cured(fault: Fault) -> str:
-    """What is wrong, the cure, and what it did in trial."""
-    if fault.prescription is None or fault.trial is None or fault.trial.effect != "improves":
-        return fault.sentence
-    before, after = fault.trial.means
-    was = f"from {before:.3g}" if math.isfinite(before) else "from a training that broke off"
-    measure = fault.trial.measure.replace("_", " ")
-    cure = fault.prescription.sentence.rstrip(".")
-    return f"{fault.sentence} {cure}: in trial that took the validation {measure} {was} to {after:.3g}."
+def confirmed(fault: Fault) -> str:
+    """The answer where ``fault`` is confirmed: the sentence of its kind."""
+    assert fault.trial is not None
+    sentence = fault.record.sentence or fixed
+    return sentence(fault, fault.prescription, fault.trial)
+
+
+def fixed(suspicion: Suspicion, fix: Intervention | None, trial: Trial) -> str:
+    """What is wrong, the fix, and what it did in its trial."""
+    if fix is None or trial.effect == "proof":
+        return suspicion.sentence
+    return f"{suspicion.sentence} {in_a_trial(fix, trial)}."
+
+
+def in_a_trial(fix: Intervention, trial: Trial) -> str:
+    """The fix and what it did, without the full stop."""
+    before, after = trial.means
+    measure = f"validation {trial.measure.replace('_', ' ')}"
+    did = f"took the {measure} from {before:.3g} to {after:.3g}"
+    if not math.isfinite(before):
+        did = f"gave a {measure} of {after:.3g}, where there was none before"
+    return f"{fix.sentence.rstrip('.')}: in a trial that {did}"
 
 
 def suspected(fault: Fault) -> str:
     """What looks wrong, and why it counts as a warning only."""
     if fault.because is not None:
-        return f"{fault.sentence} That follows from another fault: {fault.because.replace('_', ' ')}."
+        return f"{fault.sentence} {follows(fault)}"
     if fault.trial is None:
-        return f"{fault.sentence} There was no time to try a cure."
-    return f"{fault.sentence} But no cure in trial did better by more than tuning would, so it does no harm here."
+        return f"{fault.sentence} There was no time to try a fix."
+    return f"{fault.sentence} But no fix did better in a trial by more than tuning would, so it does no harm here."
 
 
-def told(faults: Sequence[Fault]) -> str | None:
-    """The first fault, or else the first warning; None where there is neither."""
-    confirmed = next((fault for fault in faults if fault.verdict == "fault"), None)
-    if confirmed is not None:
-        return cured(confirmed)
-    return suspected(faults[0]) if faults else None
+def follows(fault: Fault) -> str:
+    """Which fault explains this one."""
+    return f"That follows from another fault: {str(fault.because).replace('_', ' ')}."

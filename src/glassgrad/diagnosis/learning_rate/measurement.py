@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import plain
-from glassgrad.diagnosis.core.kinds import GAIN
+from glassgrad.diagnosis.core.judging import GAIN
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.learning_rate.optimizer_settings import Odd, odd_settings
 from glassgrad.diagnosis.measures.curvature import Curvature, curvatures
@@ -109,8 +109,6 @@ class LearningRate:
     odd: tuple[Odd, ...]
     suggestion: float | None = None
     suggested: tuple[float, float] | None = None
-    classification: str = ""
-    """"too high", "too low", "oscillation", "plateau" or "right", as far as the measures say: no trial yet."""
 
     def lower_gain(self) -> tuple[float, float]:
         """What the best lower rate wins on training rows, as a share of the way, in short or whole runs; and that
@@ -177,7 +175,6 @@ class LearningRate:
                 "steps_per_epoch": self.per_epoch,
                 "epochs": self.epochs,
                 "steps": self.steps[0],
-                "classification": self.classification,
                 "constant": self.constant,
                 "reach": self.reach,
                 "pace": self.pace.document(),

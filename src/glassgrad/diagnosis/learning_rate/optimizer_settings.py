@@ -1,4 +1,4 @@
-"""Settings of the optimizer that stand out, and the way back to what is usual: for each one the change to try.
+"""Settings of the optimizer that stand out, and the way back to what is usual: for each one the fix to try.
 
 The principle is one for all: what differs from its default by much, or acts on most steps although it is meant for
 few, is put back, and the trial says whether it mattered.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassgrad.diagnosis.core.findings import Change
+from glassgrad.diagnosis.core.evidence import Intervention
 from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.lenses import Lenses
@@ -54,7 +54,7 @@ USUAL_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class Odd:
-    """A setting that stands out: ``strength`` as in ``Fault``, the most promising of ``changes`` first."""
+    """A setting that stands out: ``strength`` as in ``Fault``, the most promising of ``fixes`` first."""
 
     name: str
     value: Any
@@ -64,7 +64,7 @@ class Odd:
     source: str
     strength: float
     sentence: str
-    changes: tuple[Change, ...]
+    fixes: tuple[Intervention, ...]
 
 
 def odd_settings(
@@ -113,9 +113,9 @@ def _memories(settings: Settings, steps: int) -> Iterator[Odd]:
             strength = max(strength if memory > LONGEST * steps else 0.0, FEW / memory)
         if strength <= 1:
             continue
-        changes = [_put_back(settings, name, usual)]
+        fixes = [_put_back(settings, name, usual)]
         if name == "momentum":
-            changes.append(_put_back(settings, name, 0.0))
+            fixes.append(_put_back(settings, name, 0.0))
         yield Odd(
             name,
             value,
@@ -127,7 +127,7 @@ def _memories(settings: Settings, steps: int) -> Iterator[Odd]:
             else "a mean of so few squares is mostly chance",
             strength,
             f"With {name} {value:g} each step is a mean over {memory:,.0f} steps; usual is {known:,.0f}.",
-            tuple(changes),
+            tuple(fixes),
         )
 
 
@@ -151,7 +151,7 @@ def _clipping(settings: Settings, typical: tuple[float, float] | None) -> Iterat
             "clipping is meant for rare steps (Pascanu et al. 2013 propose half to ten times the average norm)",
             strength,
             f"{name} {limit:g} cuts nearly every gradient: they are of size {size:.3g}.",
-            (Change({name: None}, f"Leave {name} out."),),
+            (Intervention({name: None}, f"Leave {name} out."),),
         )
 
 
@@ -194,7 +194,7 @@ def _schedule(settings: Settings, steps: int, per_epoch: int) -> Iterator[Odd]:
             f"Over the run the schedule leaves {mean:.2g} of the learning rate on average, "
             f"and {rates[-1]:.2g} at the end.",
             tuple(
-                Change({"schedule": usual}, f"Use the schedule {usual!r}.")
+                Intervention({"schedule": usual}, f"Use the schedule {usual!r}.")
                 for usual in dict.fromkeys((Settings.schedule, "constant"))
             ),
         )
@@ -220,11 +220,11 @@ def _default(made: Optimizer, name: str) -> float | None:
     return float(found) if isinstance(found, float | int) else None
 
 
-def _put_back(settings: Settings, name: str, value: float) -> Change:
+def _put_back(settings: Settings, name: str, value: float) -> Intervention:
     """The optimizer as it is, but for one number."""
     made: Any = settings.made
     sentence = f"Put {name} back to {value:g}." if value else f"Leave {name} out."
     if name == "momentum":
-        return Change({"momentum": value}, sentence)
+        return Intervention({"momentum": value}, sentence)
     whole = {**OPTIMIZERS.config(replace(made, **{name: value}))}
-    return Change({"optimizer": whole, "learning_rate": made.learning_rate}, sentence)
+    return Intervention({"optimizer": whole, "learning_rate": made.learning_rate}, sentence)

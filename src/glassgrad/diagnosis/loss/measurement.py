@@ -17,7 +17,7 @@ from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import from_arrays
 from glassgrad.diagnosis.core.baseline import constant_scores, left_of
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.scores import levels_of, nearest_level
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import apply
@@ -215,7 +215,7 @@ def measured(subject: Subject) -> LossMeasurement:
 def _reason(subject: Subject) -> str | None:
     """Why loss, output and targets do not fit; also where the user forced it."""
     if subject.refusal is not None:
-        return subject.refusal.message if subject.refusal.kind == "loss_output_mismatch" else None
+        return subject.refusal.message if subject.refusal.option == "loss" else None
     schema, loss = subject.task.parts.schema, subject.run.model.loss
     targets = subject.train_rows[1]
     return loss.refusal(

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import Trial, plain
+from glassgrad.diagnosis.core.evidence import Trial
+from glassgrad.diagnosis.core.plain import plain
 
 Floats = npt.NDArray[np.float64]
 

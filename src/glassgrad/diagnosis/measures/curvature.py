@@ -20,7 +20,7 @@ from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.base import Array, Executable, Feed
 from glassgrad.common.errors import GraphError
 from glassgrad.common.streams import generator
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.subject import ROWS, Subject
 from glassgrad.graph.node import DType, Shape, Value
 from glassgrad.nn.layer import Randomness

@@ -18,7 +18,7 @@ from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.measures.flow import Flow, training_randomness
 from glassgrad.graph.node import DType, Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, inline, rebuild

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,16 @@ from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis.core.findings import plain
-from glassgrad.diagnosis.measures.flow import Flow
+from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.measures.flow import Flow, LayerFlow
 from glassgrad.diagnosis.measures.flow import size as rms
 from glassgrad.graph.node import Graph
 from glassgrad.nn.activations import Activation, Identity
 from glassgrad.nn.layer import Weight
-from glassgrad.nn.layers import BatchNorm, Embedding, LayerNorm, Recurrent
-from glassgrad.nn.network import Network, activation_of, from_document
+from glassgrad.nn.layers import BatchNorm, Embedding, LayerNorm
+from glassgrad.nn.network import INPUT, Network, activation_of
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import reduce_sum
-from glassgrad.training.settings import Settings
 
 ALIKE = 1e-4
 """Neurons whose weights differ by less than this share of their size count as copies."""
@@ -31,6 +30,29 @@ ALIKE = 1e-4
 
 LOUD = 2.0
 """Sums of this size are large: about 1 is right."""
+
+LARGE = 2.5
+"""A gain is too large above so many times what both directions need: values of a relu layer grow sixfold in variance.
+Every usual initializer stays within 0.3 to 1.5 of the need."""
+
+SMALL = 0.2
+"""... and too small below this share of it. The classical uniform +-1 / sqrt(fan) has 0.41 at relu."""
+
+GROWTH = 5.0
+"""Measured on the rows: sums so many times as large as the network's inputs. Those of the usual initializers keep the
+size of the inputs, give or take sqrt(2) (He et al., 2015, equation 10)."""
+
+ABOVE = 1.2
+"""Where sums grow so, weights count from this gain relative to the need on."""
+
+FADED = 0.01
+"""The product of the gains of the hidden layers, each against its need, below which next to nothing arrives."""
+
+FAINT = 0.1
+"""... where it shows on the rows: sums below this share of the inputs."""
+
+COPIES = 0.5
+"""The share of a layer's neurons that have to differ at the start: equal ones get equal gradients for ever."""
 
 
 @dataclass(frozen=True)
@@ -177,18 +199,47 @@ def _distinct(layer: str, array: Array, weights: Mapping[str, Array]) -> float:
     return share
 
 
-def restart(settings: Settings, name: str) -> dict[str, Any]:
-    """The options by which all weights start from the initializer ``name``; recurrent ones from orthogonal ones."""
-    given = settings.network
-    if given is None:
-        return {"init": name}
-    network = given if isinstance(given, Network) else from_document(given)
-    steps = [
-        replace(step, layer=replace(step.layer, recurrent_init="orthogonal"))
-        if isinstance(step.layer, Recurrent)
-        else step
-        for step in network.steps
-    ]
-    return (
-        {"init": name} if steps == list(network.steps) else {"init": name, "network": Network(tuple(steps))}
-    )
+def is_large(start: Start) -> bool:
+    """Whether a weight is too large by itself."""
+    return start.scaled and start.loud and start.too_large >= LARGE
+
+
+def is_small(start: Start) -> bool:
+    """Whether a weight of a hidden layer is too small by itself."""
+    return start.scaled and start.hidden and start.too_small <= SMALL
+
+
+def product(found: Sequence[Start]) -> float:
+    """The product of the hidden gains, each as a share of its need."""
+    return math.prod(start.too_small for start in found if start.hidden and start.scaled)
+
+
+def fades(found: Sequence[Start], layers: Sequence[LayerFlow]) -> bool:
+    """Whether small gains add up to sums that are small on the rows as well.
+
+    A stack of sigmoids keeps its sums by the mean of its outputs: what fades there is not for want of larger weights.
+    """
+    hidden = {start.layer for start in found if start.hidden}
+    sums = [layer.preactivation for layer in layers if layer.name in hidden and layer.preactivation >= 0]
+    given = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
+    return product(found) <= FADED and min(sums, default=0.0) <= FAINT * given
+
+
+def growth(layers: Sequence[LayerFlow]) -> tuple[float, str]:
+    """The largest sum relative to the network's inputs, and its layer; NaN where no sums are in sight."""
+    given = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
+    known = [(layer.preactivation, layer.name) for layer in layers if layer.preactivation >= 0]
+    if not known or not given > 0:
+        return math.nan, ""
+    largest, name = max(known)
+    return largest / max(given, 1.0), name
+
+
+def size_of(found: Sequence[Start], layers: Sequence[LayerFlow]) -> str:
+    """What is wrong with first weights: "copies", "small", "large", or "" for nothing."""
+    if any(start.distinct < COPIES for start in found if start.hidden):
+        return "copies"
+    if any(map(is_small, found)) or fades(found, layers):
+        return "small"
+    above = any(start.too_large >= ABOVE for start in found if start.hidden and start.scaled)
+    return "large" if any(map(is_large, found)) or (above and growth(layers)[0] >= GROWTH) else ""

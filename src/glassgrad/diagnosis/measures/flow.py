@@ -19,7 +19,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
 from glassgrad.nn.layer import Building, Randomness

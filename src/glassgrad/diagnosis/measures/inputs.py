@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from glassgrad.backends.base import Array
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import column_of, columns
 

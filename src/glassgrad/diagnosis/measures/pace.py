@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 
 History = Sequence[Mapping[str, float | int]]
 

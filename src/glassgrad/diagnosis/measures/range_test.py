@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.measures.short_runs import ShortRuns
 
 Floats = npt.NDArray[np.float64]

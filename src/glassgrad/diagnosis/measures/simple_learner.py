@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array
-from glassgrad.diagnosis.core.findings import plain
+from glassgrad.diagnosis.core.association import flat
+from glassgrad.diagnosis.core.plain import plain
 
 Floats = npt.NDArray[np.float64]
 
@@ -22,9 +23,6 @@ ROWS = 2000
 HELD_ROWS = 1000
 COLUMNS = 256
 FEATURES = 256
-FARTHEST = 5.0
-"""Scaled inputs are cut here: one outlier must not make the fit."""
-
 PENALTIES = (1e-3, 1e-1, 1e1, 1e3)
 """Ridge penalties per row, of which generalized cross-validation (Golub, Heath and Wahba 1979) takes one."""
 
@@ -76,15 +74,6 @@ def _signal(said: Floats, truth: Floats) -> float:
     centred, moves = truth - truth.mean(axis=0), said - said.mean(axis=0)
     norms = math.sqrt(float((centred**2).sum()) * float((moves**2).sum()))
     return float((centred * moves).sum()) / norms * math.sqrt(len(truth)) if norms > 0 else 0.0
-
-
-def flat(train: Array, held: Array) -> tuple[Floats, Floats]:
-    """Rows as flat float64, scaled by the training rows; constant columns left out, outliers cut."""
-    x, other = (np.asarray(part, np.float64).reshape(len(part), -1) for part in (train, held))
-    middle, spread = x.mean(axis=0), x.std(axis=0)
-    used = spread > 1e-9 * np.maximum(np.abs(middle), 1e-12)
-    x, other = ((part[:, used] - middle[used]) / spread[used] for part in (x, other))
-    return np.clip(x, -FARTHEST, FARTHEST), np.clip(other, -FARTHEST, FARTHEST)
 
 
 def ridge(x: Floats, y: Floats, other: Floats) -> Floats:

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 from glassgrad.backends.base import Array
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.findings import Trial, plain
-from glassgrad.diagnosis.measures.simple_learner import FARTHEST, ridge
+from glassgrad.diagnosis.core.association import FARTHEST
+from glassgrad.diagnosis.core.evidence import Trial
+from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.measures.simple_learner import ridge
 
 Floats = npt.NDArray[np.float64]
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import math
 
-from glassgrad.diagnosis.chain_rule.question import VANISHES, WRONG, ChainRule, sentence
+from glassgrad.diagnosis.chain_rule.question import VANISHES, WRONG, ChainRule
 from glassgrad.report import lens_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars
-from glassgrad.report.page import Block, Code, Details, Figure, Section, Table, Text
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Code, Details, Figure, Table, Text
 from glassgrad.report.words import evenly, number
 from glassgrad.training.fit import Run
 
 MOST_FACTORS = 5
 
 
-def section(measured: ChainRule, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the watched run that it was measured on."""
+def draw(measured: ChainRule, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
     blocks: list[Block] = [*_idea(measured), *_own_parts(measured), *_reached(measured), *_factors(measured)]
     if run.lenses is not None:
         blocks += lens_pictures.gradient_sizes(run.lenses)
-    return question("chain_rule", sentence(measured, []), [*blocks, *_table(measured)])
+    return [*blocks, *_table(measured)]
 
 
 def _idea(m: ChainRule) -> list[Block]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from planting import diagnosed, subject_of
 
 import glassgrad as gg
+from diagnosis.planting import diagnosed, subject_of
 from glassgrad.diagnosis.core.association import signal_of_one_input
-from glassgrad.diagnosis.core.findings import Change
-from glassgrad.diagnosis.core.uninformative_inputs import idle_columns
+from glassgrad.diagnosis.core.evidence import Intervention
+from glassgrad.diagnosis.core.uninformative_inputs import uninformative_columns
+from glassgrad.diagnosis.kinds import KINDS
 from glassgrad.diagnosis.loss import question as loss
 
 
@@ -23,12 +24,12 @@ def noisy(rows: int, telling: int = 4, idle: int = 60, classes: int = 3, seed: i
     )
 
 
-def idle_in(data: gg.Dataset) -> tuple[str, ...]:
-    return idle_columns(subject_of(data, epochs=1).task.parts, data)
+def uninformative_in(data: gg.Dataset) -> tuple[str, ...]:
+    return uninformative_columns(subject_of(data, epochs=1).task.parts, data)
 
 
-def test_noise_is_idle_and_clusters_are_not() -> None:
-    found = idle_in(noisy(400))
+def test_noise_is_uninformative_and_clusters_are_not() -> None:
+    found = uninformative_in(noisy(400))
     assert not {f"x[{i}]" for i in range(4)} & set(found)
     assert len(found) >= 50
 
@@ -36,15 +37,15 @@ def test_noise_is_idle_and_clusters_are_not() -> None:
 def test_of_a_regression_what_explains_the_quantity_stays() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(300, 10))
-    found = idle_in(gg.from_arrays(x, x[:, 2] + 0.1 * random.normal(size=300)))
+    found = uninformative_in(gg.from_arrays(x, x[:, 2] + 0.1 * random.normal(size=300)))
     assert "x[2]" not in found
     assert len(found) >= 5
 
 
-def test_a_column_that_never_varies_is_idle() -> None:
+def test_a_column_that_never_varies_is_uninformative() -> None:
     x = noisy(300, idle=3).features.copy()
     x[:, 5] = 7.0
-    assert "x[5]" in idle_in(gg.from_arrays(x, np.arange(300) % 3))
+    assert "x[5]" in uninformative_in(gg.from_arrays(x, np.arange(300) % 3))
 
 
 def test_a_category_counts_as_one_column(tmp_path: object) -> None:
@@ -61,7 +62,7 @@ def test_a_category_counts_as_one_column(tmp_path: object) -> None:
         }
     )
     run = gg.train(frame, target="target", epochs=1)
-    assert idle_columns(run.task.parts, run.dataset) == ("idle",)
+    assert uninformative_columns(run.task.parts, run.dataset) == ("idle",)
 
 
 def test_one_telling_input_among_many_is_more_than_chance_and_shuffled_targets_are_not() -> None:
@@ -83,7 +84,7 @@ def test_targets_that_one_input_tells_were_not_shuffled_though_no_network_finds_
 def test_pictures_have_no_columns() -> None:
     random = np.random.default_rng(0)
     data = gg.from_arrays(random.normal(size=(60, 4, 4)), np.arange(60) % 2)
-    assert idle_columns(gg.train(data, epochs=1).task.parts, data) == ()
+    assert uninformative_columns(gg.train(data, epochs=1).task.parts, data) == ()
 
 
 def test_a_trial_chooses_by_the_training_rows_of_each_seed() -> None:
@@ -91,16 +92,16 @@ def test_a_trial_chooses_by_the_training_rows_of_each_seed() -> None:
     random = np.random.default_rng(1)
     data = gg.from_arrays(random.normal(size=(120, 400)), random.integers(0, 2, 120))
     trials = subject_of(data, layers=(), epochs=40, learning_rate=0.01, keep="last").trials
-    everything = idle_columns(subject_of(data, validation=0.0, epochs=1).task.parts, data)
-    seen = Change({"drop_inputs": list(everything)}, "")
-    honest = Change({"drop_inputs": list(everything)}, "", {"drop_idle": True})
+    everything = uninformative_columns(subject_of(data, validation=0.0, epochs=1).task.parts, data)
+    seen = Intervention({"drop_inputs": list(everything)}, "")
+    honest = Intervention({"drop_inputs": list(everything)}, "", {"drop_uninformative": True})
     seeds = trials.seeds(8)
-    assert trials.compare(seen, "overfitting", seeds).means[1] < 0.6
-    assert trials.compare(honest, "overfitting", seeds).means[1] > 0.7
+    assert trials.compare(seen, KINDS["overfitting"], seeds).means[1] < 0.6
+    assert trials.compare(honest, KINDS["overfitting"], seeds).means[1] > 0.7
     assert honest.document()["changes"] == {"drop_inputs": list(everything)}
 
 
-def test_few_rows_and_many_idle_inputs_are_overfitting_and_the_cure_is_to_leave_them_out() -> None:
+def test_few_rows_and_many_uninformative_inputs_are_overfitting_and_the_fix_is_to_leave_them_out() -> None:
     found = diagnosed(
         noisy(150, idle=120), {"loss": loss}, layers=(64,), epochs=80, learning_rate=0.003, keep="last"
     )

@@ -1,0 +1,91 @@
+"""All kinds of faults, in the order of causes: of two that explain the scores equally well, the first is named."""
+
+from __future__ import annotations
+
+from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.diagnosis.chain_rule import exploding_gradient, vanishing_gradient, wrong_gradient
+from glassgrad.diagnosis.core.kinds import Kind
+from glassgrad.diagnosis.core.questions import QUESTIONS
+from glassgrad.diagnosis.initialization import equal_weights, init_too_large, init_too_small
+from glassgrad.diagnosis.learning_rate import (
+    batch_size,
+    learning_rate_too_high,
+    learning_rate_too_low,
+    oscillation,
+    plateau,
+    too_few_epochs,
+    wrong_optimizer_setting,
+)
+from glassgrad.diagnosis.loss import (
+    class_imbalance,
+    different_parts,
+    loss_output_mismatch,
+    miscalibrated,
+    overfitting,
+    regularization_too_strong,
+    shuffled_labels,
+    underfitting,
+    unsuitable_loss,
+)
+from glassgrad.diagnosis.neurons import (
+    dead_neurons,
+    duplicate_neurons,
+    missing_nonlinearity,
+    saturated_neurons,
+    target_leak,
+    unscaled_inputs,
+    useless_inputs,
+)
+
+_IN_ORDER_OF_CAUSES = (
+    wrong_gradient.KIND,
+    loss_output_mismatch.KIND,
+    shuffled_labels.KIND,
+    target_leak.KIND,
+    equal_weights.ZERO,
+    equal_weights.CONSTANT,
+    unscaled_inputs.KIND,
+    init_too_large.KIND,
+    init_too_small.KIND,
+    missing_nonlinearity.KIND,
+    regularization_too_strong.KIND,
+    wrong_optimizer_setting.KIND,
+    learning_rate_too_high.KIND,
+    batch_size.KIND,
+    exploding_gradient.KIND,
+    dead_neurons.KIND,
+    saturated_neurons.KIND,
+    vanishing_gradient.KIND,
+    duplicate_neurons.KIND,
+    learning_rate_too_low.KIND,
+    unsuitable_loss.KIND,
+    class_imbalance.KIND,
+    oscillation.KIND,
+    overfitting.KIND,
+    too_few_epochs.KIND,
+    plateau.KIND,
+    underfitting.KIND,
+    different_parts.KIND,
+    miscalibrated.KIND,
+    useless_inputs.DUPLICATE,
+    useless_inputs.CONSTANT,
+)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _IN_ORDER_OF_CAUSES}
+
+
+def register(kind: Kind, *, before: str | None = None) -> None:
+    """Add ``kind`` to ``KINDS``: before the kind of that name in the order of causes, or at the end.
+
+    Raises InputError for a name that is taken, and for a question or a kind that there is none of.
+    """
+    if kind.name in KINDS:
+        raise InputError(f"there is a kind of fault {kind.name!r} already")
+    if kind.question not in QUESTIONS:
+        raise unknown_name("question", kind.question, QUESTIONS)
+    if before is not None and before not in KINDS:
+        raise unknown_name("kind of fault", before, KINDS)
+    kinds = list(KINDS.values())
+    place = len(kinds) if before is None else list(KINDS).index(before)
+    kinds.insert(place, kind)
+    KINDS.clear()
+    KINDS.update({one.name: one for one in kinds})
