@@ -87,8 +87,8 @@ def diagnose(
         settings = make_settings(options) if before is None else apply(before, options).settings
     tell(Phase("training the network, and watching it", 0.0))
     subject = examine(given, settings, clock)
-    found = Examination(subject, QUESTION_MODULES, KINDS.values(), tell).run()
-    return replace(found, seconds=time.perf_counter() - start, budget=allowed)
+    diagnosis = Examination(subject, QUESTION_MODULES, KINDS.values(), tell).run()
+    return replace(diagnosis, seconds=time.perf_counter() - start, budget=allowed)
 
 
 def is_run(path: str | Path) -> bool:

@@ -27,19 +27,19 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
     if not (share >= EXPLODES or grows or stretching or m.diverged):
         return []
     largest = max([share, growth if grows else 0.0, *(one.jacobian for one in stretching)])
-    place, text = "", "The training broke off at a gradient that was not finite any more."
+    layer, text = "", "The training broke off at a gradient that was not finite any more."
     if stretching:
         worst = max(stretching, key=lambda one: one.jacobian)
-        place = worst.layer
+        layer = worst.layer
         text = (
-            f"{place} alone multiplies what goes through it, and the gradient on its way back, by "
+            f"{layer} alone multiplies what goes through it, and the gradient on its way back, by "
             f"{worst.jacobian:.2g}."
         )
     elif share >= EXPLODES:
         worst = max((one for one in m.links if one.factor >= 0), key=lambda one: one.factor)
-        place = worst.layer
+        layer = worst.layer
         text = (
-            f"On its way back the gradient grows to {share:.2g} times its size at the output: {place} alone "
+            f"On its way back the gradient grows to {share:.2g} times its size at the output: {layer} alone "
             f"multiplies it by {worst.factor:.2g}."
         )
     elif grows:
@@ -47,7 +47,7 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
         text = f"While training the gradient grew to {size} times its size at the first step."
     return [
         Suspicion(
-            place,
+            layer,
             {
                 "times_the_gradient_at_the_output": share,
                 "times_the_first_gradient": growth,

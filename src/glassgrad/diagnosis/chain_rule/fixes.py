@@ -35,24 +35,24 @@ def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[I
     """
     hidden = [activation_of(step.layer) for step in _hidden(subject.network)]
     acting = [part for part in hidden if not isinstance(part, Identity)]
-    found = []
+    fixes = []
     if at_start and by_weights:
         return [_other_start(subject)]
     if any(not isinstance(part, _PASSING) for part in acting):
         options = {"activation": "relu", "init": "he_normal"}
-        found.append(
+        fixes.append(
             Intervention(
                 options, "Use relu, which passes gradients on as they are, and weights of He's size."
             )
         )
     elif at_start:
-        found.append(_other_start(subject))
+        fixes.append(_other_start(subject))
     if at_start:
-        found += [*_shorter(subject), *_normalized(subject.network)]
+        fixes += [*_shorter(subject), *_normalized(subject.network)]
     if any(isinstance(part, Relu) for part in acting):
         options = {"activation": "leaky_relu(0.1)", "init": "he_normal"}
-        found.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
-    return found if at_start else found[:1]
+        fixes.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
+    return fixes if at_start else fixes[:1]
 
 
 def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
@@ -61,23 +61,23 @@ def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Interve
     Only those where they are at fault.
     """
     settings = subject.settings
-    found = []
+    fixes = []
     if at_start:
-        found.append(_other_start(subject))
+        fixes.append(_other_start(subject))
         if by_weights:
-            return found
+            return fixes
     if settings.clip_norm is None or settings.clip_norm > CLIP:
-        found.append(Intervention({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
+        fixes.append(Intervention({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
     if at_start:
-        found += _normalized(subject.network)
+        fixes += _normalized(subject.network)
     rate = settings.made.hyperparameters()["learning_rate"]
     if rate > 0:
-        found.append(
+        fixes.append(
             Intervention(
                 {"learning_rate": float(f"{rate / 10:.3g}")}, f"Set the learning rate to {rate / 10:.3g}."
             )
         )
-    return found
+    return fixes
 
 
 def _hidden(network: Network) -> list[LayerStep]:

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.core import wording
 from glassgrad.diagnosis.core.findings import Fault
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.diagnosis.measures.custom_gradients import Checked, check_parts
+from glassgrad.diagnosis.measures.custom_gradients import GradientCheck, check_custom_gradients
 from glassgrad.diagnosis.measures.first_weights import size_of, starts
 from glassgrad.diagnosis.measures.flow import Flow, LayerFlow, jacobian_norms, look
 from glassgrad.diagnosis.measures.pace import ended
@@ -64,8 +64,7 @@ class Link:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 @frozen
@@ -88,21 +87,21 @@ class ChainRule:
     diverged: bool
     loss: float
     constant: float
-    parts: tuple[Checked, ...]
+    parts: tuple[GradientCheck, ...]
     size: str
     rows: int
 
     @property
     def least(self) -> Link | None:
         """The layer with weights that the smallest share of the gradient reaches at the start."""
-        found = [link for link in self.links if link.weighted and not math.isnan(link.start)]
-        return min(found, key=lambda link: link.start, default=None)
+        weighted = [link for link in self.links if link.weighted and not math.isnan(link.start)]
+        return min(weighted, key=lambda link: link.start, default=None)
 
     @property
     def most(self) -> Link | None:
         """The layer at which the gradient is largest at the start."""
-        found = [link for link in self.links if not math.isnan(link.start)]
-        return max(found, key=lambda link: link.start, default=None)
+        known = [link for link in self.links if not math.isnan(link.start)]
+        return max(known, key=lambda link: link.start, default=None)
 
     @property
     def growth(self) -> float:
@@ -119,7 +118,7 @@ class ChainRule:
         return self.loss <= LEARNED * self.constant
 
     @property
-    def wrong(self) -> list[Checked]:
+    def wrong(self) -> list[GradientCheck]:
         """The user's parts with a wrong derivative, the worst first."""
         return sorted((p for p in self.parts if p.error > WRONG), key=lambda p: -p.error)
 
@@ -127,7 +126,7 @@ class ChainRule:
         """As plain values."""
         count = len(self.steps)
         shown = np.unique(np.linspace(0, max(count - 1, 0), KEPT).astype(np.int64))[:count]
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "layers": [link.document() for link in self.links],
                 "gradient_at_output": {"start": self.at_output[0], "end": self.at_output[1]},
@@ -140,7 +139,6 @@ class ChainRule:
                 "own_parts": [part.document() for part in self.parts],
             }
         )
-        return found
 
 
 # --- measuring -----------------------------------------------------------------------------------------------
@@ -167,7 +165,7 @@ def measure(subject: Subject) -> ChainRule:
         diverged=diverged,
         loss=ended(run.history, diverged),
         constant=subject.constant["loss"],
-        parts=tuple(check_parts([(subject.start, start), (run.model, end)], subject.probe[1])),
+        parts=tuple(check_custom_gradients([(subject.start, start), (run.model, end)], subject.probe[1])),
         size=_size(subject, start),
         rows=start.rows,
     )
@@ -176,8 +174,8 @@ def measure(subject: Subject) -> ChainRule:
 def _size(subject: Subject, flow: Flow) -> str:
     """What is wrong with the first weights, if anything: that is then the cause, and the gradient the symptom."""
     model = subject.start
-    found = starts(model.network, model.weights, model.schema.feature_shape, flow)
-    return size_of(found, flow.layers)
+    first_weights = starts(model.network, model.weights, model.schema.feature_shape, flow)
+    return size_of(first_weights, flow.layers)
 
 
 def _at_output(flow: Flow, network: Network) -> float:
@@ -189,7 +187,7 @@ def _gradient(layer: LayerFlow) -> float:
 
 
 def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, float]) -> tuple[Link, ...]:
-    found = []
+    links = []
     bases = [_at_output(flow, network) for flow in (start, end)]
     taken = {name: [step.name for step in network.steps if name in step.inputs] for name in start.outputs}
     for step in network.steps:
@@ -200,7 +198,7 @@ def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, flo
         after = [_gradient(start[name]) for name in taken[step.name]]
         base = math.sqrt(sum(g * g for g in after)) if after else bases[0]
         shares = [_share(_gradient(one), whole) for one, whole in zip((layer, later), bases, strict=True)]
-        found.append(
+        links.append(
             Link(
                 step.name,
                 layer.kind,
@@ -212,7 +210,7 @@ def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, flo
                 not math.isnan(layer.weight_gradient),
             )
         )
-    return tuple(found)
+    return tuple(links)
 
 
 def _share(part: float, whole: float) -> float:

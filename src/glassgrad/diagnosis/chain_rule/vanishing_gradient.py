@@ -31,9 +31,9 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
 
 
 def _vanished(m: ChainRule, link: Link, share: float, threshold: float, when: str) -> Suspicion:
-    place = _culprit(m, link)
+    weakest = _culprit(m, link)
     return Suspicion(
-        place.layer,
+        weakest.layer,
         {
             "reached": link.layer,
             "share_of_the_gradient": share,
@@ -47,8 +47,8 @@ def _vanished(m: ChainRule, link: Link, share: float, threshold: float, when: st
         SOURCE_VANISHES,
         min(threshold / max(share, 1e-12), 1000.0),
         f"Of the gradient at the output, {share_in_words(share)} reaches {link.layer} {when}: on the way back "
-        f"{place.layer} {'lets nothing pass' if place.factor == 0 else f'multiplies it by {place.factor:.2g}'}"
-        f"{', and other layers by little more' if _many(m, link, place) else ''}.",
+        f"{weakest.layer} {'lets nothing pass' if weakest.factor == 0 else f'multiplies it by {weakest.factor:.2g}'}"
+        f"{', and other layers by little more' if _many(m, link, weakest) else ''}.",
     )
 
 
@@ -59,9 +59,9 @@ def _culprit(m: ChainRule, reached: Link) -> Link:
     return min(reversed(after), key=lambda link: link.factor, default=reached)
 
 
-def _many(m: ChainRule, reached: Link, place: Link) -> bool:
-    small = [link for link in m.links if link.factor < max(0.5, 2 * place.factor) and link is not place]
-    return place.factor > 0 and len(small) > 1
+def _many(m: ChainRule, reached: Link, weakest: Link) -> bool:
+    small = [link for link in m.links if link.factor < max(0.5, 2 * weakest.factor) and link is not weakest]
+    return weakest.factor > 0 and len(small) > 1
 
 
 def prescribe(suspicion: Suspicion, m: ChainRule, subject: Subject) -> list[Intervention]:

@@ -8,7 +8,7 @@ from glassgrad.diagnosis.chain_rule.question import WRONG, ChainRule
 from glassgrad.diagnosis.core.evidence import Suspicion, Trial
 from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.diagnosis.measures.custom_gradients import SEEDS, Checked
+from glassgrad.diagnosis.measures.custom_gradients import SEEDS, GradientCheck
 
 SOURCE_WRONG = "central differences in float64, whose own error is below 1e-6"
 
@@ -37,9 +37,9 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
     return list(suspicions.values())
 
 
-def _text(part: Checked) -> str:
-    place = "" if part.where == "loss" else f" in {part.where}"
-    text = f"The derivative of {part.part}{place} by {part.by} is not that of what it computes: central differences"
+def _text(part: GradientCheck) -> str:
+    where = "" if part.where == "loss" else f" in {part.where}"
+    text = f"The derivative of {part.part}{where} by {part.by} is not that of what it computes: central differences"
     if abs(part.error - _relative(part.factor)) < 0.01:  # all of the error lies along the derivative itself
         text += f" find {_inverse(part.factor)}"
     else:

@@ -79,7 +79,7 @@ class Examination:
         tell: Callable[[Phase], None],
     ) -> None:
         self.subject, self.questions, self.kinds, self.tell = subject, questions, tuple(kinds), tell
-        self.cause_order = {kind.name: place for place, kind in enumerate(self.kinds)}
+        self.cause_order = {kind.name: position for position, kind in enumerate(self.kinds)}
         self.clock = subject.clock
         self.measured: dict[str, Any] = {}
         self.seconds = dict.fromkeys(QUESTIONS, 0.0)
@@ -150,8 +150,8 @@ class Examination:
         """Try the fix number ``number`` of every open suspicion, or prove it where its fixes are used up."""
         waiting = [case for case in self.cases if not _confirmed(case)]
         waiting.sort(key=self._is_symptom)
-        for place, case in enumerate(waiting):
-            done = 0.5 + 0.4 * (number + place / len(waiting)) / FIXES
+        for position, case in enumerate(waiting):
+            done = 0.5 + 0.4 * (number + position / len(waiting)) / FIXES
             kind = case.fault.record
             name = kind.name.replace("_", " ")
             if number < len(case.fixes):
@@ -255,30 +255,30 @@ class Examination:
         down for that. Where a kind has a measure of its own, other fixes are held against it too.
         """
         trials = {
-            place: _trial(fault)
-            for place, fault in enumerate(faults)
+            index: _trial(fault)
+            for index, fault in enumerate(faults)
             if fault.verdict == "fault" and fault.trial is not None and fault.trial.effect == "improves"
         }
         reach: dict[int, float] = {}
         most = max((min(_number(trial.gain), 1.0) for trial in trials.values()), default=1.0)
         for measure in dict.fromkeys(trial.measure for trial in trials.values()):
-            same = {place: trial for place, trial in trials.items() if trial.measure == measure}
+            same = {index: trial for index, trial in trials.items() if trial.measure == measure}
             turn = _turned(next(iter(same.values())))
             after = [turn(trial.means[1]) for trial in same.values()]
-            if any(faults[place].record.measure == measure for place in same):
+            if any(faults[index].record.measure == measure for index in same):
                 after += [turn(score) for score in self._otherwise(measure, faults, set(trials) - set(same))]
             before = max(turn(trial.means[0]) for trial in same.values())
             constant = turn(next(iter(same.values())).constant)
             reach |= dict(zip(same, reached(before, after, constant)[: len(same)], strict=True))
         if len({trial.measure for trial in trials.values()}) > 1:
-            for place, trial in trials.items():
-                reach[place] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
+            for index, trial in trials.items():
+                reach[index] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
         return reach
 
-    def _otherwise(self, measure: str, faults: Sequence[Fault], places: Collection[int]) -> Iterator[float]:
+    def _otherwise(self, measure: str, faults: Sequence[Fault], indices: Collection[int]) -> Iterator[float]:
         """What the fixes of other faults come to by ``measure``, as far as they were trained."""
-        for place in places:
-            fix, trial = faults[place].prescription, _trial(faults[place])
+        for index in indices:
+            fix, trial = faults[index].prescription, _trial(faults[index])
             outcomes = [] if fix is None else self.subject.trials.known(fix.tried, trial.seeds)
             if outcomes:
                 yield float(np.mean([outcome.score(measure) for outcome in outcomes]))
@@ -376,8 +376,8 @@ def _wins_much(trial: Trial) -> bool:
 
 
 def _named(fault: Fault) -> str:
-    place = f" in {fault.where}" if fault.where else ""
-    return fault.kind.replace("_", " ") + place
+    where = f" in {fault.where}" if fault.where else ""
+    return fault.kind.replace("_", " ") + where
 
 
 def _trial(fault: Fault) -> Trial:

@@ -29,6 +29,11 @@ def plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
+def plain_object(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values`` as a JSON object."""
+    return {key: plain(value) for key, value in values.items()}
+
+
 def _network(network: Network) -> Any:
     try:
         return plain(network.to_document())

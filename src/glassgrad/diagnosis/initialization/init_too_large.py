@@ -58,9 +58,9 @@ def judge(m: Initialization, subject: Subject) -> list[Suspicion]:
 def prescribe(suspicion: Suspicion, m: Initialization, subject: Subject) -> list[Intervention]:
     """Other initializers; with gradient descent a larger rate besides, since large weights demand small steps."""
     fixes = other_initializers(m, subject)
-    made = subject.settings.made
-    if isinstance(made, SGD):
-        rate = float(f"{10 * made.hyperparameters()['learning_rate']:.3g}")
+    optimizer = subject.settings.made
+    if isinstance(optimizer, SGD):
+        rate = float(f"{10 * optimizer.hyperparameters()['learning_rate']:.3g}")
         options = {**fixes[0].options, "learning_rate": rate}
         fixes.insert(
             1, Intervention(options, f"{fixes[0].sentence[:-1]}; steps can be ten times as large then.")

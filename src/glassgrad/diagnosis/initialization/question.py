@@ -21,7 +21,7 @@ from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.core import wording
 from glassgrad.diagnosis.core.findings import Fault
 from glassgrad.diagnosis.core.other_networks import restart
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.trials import FEWEST_SEEDS
 from glassgrad.diagnosis.measures.first_weights import Start, growth, product, starts
@@ -81,7 +81,7 @@ class Initialization:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "init": self.init,
                 "weights": [start.document() for start in self.starts],
@@ -95,7 +95,6 @@ class Initialization:
                 "epochs_by_init": self.tried_epochs,
             }
         )
-        return found
 
 
 # --- measuring -----------------------------------------------------------------------------------------------

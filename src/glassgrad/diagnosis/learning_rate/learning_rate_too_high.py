@@ -14,11 +14,11 @@ def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
     gain, rate = m.lower_gain()
     if not gain >= TOO_HIGH and not (m.diverged and m.batch >= FEWEST):
         return []
-    said = f"The learning rate {m.rate:g} is too large: the steps jump over what they are to reach"
+    text = f"The learning rate {m.rate:g} is too large: the steps jump over what they are to reach"
     if m.diverged:
-        said = f"With the learning rate {m.rate:g} the training broke off: the numbers grew beyond all bounds"
+        text = f"With the learning rate {m.rate:g} the training broke off: the numbers grew beyond all bounds"
     if m.stable is not None and m.rate > m.stable.interval[1]:
-        said += f". It is {times(m.rate / m.stable.rate)} the largest at which this network still learns"
+        text += f". It is {times(m.rate / m.stable.rate)} the largest at which this network still learns"
     return [
         Suspicion(
             "",
@@ -26,7 +26,7 @@ def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
             TOO_HIGH,
             "share of the way from the constant guess to the best that a lower rate wins on training rows",
             max(gain / TOO_HIGH, 1.0) if not m.diverged else max(gain / TOO_HIGH, 10.0),
-            f"{said}.",
+            f"{text}.",
         )
     ]
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.core.judging import GAIN
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.learning_rate.optimizer_settings import Odd, odd_settings
 from glassgrad.diagnosis.measures.curvature import Curvature, curvatures
@@ -70,7 +70,7 @@ class Sweep:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "rates": self.rates,
                 "validation": self.validation,
@@ -78,7 +78,6 @@ class Sweep:
                 "best": self.best,
             }
         )
-        return found
 
 
 @frozen
@@ -166,7 +165,7 @@ class LearningRate:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "rate": self.rate,
                 "usual": self.usual,
@@ -189,7 +188,6 @@ class LearningRate:
                 "given_loss": None if self.suggested is None else self.suggested[0],
             }
         )
-        return found
 
 
 def measured_rate(subject: Subject) -> LearningRate:

@@ -24,22 +24,22 @@ A loss that settles rises by a tenth of that."""
 
 def rate_evidence(m: LearningRate) -> dict[str, Any]:
     """The numbers that every suspicion about the rate shows."""
-    found: dict[str, Any] = {
+    evidence: dict[str, Any] = {
         "learning_rate": m.rate,
         "training_loss": m.pace.end,
         "constant_loss": m.constant,
     }
     if m.stable is not None:
-        found["largest_stable_step"] = m.stable.rate
-        found["largest_stable_step_interval"] = list(m.stable.interval)
+        evidence["largest_stable_step"] = m.stable.rate
+        evidence["largest_stable_step_interval"] = list(m.stable.interval)
     if "start" in m.curvature:
-        found["curvature_bound"] = m.curvature["start"].bound
+        evidence["curvature_bound"] = m.curvature["start"].bound
     if m.range is not None:
-        found["best_rate_of_short_runs"] = m.range.best
-        found["steps_of_short_runs"] = m.range.steps
+        evidence["best_rate_of_short_runs"] = m.range.best
+        evidence["steps_of_short_runs"] = m.range.steps
     if m.ratios:
-        found["update_to_weight"] = float(np.median(list(m.ratios.values())))
-    return found
+        evidence["update_to_weight"] = float(np.median(list(m.ratios.values())))
+    return evidence
 
 
 def other_rates(m: LearningRate, *, lower: bool) -> list[Intervention]:
@@ -60,12 +60,12 @@ def other_rates(m: LearningRate, *, lower: bool) -> list[Intervention]:
         wanted.append(m.rate / 10 if lower else m.rate * 10)
     if (m.usual < m.rate) == lower:
         wanted.append(m.usual)
-    found: list[float] = []
+    rates: list[float] = []
     for rate in wanted:
         right_side = rate < m.rate if lower else rate > m.rate
-        if right_side and all(abs(math.log(rate / known)) > 0.3 for known in found):
-            found.append(float(f"{rate:.3g}"))
-    return [Intervention({"learning_rate": rate}, f"Set the learning rate to {rate:g}.") for rate in found]
+        if right_side and all(abs(math.log(rate / known)) > 0.3 for known in rates):
+            rates.append(float(f"{rate:.3g}"))
+    return [Intervention({"learning_rate": rate}, f"Set the learning rate to {rate:g}.") for rate in rates]
 
 
 def times(factor: float) -> str:

@@ -33,7 +33,7 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
         return [Suspicion("", evidence, None, source, 10.0, text)]
     if m.as_labels is not None and m.as_labels.simple < LABELS * m.as_labels.own:
         own, simple = m.as_labels.own, m.as_labels.simple
-        found = evidence | {"wrong_when_rounded": own, "wrong_of_a_simple_classifier": simple}
+        numbers = evidence | {"wrong_when_rounded": own, "wrong_of_a_simple_classifier": simple}
         text = (
             f"The targets are labels, but the loss treats them as quantities: rounded, {own:.0%} of the "
             f"predictions are "
@@ -43,7 +43,7 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
         return [
             Suspicion(
                 "targets",
-                found,
+                numbers,
                 LABELS,
                 source,
                 own * LABELS / max(simple, 0.01),
@@ -51,9 +51,9 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
             )
         ]
     if _many_classes(m, subject):
-        found = evidence | {"classes": len(m.classes), "rows": int(m.counts.sum())}
+        numbers = evidence | {"classes": len(m.classes), "rows": int(m.counts.sum())}
         text = f"The targets are {len(m.classes):,} different numbers, and the loss treats each of them as a class."
-        return [Suspicion("targets", found, None, "rows per class", 10.0, text)]
+        return [Suspicion("targets", numbers, None, "rows per class", 10.0, text)]
     expects = subject.run.model.loss.expects
     usual = USUAL_OUTPUT.get(expects, "identity")
     probabilities = subject.classification and expects == "values" and m.output in ("sigmoid", "softmax")
@@ -77,18 +77,22 @@ def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> lis
         task = "regression" if subject.classification else "classification"
         named = "quantities" if task == "regression" else "classes"
         return [Intervention(ending_in(subject, "auto", task), f"Read the targets as {named} ({task}).")]
-    found: list[dict[str, Any]] = []
+    candidates: list[dict[str, Any]] = []
     if subject.refusal is not None:
-        found = [dict(options) for options in subject.refusal.fixes or (subject.refusal.stand_in,)]
+        candidates = [dict(options) for options in subject.refusal.fixes or (subject.refusal.stand_in,)]
     expects = subject.run.model.loss.expects
-    given = subject.settings.network is not None
-    found.append({"output_activation": USUAL_OUTPUT.get(expects, "identity") if given else "auto"})
-    found.append(ending_in(subject, "auto"))
-    kept = [options for number, options in enumerate(found) if options and options not in found[:number]]
-    return [Intervention(options, _said(options)) for options in kept]
+    layer_by_layer = subject.settings.network is not None
+    candidates.append(
+        {"output_activation": USUAL_OUTPUT.get(expects, "identity") if layer_by_layer else "auto"}
+    )
+    candidates.append(ending_in(subject, "auto"))
+    distinct = [
+        options for number, options in enumerate(candidates) if options and options not in candidates[:number]
+    ]
+    return [Intervention(options, _sentence(options)) for options in distinct]
 
 
-def _said(options: dict[str, Any]) -> str:
+def _sentence(options: dict[str, Any]) -> str:
     parts = []
     if "loss" in options:
         parts.append(

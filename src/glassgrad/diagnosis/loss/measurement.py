@@ -17,7 +17,7 @@ from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import from_arrays
 from glassgrad.diagnosis.core.baseline import constant_scores, left_of
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.scores import levels_of, nearest_level
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import apply
@@ -64,8 +64,7 @@ class OneBatch:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class LossMeasurement:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "loss": self.loss,
                 "output_activation": self.output,
@@ -159,7 +158,6 @@ class LossMeasurement:
                 "narrowest_layer": self.narrowest,
             }
         )
-        return found
 
 
 def measured(subject: Subject) -> LossMeasurement:

@@ -62,13 +62,13 @@ def _apart_elsewhere(subject: Subject) -> float:
     trials = subject.trials
     if not subject.clock.allows(trials.seconds({})):
         return 0.0
-    found = []
+    distances = []
     for outcome in trials.run([{}])[0]:
         if outcome is None or outcome.diverged:
             return 0.0
         held, constant = outcome.score("loss"), outcome.constant["loss"]
-        found.append((held - outcome.training["loss"]) / max(constant - held, LEAST_GAP * abs(constant)))
-    return float(np.mean(found)) / (APART + chance(np.asarray(found)))
+        distances.append((held - outcome.training["loss"]) / max(constant - held, LEAST_GAP * abs(constant)))
+    return float(np.mean(distances)) / (APART + chance(np.asarray(distances)))
 
 
 def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> list[Intervention]:

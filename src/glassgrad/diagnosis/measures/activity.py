@@ -13,7 +13,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.simple_learner import ridge
 from glassgrad.graph.node import DType, Graph
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
@@ -65,8 +65,7 @@ class LayerActivity:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 @frozen

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.core.evidence import Trial
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 
 Floats = npt.NDArray[np.float64]
 
@@ -41,8 +41,7 @@ class Calibration:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 def calibration(probabilities: Floats, classes: npt.NDArray[Any]) -> Calibration | None:

@@ -20,7 +20,7 @@ from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.backends.base import Array, Executable, Feed
 from glassgrad.common.errors import GraphError
 from glassgrad.common.streams import generator
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import ROWS, Subject
 from glassgrad.graph.node import DType, Shape, Value
 from glassgrad.nn.layer import Randomness
@@ -67,7 +67,7 @@ class Curvature:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "sharpness": self.sharpness,
                 "preconditioned": self.preconditioned,
@@ -75,7 +75,6 @@ class Curvature:
                 "bound": self.bound,
             }
         )
-        return found
 
 
 def edge(optimizer: Optimizer) -> float:

@@ -18,7 +18,7 @@ from glassgrad.autodiff.sweeps import vjp
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.flow import Flow, training_randomness
 from glassgrad.graph.node import DType, Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, inline, rebuild
@@ -52,7 +52,7 @@ Function = Callable[[Sequence[Value]], list[Value]]
 
 
 @dataclass(frozen=True)
-class Checked:
+class GradientCheck:
     """One part and what it was differentiated by. ``errors`` are relative, one per seed; those ``inside`` are what
     the chain rule through the part's own ops gives, without its rule. ``factor`` is the rule's derivative in units of
     the true one, along it; ``meant`` says that the function has steps, which a rule must replace.
@@ -73,8 +73,7 @@ class Checked:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain({**vars(self), "error": self.error})
-        return found
+        return plain_object({**vars(self), "error": self.error})
 
 
 @dataclass(frozen=True)
@@ -88,17 +87,17 @@ class _Case:
     build: Function
 
 
-def is_own(part: Any) -> bool:
+def is_custom(part: Any) -> bool:
     """Whether a part is the user's."""
     return not type(part).__module__.startswith("glassgrad.")
 
 
-def check_parts(points: Sequence[tuple[Model, Flow]], targets: Array) -> list[Checked]:
+def check_custom_gradients(points: Sequence[tuple[Model, Flow]], targets: Array) -> list[GradientCheck]:
     """Every part that is not Glassgrad's, at each of ``points``; the worst of each part and argument."""
-    worst: dict[tuple[str, str, str], Checked] = {}
+    worst: dict[tuple[str, str, str], GradientCheck] = {}
     for model, flow in points:
         for case in _cases(model, flow, targets):
-            for found in _checked(case):
+            for found in _checks(case):
                 key = (found.where, found.part, found.by)
                 if key not in worst or found.error > worst[key].error:
                     worst[key] = found
@@ -107,14 +106,14 @@ def check_parts(points: Sequence[tuple[Model, Flow]], targets: Array) -> list[Ch
 
 def _cases(model: Model, flow: Flow, targets: Array) -> Iterator[_Case]:
     for step in model.network.steps:
-        if is_own(step.layer):
+        if is_custom(step.layer):
             yield _layer(step, model, flow)
             continue
         part = getattr(step.layer, "activation", None)
-        if isinstance(part, Activation) and is_own(part):
+        if isinstance(part, Activation) and is_custom(part):
             z = np.random.default_rng(0).normal(0.0, 2.0, (ROWS, 8))
             yield _Case(step.name, _called(part), ("its input",), (z,), _of_one(part))
-    if is_own(model.loss):
+    if is_custom(model.loss):
         outputs = flow.outputs[model.network.output][:ROWS]
         known = targets[: len(outputs)]
 
@@ -153,7 +152,7 @@ def _layer(step: Step, model: Model, flow: Flow) -> _Case:
     return _Case(step.name, type(step.layer).__name__, (*names, *weights), (*given, *weights.values()), build)
 
 
-def _checked(case: _Case) -> list[Checked]:
+def _checks(case: _Case) -> list[GradientCheck]:
     for dtype in FLOATS:
         try:
             return _Check(case, dtype).run()
@@ -180,7 +179,7 @@ class _Check:
         slopes = [zeros_like(v) if ct is None else ct for v, ct in zip(self.values, found, strict=True)]
         return Graph((*self.values, *self.cotangents), tuple(slopes))
 
-    def run(self) -> list[Checked]:
+    def run(self) -> list[GradientCheck]:
         """One entry for each argument; none where the function gives no number here."""
         if not all(np.isfinite(array).all() for array in evaluate(self.forward, self.arrays)):
             return []
@@ -216,11 +215,11 @@ class _Check:
         outputs = evaluate(self.forward, arrays)
         return sum(float(np.sum(w * y, dtype=np.float64)) for w, y in zip(weights, outputs, strict=True))
 
-    def _entry(self, place: int, items: Sequence[tuple[Floats, Floats, Floats]]) -> Checked:
+    def _entry(self, place: int, items: Sequence[tuple[Floats, Floats, Floats]]) -> GradientCheck:
         case = self.case
         measured, given, _ = (np.concatenate(column) for column in zip(*items, strict=True))
         length = float(measured @ measured)
-        return Checked(
+        return GradientCheck(
             case.where,
             case.part,
             case.names[place],

@@ -13,7 +13,7 @@ from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.flow import Flow, LayerFlow
 from glassgrad.diagnosis.measures.flow import size as rms
 from glassgrad.graph.node import Graph
@@ -98,8 +98,7 @@ class Start:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 def needs(part: Activation) -> tuple[float, float]:

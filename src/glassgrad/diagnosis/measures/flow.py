@@ -19,7 +19,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
 from glassgrad.nn.layer import Building, Randomness
@@ -65,8 +65,7 @@ class LayerFlow:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 @frozen

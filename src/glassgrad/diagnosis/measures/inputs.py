@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from glassgrad.backends.base import Array
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import column_of, columns
 
@@ -50,7 +50,7 @@ class Inputs:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "inputs": len(self.names),
                 "scaling": self.scaling,
@@ -61,7 +61,6 @@ class Inputs:
                 "alone": dict(sorted(self.alone.items(), key=lambda item: -item[1])[:20]),
             }
         )
-        return found
 
 
 def look_at_inputs(subject: Subject) -> Inputs:

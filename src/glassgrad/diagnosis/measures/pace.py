@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 
 History = Sequence[Mapping[str, float | int]]
 
@@ -36,8 +36,7 @@ class Pace:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 def ended(history: History, diverged: bool = False) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.short_runs import ShortRuns
 
 Floats = npt.NDArray[np.float64]
@@ -62,7 +62,7 @@ class RangeTest:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {
                 "rates": self.rates,
                 "losses": self.losses,
@@ -71,7 +71,6 @@ class RangeTest:
                 "batch": self.batch,
             }
         )
-        return found
 
 
 def usual_rates(given: float, default: float) -> list[float]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from glassgrad.backends.base import Array
 from glassgrad.diagnosis.core.association import flat
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 
 Floats = npt.NDArray[np.float64]
 
@@ -42,8 +42,7 @@ class SimpleLearner:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 def simple_learner(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from glassgrad.common.frozen import frozen
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.short_runs import ShortRuns
 
 Floats = npt.NDArray[np.float64]
@@ -50,10 +50,9 @@ class StableStep:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(
+        return plain_object(
             {"rate": self.rate, "interval": self.interval, "limits": self.limits, "steps": self.steps}
         )
-        return found
 
 
 def stable_step(

@@ -11,7 +11,7 @@ from glassgrad.backends.base import Array
 from glassgrad.common.frozen import frozen
 from glassgrad.diagnosis.core.association import FARTHEST
 from glassgrad.diagnosis.core.evidence import Trial
-from glassgrad.diagnosis.core.plain import plain
+from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.simple_learner import ridge
 
 Floats = npt.NDArray[np.float64]
@@ -41,8 +41,7 @@ class TwoParts:
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
-        found: dict[str, Any] = plain(vars(self))
-        return found
+        return plain_object(vars(self))
 
 
 def two_parts(train: Array, test: Array) -> TwoParts | None:

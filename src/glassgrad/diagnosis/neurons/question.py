@@ -53,16 +53,16 @@ def measure(subject: Subject) -> NeuronsMeasurement:
 def linear_layers(network: Network) -> tuple[str, ...]:
     """Layers with weights whose outputs reach another such layer without anything that bends them."""
     source: dict[str, list[str]] = {INPUT: []}
-    found: list[str] = []
+    unbent: list[str] = []
     for step in network.steps:
         bent = not isinstance(activation_of(step.layer), Identity)
         bent = bent or isinstance(step.layer, MaxPool2D | Multiply | Embedding | Recurrent)
-        before = [name for given in step.inputs for name in source[given]]
-        own = isinstance(step.layer, Dense | Conv2D | Recurrent)
-        if own:
-            found += before
-        source[step.name] = [] if bent else [step.name] if own else before
-    return tuple(dict.fromkeys(found))
+        before = [layer for name in step.inputs for layer in source[name]]
+        weighted = isinstance(step.layer, Dense | Conv2D | Recurrent)
+        if weighted:
+            unbent += before
+        source[step.name] = [] if bent else [step.name] if weighted else before
+    return tuple(dict.fromkeys(unbent))
 
 
 # --- the answer ----------------------------------------------------------------------------------------------

@@ -60,17 +60,17 @@ def prove(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> Tria
     start = time.perf_counter()
     schema, held = subject.task.parts.schema, subject.validation_rows
     count = None if schema.classes is None else len(schema.classes)
-    said = guess_alone(subject, suspicion.where, subject.train_rows, held[0], count)
+    looked_up = guess_alone(subject, suspicion.where, subject.train_rows, held[0], count)
     metrics = subject.run.metrics.get("validation") or subject.run.metrics.get("train", {})
     measure = "rmse" if count is None else "accuracy"
     better: Better = "lower" if count is None else "higher"
     whole, constant, rows = float(metrics.get(measure, math.nan)), subject.constant[measure], len(held[1])
     if count is None:
-        off = schema.decode_outputs(said) - schema.decode_outputs(held[1])
+        off = schema.decode_outputs(looked_up) - schema.decode_outputs(held[1])
         alone = float(np.sqrt(np.mean(off**2)))
         gap, won, error = constant - min(whole, alone), whole - alone, whole / math.sqrt(2 * rows)
     else:
-        alone = float(np.mean(said == held[1]))
+        alone = float(np.mean(looked_up == held[1]))
         p = (whole * rows + 1) / (rows + 2)
         gap, won, error = max(whole, alone) - constant, alone - whole, math.sqrt(p * (1 - p) / rows)
     gain, noise = (won / gap, CHANCE * error / gap) if gap > 0 else (math.nan, math.nan)

@@ -17,7 +17,12 @@ MOST_FACTORS = 5
 
 def draw(measured: ChainRule, run: Run) -> list[Block]:
     """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
-    blocks: list[Block] = [*_idea(measured), *_own_parts(measured), *_reached(measured), *_factors(measured)]
+    blocks: list[Block] = [
+        *_idea(measured),
+        *_custom_parts(measured),
+        *_reached(measured),
+        *_factors(measured),
+    ]
     if run.lenses is not None:
         blocks += lens_pictures.gradient_sizes(run.lenses)
     return [*blocks, *_table(measured)]
@@ -82,7 +87,7 @@ def _factors(m: ChainRule) -> list[Block]:
     return [Figure(picture, caption, "The factors of the chain rule")]
 
 
-def _own_parts(m: ChainRule) -> list[Block]:
+def _custom_parts(m: ChainRule) -> list[Block]:
     if not m.parts:
         return []
     rows = [
