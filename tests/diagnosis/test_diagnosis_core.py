@@ -31,6 +31,7 @@ from glassgrad.diagnosis.core.scores import levels_of
 from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.diagnosis.core.trials import FINE, Outcome, Trials
 from glassgrad.diagnosis.core.variants import apply, columns, transformed
+from glassgrad.diagnosis.diagnose import QUESTION_MODULES
 from glassgrad.diagnosis.kinds import KINDS, register
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.training.fit import train
@@ -710,6 +711,35 @@ def test_a_healthy_network_has_no_fault(healthy: Subject) -> None:
     assert found["loss"].verdict == "ok"
     assert [fault.confirmed for fault in found.faults] == [False, False]
     assert all(fault.trial is not None for fault in found.faults)
+
+
+def test_every_kind_is_judged_once() -> None:
+    """By the questions themselves, from measuring to the answers."""
+    judged_kinds: list[str] = []
+
+    def counted(kind: Kind) -> Kind:
+        def judge(measurement: Any, subject: Subject) -> list[Suspicion]:
+            judged_kinds.append(kind.name)
+            return list(kind.judge(measurement, subject))
+
+        return replace(kind, judge=judge)
+
+    kinds = [counted(kind) for kind in KINDS.values()]
+    subject = look(blobs(90), learning_rate=1e-6, epochs=3)
+    Examination(subject, QUESTION_MODULES, kinds, lambda phase: None).run()
+    assert sorted(judged_kinds) == sorted(KINDS)
+
+
+def test_a_fix_that_cannot_be_built_is_not_tried(healthy: Subject) -> None:
+    def prescribe(*_: Any) -> list[Intervention]:
+        raise InputError("no such layer")
+
+    planned = {name: Planned({"dead_neurons": []}) for name in QUESTIONS}
+    kind = replace(planned["neurons"].kind(KINDS["dead_neurons"]), prescribe=prescribe)
+    found = Examination(healthy, planned, [kind], lambda phase: None).run()
+    assert [(fault.kind, fault.prescription, fault.trial) for fault in found.faults] == [
+        ("dead_neurons", None, None)
+    ]
 
 
 def test_the_root_is_named_and_its_symptoms_follow() -> None:
