@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,7 +23,7 @@ from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
 from glassgrad.diagnosis.core.examination import Examination
 from glassgrad.diagnosis.core.findings import Diagnosis, Fault
 from glassgrad.diagnosis.core.judging import chance, judged
-from glassgrad.diagnosis.core.kinds import Kind
+from glassgrad.diagnosis.core.kinds import Kind, Symptoms
 from glassgrad.diagnosis.core.plain import plain
 from glassgrad.diagnosis.core.questions import QUESTIONS
 from glassgrad.diagnosis.core.ranking import explained, reached
@@ -71,6 +72,7 @@ WANTED = {
 }
 
 
+GROUPS = typing.get_args(Symptoms)
 CAUSE_ORDER = {name: place for place, name in enumerate(KINDS)}
 
 
@@ -95,15 +97,17 @@ def test_the_list_of_kinds_is_whole() -> None:
     assert set(KINDS) >= WANTED
     assert {kind.question for kind in KINDS.values()} == set(QUESTIONS)
     for kind in KINDS.values():
-        assert set(kind.brings) <= set(KINDS) - {kind.name}
+        assert set(kind.brings) <= {*KINDS, *GROUPS}
+        assert not kind.brings_about(kind)
+    assert {kind.group for kind in KINDS.values()} == {None, *GROUPS}
 
 
 def test_causes_come_before_what_they_bring_about() -> None:
     """The order in which equally good explanations are named never puts a symptom first, but for mutual ones."""
     for kind in KINDS.values():
-        for symptom in kind.brings:
-            if kind.name not in KINDS[symptom].brings:
-                assert CAUSE_ORDER[kind.name] < CAUSE_ORDER[symptom], (kind.name, symptom)
+        for symptom in KINDS.values():
+            if kind.brings_about(symptom) and not symptom.brings_about(kind):
+                assert CAUSE_ORDER[kind.name] < CAUSE_ORDER[symptom.name], (kind.name, symptom.name)
 
 
 def test_a_new_kind_takes_its_place_in_the_order_of_causes(monkeypatch: pytest.MonkeyPatch) -> None:

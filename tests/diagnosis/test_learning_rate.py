@@ -461,7 +461,7 @@ def test_a_measurement_has_no_verdict() -> None:
     found, measured = asked(blobs(200), layers=(8,), epochs=20, learning_rate=100.0)
     assert found.faults[0].kind == "learning_rate_too_high"
     assert "classification" not in measured.document()
-    text = found["learning_rate"].sentence
+    text = found.faults[0].sentence
     assert "too large" in text or "broke off" in text
 
 

@@ -74,6 +74,7 @@ KIND = Kind(
     meaning="the gradient grows from layer to layer on its way back",
     judge=judge,
     prescribe=prescribe,
+    group="wild",
     mechanism=True,
     brings=("oscillation", "learning_rate_too_high", "dead_neurons", "saturated_neurons", "plateau"),
 )

@@ -7,7 +7,7 @@ import math
 from glassgrad.diagnosis.chain_rule.fixes import to_let_through
 from glassgrad.diagnosis.chain_rule.question import VANISHES, ChainRule, Link, share_in_words
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import STUCK, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 
 GONE = 1e-3
@@ -76,7 +76,8 @@ KIND = Kind(
     meaning="the gradient shrinks from layer to layer on its way back, so that the first layers hardly learn",
     judge=judge,
     prescribe=prescribe,
+    group="flow",
     mechanism=True,
     refused_for="activation",
-    brings=(*STUCK, "duplicate_neurons"),
+    brings=("stuck", "duplicate_neurons"),
 )

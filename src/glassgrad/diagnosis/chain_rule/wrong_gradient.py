@@ -6,7 +6,7 @@ import math
 
 from glassgrad.diagnosis.chain_rule.question import WRONG, ChainRule
 from glassgrad.diagnosis.core.evidence import Suspicion, Trial
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.measures.custom_gradients import SEEDS, GradientCheck
 
@@ -84,5 +84,5 @@ KIND = Kind(
     judge=judge,
     prove=prove,
     effect="proof",
-    brings=(*STUCK, *FLOW, *WILD),
+    brings=("stuck", "flow", "wild"),
 )

@@ -163,7 +163,7 @@ class Examination:
     def _is_symptom(self, case: _Case) -> bool:
         """Whether a fault whose fix wins much is known to bring this one about."""
         return any(
-            case.fault.kind in known.fault.record.brings
+            known.fault.record.brings_about(case.fault.record)
             for known in self.cases
             if any(_wins_much(trial) for _, trial in known.tried)
         )
@@ -292,7 +292,7 @@ class Examination:
         if trial.effect != "improves":
             return other
         if first.trial is not None and first.trial.effect == "proof":
-            explains = other.kind in first.record.brings
+            explains = first.record.brings_about(other.record)
         elif fix is None or base is None:
             return other
         elif set(fix.tried) & set(base.tried):
@@ -301,7 +301,7 @@ class Examination:
             options = {**base.tried, **fix.tried}
             needed = self.subject.trials.seconds(options)
             if not self.clock.allows(needed, f"whether {_named(other)} is a fault of its own"):
-                explains = other.kind in first.record.brings
+                explains = first.record.brings_about(other.record)
             else:
                 both = self.subject.trials.compare(fix, other.record, trial.seeds, onto=base)
                 explains = not both.confirmed

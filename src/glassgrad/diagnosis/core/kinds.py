@@ -14,14 +14,9 @@ from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
 from glassgrad.diagnosis.core.judging import Criterion
 from glassgrad.diagnosis.core.subject import Subject
 
-STUCK = ("plateau", "underfitting", "too_few_epochs", "learning_rate_too_low")
-"""Kinds that show wherever a network does not learn, for whatever reason: for use in ``Kind.brings``."""
-
-FLOW = ("vanishing_gradient", "dead_neurons", "saturated_neurons", "duplicate_neurons")
-"""Kinds that show wherever values or gradients are off."""
-
-WILD = ("exploding_gradient", "oscillation", "learning_rate_too_high")
-"""Kinds that show wherever steps are too large, for whatever reason."""
+Symptoms = Literal["stuck", "flow", "wild"]
+"""Groups of kinds that many others bring about: what shows wherever a network does not learn ("stuck"), wherever
+values or gradients are off ("flow"), and wherever steps are too large ("wild"), for whatever reason."""
 
 FewerRows = Literal["same", "more epochs", "larger rate", "undecidable"]
 
@@ -45,8 +40,9 @@ class Kind(Criterion):
     what it means for the kind that fewer rows were examined than the user has: the "same"; its trial needs "more
     epochs" on both sides, or a "larger rate" where the fix is one of the rate, to get as far as on all rows; or there
     is no telling ("undecidable"). ``refused_for`` is the option that is changed where ``train`` refuses a network for
-    this kind of fault. ``brings`` names the kinds that this one brings about: symptoms of it, not faults of their
-    own. ``ranks_with`` names the kind whose place in the order of causes this one takes where both are confirmed.
+    this kind of fault. ``brings`` names the kinds, and the ``group``s of kinds, that this one brings about: symptoms
+    of it, not faults of their own. ``ranks_with`` names the kind whose place in the order of causes this one takes
+    where both are confirmed.
     """
 
     name: str
@@ -60,5 +56,10 @@ class Kind(Criterion):
     mechanism: bool = False
     on_fewer_rows: FewerRows = "same"
     refused_for: Literal["loss", "scaling", "activation"] | None = None
+    group: Symptoms | None = None
     brings: tuple[str, ...] = ()
     ranks_with: str | None = None
+
+    def brings_about(self, other: Kind) -> bool:
+        """Whether ``other`` is a known symptom of this kind."""
+        return other.name in self.brings or other.group in self.brings

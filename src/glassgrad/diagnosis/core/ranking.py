@@ -60,10 +60,9 @@ def reached(before: float, after: Sequence[float], constant: float) -> list[floa
 def explained(faults: Sequence[Fault], first: Fault) -> list[Fault]:
     """``faults`` with ``because`` in those that ``first``, confirmed, brings about by its kind and that were not
     confirmed on their own."""
-    brings = first.record.brings
-    return [
-        replace(fault, because=first.kind)
-        if fault is not first and fault.kind in brings and not fault.confirmed and fault.because is None
-        else fault
-        for fault in faults
-    ]
+
+    def follows(fault: Fault) -> bool:
+        known = fault is not first and first.record.brings_about(fault.record)
+        return known and not fault.confirmed and fault.because is None
+
+    return [replace(fault, because=first.kind) if follows(fault) else fault for fault in faults]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.initialization.question import Initialization
 from glassgrad.diagnosis.initialization.weights import (
@@ -59,7 +59,7 @@ ZERO = Kind(
     judge=judge_zero,
     prescribe=prescribe,
     mechanism=True,
-    brings=(*STUCK, *FLOW, "constant_init", "init_too_small"),
+    brings=("stuck", "flow", "constant_init", "init_too_small"),
 )
 CONSTANT = Kind(
     name="constant_init",
@@ -68,5 +68,5 @@ CONSTANT = Kind(
     judge=judge_constant,
     prescribe=prescribe,
     mechanism=True,
-    brings=(*STUCK, *FLOW, *WILD, "init_too_large", "init_too_small"),
+    brings=("stuck", "flow", "wild", "init_too_large", "init_too_small"),
 )

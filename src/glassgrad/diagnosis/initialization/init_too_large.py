@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.initialization.question import Initialization
 from glassgrad.diagnosis.initialization.weights import (
@@ -75,5 +75,5 @@ KIND = Kind(
     judge=judge,
     prescribe=prescribe,
     mechanism=True,
-    brings=(*STUCK, *FLOW, *WILD, "overfitting", "wrong_optimizer_setting"),
+    brings=("stuck", "flow", "wild", "overfitting", "wrong_optimizer_setting"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.initialization.question import Initialization
 from glassgrad.diagnosis.initialization.weights import (
@@ -59,5 +59,5 @@ KIND = Kind(
     judge=judge,
     prescribe=prescribe,
     mechanism=True,
-    brings=(*STUCK, *FLOW),
+    brings=("stuck", "flow"),
 )

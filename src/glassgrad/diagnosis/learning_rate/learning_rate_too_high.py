@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.learning_rate.measurement import FEWEST, LearningRate
 from glassgrad.diagnosis.learning_rate.rates import TOO_HIGH, other_rates, rate_evidence, times
@@ -42,8 +42,9 @@ KIND = Kind(
     meaning="the steps are so large that they jump over what they are to reach",
     judge=judge,
     prescribe=prescribe,
+    group="wild",
     brings=(
-        *FLOW,
+        "flow",
         "exploding_gradient",
         "oscillation",
         "plateau",

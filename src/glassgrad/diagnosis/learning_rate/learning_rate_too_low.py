@@ -47,6 +47,7 @@ KIND = Kind(
     meaning="the steps are so small that the training hardly gets anywhere",
     judge=judge,
     prescribe=prescribe,
+    group="stuck",
     gain=LARGE_GAIN,
     on_fewer_rows="larger rate",
     brings=("plateau", "underfitting", "too_few_epochs"),

@@ -41,4 +41,5 @@ KIND = Kind(
     meaning="the loss goes up and down instead of settling",
     judge=judge,
     prescribe=prescribe,
+    group="wild",
 )

@@ -53,6 +53,7 @@ KIND = Kind(
     meaning="the loss stands still far above what this network can reach",
     judge=judge,
     prescribe=prescribe,
+    group="stuck",
     on_fewer_rows="more epochs",
     brings=("underfitting",),
 )

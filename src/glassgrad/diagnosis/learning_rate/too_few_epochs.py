@@ -81,6 +81,7 @@ KIND = Kind(
     meaning="the training ended while the loss was still falling fast",
     judge=judge,
     prescribe=prescribe,
+    group="stuck",
     gain=LARGE_GAIN,
     on_fewer_rows="more epochs",
     ranks_with="learning_rate_too_low",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.learning_rate.measurement import LearningRate
 
@@ -34,5 +34,5 @@ KIND = Kind(
     meaning="a setting of the optimizer other than its step, such as momentum or clipping, holds the training back",
     judge=judge,
     prescribe=prescribe,
-    brings=(*STUCK, *WILD, "dead_neurons"),
+    brings=("stuck", "wild", "dead_neurons"),
 )

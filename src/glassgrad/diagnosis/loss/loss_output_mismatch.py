@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.other_networks import ending_in
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LossMeasurement
@@ -121,5 +121,5 @@ KIND = Kind(
     prescribe=prescribe,
     mechanism=True,
     refused_for="loss",
-    brings=(*STUCK, *FLOW, *WILD, "unsuitable_loss"),
+    brings=("stuck", "flow", "wild", "unsuitable_loss"),
 )

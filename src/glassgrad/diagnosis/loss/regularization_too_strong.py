@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LEFT, LossMeasurement
 from glassgrad.diagnosis.loss.overfitting import APART
@@ -78,5 +78,5 @@ KIND = Kind(
     meaning="weight decay or dropout holds the network back from what it could learn",
     judge=judge,
     prescribe=prescribe,
-    brings=(*STUCK, *FLOW),
+    brings=("stuck", "flow"),
 )

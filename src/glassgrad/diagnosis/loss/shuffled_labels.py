@@ -6,7 +6,7 @@ import math
 
 from glassgrad.diagnosis.core.association import signal_of_one_input
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
-from glassgrad.diagnosis.core.kinds import STUCK, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LEARNED, LossMeasurement
 
@@ -65,5 +65,5 @@ KIND = Kind(
     prove=prove,
     sentence=sentence,
     effect="proof",
-    brings=(*STUCK, "overfitting"),
+    brings=("stuck", "overfitting"),
 )

@@ -64,5 +64,6 @@ KIND = Kind(
     meaning="the network is too small, or held back, to fit even its training rows",
     judge=judge,
     prescribe=prescribe,
+    group="stuck",
     gain=LARGE_GAIN,
 )

@@ -36,6 +36,7 @@ KIND = Kind(
     meaning="neurons of a layer that compute the same",
     judge=judge,
     prescribe=prescribe,
+    group="flow",
     mechanism=True,
     brings=("underfitting", "plateau"),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import STUCK, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.neurons.hidden_layers import BOUNDED, fresh_start, layer_evidence, strongest
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
@@ -46,6 +46,7 @@ KIND = Kind(
     meaning="neurons sit at the flat ends of their activation, where no gradient passes",
     judge=judge,
     prescribe=prescribe,
+    group="flow",
     mechanism=True,
-    brings=(*STUCK, "vanishing_gradient"),
+    brings=("stuck", "vanishing_gradient"),
 )

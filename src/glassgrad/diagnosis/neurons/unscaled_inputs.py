@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.kinds import FLOW, STUCK, WILD, Kind
+from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
 from glassgrad.nn.layers import Embedding
@@ -60,5 +60,5 @@ KIND = Kind(
     prescribe=prescribe,
     mechanism=True,
     refused_for="scaling",
-    brings=(*STUCK, *FLOW, *WILD, "init_too_large", "init_too_small", "batch_size"),
+    brings=("stuck", "flow", "wild", "init_too_large", "init_too_small", "batch_size"),
 )
