@@ -86,7 +86,7 @@ class LearningRate:
 
     ``rate`` is the given one and ``usual`` the optimizer's default. ``constant`` is the loss of the best constant
     guess, ``reach`` the lowest training loss that was met. ``ratios`` are medians over the run of update to weight,
-    by layer. ``suggested`` are the mean validation losses in trial of the given rate and of ``suggestion``.
+    by layer. ``suggested`` are the mean validation losses, in whole runs, of the given rate and of ``suggestion``.
     """
 
     rate: float

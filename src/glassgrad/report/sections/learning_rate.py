@@ -139,7 +139,7 @@ def _tables(m: LearningRate) -> list[Block]:
         low, high = m.stable.interval
         facts.append(("largest stable step", m.stable.rate, f"{number(low)} to {number(high)}"))
     if m.suggestion is not None and m.suggested is not None:
-        note = f"validation loss {number(m.suggested[1])} in trial"
+        note = f"validation loss {number(m.suggested[1])} in a trial"
         if m.suggestion != m.rate:
             given = m.suggested[0]
             note += (
