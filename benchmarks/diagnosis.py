@@ -5,7 +5,7 @@
 Every case is diagnosed on a small budget by one process with one thread. Results go line by line into
 ``benchmarks/results/diagnosis.jsonl``; what is there is not done again, so a run can be stopped and taken up.
 Thresholds are set on one half of the zoo (``--half tuning``) and reported on the other (``--half report``); the
-halves are split by data set and recipe, not by seed. Cures are judged on fresh seeds and on test rows that the
+halves are split by data set and recipe, not by seed. Fixes are judged on fresh seeds and on test rows that the
 diagnosis never saw. Every plant counts; those that do no harm (the same network without them is no better on
 unseen rows, whatever a diagnosis says) are listed besides. ``--summary`` prints the tables of what is there.
 """
@@ -123,7 +123,7 @@ def share(hits: int, count: int) -> str:
 
 
 def summary(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The table: recall, first named and precision per kind, false faults, cures."""
+    """The table: recall, first named and precision per kind, false faults, fixes."""
     from zoo.recipes import ACCEPTED, HARMLESS
 
     planted = [line for line in lines if line["planted"]]
@@ -149,9 +149,9 @@ def summary(lines: Sequence[dict[str, Any]]) -> Iterator[str]:
     for line in healthy:
         if line["faults"]:
             yield f"    {line['case']}: {', '.join(line['faults'])}"
-    cures = [line["cure"] for line in planted if line["cure"]]
-    helped = share(sum(cure["helped"] for cure in cures), len(cures))
-    yield f"confirmed cures that help on fresh seeds and unseen rows: {helped}"
+    fixes = [line["cure"] for line in planted if line["cure"]]
+    helped = share(sum(fix["helped"] for fix in fixes), len(fixes))
+    yield f"confirmed fixes that help on fresh seeds and unseen rows: {helped}"
     seconds = [line["seconds"] for line in lines if line["seconds"] == line["seconds"]]
     mean, most = sum(seconds) / max(len(seconds), 1), max(seconds, default=0)
     yield f"seconds of a diagnosis: {mean:.1f} on average, {most:.1f} at most"

@@ -32,10 +32,6 @@ ALLOWED = {
         "getattr(emitter, '__module__', '')",
     ): "a function of the user, or a partial",
     ("cli/app.py", "getattr(error, 'ctx', None)"): "an error of Click, whose class Typer does not name",
-    (
-        "diagnosis/examination.py",
-        "getattr(self.modules[case.question], 'prove', None)",
-    ): "a module with the functions of a question, of which this one may be missing",
 }
 
 

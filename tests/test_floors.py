@@ -49,6 +49,13 @@ INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("ir",),
         ("runtime",),
     ),
+    "diagnosis": (
+        ("diagnose",),
+        ("kinds",),
+        ("neurons", "learning_rate", "initialization", "loss", "chain_rule"),
+        ("measures",),
+        ("core",),
+    ),
 }
 
 

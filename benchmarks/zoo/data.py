@@ -18,7 +18,7 @@ TEST = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """What is diagnosed, and the rows that its cure is judged on."""
+    """What is diagnosed, and the rows that its fix is judged on."""
 
     seen: Dataset
     test: Dataset

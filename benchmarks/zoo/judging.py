@@ -1,4 +1,4 @@
-"""What a diagnosis of a case was worth: the kinds it named, and whether its cure helps on rows it never saw."""
+"""What a diagnosis of a case was worth: the kinds it named, and whether its fix helps on rows it never saw."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 import glassgrad as gg
 from glassgrad.common.errors import GlassgradError
 from glassgrad.data.dataset import Dataset
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.core.scores import further_scores, scores_as_labels
+from glassgrad.diagnosis.core.variants import make_variant, transformed
 from glassgrad.diagnosis.diagnose import diagnose
-from glassgrad.diagnosis.findings import Fault
 from glassgrad.diagnosis.kinds import KINDS
-from glassgrad.diagnosis.scores import further_scores, scores_as_labels
-from glassgrad.diagnosis.variants import apply, transformed
 from glassgrad.training.settings import make_settings
 from zoo.data import Sample
 from zoo.recipes import Case
@@ -31,13 +31,13 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
     seconds = time.perf_counter() - start
     faults = [fault for fault in found.faults if fault.verdict == "fault"]
     named = found.named
-    cure = None
+    fix = None
     if (
         named is not None
         and KINDS[named.kind].effect in ("improves", "lowers")
         and named.prescription is not None
     ):
-        cure = _cured(case.sample, options, named)
+        fix = _fixed(case.sample, options, named)
     return {
         "case": case.name,
         "planted": case.planted,
@@ -48,7 +48,7 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
         "faults": [fault.kind for fault in faults],
         "warnings": [fault.kind for fault in found.faults if fault.verdict == "warning"],
         "suspected": [fault.kind for fault in found.faults],
-        "cure": cure,
+        "cure": fix,
         "harm": None if case.planted is None else harm_of(case),
         "seconds": round(seconds, 2),
     }
@@ -69,8 +69,8 @@ def harm_of(case: Case) -> dict[str, Any] | None:
     return {"measure": measure, "planted": before, "without": after, "harmful": bool(after < before)}
 
 
-def _cured(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
-    """Mean test scores (less is better) on fresh seeds, without the cure and with it."""
+def _fixed(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """Mean test scores (less is better) on fresh seeds, without the fix and with it."""
     assert fault.prescription is not None
     assert fault.trial is not None
     sides = [
@@ -98,7 +98,7 @@ def _scores(
     scores: list[dict[str, float]] = []
     for seed in FRESH:
         try:
-            variant = apply(settings, changes)
+            variant = make_variant(settings, changes)
             data = transformed(whole, variant.actions)
             data = _cut(data, len(sample.seen.targets))
             chosen = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}

@@ -52,7 +52,7 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
 
 HARMLESS = (
     "constant_feature",
-)  # reported as a warning: nothing is lost by it, and nothing gained by the cure
+)  # reported as a warning: nothing is lost by it, and nothing gained by the fix
 
 
 @dataclass(frozen=True)

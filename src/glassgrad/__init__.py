@@ -26,7 +26,7 @@ _HOMES = {
     "glassgrad.data.sources": ("load_source",),
     "glassgrad.explain.explain": ("explain_derivative",),
     "glassgrad.diagnosis.diagnose": ("diagnose",),
-    "glassgrad.diagnosis.findings": ("Diagnosis",),
+    "glassgrad.diagnosis.core.findings": ("Diagnosis",),
     "glassgrad.graph.node": ("Graph", "Node", "Type", "Value"),
     "glassgrad.graph.printer": ("format_graph",),
     "glassgrad.nn.activations": ("Activation",),

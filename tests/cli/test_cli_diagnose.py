@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ import pytest
 
 import glassgrad as gg
 from cli.running import Done, blobs, call, refused
+from diagnosis.planting import fault_of
 from glassgrad.cli.diagnosis_text import Painter, command_options, text_of
-from glassgrad.diagnosis.findings import Answer, Change, Diagnosis, Fault, Trial
-from glassgrad.diagnosis.kinds import KINDS, QUESTIONS
+from glassgrad.diagnosis.core.evidence import Intervention, Trial
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis
+from glassgrad.diagnosis.core.questions import QUESTIONS
+from glassgrad.diagnosis.kinds import KINDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json.loads((DOCS / "diagnosis.schema.json").read_text(encoding="utf-8"))
@@ -118,7 +122,7 @@ def test_a_confirmed_fault_exits_with_3(faulty: Done) -> None:
     assert fault["prescription"]["changes"]["learning_rate"] > 1e-4
 
 
-def test_the_cure_that_is_prescribed_cures(data: Path, faulty: Done) -> None:
+def test_the_fix_that_is_prescribed_helps(data: Path, faulty: Done) -> None:
     (fault,) = [f for q in faulty.json["questions"] for f in q["faults"] if f["verdict"] == "fault"]
     before, after = (
         gg.train(data, layers=(8,), epochs=15, batch_size=16, seed=77, **options).metrics["test"]["loss"]
@@ -158,8 +162,8 @@ def test_a_run_folder_brings_its_data_and_settings(data: Path, tmp_path: Path) -
     done = call("diagnose", folder, "--json")
     assert done.json["named"] == "learning_rate_too_low"
     assert done.json["examined"]["settings"]["layers"] == [8]
-    cured = call("diagnose", folder, "--learning-rate", "0.02", "--json")
-    assert cured.code == 0, cured.out
+    fixed = call("diagnose", folder, "--learning-rate", "0.02", "--json")
+    assert fixed.code == 0, fixed.out
 
 
 def test_a_run_in_python_can_be_diagnosed(data: Path) -> None:
@@ -190,11 +194,10 @@ def test_bad_input_exits_with_2(data: Path, tmp_path: Path) -> None:
 def made_up() -> Diagnosis:
     trial = Trial((1, 2, 3), "loss", (2.0, math.inf, 2.0), (0.1, 0.1, 0.1), True, 0.5, constant=2.3)
     long = "It is so because of this and that, and of much else that fills a line of eighty characters. " * 2
-    fault = Fault(
-        "zero_init", "dense_1", {}, None, "", 9.0, long, Change({"init": "he_normal"}, "Use He."), trial
-    )
-    follows = [Fault("dead_neurons", f"dense_{i}", {}, None, "", 1.0, because="zero_init") for i in range(9)]
-    doubt = Fault("overfitting", "", {}, None, "", 1.0)
+    fix = Intervention({"init": "he_normal"}, "Use He.")
+    fault = replace(fault_of("zero_init", "dense_1", prescription=fix, trial=trial), sentence=long)
+    follows = [fault_of("dead_neurons", f"dense_{i}", because="zero_init") for i in range(9)]
+    doubt = fault_of("overfitting")
     by_question = {"initialization": (fault,), "neurons": tuple(follows), "loss": (doubt,)}
     answers = tuple(
         Answer(
@@ -240,5 +243,5 @@ def test_colors_only_where_wanted() -> None:
         ({"clip_norm": None}, ""),
     ],
 )
-def test_a_cure_as_options_of_the_command_line(options: dict[str, Any], said: str) -> None:
+def test_a_fix_as_options_of_the_command_line(options: dict[str, Any], said: str) -> None:
     assert command_options(options) == said

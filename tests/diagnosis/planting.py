@@ -1,4 +1,4 @@
-"""Diagnoses by some of the question modules, for tests that plant faults."""
+"""Diagnoses by some of the questions, for tests that plant faults."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import glassgrad as gg
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
+from glassgrad.diagnosis.core.examination import Examination, suspicions
+from glassgrad.diagnosis.core.findings import Diagnosis, Fault
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.kinds import KINDS
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
 from training.small import merged
@@ -20,6 +22,27 @@ def subject_of(data: gg.Dataset, **options: Any) -> Subject:
     return examine(Given(data), make_settings(merged({"layers": (16,), "epochs": 15}, options)), Clock(600.0))
 
 
-def diagnosed(data: gg.Dataset, modules: Mapping[str, Any], **options: Any) -> Diagnosis:
-    """The whole way from measuring to trials, asking ``modules`` only."""
-    return Examination(subject_of(data, **options), modules, lambda phase: None).run()
+def asked(subject: Subject, questions: Mapping[str, Any]) -> Diagnosis:
+    """The whole way from measuring to trials, with ``questions`` only."""
+    return Examination(subject, questions, KINDS.values(), lambda phase: None).run()
+
+
+def diagnosed(data: gg.Dataset, questions: Mapping[str, Any], **options: Any) -> Diagnosis:
+    """The same for a network that is trained first."""
+    return asked(subject_of(data, **options), questions)
+
+
+def suspected(question: str, measurement: Any, subject: Subject) -> list[Fault]:
+    """What the kinds of ``question`` suspect in its measurement, in the order of causes."""
+    kinds = [kind for kind in KINDS.values() if kind.question == question]
+    return list(suspicions(kinds, measurement, subject))
+
+
+def prescribed(fault: Fault, measurement: Any, subject: Subject) -> list[Intervention]:
+    """The fixes of a suspicion."""
+    return fault.record.prescribe(fault, measurement, subject)
+
+
+def fault_of(kind: str, where: str = "", strength: float = 1.0, **fields: Any) -> Fault:
+    """A suspicion of ``kind`` without any evidence."""
+    return Fault(**vars(Suspicion(where, {}, None, "", strength)), record=KINDS[kind], **fields)

@@ -13,14 +13,17 @@ import pytest
 
 import glassgrad as gg
 import glassgrad.ops.table as ops
-from glassgrad.diagnosis import chain_rule, initialization
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.chain_rule import EXPLODES, VANISHES, WRONG
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.flow import jacobian_norms
-from glassgrad.diagnosis.flow import look as look_into
-from glassgrad.diagnosis.subject import Subject, examine
+from diagnosis.planting import asked, prescribed, suspected
+from glassgrad.diagnosis.chain_rule import question as chain_rule
+from glassgrad.diagnosis.chain_rule import wrong_gradient
+from glassgrad.diagnosis.chain_rule.exploding_gradient import EXPLODES
+from glassgrad.diagnosis.chain_rule.question import VANISHES, WRONG
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.measures.flow import jacobian_norms
+from glassgrad.diagnosis.measures.flow import look as look_into
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation
 from glassgrad.nn.layer import Building, Layer, Weight
@@ -28,7 +31,8 @@ from glassgrad.nn.loss import Loss
 from glassgrad.nn.losses_regression import SquaredError
 from glassgrad.ops.custom import custom_op
 from glassgrad.report.page import Code, Figure, Page, Table
-from glassgrad.report.sections.chain_rule import section
+from glassgrad.report.questions import section
+from glassgrad.report.sections.chain_rule import draw
 from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
@@ -49,8 +53,7 @@ def quick(data: gg.Dataset, **options: Any) -> Subject:
 
 
 def diagnosed(data: gg.Dataset, **options: Any) -> Diagnosis:
-    modules = {"initialization": initialization, "chain_rule": chain_rule}
-    return Examination(look(data, **options), modules, lambda phase: None).run()
+    return asked(look(data, **options), {"initialization": initialization, "chain_rule": chain_rule})
 
 
 # --- measures ------------------------------------------------------------------------------------------------
@@ -156,7 +159,7 @@ def test_the_layer_that_lets_nothing_pass_is_named() -> None:
         ("last", gg.Dense(10)),
     )
     subject = look(digits(), network=network, epochs=3, force=True)
-    (fault,) = chain_rule.judge(chain_rule.measure(subject), subject)
+    (fault,) = suspected("chain_rule", chain_rule.measure(subject), subject)
     assert (fault.kind, fault.where) == ("vanishing_gradient", "two")
     assert fault.evidence["reached"] in ("one", "two")
 
@@ -164,9 +167,9 @@ def test_the_layer_that_lets_nothing_pass_is_named() -> None:
 def test_a_gradient_that_explodes_in_the_layers() -> None:
     subject = quick(blobs(90), layers=(32,) * 8, init="orthogonal(3.0)")
     found = chain_rule.measure(subject)
-    (fault,) = [f for f in chain_rule.judge(found, subject) if f.kind == "exploding_gradient"]
+    (fault,) = [f for f in suspected("chain_rule", found, subject) if f.kind == "exploding_gradient"]
     assert fault.evidence["times_the_gradient_at_the_output"] >= EXPLODES
-    (change,) = chain_rule.prescribe(fault, found, subject)
+    (change,) = prescribed(fault, found, subject)
     assert change.options == {"init": "he_normal"}
 
 
@@ -176,7 +179,9 @@ def test_a_gradient_that_explodes_in_a_recurrent_layer() -> None:
     )
     subject = look(digits(), network=network, epochs=3)
     (fault,) = [
-        f for f in chain_rule.judge(chain_rule.measure(subject), subject) if f.kind == "exploding_gradient"
+        f
+        for f in suspected("chain_rule", chain_rule.measure(subject), subject)
+        if f.kind == "exploding_gradient"
     ]
     assert fault.where == "recurrent_1"
 
@@ -191,10 +196,10 @@ def test_a_gradient_that_explodes_in_time_is_clipped() -> None:
     options: dict[str, Any] = {"layers": (16,), "scaling": "none", "optimizer": "sgd(0.05)", "epochs": 15}
     subject = look(data, **options)
     found = chain_rule.measure(subject)
-    (fault,) = [f for f in chain_rule.judge(found, subject) if f.kind == "exploding_gradient"]
+    (fault,) = [f for f in suspected("chain_rule", found, subject) if f.kind == "exploding_gradient"]
     assert found.diverged or found.growth >= EXPLODES
-    changes = chain_rule.prescribe(fault, found, subject)
-    assert {"clip_norm": 1.0} in [change.options for change in changes]
+    fixes = prescribed(fault, found, subject)
+    assert {"clip_norm": 1.0} in [fix.options for fix in fixes]
 
 
 # --- all right -----------------------------------------------------------------------------------------------
@@ -214,7 +219,7 @@ def test_a_gradient_that_explodes_in_time_is_clipped() -> None:
 def test_gradients_that_arrive(data: Callable[[], gg.Dataset], options: dict[str, Any]) -> None:
     subject = quick(data(), **{"epochs": 5} | options)
     found = chain_rule.measure(subject)
-    assert chain_rule.judge(found, subject) == []
+    assert suspected("chain_rule", found, subject) == []
     assert chain_rule.sentence(found, []).startswith("The gradient reaches every layer")
 
 
@@ -224,7 +229,7 @@ def test_converged_is_not_vanished() -> None:
     found = chain_rule.measure(subject)
     assert found.at_output[1] < 0.3 * found.at_output[0]
     assert min(link.end for link in found.links) > 0.1
-    assert chain_rule.judge(found, subject) == []
+    assert suspected("chain_rule", found, subject) == []
 
 
 # --- parts of one's own --------------------------------------------------------------------------------------
@@ -288,10 +293,10 @@ def test_right_derivatives_and_meant_ones(part: Activation) -> None:
 def test_wrong_derivatives_are_proved(part: Activation, words: str) -> None:
     subject = with_part(part)
     found = chain_rule.measure(subject)
-    (fault,) = [fault for fault in chain_rule.judge(found, subject) if fault.kind == "wrong_gradient"]
+    (fault,) = [fault for fault in suspected("chain_rule", found, subject) if fault.kind == "wrong_gradient"]
     assert fault.where == "first"
     assert words in fault.sentence
-    trial = chain_rule.prove(fault, found, subject)
+    trial = wrong_gradient.prove(fault, found, subject)
     assert trial is not None
     assert trial.confirmed
     assert min(trial.before) > WRONG
@@ -364,25 +369,29 @@ def test_glassgrads_own_parts_need_no_check() -> None:
 def test_the_section_shows_the_product() -> None:
     subject = quick(blobs(60), layers=(8, 8), activation="tanh", epochs=3)
     found = chain_rule.measure(subject)
-    drawn = section(found, subject.run)
-    (code,) = [block for block in drawn.blocks if isinstance(block, Code)]
+    blocks = draw(found, subject.run)
+    (code,) = [block for block in blocks if isinstance(block, Code)]
     factors = [number(link.factor) for link in reversed(found.links)]
     assert code.text == f"{' × '.join(factors)} = {number(found.links[0].start)}"
-    headings = [block.heading for block in drawn.blocks if isinstance(block, Figure)]
+    headings = [block.heading for block in blocks if isinstance(block, Figure)]
     assert headings == [
         "What reaches each layer",
         "The factors of the chain rule",
         "The gradient, layer by layer",
     ]
-    assert "agree with central differences" not in drawn.sentence
+    assert "agree with central differences" not in chain_rule.sentence(found, [])
 
 
 def test_the_section_lists_parts_of_ones_own_and_survives_dead_networks() -> None:
-    drawn = section(chain_rule.measure(subject := with_part(TWICE)), subject.run)
-    (table,) = [block for block in drawn.blocks if isinstance(block, Table)]
+    blocks = draw(chain_rule.measure(subject := with_part(TWICE)), subject.run)
+    (table,) = [block for block in blocks if isinstance(block, Table)]
     assert [(row[0], row[-1]) for row in table.rows] == [("twice", "wrong")]
     dead = quick(blobs(60), layers=(8, 8), init="zeros", epochs=1)
-    assert "nothing" in section(chain_rule.measure(dead), dead.run).sentence
+    measured = chain_rule.measure(dead)
+    assert "nothing" in chain_rule.sentence(measured, [])
+    assert draw(measured, dead.run)
     single = quick(blobs(60), layers=(), epochs=0)
-    page = Page("single", "", [section(chain_rule.measure(single), single.run)]).html()
+    measured = chain_rule.measure(single)
+    sentence = chain_rule.sentence(measured, [])
+    page = Page("single", "", [section("chain_rule", sentence, draw(measured, single.run))]).html()
     assert "single layer" in page

@@ -1,12 +1,12 @@
-"""The core of a diagnosis: what confirms a cure, trials, the run under examination, ranking, budget."""
+"""The core of a diagnosis: what confirms a fix, trials, the run under examination, ranking, budget."""
 
 from __future__ import annotations
 
 import json
 import math
+import typing
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,18 +15,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import glassgrad as gg
+from diagnosis.planting import fault_of
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.baseline import constant_scores
-from glassgrad.diagnosis.budget import Clock, seconds_of
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Change, Diagnosis, Fault, Trial, plain
-from glassgrad.diagnosis.judging import chance, judged
-from glassgrad.diagnosis.kinds import CAUSE_ORDER, KINDS, QUESTIONS
-from glassgrad.diagnosis.ranking import explained, ranked, reached
-from glassgrad.diagnosis.scores import levels_of
-from glassgrad.diagnosis.subject import Subject, examine
-from glassgrad.diagnosis.trials import FINE, Outcome, Trials
-from glassgrad.diagnosis.variants import columns, transformed
+from glassgrad.common.plain import plain
+from glassgrad.diagnosis.core.baseline import constant_scores
+from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis, Fault
+from glassgrad.diagnosis.core.judging import chance, judged
+from glassgrad.diagnosis.core.kinds import Kind, Symptoms
+from glassgrad.diagnosis.core.questions import QUESTIONS
+from glassgrad.diagnosis.core.ranking import explained, reached
+from glassgrad.diagnosis.core.ranking import ranked as ranked_by
+from glassgrad.diagnosis.core.scores import levels_of
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.core.trials import FINE, Outcome, Trials
+from glassgrad.diagnosis.core.variants import columns, transformed
+from glassgrad.diagnosis.diagnose import QUESTION_MODULES
+from glassgrad.diagnosis.kinds import KINDS, register
 from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.given import Given
@@ -66,6 +73,10 @@ WANTED = {
 }
 
 
+GROUPS = typing.get_args(Symptoms)
+CAUSE_ORDER = {name: place for place, name in enumerate(KINDS)}
+
+
 def quick(**options: Any) -> Settings:
     return make_settings(
         merged({"backend": "reference", "layers": (8,), "epochs": 12, "batch_size": 16}, options)
@@ -89,20 +100,35 @@ def test_the_list_of_kinds_is_whole() -> None:
     assert set(KINDS) >= WANTED
     assert {kind.question for kind in KINDS.values()} == set(QUESTIONS)
     for kind in KINDS.values():
-        assert set(kind.brings) <= set(KINDS) - {kind.name}
+        assert set(kind.brings) <= {*KINDS, *GROUPS}
+        assert not kind.brings_about(kind)
+    assert {kind.group for kind in KINDS.values()} == {None, *GROUPS}
 
 
 def test_causes_come_before_what_they_bring_about() -> None:
     """The order in which equally good explanations are named never puts a symptom first, but for mutual ones."""
     for kind in KINDS.values():
-        for symptom in kind.brings:
-            if kind.name not in KINDS[symptom].brings:
-                assert CAUSE_ORDER[kind.name] < CAUSE_ORDER[symptom], (kind.name, symptom)
+        for symptom in KINDS.values():
+            if kind.brings_about(symptom) and not symptom.brings_about(kind):
+                assert CAUSE_ORDER[kind.name] < CAUSE_ORDER[symptom.name], (kind.name, symptom.name)
 
 
-def test_a_fault_has_a_kind_of_the_list() -> None:
-    with pytest.raises(InputError, match="dead_neurons"):
-        Fault("dead_neuron", "", {}, None, "", 1.0)
+def test_a_new_kind_takes_its_place_in_the_order_of_causes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glassgrad.diagnosis.kinds.KINDS", known := dict(KINDS))
+    register(new := replace(KINDS["plateau"], name="new"), before="dead_neurons")
+    names = list(known)
+    assert names[names.index("new") + 1] == "dead_neurons"
+    assert known["new"] is new
+    assert [name for name in names if name != "new"] == list(KINDS)
+    register(replace(new, name="newest"))
+    assert list(known)[-1] == "newest"
+    for kind, before in (
+        (new, None),
+        (replace(new, name="a", question="neuron"), None),
+        (replace(new, name="a"), "x"),
+    ):
+        with pytest.raises(InputError):
+            register(kind, before=before)
 
 
 # --- what confirms -------------------------------------------------------------------------------------------
@@ -119,7 +145,7 @@ def test_a_fault_has_a_kind_of_the_list() -> None:
         ([0.2, 0.2, 0.2], [1.0, 1.1, 1.05], False),
         ([math.inf] * 3, [math.inf] * 3, False),
         ([5.0, 5.0, 5.0], [2.4, 2.4, 2.4], False),  # better, and still no better than a constant
-        ([1.0, 1.0, 1.0], [0.2, math.inf, 0.2], False),  # a cure that diverges is none
+        ([1.0, 1.0, 1.0], [0.2, math.inf, 0.2], False),  # a fix that diverges is none
     ],
 )
 def test_an_improvement_is_large_and_beyond_chance(
@@ -195,16 +221,20 @@ def test_chance_is_students_t() -> None:
 
 def suspicion(kind: str, confirmed: bool = True, strength: float = 2.0, gain: float = 1.0) -> Fault:
     trial = Trial((1, 2, 3), "loss", (2.0,) * 3, (0.1,) * 3, confirmed, 0.0, gain=gain)
-    return Fault(kind, "", {}, None, "", strength, prescription=Change({}, ""), trial=trial)
+    return fault_of(kind, strength=strength, prescription=Intervention({}, ""), trial=trial)
 
 
-def test_equally_good_cures_name_the_cause() -> None:
+def ranked(faults: Sequence[Fault], reach: Mapping[int, float]) -> list[Fault]:
+    return ranked_by(faults, reach, CAUSE_ORDER)
+
+
+def test_equally_good_fixes_name_the_cause() -> None:
     faults = [suspicion("vanishing_gradient"), suspicion("zero_init"), suspicion("dead_neurons")]
     order = ranked(faults, {0: 1.0, 1: 0.95, 2: 0.9})
     assert [fault.kind for fault in order] == ["zero_init", "dead_neurons", "vanishing_gradient"]
 
 
-def test_a_cure_that_reaches_much_more_comes_first() -> None:
+def test_a_fix_that_reaches_much_more_comes_first() -> None:
     faults = [suspicion("zero_init"), suspicion("vanishing_gradient"), suspicion("plateau", confirmed=False)]
     order = ranked(faults, {0: 0.3, 1: 1.0})
     assert [fault.kind for fault in order] == ["vanishing_gradient", "zero_init", "plateau"]
@@ -217,7 +247,7 @@ def test_of_too_small_and_too_few_steps_the_stronger_suspicion_is_named() -> Non
         assert [fault.kind for fault in order] == [first, second]
 
 
-def test_a_cure_of_the_same_time_goes_before_ten_times_as_many_epochs() -> None:
+def test_a_fix_of_the_same_time_goes_before_ten_times_as_many_epochs() -> None:
     faults = [suspicion("too_few_epochs", strength=6.0), suspicion("class_imbalance")]
     assert [fault.kind for fault in ranked(faults, {0: 1.0, 1: 0.9})] == ["class_imbalance", "too_few_epochs"]
     with_rate = [*faults, suspicion("learning_rate_too_low", strength=1.0)]
@@ -233,7 +263,7 @@ def test_what_makes_scores_untrustworthy_comes_before_all_and_harmless_things_la
     assert [fault.verdict for fault in order] == ["fault", "fault", "warning"]
 
 
-def test_reach_is_in_units_of_the_best_cure() -> None:
+def test_reach_is_in_units_of_the_best_fix() -> None:
     assert reached(2.3, [0.3, 1.3, 2.5], 2.3) == pytest.approx([1.0, 0.5, -0.1])
     assert reached(math.inf, [0.3, math.inf], 2.3) == pytest.approx([1.0, 0.0])
     assert reached(2.3, [math.inf], 2.3) == [0.0]
@@ -463,7 +493,9 @@ def test_a_loss_for_other_targets_gets_a_stand_in(
     assert subject.refusal is not None
     assert not subject.refusal.trainable
     assert stand_in.items() <= subject.refusal.stand_in.items()
-    trial = subject.trials.compare(Change(subject.refusal.stand_in, ""), "loss_output_mismatch", refused=True)
+    trial = subject.trials.compare(
+        Intervention(subject.refusal.stand_in, ""), KINDS["loss_output_mismatch"], refused=True
+    )
     assert not np.isfinite(trial.before).any()
     assert np.isfinite(trial.after).all()
     json.dumps(trial.document(), allow_nan=False)
@@ -478,7 +510,7 @@ def test_a_network_with_too_few_outputs_is_resized() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "options", "kind", "cure"),
+    ("data", "options", "kind", "fix"),
     [
         (blobs(), {"output_activation": "softmax"}, "loss_output_mismatch", {"output_activation": "auto"}),
         (blobs(), {"activation": "step"}, "vanishing_gradient", {"activation": "relu"}),
@@ -492,12 +524,12 @@ def test_a_network_with_too_few_outputs_is_resized() -> None:
     ],
 )
 def test_a_refusal_knows_the_smallest_change_that_train_accepts(
-    data: gg.Dataset, options: dict[str, Any], kind: str, cure: dict[str, Any]
+    data: gg.Dataset, options: dict[str, Any], kind: str, fix: dict[str, Any]
 ) -> None:
     subject = refused(data, **options)
     assert subject.refusal is not None
-    assert subject.refusal.kind == kind
-    assert subject.refusal.cures[0] == cure
+    assert KINDS[kind].refused_for == subject.refusal.option
+    assert subject.refusal.fixes[0] == fix
 
 
 def test_what_cannot_be_meant_at_all_is_refused() -> None:
@@ -525,28 +557,31 @@ def test_a_variant_that_is_refused_does_not_stop_the_others(healthy: Subject) ->
     assert all(outcome is not None for outcome in found[2])
 
 
-def test_a_cure_is_confirmed_and_a_change_of_taste_is_not(healthy: Subject) -> None:
+def test_a_fix_is_confirmed_and_a_change_of_taste_is_not(healthy: Subject) -> None:
     broken = look(blobs(150), learning_rate=1e-6)
-    cure = broken.trials.compare(Change({"learning_rate": 0.02}, ""), "learning_rate_too_low")
-    assert cure.confirmed
-    assert cure.measure == "loss"
-    assert cure.gain > 0.5
-    taste = healthy.trials.compare(Change({"activation": "tanh"}, ""), "dead_neurons")
+    fixed = broken.trials.compare(Intervention({"learning_rate": 0.02}, ""), KINDS["learning_rate_too_low"])
+    assert fixed.confirmed
+    assert fixed.measure == "loss"
+    assert fixed.gain > 0.5
+    taste = healthy.trials.compare(Intervention({"activation": "tanh"}, ""), KINDS["dead_neurons"])
     assert not taste.confirmed
 
 
 def test_losses_of_two_kinds_are_not_compared(healthy: Subject) -> None:
-    trial = healthy.trials.compare(Change({"loss": "squared_error"}, ""), "unsuitable_loss")
+    trial = healthy.trials.compare(Intervention({"loss": "squared_error"}, ""), KINDS["unsuitable_loss"])
     assert trial.measure == "accuracy"
     assert trial.better == "higher"
     regression = look(surface(), learning_rate=0.02)
-    assert regression.trials.compare(Change({"loss": "huber"}, ""), "unsuitable_loss").measure == "rmse"
+    assert (
+        regression.trials.compare(Intervention({"loss": "huber"}, ""), KINDS["unsuitable_loss"]).measure
+        == "rmse"
+    )
 
 
 def test_a_diverged_run_counts_as_the_worst() -> None:
     subject = look(surface(), optimizer="sgd", learning_rate=50.0)
     assert subject.run.status == "diverged"
-    trial = subject.trials.compare(Change({"learning_rate": 0.05}, ""), "learning_rate_too_high")
+    trial = subject.trials.compare(Intervention({"learning_rate": 0.05}, ""), KINDS["learning_rate_too_high"])
     assert trial.confirmed
     assert set(trial.before) == {math.inf}
     assert trial.document()["before"] == [None] * len(trial.seeds)
@@ -569,7 +604,7 @@ def test_balanced_accuracy_judges_imbalance() -> None:
     generator = np.random.default_rng(0)
     X = data.features[keep] + generator.normal(scale=1.2, size=(len(keep), 2))
     subject = look(gg.from_arrays(X, data.targets[keep]), learning_rate=0.02)
-    trial = subject.trials.compare(Change({"class_weight": "balanced"}, ""), "class_imbalance")
+    trial = subject.trials.compare(Intervention({"class_weight": "balanced"}, ""), KINDS["class_imbalance"])
     assert trial.measure == "balanced_accuracy"
     assert trial.constant == 0.5
     assert np.mean(trial.after) > np.mean(trial.before)
@@ -633,7 +668,7 @@ def test_where_a_loss_says_nothing_accuracy_is_asked(
         return [good, bad]
 
     monkeypatch.setattr(trials, "run", run)
-    trial = trials.compare(Change({"init": "he_normal"}, ""), "zero_init", trials.seeds(3))
+    trial = trials.compare(Intervention({"init": "he_normal"}, ""), KINDS["zero_init"], trials.seeds(3))
     assert (trial.measure, trial.confirmed) == (measure, True)
 
 
@@ -648,44 +683,45 @@ class Numbers:
         return {"value": np.float32(self.value), "nan": math.nan}
 
 
-def question(
-    suspicions: Mapping[str, Sequence[dict[str, Any]]] | None = None,
-    prove: Callable[..., Trial] | None = None,
-    fails: bool = False,
-) -> Any:
-    """A question module that suspects given kinds, with given cures."""
-    cures = dict(suspicions or {})
+@dataclass(frozen=True)
+class Planned:
+    """A question with a measurement made up, and kinds that are suspected, with given fixes."""
 
-    def measure(subject: Subject) -> Numbers:
-        if fails:
+    fixes: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
+    prove: Callable[..., Trial] | None = None
+    fails: bool = False
+
+    def measure(self, subject: Subject) -> Numbers:
+        if self.fails:
             raise InputError("cannot look into this layer")
         return Numbers(1.0)
 
-    def judge(measurement: Numbers, subject: Subject) -> list[Fault]:
-        return [Fault(kind, "dense_1", {"found": np.float64(2)}, 1.0, "made up", 2.0) for kind in cures]
-
-    def prescribe(fault: Fault, measurement: Numbers, subject: Subject) -> list[Change]:
-        return [Change(options, f"Try {options}.") for options in cures[fault.kind]]
-
-    def sentence(measurement: Numbers, faults: Sequence[Fault]) -> str:
+    def sentence(self, measurement: Numbers, faults: Sequence[Fault]) -> str:
         return f"{len(faults)} suspicions."
 
-    module = SimpleNamespace(measure=measure, judge=judge, prescribe=prescribe, sentence=sentence)
-    if prove is not None:
-        module.prove = prove
-    return module
+    def kind(self, kind: Kind) -> Kind:
+        """``kind``, which is suspected if it is one of the given ones."""
+        fixes = [Intervention(options, f"Try {options}.") for options in self.fixes.get(kind.name, ())]
+        suspicion = Suspicion("dense_1", {"found": np.float64(2)}, 1.0, "made up", 2.0)
+        return replace(
+            kind,
+            judge=lambda measurement, subject: [suspicion] * (kind.name in self.fixes),
+            prescribe=lambda suspicion, measurement, subject: fixes,
+            prove=self.prove,
+        )
 
 
 def examined(subject: Subject, **questions: Any) -> Diagnosis:
-    modules = {name: questions.get(name, question()) for name in QUESTIONS}
-    return Examination(subject, modules, lambda phase: None).run()
+    planned = {name: questions.get(name, Planned()) for name in QUESTIONS}
+    kinds = [planned[kind.question].kind(kind) for kind in KINDS.values()]
+    return Examination(subject, planned, kinds, lambda phase: None).run()
 
 
 def test_a_healthy_network_has_no_fault(healthy: Subject) -> None:
     found = examined(
         healthy,
-        neurons=question({"dead_neurons": [{"activation": "tanh"}]}),
-        learning_rate=question({"learning_rate_too_high": [{"learning_rate": 0.01}]}),
+        neurons=Planned({"dead_neurons": [{"activation": "tanh"}]}),
+        learning_rate=Planned({"learning_rate_too_high": [{"learning_rate": 0.01}]}),
     )
     assert found.named is None
     assert found.verdict == "warning"
@@ -694,13 +730,42 @@ def test_a_healthy_network_has_no_fault(healthy: Subject) -> None:
     assert all(fault.trial is not None for fault in found.faults)
 
 
+def test_every_kind_is_judged_once() -> None:
+    """By the questions themselves, from measuring to the answers."""
+    judged_kinds: list[str] = []
+
+    def counted(kind: Kind) -> Kind:
+        def judge(measurement: Any, subject: Subject) -> list[Suspicion]:
+            judged_kinds.append(kind.name)
+            return list(kind.judge(measurement, subject))
+
+        return replace(kind, judge=judge)
+
+    kinds = [counted(kind) for kind in KINDS.values()]
+    subject = look(blobs(90), learning_rate=1e-6, epochs=3)
+    Examination(subject, QUESTION_MODULES, kinds, lambda phase: None).run()
+    assert sorted(judged_kinds) == sorted(KINDS)
+
+
+def test_a_fix_that_cannot_be_built_is_not_tried(healthy: Subject) -> None:
+    def prescribe(*_: Any) -> list[Intervention]:
+        raise InputError("no such layer")
+
+    planned = {name: Planned({"dead_neurons": []}) for name in QUESTIONS}
+    kind = replace(planned["neurons"].kind(KINDS["dead_neurons"]), prescribe=prescribe)
+    found = Examination(healthy, planned, [kind], lambda phase: None).run()
+    assert [(fault.kind, fault.prescription, fault.trial) for fault in found.faults] == [
+        ("dead_neurons", None, None)
+    ]
+
+
 def test_the_root_is_named_and_its_symptoms_follow() -> None:
-    """A network of zeros looks dead and stuck; small random numbers cure all of it."""
+    """A network of zeros looks dead and stuck; small random numbers fix all of it."""
     found = examined(
         look(blobs(150), init="zeros", learning_rate=0.02),
-        neurons=question({"dead_neurons": [{"activation": "tanh"}]}),
-        learning_rate=question({"plateau": [{"init": "xavier_normal"}]}),
-        initialization=question({"zero_init": [{"init": "he_normal"}]}),
+        neurons=Planned({"dead_neurons": [{"activation": "tanh"}]}),
+        learning_rate=Planned({"plateau": [{"init": "xavier_normal"}]}),
+        initialization=Planned({"zero_init": [{"init": "he_normal"}]}),
     )
     assert found.named is not None
     assert found.named.kind == "zero_init"
@@ -710,14 +775,14 @@ def test_the_root_is_named_and_its_symptoms_follow() -> None:
 
 
 def test_two_faults_of_their_own_are_both_named() -> None:
-    """A step far too small, and a network that cannot bend: each cure helps, and one does not replace the other."""
+    """A step far too small, and a network that cannot bend: each fix helps, and one does not replace the other."""
     rings = np.random.default_rng(0).uniform(-1, 1, size=(240, 2))
     data = gg.from_arrays(rings, ((rings**2).sum(axis=1) > 0.6).astype(int), name="rings")
     found = examined(
         look(data, activation="identity", learning_rate=0.002, epochs=15),
-        neurons=question({"missing_nonlinearity": [{"activation": "relu"}]}),
-        learning_rate=question({"learning_rate_too_low": [{"learning_rate": 0.03}]}),
-        loss=question({"underfitting": [{"activation": "relu", "learning_rate": 0.03}]}),
+        neurons=Planned({"missing_nonlinearity": [{"activation": "relu"}]}),
+        learning_rate=Planned({"learning_rate_too_low": [{"learning_rate": 0.03}]}),
+        loss=Planned({"underfitting": [{"activation": "relu", "learning_rate": 0.03}]}),
     )
     faults = {fault.kind: fault for fault in found.faults}
     assert faults["underfitting"].confirmed
@@ -725,10 +790,10 @@ def test_two_faults_of_their_own_are_both_named() -> None:
     json.dumps(found.document(), allow_nan=False)
 
 
-def test_a_second_cure_is_tried_where_the_first_does_nothing() -> None:
+def test_a_second_fix_is_tried_where_the_first_does_nothing() -> None:
     found = examined(
         look(blobs(150), learning_rate=1e-6),
-        learning_rate=question({"learning_rate_too_low": [{"learning_rate": 2e-6}, {"learning_rate": 0.02}]}),
+        learning_rate=Planned({"learning_rate_too_low": [{"learning_rate": 2e-6}, {"learning_rate": 0.02}]}),
     )
     assert found.named is not None
     assert found.named.prescription is not None
@@ -737,14 +802,14 @@ def test_a_second_cure_is_tried_where_the_first_does_nothing() -> None:
 
 def test_a_proof_stands_for_itself(healthy: Subject) -> None:
     proof = Trial((0,), "error of the derivative", (0.5,), (1e-9,), True, 0.0, effect="proof")
-    found = examined(healthy, chain_rule=question({"wrong_gradient": []}, prove=lambda *_: proof))
+    found = examined(healthy, chain_rule=Planned({"wrong_gradient": []}, prove=lambda *_: proof))
     assert found.named is not None
     assert found.named.kind == "wrong_gradient"
     assert found.named.trial is proof
 
 
 def test_a_question_that_cannot_be_answered_says_so(healthy: Subject) -> None:
-    found = examined(healthy, neurons=question(fails=True))
+    found = examined(healthy, neurons=Planned(fails=True))
     assert found["neurons"].left_out == ("could not be measured: cannot look into this layer",)
     assert found["neurons"].verdict == "ok"
 
@@ -766,8 +831,8 @@ def test_what_there_is_no_time_for_is_said(healthy: Subject) -> None:
         clock := Clock(1.0, iter(range(1000)).__next__),
         Trials(healthy.trials.given, healthy.settings, clock, 0.1),
     )
-    found = examined(late, neurons=question({"dead_neurons": [{"activation": "tanh"}]}))
-    assert found["neurons"].left_out == ("trying a cure for dead neurons in dense_1",)
+    found = examined(late, neurons=Planned({"dead_neurons": [{"activation": "tanh"}]}))
+    assert found["neurons"].left_out == ("trying a fix for dead neurons in dense_1",)
     assert found.faults[0].trial is None
     assert found.verdict == "warning"
 
@@ -777,15 +842,15 @@ def test_on_fewer_rows_nothing_is_said_of_overfitting_and_pace_takes_all_steps()
     assert subject.steps[0] > 2 * subject.steps[1]
     found = examined(
         subject,
-        loss=question({"overfitting": [{"layers": (4,)}]}),
-        learning_rate=question({"too_few_epochs": [{"epochs": 12}]}),
+        loss=Planned({"overfitting": [{"layers": (4,)}]}),
+        learning_rate=Planned({"too_few_epochs": [{"epochs": 12}]}),
     )
     assert [fault.kind for fault in found.faults] == ["too_few_epochs"]
     assert "overfitting in dense_1" in found["loss"].left_out[0]
 
 
 def test_the_document_is_plain_json(healthy: Subject) -> None:
-    found = examined(healthy, neurons=question({"dead_neurons": [{"activation": "tanh"}]}))
+    found = examined(healthy, neurons=Planned({"dead_neurons": [{"activation": "tanh"}]}))
     document = json.loads(json.dumps(found.document(), allow_nan=False))
     assert [item["question"] for item in document["questions"]] == list(QUESTIONS)
     (fault,) = document["questions"][0]["faults"]

@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.diagnosis import initialization
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.first_weights import needs, starts
-from glassgrad.diagnosis.flow import look as look_into
-from glassgrad.diagnosis.initialization import GIVEN, TRIED, is_large, is_small
-from glassgrad.diagnosis.subject import Subject, examine
+from diagnosis.planting import asked, suspected
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.initialization.question import GIVEN, TRIED
+from glassgrad.diagnosis.measures.first_weights import is_large, is_small, needs, starts
+from glassgrad.diagnosis.measures.flow import look as look_into
 from glassgrad.nn.activations import activation
 from glassgrad.report.page import Figure, Page
-from glassgrad.report.sections.initialization import section
+from glassgrad.report.questions import section
+from glassgrad.report.sections.initialization import draw
 from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import make_settings
@@ -49,7 +50,7 @@ def look(data: gg.Dataset, budget: float = 30.0, **options: Any) -> Subject:
 
 
 def diagnosed(data: gg.Dataset, **options: Any) -> Diagnosis:
-    return Examination(look(data, **options), {"initialization": initialization}, lambda phase: None).run()
+    return asked(look(data, **options), {"initialization": initialization})
 
 
 def named(data: gg.Dataset, **options: Any) -> str | None:
@@ -222,7 +223,7 @@ def test_recurrent_weights_are_restarted_too() -> None:
 def test_usual_starts_are_right(options: dict[str, Any], data: Any) -> None:
     subject = look(data(), **options)
     measured = initialization.measure(subject)
-    assert initialization.judge(measured, subject) == []
+    assert suspected("initialization", measured, subject) == []
     assert "copies" not in initialization.sentence(measured, [])
 
 
@@ -230,7 +231,7 @@ def test_a_small_last_layer_is_right() -> None:
     """Zeros in the last layer are a good start: the network begins with the guess that knows nothing."""
     network = gg.Sequential(gg.Flatten(), gg.Dense(32, "relu"), gg.Dense(10, init="zeros"))
     subject = look(digits(), network=network)
-    assert initialization.judge(initialization.measure(subject), subject) == []
+    assert suspected("initialization", initialization.measure(subject), subject) == []
 
 
 def test_the_comparison_takes_the_time_that_there_is() -> None:
@@ -257,11 +258,10 @@ def test_the_comparison_takes_the_time_that_there_is() -> None:
 def test_the_section_is_drawn_from_any_start(init: str) -> None:
     subject = look(digits(), layers=(16,), init=init, epochs=2)
     measured = initialization.measure(subject)
-    drawn = section(measured, subject.run)
-    headings = [block.heading for block in drawn.blocks if isinstance(block, Figure)]
+    blocks = draw(measured, subject.run)
+    headings = [block.heading for block in blocks if isinstance(block, Figure)]
     assert "What other starts would have done" in headings
     assert ("The weights against the need" in headings) is (init != "zeros")
-    assert "copies" in drawn.sentence if init == "zeros" else "copies" not in drawn.sentence
     start = measured.starts[0]
-    page = Page("start", "", [drawn]).html()
+    page = Page("start", "", [section("initialization", "", blocks)]).html()
     assert init == "zeros" or f"{number(start.size)} × √64 = {number(start.gain)}" in page

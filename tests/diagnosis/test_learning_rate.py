@@ -11,11 +11,17 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from diagnosis.planting import suspected
 from glassgrad.backends.base import Feed
 from glassgrad.common.errors import GraphError
-from glassgrad.diagnosis import learning_rate
-from glassgrad.diagnosis.budget import Clock
-from glassgrad.diagnosis.curvature import (
+from glassgrad.diagnosis.core.budget import Clock
+from glassgrad.diagnosis.core.examination import Examination
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import Subject, examine
+from glassgrad.diagnosis.kinds import KINDS
+from glassgrad.diagnosis.learning_rate import question as learning_rate
+from glassgrad.diagnosis.learning_rate.optimizer_settings import factors, odd_settings
+from glassgrad.diagnosis.measures.curvature import (
     GRADIENT,
     PRODUCT,
     VECTOR,
@@ -24,17 +30,14 @@ from glassgrad.diagnosis.curvature import (
     edge,
     largest_eigenvalue,
 )
-from glassgrad.diagnosis.examination import Examination
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.optimizer_settings import factors, odd_settings
-from glassgrad.diagnosis.pace import ended, pace
-from glassgrad.diagnosis.range_test import range_test, usual_rates
-from glassgrad.diagnosis.short_runs import ShortRuns
-from glassgrad.diagnosis.stable_step import stable_step
-from glassgrad.diagnosis.subject import Subject, examine
+from glassgrad.diagnosis.measures.pace import ended, pace
+from glassgrad.diagnosis.measures.range_test import range_test, usual_rates
+from glassgrad.diagnosis.measures.short_runs import ShortRuns
+from glassgrad.diagnosis.measures.stable_step import stable_step
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.report.page import Figure, Page
-from glassgrad.report.sections.learning_rate import section
+from glassgrad.report.questions import section
+from glassgrad.report.sections.learning_rate import draw
 from glassgrad.report.words import number
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
@@ -167,7 +170,7 @@ def test_a_network_that_cannot_be_differentiated_twice_is_left_out(monkeypatch: 
     def refuse(*_: Any, **__: Any) -> None:
         raise GraphError("op 'odd' has no derivative rule")
 
-    monkeypatch.setattr("glassgrad.diagnosis.curvature.curvature_program", refuse)
+    monkeypatch.setattr("glassgrad.diagnosis.measures.curvature.curvature_program", refuse)
     subject = look(blobs(60), layers=(4,), epochs=2, backend="reference")
     assert curvatures(subject) == {}
     assert any("curvature" in text for text in subject.clock.left_out)
@@ -313,8 +316,8 @@ def test_settings_that_stand_out_are_put_back(options: dict[str, Any], name: str
     settings = make_settings(options)
     (found,) = odd_settings(settings, lenses(1.0), weights=100, steps=1000, per_epoch=50)
     assert found.strength > 1
-    assert found.changes
-    json.dumps(found.changes[0].document())
+    assert found.fixes
+    json.dumps(found.fixes[0].document())
 
 
 @pytest.mark.parametrize(
@@ -356,7 +359,7 @@ def asked(data: Any, **options: Any) -> tuple[Diagnosis, Any]:
     subject = examine(
         Given(gg.load_source(data) if isinstance(data, str) else data), make_settings(options), Clock(12.0)
     )
-    examination = Examination(subject, {"learning_rate": learning_rate}, lambda phase: None)
+    examination = Examination(subject, {"learning_rate": learning_rate}, KINDS.values(), lambda phase: None)
     return examination.run(), examination.measured["learning_rate"]
 
 
@@ -419,12 +422,12 @@ def test_a_regression_that_jumps_is_told_from_one_that_does_not() -> None:
 
 def test_a_short_run_says_little_of_its_rate() -> None:
     """In one epoch a higher rate gets further, in as many steps as are usual it hardly does."""
-    _, measured = asked("digits", layers=(32,), epochs=1)
+    found, measured = asked("digits", layers=(32,), epochs=1)
     assert measured.sweep is not None
     whole = np.median(measured.sweep.training, axis=1)
     own = whole[np.argmin(np.abs(measured.sweep.rates - measured.rate))]
     assert own - whole.min() > 0.2 * measured.constant > measured.higher_gain()[0] * measured.constant
-    assert measured.classification == "right"
+    assert "learning_rate_too_low" not in [fault.kind for fault in found.faults]
 
 
 def test_single_rows_are_told_from_a_step_that_is_too_large() -> None:
@@ -443,7 +446,7 @@ def test_without_time_it_says_what_it_left_out() -> None:
     assert measured.range is None
     assert measured.stable is None
     assert len(subject.clock.left_out) >= 2
-    learning_rate.judge(measured, subject)
+    suspected("learning_rate", measured, subject)
     assert learning_rate.sentence(measured, []).endswith(".")
 
 
@@ -456,13 +459,13 @@ def test_no_epoch_and_no_rate_are_faults_too() -> None:
     assert still.named.kind == "learning_rate_too_low"
 
 
-def test_an_answer_without_trials_says_what_it_looks_like() -> None:
+def test_a_measurement_has_no_verdict() -> None:
+    """What is suspected is in the faults of the answer, and not in the measurement."""
     found, measured = asked(blobs(200), layers=(8,), epochs=20, learning_rate=100.0)
-    assert measured.classification == "too high"
-    assert "too large" in learning_rate.sentence(measured, []) or "broke off" in learning_rate.sentence(
-        measured, []
-    )
-    assert found["learning_rate"].document()["measured"]["classification"] == "too high"
+    assert found.faults[0].kind == "learning_rate_too_high"
+    assert "classification" not in measured.document()
+    text = found.faults[0].sentence
+    assert "too large" in text or "broke off" in text
 
 
 # --- the section of the report -------------------------------------------------------------------------------
@@ -470,20 +473,22 @@ def test_an_answer_without_trials_says_what_it_looks_like() -> None:
 
 def test_the_section_shows_the_rates_and_their_limits() -> None:
     found, measured = asked(blobs(200), layers=(8,), epochs=20, learning_rate=0.01)
-    made = section(measured, found.subject.run)
-    assert made.id == "learning_rate"
-    page = Page("A page", "Its lead.", [made]).html()
+    blocks = draw(measured, found.subject.run)
+    page = Page("A page", "Its lead.", [section("learning_rate", "", blocks)]).html()
     assert measured.stable is not None
     low, high = measured.stable.interval
     for text in (number(low), number(high), number(measured.stable.rate), "largest stable step", "0.01"):
         assert text in page
-    figures = [block for block in made.blocks if isinstance(block, Figure)]
+    figures = [block for block in blocks if isinstance(block, Figure)]
     assert len(figures) >= 4
 
 
 def test_the_section_of_a_run_that_broke_off() -> None:
     found, measured = asked(waves(), layers=(16,), optimizer="sgd(1000.0)", epochs=4)
     assert found.subject.run.status == "diverged"
-    page = Page("A page", "Its lead.", [section(measured, found.subject.run)]).html()
+    answer = found["learning_rate"].sentence
+    page = Page(
+        "A page", "Its lead.", [section("learning_rate", answer, draw(measured, found.subject.run))]
+    ).html()
     assert "broke off" in page
     assert "nan" not in page.lower().replace("nanum", "")

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from diagnosis.planting import diagnosed, subject_of
-from glassgrad.diagnosis import loss
-from glassgrad.diagnosis.calibration import calibration, temperature_trial
-from glassgrad.diagnosis.findings import Fault
-from glassgrad.diagnosis.loss_measures import expected_start, outlier_share, recalls
-from glassgrad.diagnosis.simple_learner import simple_learner
-from glassgrad.diagnosis.two_parts import parts_trial, two_parts
+from diagnosis.planting import diagnosed, fault_of, prescribed, subject_of, suspected
+from glassgrad.diagnosis.loss import question as loss
+from glassgrad.diagnosis.loss.measurement import expected_start, outlier_share, recalls
+from glassgrad.diagnosis.measures.calibration import calibration, temperature_trial
+from glassgrad.diagnosis.measures.simple_learner import simple_learner
+from glassgrad.diagnosis.measures.two_parts import parts_trial, two_parts
 from glassgrad.nn.losses import loss as made_loss
 from training.small import blobs, counts, surface
 
@@ -34,7 +33,7 @@ def quadrants(rows: int = 500, seed: int = 0, noise: float = 0.0) -> gg.Dataset:
 
 def kinds(data: gg.Dataset, **options: Any) -> list[str]:
     subject = subject_of(data, **options)
-    return [fault.kind for fault in loss.judge(loss.measure(subject), subject)]
+    return [fault.kind for fault in suspected("loss", loss.measure(subject), subject)]
 
 
 # --- measures ------------------------------------------------------------------------------------------------
@@ -132,7 +131,7 @@ def test_shuffled_labels_are_proved() -> None:
     assert named.trial is not None
 
 
-def test_a_softmax_under_a_cross_entropy_is_named_with_its_cure() -> None:
+def test_a_softmax_under_a_cross_entropy_is_named_with_its_fix() -> None:
     named = diagnosed(
         blobs(300), MODULES, output_activation="softmax", force=True, epochs=30, learning_rate=0.01
     ).named
@@ -156,7 +155,7 @@ def test_labels_read_as_quantities_are_told_from_ratings() -> None:
     subject = subject_of(labels, epochs=5)
     found = loss.measure(subject)
     assert found.as_labels is not None
-    faults = loss.judge(found, subject)
+    faults = suspected("loss", found, subject)
     assert [fault.where for fault in faults if fault.kind == "loss_output_mismatch"] == ["targets"]
     assert "loss_output_mismatch" not in kinds(counts(300), epochs=30, learning_rate=0.01)
 
@@ -168,10 +167,10 @@ def test_two_values_read_as_quantities_are_unsuitable() -> None:
     data = gg.from_arrays(x, y, task="regression")
     subject = subject_of(data, epochs=10)
     measured = loss.measure(subject)
-    (fault,) = (fault for fault in loss.judge(measured, subject) if fault.kind == "unsuitable_loss")
-    (cure,) = loss.prescribe(fault, measured, subject)
-    assert cure.options["task"] == "classification"
-    trial = subject.trials.compare(cure, "unsuitable_loss")
+    (fault,) = (fault for fault in suspected("loss", measured, subject) if fault.kind == "unsuitable_loss")
+    (fix,) = prescribed(fault, measured, subject)
+    assert fix.options["task"] == "classification"
+    trial = subject.trials.compare(fix, fault.record)
     assert trial.measure in ("accuracy", "nll")
     assert np.isfinite(trial.before).all(), "both sides are scored as classifications"
     assert "unsuitable_loss" not in kinds(surface(200))
@@ -243,7 +242,7 @@ def test_the_answer_has_the_readers_own_numbers_and_the_document_is_plain() -> N
     json.dumps(measured.document(), allow_nan=False)
 
 
-def test_a_cure_is_named_with_what_it_did() -> None:
+def test_a_fix_is_named_with_what_it_did() -> None:
     found = diagnosed(quadrants(), MODULES, layers=(), epochs=30, learning_rate=0.01)
     assert found.named is not None
     assert found.named.trial is not None
@@ -252,5 +251,5 @@ def test_a_cure_is_named_with_what_it_did() -> None:
 
 def test_there_is_nothing_to_prescribe_for_what_has_a_proof_only() -> None:
     subject = subject_of(blobs(90), epochs=2)
-    fault = Fault("shuffled_labels", "targets", {}, None, "", 1.0)
-    assert loss.prescribe(fault, loss.measure(subject), subject) == []
+    fault = fault_of("shuffled_labels", "targets")
+    assert prescribed(fault, loss.measure(subject), subject) == []

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from diagnosis.planting import diagnosed, subject_of
-from glassgrad.diagnosis import neurons
-from glassgrad.diagnosis.activity import copies, effective_rank, explained
-from glassgrad.diagnosis.findings import Fault
-from glassgrad.diagnosis.inputs import alone_score
+from diagnosis.planting import diagnosed, fault_of, prescribed, subject_of, suspected
+from glassgrad.diagnosis.core.findings import Fault
+from glassgrad.diagnosis.measures.activity import copies, effective_rank, explained
+from glassgrad.diagnosis.measures.inputs import alone_score
+from glassgrad.diagnosis.neurons import question as neurons
+from glassgrad.diagnosis.neurons import target_leak
 from glassgrad.nn.layers import Activate, Add, BatchNorm, Dense, Dropout
 from glassgrad.nn.network import Input, Sequential, functional
 from training.small import blobs, surface
@@ -32,7 +33,7 @@ def table(rows: int = 400, seed: int = 0) -> gg.Dataset:
 
 def faults(data: gg.Dataset, **options: Any) -> dict[str, Fault]:
     subject = subject_of(data, **options)
-    return {fault.kind: fault for fault in neurons.judge(neurons.measure(subject), subject)}
+    return {fault.kind: fault for fault in suspected("neurons", neurons.measure(subject), subject)}
 
 
 # --- measures ------------------------------------------------------------------------------------------------
@@ -117,9 +118,9 @@ def test_a_chain_of_linear_layers_is_bent() -> None:
     given = Sequential(Dense(16), Dense(16), Dense(1))
     subject = subject_of(table(), network=given, epochs=3)
     measured = neurons.measure(subject)
-    (fault,) = neurons.judge(measured, subject)
-    (change,) = neurons.prescribe(fault, measured, subject)
-    assert neurons.linear_layers(change.options["network"]) == ()
+    (fault,) = suspected("neurons", measured, subject)
+    (fix,) = prescribed(fault, measured, subject)
+    assert neurons.linear_layers(fix.options["network"]) == ()
 
 
 def test_inputs_of_very_different_size_are_scaled() -> None:
@@ -155,12 +156,12 @@ def test_a_leak_that_the_network_made_little_of_is_proven_by_a_look_up() -> None
     given = gg.from_arrays(np.c_[data.features, noise, leak], data.targets)
     subject = subject_of(given, epochs=30, learning_rate=0.01)
     measurement = neurons.measure(subject)
-    fault = Fault("target_leak", "x[4]", {}, None, "", 1.0)
-    proven = neurons.prove(fault, measurement, subject)
+    fault = fault_of("target_leak", "x[4]")
+    proven = target_leak.prove(fault, measurement, subject)
     assert proven is not None
     assert (proven.effect, proven.measure, proven.confirmed) == ("proof", "accuracy", True)
     assert proven.after[0] == pytest.approx(1.0, abs=0.05)
-    innocent = neurons.prove(replace(fault, where="x[2]"), measurement, subject)
+    innocent = target_leak.prove(replace(fault, where="x[2]"), measurement, subject)
     assert innocent is not None
     assert not innocent.confirmed
 
@@ -171,14 +172,14 @@ def test_a_leak_of_numbers_is_looked_up_in_their_own_units() -> None:
     given = gg.from_arrays(np.c_[data.features, y + 0.01 * random.normal(size=len(y))], y)
     subject = subject_of(given, epochs=3)
     measurement = neurons.measure(subject)
-    fault = Fault("target_leak", "x[4]", {}, None, "", 1.0)
-    proven = neurons.prove(fault, measurement, subject)
+    fault = fault_of("target_leak", "x[4]")
+    proven = target_leak.prove(fault, measurement, subject)
     assert proven is not None
     assert proven.measure == "rmse"
     assert proven.confirmed
     assert 0 < proven.after[0] < 0.3 * float(y.std())
     learned = subject_of(given, epochs=40, learning_rate=0.01)
-    innocent = neurons.prove(replace(fault, where="x[0]"), neurons.measure(learned), learned)
+    innocent = target_leak.prove(replace(fault, where="x[0]"), neurons.measure(learned), learned)
     assert innocent is not None
     assert not innocent.confirmed
 

@@ -6,8 +6,8 @@ import re
 from functools import cache
 
 import glassgrad as gg
+from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.diagnose import diagnose
-from glassgrad.diagnosis.findings import Diagnosis
 from glassgrad.report.diagnosis_page import diagnosis_page
 from glassgrad.report.page import Details
 

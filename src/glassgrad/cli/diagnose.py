@@ -16,8 +16,8 @@ from glassgrad.cli import interrupts, options, output
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
-    from glassgrad.diagnosis.examination import Phase
-    from glassgrad.diagnosis.findings import Diagnosis
+    from glassgrad.diagnosis.core.examination import Phase
+    from glassgrad.diagnosis.core.findings import Diagnosis
 
 FAULTY = 3
 
@@ -33,13 +33,13 @@ def command(
     as_json: options.Json = False,
     **chosen: Any,
 ) -> None:
-    """Say what is wrong with a network, and prove it: each cure is tried on fresh seeds.
+    """Say what is wrong with a network, and prove it: each fix is tried on fresh seeds.
 
     Answers five questions: are the neurons alive, is the learning rate right, do the weights start right, is the
     loss right, does the gradient reach every layer? Options are those of train; with a RUN they replace some of
     its settings. Exit code 3 says that a fault is confirmed, 0 that none is.
     """
-    from glassgrad.diagnosis.budget import seconds_of
+    from glassgrad.diagnosis.core.budget import seconds_of
     from glassgrad.diagnosis.diagnose import diagnose
 
     seconds = seconds_of(budget)

@@ -1,4 +1,4 @@
-"""A diagnosis as text for a terminal: a sentence per question, then the cures and what they did in trial."""
+"""A diagnosis as text for a terminal: a sentence per question, then the fixes and what they did in their trials."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial, Verdict
+from glassgrad.diagnosis.core.evidence import Trial
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis, Fault, Verdict
+from glassgrad.diagnosis.core.questions import QUESTIONS
 
 WIDTH = 80
-TITLES = {
-    "neurons": "Neurons: what does each compute, and is it alive?",
-    "learning_rate": "Learning rate: is the step right?",
-    "initialization": "Initialization: do the weights start right?",
-    "loss": "Loss: is it the right measure, and how low can it go?",
-    "chain_rule": "Chain rule: does the gradient reach every layer?",
-}
 MARKS: Mapping[Verdict, str] = {"ok": "✓", "warning": "!", "fault": "✗"}
 PLAIN_MARKS: Mapping[Verdict, str] = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
 COLORS: Mapping[Verdict, str] = {"ok": "\033[32m", "warning": "\033[33m", "fault": "\033[1;31m"}
@@ -74,7 +69,7 @@ def _examined(diagnosis: Diagnosis, width: int) -> str:
 
 
 def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
-    yield f"{painter.mark(answer.verdict)} {painter.bold(TITLES[answer.question])}"
+    yield f"{painter.mark(answer.verdict)} {painter.bold(str(QUESTIONS[answer.question]))}"
     yield _wrapped(answer.sentence, width)
     for fault in (fault for fault in answer.faults if fault.verdict == "fault" or _harmless(fault)):
         yield from _case(fault, answer.sentence, painter, width)
@@ -86,9 +81,7 @@ def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
     tried = [fault for fault in doubts if fault.trial is not None]
     if tried:
         said = (
-            "a cure was tried and changed little"
-            if len(tried) == 1
-            else "cures were tried and changed little"
+            "a fix was tried and changed little" if len(tried) == 1 else "fixes were tried and changed little"
         )
         yield painter.dim(_entry("suspected", f"{_listed(tried)}; {said}", width))
     untried = [fault for fault in doubts if fault.trial is None]
@@ -99,7 +92,7 @@ def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
 
 
 def _case(fault: Fault, said: str, painter: Painter, width: int) -> Iterator[str]:
-    """A fault, its cure, and what that did; what was ``said`` already is not said twice."""
+    """A fault, its fix, and what that did; what was ``said`` already is not said twice."""
     if fault.sentence and fault.sentence not in said:
         yield _entry("found", fault.sentence, width)
     if fault.prescription is not None:
@@ -107,7 +100,7 @@ def _case(fault: Fault, said: str, painter: Painter, width: int) -> Iterator[str
         told = [text for text in (fault.prescription.sentence,) if text not in said or not flags]
         lines = [*told, *([flags] if flags else [])]
         for number, line in enumerate(lines):
-            yield _entry("cure" if number == 0 else "", line, width)
+            yield _entry("fix" if number == 0 else "", line, width)
     if fault.trial is not None:
         yield _entry("trial", _trial(fault.trial, painter), width)
 

@@ -13,11 +13,16 @@ from glassgrad.common.errors import InputError
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.sources import BUILT_IN, load_source
-from glassgrad.diagnosis import chain_rule, initialization, learning_rate, loss, neurons
-from glassgrad.diagnosis.budget import Clock, seconds_of
-from glassgrad.diagnosis.examination import Examination, Phase
-from glassgrad.diagnosis.findings import Diagnosis
-from glassgrad.diagnosis.subject import examine
+from glassgrad.diagnosis.chain_rule import question as chain_rule
+from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.examination import Examination, Phase, Question
+from glassgrad.diagnosis.core.findings import Diagnosis
+from glassgrad.diagnosis.core.subject import examine
+from glassgrad.diagnosis.initialization import question as initialization
+from glassgrad.diagnosis.kinds import KINDS
+from glassgrad.diagnosis.learning_rate import question as learning_rate
+from glassgrad.diagnosis.loss import question as loss
+from glassgrad.diagnosis.neurons import question as neurons
 from glassgrad.files.run_folder import CONFIG
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.given import Given, find_given
@@ -33,14 +38,14 @@ UNUSED = ("force", "watch")
 RESERVE = 0.08
 """The share of the budget that is left alone: predictions of what a trial takes are not exact."""
 
-MODULES: Mapping[str, Any] = {
+QUESTION_MODULES: Mapping[str, Question] = {
     "loss": loss,
     "initialization": initialization,
     "neurons": neurons,
     "chain_rule": chain_rule,
     "learning_rate": learning_rate,
 }
-"""The question modules, the cheap and telling ones first."""
+"""In the order in which they are asked: the cheap and telling ones first."""
 
 
 def diagnose(
@@ -90,8 +95,8 @@ def diagnose(
         settings = make_settings(options) if before is None else changed_settings(before, options)
     tell(Phase("training the network, and watching it", 0.0))
     subject = examine(examined, settings, clock)
-    found = Examination(subject, MODULES, tell).run()
-    return replace(found, seconds=time.perf_counter() - start, budget=allowed)
+    diagnosis = Examination(subject, QUESTION_MODULES, KINDS.values(), tell).run()
+    return replace(diagnosis, seconds=time.perf_counter() - start, budget=allowed)
 
 
 def is_run(path: str | Path) -> bool:

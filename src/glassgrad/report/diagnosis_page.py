@@ -1,25 +1,25 @@
-"""The report of a diagnosis: what a beginner should know first, then the evidence, then the cure and what it did."""
+"""The report of a diagnosis: what a beginner should know first, then the evidence, then the fix and what it did."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from glassgrad.diagnosis.findings import Answer, Diagnosis, Fault, Trial
-from glassgrad.diagnosis.kinds import KINDS
+from glassgrad.diagnosis.core.evidence import Trial
+from glassgrad.diagnosis.core.findings import Answer, Diagnosis, Fault
 from glassgrad.report.drill import walk
 from glassgrad.report.page import Block, Details, Note, Page, Section, Table, Text
-from glassgrad.report.questions import section as plain_section
+from glassgrad.report.questions import section
 from glassgrad.report.sections import chain_rule, initialization, learning_rate, loss, neurons
 from glassgrad.report.words import listed, number, percent, plural, seconds
 from glassgrad.training.run import Run
 
-SECTIONS: Mapping[str, Callable[[Any, Run], Section]] = {
-    "neurons": neurons.section,
-    "learning_rate": learning_rate.section,
-    "initialization": initialization.section,
-    "loss": loss.section,
-    "chain_rule": chain_rule.section,
+DRAWINGS: Mapping[str, Callable[[Any, Run], list[Block]]] = {
+    "neurons": neurons.draw,
+    "learning_rate": learning_rate.draw,
+    "initialization": initialization.draw,
+    "loss": loss.draw,
+    "chain_rule": chain_rule.draw,
 }
 
 
@@ -42,7 +42,7 @@ def _lead(diagnosis: Diagnosis) -> str:
             return "Nothing is wrong with this network: no suspicion stood up to an experiment."
         return (
             f"No fault was confirmed. {plural(warnings, 'remark')} below "
-            f"{'is' if warnings == 1 else 'are'} worth a look, but no cure made the network materially better."
+            f"{'is' if warnings == 1 else 'are'} worth a look, but no fix made the network materially better."
         )
     others = [fault for fault in diagnosis.faults if fault.verdict == "fault"][1:]
     lead = f"{named.sentence or _meaning(named)}"
@@ -67,20 +67,19 @@ def _section(answer: Answer, diagnosis: Diagnosis) -> Section:
     blocks: list[Block] = [_note(fault) for fault in answer.faults]
     run = diagnosis.subject.run if diagnosis.subject is not None else None
     if answer.measured is not None and run is not None:
-        drawn = SECTIONS[answer.question](answer.measured, run)
-        blocks += drawn.blocks
+        blocks += DRAWINGS[answer.question](answer.measured, run)
     if answer.question == "chain_rule" and run is not None:
         blocks += walk(run)
     if answer.left_out:
         blocks.append(Text(f"No time was left for: {listed(list(answer.left_out))}.", quiet=True))
-    return plain_section(answer.question, answer.sentence, blocks, answer.verdict)
+    return section(answer.question, answer.sentence, blocks, answer.verdict)
 
 
 def _note(fault: Fault) -> Note:
-    """What is suspected, the numbers behind it, the cure, and what it did in trial."""
+    """What is suspected, the numbers behind it, the fix, and what it did in its trial."""
     blocks: list[Block] = []
     if fault.prescription is not None:
-        blocks.append(Text(fault.prescription.sentence, heading="The cure"))
+        blocks.append(Text(fault.prescription.sentence, heading="The fix"))
     if fault.trial is not None:
         blocks.append(Text(_told(fault.trial), heading="What the experiment said"))
     if fault.because is not None:
@@ -132,5 +131,5 @@ def _name(fault: Fault) -> str:
 
 
 def _meaning(fault: Fault) -> str:
-    meaning = KINDS[fault.kind].meaning
+    meaning = fault.record.meaning
     return meaning[:1].upper() + meaning[1:] + "."

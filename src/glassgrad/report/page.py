@@ -77,7 +77,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that stands out, such as a fault and its cure."""
+    """A sentence that stands out, such as a fault and its fix."""
 
     text: str
     verdict: Verdict | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.baseline import constant_scores
+from glassgrad.diagnosis.core.baseline import constant_scores
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
 from glassgrad.report.derivative_pictures import worked_derivative

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import math
 
-from glassgrad.diagnosis.chain_rule import VANISHES, WRONG, ChainRule, sentence
+from glassgrad.diagnosis.chain_rule.question import VANISHES, WRONG, ChainRule
 from glassgrad.report import lens_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars
-from glassgrad.report.page import Block, Code, Details, Figure, Section, Table, Text
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Code, Details, Figure, Table, Text
 from glassgrad.report.words import evenly, number
 from glassgrad.training.run import Run
 
 MOST_FACTORS = 5
 
 
-def section(measured: ChainRule, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the watched run that it was measured on."""
-    blocks: list[Block] = [*_idea(measured), *_own_parts(measured), *_reached(measured), *_factors(measured)]
+def draw(measured: ChainRule, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
+    blocks: list[Block] = [
+        *_idea(measured),
+        *_custom_parts(measured),
+        *_reached(measured),
+        *_factors(measured),
+    ]
     if run.lenses is not None:
         blocks += lens_pictures.gradient_sizes(run.lenses)
-    return question("chain_rule", sentence(measured, []), [*blocks, *_table(measured)])
+    return [*blocks, *_table(measured)]
 
 
 def _idea(m: ChainRule) -> list[Block]:
@@ -83,7 +87,7 @@ def _factors(m: ChainRule) -> list[Block]:
     return [Figure(picture, caption, "The factors of the chain rule")]
 
 
-def _own_parts(m: ChainRule) -> list[Block]:
+def _custom_parts(m: ChainRule) -> list[Block]:
     if not m.parts:
         return []
     rows = [

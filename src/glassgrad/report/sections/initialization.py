@@ -6,28 +6,27 @@ import math
 
 import numpy as np
 
-from glassgrad.diagnosis.first_weights import Start
-from glassgrad.diagnosis.initialization import GIVEN, Initialization, sentence
+from glassgrad.diagnosis.initialization.question import GIVEN, Initialization
+from glassgrad.diagnosis.measures.first_weights import Start
 from glassgrad.report import run_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import bars
-from glassgrad.report.page import Block, Details, Figure, Section, Table, Text
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Details, Figure, Table, Text
 from glassgrad.report.words import evenly, number, plural
 from glassgrad.training.run import Run
 
 FIRST = 3
 
 
-def section(measured: Initialization, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the run that it was measured on."""
+def draw(measured: Initialization, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the run that ``measured`` was taken from."""
     blocks: list[Block] = [*_idea(measured), *_against_need(measured), *_on_the_rows(measured)]
     weights = run_pictures.weight_spreads(run)
     blocks += [*_tried(measured), *weights[:FIRST]]
     if len(weights) > FIRST:
         blocks.append(Details("The weights of the other layers", weights[FIRST:]))
     blocks += _table(measured)
-    return question("initialization", sentence(measured, []), blocks)
+    return blocks
 
 
 def _idea(m: Initialization) -> list[Block]:

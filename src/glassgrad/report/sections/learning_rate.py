@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from glassgrad.diagnosis.learning_rate import sentence
-from glassgrad.diagnosis.rate_measurement import LearningRate
+from glassgrad.diagnosis.learning_rate.measurement import LearningRate
 from glassgrad.report import lens_pictures, run_pictures
 from glassgrad.report.drawing import Mark
 from glassgrad.report.figures import Line, bars, line_figure
-from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Details, Facts, Figure, Table, Text
 from glassgrad.report.words import number, plural
 from glassgrad.training.run import Run
 
@@ -24,14 +22,14 @@ HIGHEST = 1.6
 """Losses beyond so many times the constant guess's are cut off: how much too much is of no interest."""
 
 
-def section(measured: LearningRate, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the watched run that it was measured on."""
+def draw(measured: LearningRate, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
     blocks: list[Block] = [_idea(measured, run), *_edges(measured), *_against_rate(measured)]
     blocks += run_pictures.loss_curves(run, measured.constant)
     if run.lenses is not None:
         blocks += lens_pictures.update_ratios(run.lenses)
     blocks += _tables(measured)
-    return question("learning_rate", sentence(measured, []), blocks)
+    return blocks
 
 
 def _idea(m: LearningRate, run: Run) -> Text:
@@ -141,7 +139,7 @@ def _tables(m: LearningRate) -> list[Block]:
         low, high = m.stable.interval
         facts.append(("largest stable step", m.stable.rate, f"{number(low)} to {number(high)}"))
     if m.suggestion is not None and m.suggested is not None:
-        note = f"validation loss {number(m.suggested[1])} in trial"
+        note = f"validation loss {number(m.suggested[1])} in a trial"
         if m.suggestion != m.rate:
             given = m.suggested[0]
             note += (

@@ -8,12 +8,10 @@ from contextlib import suppress
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.loss import sentence
-from glassgrad.diagnosis.loss_measures import LossMeasurement
+from glassgrad.diagnosis.loss.measurement import LossMeasurement
 from glassgrad.report import run_pictures
 from glassgrad.report.figures import Line, bars, line_figure
-from glassgrad.report.page import Block, Details, Facts, Figure, Section, Table, Text
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Details, Facts, Figure, Table, Text
 from glassgrad.report.words import number, percent
 from glassgrad.training.run import Run
 
@@ -24,14 +22,14 @@ MOVED = 0.2
 """Means of training and test rows nearer than this, in standard deviations, are not shown."""
 
 
-def section(measured: LossMeasurement, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the run that it was measured on."""
+def draw(measured: LossMeasurement, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the run that ``measured`` was taken from."""
     blocks: list[Block] = [*_idea(measured), *run_pictures.against_a_guess(run, measured.constant)]
     blocks += _by_class(measured)
     with suppress(InputError):  # the last good weights may still give no number for some row
         blocks += run_pictures.against_the_truth(run, run_pictures.unseen_rows(run))
     blocks += [*_calibration(measured), *_parts(measured), *_table(measured)]
-    return question("loss", sentence(measured, []), blocks)
+    return blocks
 
 
 def _idea(m: LossMeasurement) -> list[Block]:

@@ -8,11 +8,10 @@ from contextlib import suppress
 import numpy as np
 
 from glassgrad.common.errors import InputError
-from glassgrad.diagnosis.neurons import NeuronsMeasurement, sentence
+from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
 from glassgrad.report import lens_pictures, neuron_pictures, run_pictures
 from glassgrad.report.figures import bars, histogram
-from glassgrad.report.page import Block, Details, Figure, Section, Table
-from glassgrad.report.questions import section as question
+from glassgrad.report.page import Block, Details, Figure, Table
 from glassgrad.report.words import evenly, number
 from glassgrad.training.run import Run
 
@@ -20,8 +19,8 @@ MOST_INPUTS = 12
 BINS = 20
 
 
-def section(measured: NeuronsMeasurement, run: Run) -> Section:
-    """The section of ``measured``; ``run`` is the watched run that it was measured on."""
+def draw(measured: NeuronsMeasurement, run: Run) -> list[Block]:
+    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
     blocks: list[Block] = [*_use(measured), *_active(measured)]
     if run.lenses is not None:
         blocks += lens_pictures.activity(run.lenses, neuron_pictures.working_layers(run.model.network)[:-1])
@@ -29,7 +28,7 @@ def section(measured: NeuronsMeasurement, run: Run) -> Section:
     blocks += neuron_pictures.first_layer(run)
     with suppress(InputError):  # weights that give no number for some row
         blocks += neuron_pictures.one_row(run, run_pictures.unseen_rows(run))
-    return question("neurons", sentence(measured, []), [*blocks, *_table(measured)])
+    return [*blocks, *_table(measured)]
 
 
 def _use(m: NeuronsMeasurement) -> list[Block]:

@@ -1,0 +1,114 @@
+"""Fixes for a gradient that vanishes or explodes on its way back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from glassgrad.diagnosis.core.evidence import Intervention
+from glassgrad.diagnosis.core.other_networks import restart
+from glassgrad.diagnosis.core.subject import Subject
+from glassgrad.nn.activations import Elu, Gelu, Identity, LeakyRelu, Mish, Relu, Selu, Silu
+from glassgrad.nn.images import Conv2D
+from glassgrad.nn.layers import Activate, BatchNorm, Dense, LayerNorm
+from glassgrad.nn.network import Network, activation_of
+from glassgrad.nn.network import Step as LayerStep
+
+CLIP = 1.0
+SHORT = 2
+"""A network whose gradient does not get far is tried with so many hidden layers."""
+
+_PASSING = (Relu, LeakyRelu, Elu, Selu, Gelu, Silu, Mish)
+
+
+def _other_start(subject: Subject) -> Intervention:
+    parts = [activation_of(step.layer) for step in _hidden(subject.network)]
+    name = "he_normal" if any(isinstance(part, _PASSING) for part in parts) else "xavier_uniform"
+    sentence = f"Start from weights that keep values and gradients at one size ({name})."
+    return Intervention(restart(subject.settings, name), sentence)
+
+
+def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
+    """For a gradient that does not arrive: activations with a slope of 1, fewer layers, normalization.
+
+    Only other weights where those are at fault (``by_weights``), and only another activation where the gradient
+    did arrive at the start.
+    """
+    hidden = [activation_of(step.layer) for step in _hidden(subject.network)]
+    acting = [part for part in hidden if not isinstance(part, Identity)]
+    fixes = []
+    if at_start and by_weights:
+        return [_other_start(subject)]
+    if any(not isinstance(part, _PASSING) for part in acting):
+        options = {"activation": "relu", "init": "he_normal"}
+        fixes.append(
+            Intervention(
+                options, "Use relu, which passes gradients on as they are, and weights of He's size."
+            )
+        )
+    elif at_start:
+        fixes.append(_other_start(subject))
+    if at_start:
+        fixes += [*_shorter(subject), *_normalized(subject.network)]
+    if any(isinstance(part, Relu) for part in acting):
+        options = {"activation": "leaky_relu(0.1)", "init": "he_normal"}
+        fixes.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
+    return fixes if at_start else fixes[:1]
+
+
+def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
+    """For a gradient that grows: clipping, a smaller step; where it does so from the start, other weights first.
+
+    Only those where they are at fault.
+    """
+    settings = subject.settings
+    fixes = []
+    if at_start:
+        fixes.append(_other_start(subject))
+        if by_weights:
+            return fixes
+    if settings.clip_norm is None or settings.clip_norm > CLIP:
+        fixes.append(Intervention({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
+    if at_start:
+        fixes += _normalized(subject.network)
+    rate = settings.resolved_optimizer.hyperparameters()["learning_rate"]
+    if rate > 0:
+        fixes.append(
+            Intervention(
+                {"learning_rate": float(f"{rate / 10:.3g}")}, f"Set the learning rate to {rate / 10:.3g}."
+            )
+        )
+    return fixes
+
+
+def _hidden(network: Network) -> list[LayerStep]:
+    return [step for step in network.steps if step.name != network.output]
+
+
+def _normalized(network: Network) -> list[Intervention]:
+    """A batch normalization between the sums and the activation of every hidden layer; none where there is one."""
+    if any(isinstance(step.layer, BatchNorm | LayerNorm) for step in network.steps):
+        return []
+    steps: list[LayerStep] = []
+    for step in network.steps:
+        layer: Any = step.layer
+        part = activation_of(layer)
+        if step.name == network.output or isinstance(part, Identity) or not isinstance(layer, Dense | Conv2D):
+            steps.append(step)
+            continue
+        sums, normal = f"{step.name}_sums", f"{step.name}_normalized"
+        steps.append(LayerStep(sums, replace(layer, activation=Identity()), step.inputs))
+        steps.append(LayerStep(normal, BatchNorm(), (sums,)))
+        steps.append(LayerStep(step.name, Activate(part), (normal,)))
+    if len(steps) == len(network.steps):
+        return []
+    sentence = "Normalize the sums of every hidden layer (batch_norm before the activation)."
+    return [Intervention({"network": Network(tuple(steps))}, sentence)]
+
+
+def _shorter(subject: Subject) -> list[Intervention]:
+    settings = subject.settings
+    if settings.network is not None or len(settings.layers) <= SHORT + 1:
+        return []
+    layers = settings.layers[:SHORT]
+    return [Intervention({"layers": layers}, f"Use {SHORT} hidden layers instead of {len(settings.layers)}.")]
