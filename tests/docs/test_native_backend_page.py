@@ -33,6 +33,8 @@ def test_the_files_and_stages_that_are_named_exist() -> None:
         "generate.py",
         "inspect.py",
         "cache.py",
+        "helpers.py",
+        "store.py",
         "linker.py",
         "loader.py",
         "layout.py",
