@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from functools import cached_property
 from typing import Literal
 
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph, Type, Value

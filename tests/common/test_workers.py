@@ -130,3 +130,39 @@ def test_a_fork_in_the_middle_of_the_work_of_another_thread(alone: bool, wait: f
     script = FORKING.format(alone=alone, wait=wait)
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == 0
+
+
+COMPUTING = """
+import os, threading
+from glassgrad.common.cached import cached_property
+
+computing, leave = threading.Event(), threading.Event()
+
+class Thing:
+    def __init__(self, waits):
+        self.waits = waits
+
+    @cached_property
+    def answer(self):
+        if self.waits:
+            computing.set()
+            leave.wait(60)
+        return 42
+
+thread = threading.Thread(target=lambda: Thing(True).answer)
+thread.start()
+computing.wait()
+child = os.fork()
+if child == 0:
+    os._exit(Thing(False).answer != 42)
+status = os.waitpid(child, 0)[1]
+leave.set()
+thread.join()
+os._exit(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is POSIX")
+def test_a_fork_while_another_thread_computes_a_cached_property() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPUTING], timeout=60, check=False)
+    assert done.returncode == 0

@@ -5,11 +5,11 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import some

@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar, Token
-from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -18,6 +17,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
 

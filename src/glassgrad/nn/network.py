@@ -5,9 +5,9 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import full_name, own_values

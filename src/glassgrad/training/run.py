@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GlassgradError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.common.version import __version__

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.cached import cached_property
 from glassgrad.common.frozen import frozen
 from glassgrad.data.checks import distinct
 from glassgrad.data.dataset import Dataset

@@ -9,12 +9,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from glassgrad.backends.base import Array
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import InputError
 from glassgrad.common.streams import generator
 from glassgrad.data.dataset import Dataset

@@ -11,12 +11,12 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.diagnosis.core.baseline import constant_scores

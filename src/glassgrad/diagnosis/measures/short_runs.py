@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
 from glassgrad.backends.base import Array, Feed
+from glassgrad.common.cached import cached_property
 from glassgrad.common.orders import Epochs
 from glassgrad.common.workers import Workers
 from glassgrad.diagnosis.core.subject import Subject
