@@ -24,8 +24,8 @@ import numpy as np
 
 from glassgrad.backends.base import Feed
 from glassgrad.backends.native.backend import NativeBackend, NativeExecutable, default_threads
-from glassgrad.nn.layers import Dense
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.training.programs import training_program

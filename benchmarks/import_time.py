@@ -20,7 +20,10 @@ CASES = {
     "import numpy": "import numpy",
     "import glassgrad": "import glassgrad",
     "numpy, then glassgrad": "import numpy, glassgrad",
-    "... and every public name": "import numpy, glassgrad\nfor n in glassgrad.__all__: getattr(glassgrad, n)",
+    "... and every public name": (
+        "import numpy, glassgrad as g\n"
+        "for s in (g, g.init, g.losses, g.nn, g.ops, g.optim):\n    for n in s.__all__: getattr(s, n)"
+    ),
 }
 
 

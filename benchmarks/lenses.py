@@ -31,14 +31,14 @@ REST = 0.05
 EVERY = lenses.EVERY
 
 LENET = gg.Sequential(
-    gg.Conv2D(6, 5, activation="relu", padding="same"),
-    gg.MaxPool2D(2),
-    gg.Conv2D(16, 5, activation="relu"),
-    gg.MaxPool2D(2),
-    gg.Flatten(),
-    gg.Dense(120, "relu"),
-    gg.Dense(84, "relu"),
-    gg.Dense(10),
+    gg.nn.Conv2D(6, 5, activation="relu", padding="same"),
+    gg.nn.MaxPool2D(2),
+    gg.nn.Conv2D(16, 5, activation="relu"),
+    gg.nn.MaxPool2D(2),
+    gg.nn.Flatten(),
+    gg.nn.Dense(120, "relu"),
+    gg.nn.Dense(84, "relu"),
+    gg.nn.Dense(10),
 )
 
 # name: options of the run, rows, epochs, whether the limit holds for it

@@ -15,42 +15,41 @@ from pathlib import Path
 import numpy as np
 
 import glassgrad as gg
-from glassgrad.nn.initializers import initializer
 
 # --- an op with its own derivative -------------------------------------------------------------------------
 # log(cosh(x)): the chain rule through the plain formula overflows from x = 710 on. The rule needs one tanh.
 
 
 def stable_log_cosh(x):
-    size = gg.absolute(x)
-    return size + gg.log1p(gg.exp(size * -2.0)) - math.log(2)
+    size = gg.ops.absolute(x)
+    return size + gg.ops.log1p(gg.ops.exp(size * -2.0)) - math.log(2)
 
 
 def slope(ctx, cotangents, outputs, inputs):
-    return [cotangents[0] * gg.tanh(inputs[0])]
+    return [cotangents[0] * gg.ops.tanh(inputs[0])]
 
 
 def wrong_slope(ctx, cotangents, outputs, inputs):
     """A slip that trains all the same, only worse: nothing but a check finds it."""
-    return [cotangents[0] * gg.tanh(inputs[0] * 0.5)]
+    return [cotangents[0] * gg.ops.tanh(inputs[0] * 0.5)]
 
 
-log_cosh = gg.custom_op(stable_log_cosh, derivative=slope, name="log_cosh")
-wrong_log_cosh = gg.custom_op(stable_log_cosh, derivative=wrong_slope, name="wrong_log_cosh")
+log_cosh = gg.ops.custom_op(stable_log_cosh, derivative=slope, name="log_cosh")
+wrong_log_cosh = gg.ops.custom_op(stable_log_cosh, derivative=wrong_slope, name="wrong_log_cosh")
 
 
 # --- an activation -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Bump(gg.Activation):
+class Bump(gg.nn.Activation):
     """exp(-(x / width)^2): a neuron that answers to one place only."""
 
     name = "bump"
     width: float = 1.0
 
     def __call__(self, x):
-        return gg.exp(-((x / self.width) ** 2.0))
+        return gg.ops.exp(-((x / self.width) ** 2.0))
 
     def output_range(self):
         return (0.0, 1.0)
@@ -60,7 +59,7 @@ class Bump(gg.Activation):
 
 
 @dataclass(frozen=True)
-class Gated(gg.Layer):
+class Gated(gg.nn.Layer):
     """tanh(x @ weights) * sigmoid(x @ gate): the gate says how much of each neuron passes."""
 
     units: int
@@ -72,21 +71,21 @@ class Gated(gg.Layer):
 
     def weights(self, inputs):
         ((n,),) = inputs
-        weight = gg.Weight((n, self.units), initializer("xavier_normal"), (n, self.units))
+        weight = gg.nn.ParameterSpec((n, self.units), gg.init.XavierNormal(), (n, self.units))
         return {"weights": weight, "gate": weight}
 
-    def build(self, building, inputs, weights, state):
+    def build(self, context, inputs, weights, state):
         (x,) = inputs
-        gate = gg.sigmoid(x @ weights["gate"])
-        building.inner["gate"] = gate  # can be read later: model.inside(features, "gated_1.gate")
-        return gg.tanh(x @ weights["weights"]) * gate, {}
+        gate = gg.ops.sigmoid(x @ weights["gate"])
+        context.inner["gate"] = gate  # can be read later: model.inside(features, "gated_1.gate")
+        return gg.ops.tanh(x @ weights["weights"]) * gate, {}
 
 
 # --- a loss ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class SmoothAbsolute(gg.Loss):
+class SmoothAbsolute(gg.losses.Loss):
     """log(cosh(error)): as the square near 0, as the absolute value far away; from the op above."""
 
     name = "smooth_absolute"
@@ -98,7 +97,7 @@ class SmoothAbsolute(gg.Loss):
         return targets
 
     def row_losses(self, outputs, targets):
-        return gg.reduce_mean(log_cosh(outputs - targets), 1)
+        return gg.ops.reduce_mean(log_cosh(outputs - targets), 1)
 
 
 def register() -> None:
@@ -114,11 +113,11 @@ def checks() -> dict[str, float]:
     """The error of every derivative, relative to its largest element: about 1e-8 if right, about 1 if not."""
     generator = np.random.default_rng(0)
     x, w, v = generator.normal(size=(3, 4)), generator.normal(size=(4, 2)), generator.normal(size=(4, 2))
-    valid = gg.constant(np.ones(3, bool), "bool")
+    row_mask = gg.ops.constant(np.ones(3, bool), "bool")
 
     def gated(x, w, v):
-        building = gg.Building("gated", 0, True, valid)
-        return Gated(2).build(building, [x], {"weights": w, "gate": v}, {})[0]
+        context = gg.nn.BuildContext("gated", 0, True, row_mask)
+        return Gated(2).build(context, [x], {"weights": w, "gate": v}, {})[0]
 
     return {
         "log_cosh": gg.check_derivative(log_cosh, x),

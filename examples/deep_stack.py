@@ -20,7 +20,7 @@ import numpy as np
 
 import glassgrad as gg
 from glassgrad.backends.reference import evaluate
-from glassgrad.nn.loss import batch_loss
+from glassgrad.losses.base import batch_loss
 
 DEPTH, WIDTH, EPOCHS = 30, 64, 8
 STARTS = ("he_normal", "lsuv", "xavier_normal", "normal(0.01)", "normal(1.0)")
@@ -54,10 +54,10 @@ def first_gradient(model: gg.Model, features: np.ndarray, targets: np.ndarray) -
     """The norm of the gradient of the loss by the first layer's weights, in float64."""
     x = gg.make_input("features", features.shape, "float64")
     params = {name: gg.make_input(name, array.shape, "float64") for name, array in model.weights.items()}
-    every = gg.constant(np.ones(len(features), bool), "bool")
-    output = model.network.build(x, params, {}, valid=every).output
-    ones = gg.constant(np.ones(len(features)), "float64")
-    loss = batch_loss(model.loss, output, gg.constant(targets, "int32"), ones)
+    every = gg.ops.constant(np.ones(len(features), bool), "bool")
+    output = model.network.build(x, params, {}, row_mask=every).output
+    ones = gg.ops.constant(np.ones(len(features)), "float64")
+    loss = batch_loss(model.loss, output, gg.ops.constant(targets, "int32"), ones)
     (slope,) = gg.gradient(loss, [params["dense_1.weights"]])
     (found,) = evaluate(gg.Graph((x, *params.values()), (slope,)), [features, *model.weights.values()])
     return float(np.linalg.norm(found))

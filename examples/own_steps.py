@@ -16,7 +16,7 @@ import numpy as np
 
 import glassgrad as gg
 
-Params = Mapping[str, gg.Value]
+Params = Mapping[str, gg.ops.Value]
 
 
 def dense_params(name: str, sizes: list[int], seed: int) -> dict[str, np.ndarray]:
@@ -29,25 +29,28 @@ def dense_params(name: str, sizes: list[int], seed: int) -> dict[str, np.ndarray
     return params
 
 
-def dense_layers(name: str, x: gg.Value, params: Params) -> gg.Value:
+def dense_layers(name: str, x: gg.ops.Value, params: Params) -> gg.ops.Value:
     """The chain: relu between the layers, nothing after the last."""
     count = sum(key.startswith(name) and key.endswith(".w") for key in params)
     for number in range(count):
-        x = gg.matmul(x, params[f"{name}{number}.w"]) + params[f"{name}{number}.b"]
+        x = gg.ops.matmul(x, params[f"{name}{number}.w"]) + params[f"{name}{number}.b"]
         if number < count - 1:
-            x = gg.maximum(x, 0.0)
+            x = gg.ops.maximum(x, 0.0)
     return x
 
 
-def adam(loss: gg.Value, params: Params, inputs: gg.StepInputs, names: list[str]) -> tuple[dict, dict]:
+def adam(loss: gg.ops.Value, params: Params, inputs: gg.StepInputs, names: list[str]) -> tuple[dict, dict]:
     """Adam for the parameters in ``names`` (D. Kingma and J. Ba, 2015): new parameters, and new moments."""
     new_params, new_state = {}, {}
-    time = gg.convert(inputs.step, "float32") + 1.0
+    time = gg.ops.convert(inputs.step, "float32") + 1.0
     for name, slope in zip(names, gg.gradient(loss, [params[name] for name in names]), strict=True):
         mean = 0.5 * inputs.state[f"m {name}"] + 0.5 * slope
         square = 0.99 * inputs.state[f"v {name}"] + 0.01 * slope * slope
-        mean_hat, square_hat = mean / (1.0 - gg.power(0.5, time)), square / (1.0 - gg.power(0.99, time))
-        new_params[name] = params[name] - inputs.hyper["rate"] * mean_hat / (gg.sqrt(square_hat) + 1e-8)
+        mean_hat, square_hat = (
+            mean / (1.0 - gg.ops.power(0.5, time)),
+            square / (1.0 - gg.ops.power(0.99, time)),
+        )
+        new_params[name] = params[name] - inputs.hyper["rate"] * mean_hat / (gg.ops.sqrt(square_hat) + 1e-8)
         new_state |= {f"m {name}": mean, f"v {name}": square}
     return new_params, new_state
 
@@ -57,9 +60,9 @@ def moments(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"{kind} {name}": np.zeros_like(array) for name, array in params.items() for kind in ("m", "v")}
 
 
-def softplus(x: gg.Value) -> gg.Value:
+def softplus(x: gg.ops.Value) -> gg.ops.Value:
     """log(1 + e^x)."""
-    return gg.maximum(x, 0.0) + gg.log1p(gg.exp(-gg.absolute(x)))
+    return gg.ops.maximum(x, 0.0) + gg.ops.log1p(gg.ops.exp(-gg.ops.absolute(x)))
 
 
 def gan(epochs: int = 300) -> tuple[float, float]:
@@ -77,8 +80,8 @@ def gan(epochs: int = 300) -> tuple[float, float]:
         fake = dense_layers("g", inputs.normal((4,)), p)
         on_real = dense_layers("d", inputs.data["points"], p)
         on_fake = dense_layers("d", fake, p)
-        d_loss = gg.reduce_mean(softplus(-on_real)) + gg.reduce_mean(softplus(on_fake))
-        g_loss = gg.reduce_mean(softplus(-on_fake))
+        d_loss = gg.ops.reduce_mean(softplus(-on_real)) + gg.ops.reduce_mean(softplus(on_fake))
+        g_loss = gg.ops.reduce_mean(softplus(-on_fake))
         d_params, d_state = adam(d_loss, p, inputs, discriminator)
         g_params, g_state = adam(g_loss, p, inputs, generator)
         return d_params | g_params, d_state | g_state, {"d_loss": d_loss, "g_loss": g_loss, "fake": fake}
@@ -110,11 +113,11 @@ def siamese(epochs: int = 40) -> tuple[float, float]:
 
     def step(inputs: gg.StepInputs) -> tuple[dict, dict, dict]:
         one, other = (dense_layers("e", inputs.data[name], inputs.params) for name in ("left", "right"))
-        square = gg.reduce_sum((one - other) * (one - other), 1)
-        apart = gg.maximum(1.0 - gg.sqrt(square + 1e-8), 0.0)
+        square = gg.ops.reduce_sum((one - other) * (one - other), 1)
+        apart = gg.ops.maximum(1.0 - gg.ops.sqrt(square + 1e-8), 0.0)
         same = inputs.data["same"]
         pair_losses = same * square + (1.0 - same) * apart * apart
-        loss = gg.reduce_mean(gg.select(inputs.row_mask, pair_losses * inputs.data["weight"], 0.0))
+        loss = gg.ops.reduce_mean(gg.ops.select(inputs.row_mask, pair_losses * inputs.data["weight"], 0.0))
         return *adam(loss, inputs.params, inputs, list(inputs.params)), {"loss": loss}
 
     def embed(params: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -144,9 +147,9 @@ def autoencoder(epochs: int = 60) -> tuple[float, float]:
     def step(inputs: gg.StepInputs) -> tuple[dict, dict, dict]:
         x = inputs.data["pixels"]
         error = dense_layers("d", dense_layers("e", x, inputs.params), inputs.params) - x
-        rows = gg.reduce_mean(error * error, 1)
-        count = gg.reduce_sum(gg.convert(inputs.row_mask, "float32"))
-        loss = gg.reduce_sum(gg.select(inputs.row_mask, rows, 0.0)) / count
+        rows = gg.ops.reduce_mean(error * error, 1)
+        count = gg.ops.reduce_sum(gg.ops.convert(inputs.row_mask, "float32"))
+        loss = gg.ops.reduce_sum(gg.ops.select(inputs.row_mask, rows, 0.0)) / count
         return *adam(loss, inputs.params, inputs, list(inputs.params)), {"loss": loss}
 
     training = gg.compile_step(

@@ -9,8 +9,8 @@ import numpy as np
 from glassgrad.backends.base import Executable, Feed, Result
 from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.common.orders import Epochs
-from glassgrad.nn.layers import Dense
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import SGD, Adam, Optimizer
 from glassgrad.program import Program

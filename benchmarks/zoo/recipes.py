@@ -109,7 +109,7 @@ def _network(hidden: Callable[[int], Any], **options: Any) -> Recipe:
         count = len(np.unique(given.seen.targets)) if given.seen.classification else 1
         units = 1 if count == 2 else count
         steps = [item for size in layers for item in np.atleast_1d(np.array(hidden(size), object)).tolist()]
-        return given, {"network": gg.Sequential(*steps, gg.Dense(units))} | options
+        return given, {"network": gg.Sequential(*steps, gg.nn.Dense(units))} | options
 
     return make
 
@@ -218,20 +218,20 @@ def _wrong_derivative(factor: float) -> Recipe:
 
     bent = custom_op(tanh, derivative=lambda ctx, cts, outs, ins: [cts[0] * factor], name="bent_tanh")
 
-    class Bent(gg.Layer):
+    class Bent(gg.nn.Layer):
         """An activation of one's own, with a derivative that is not its derivative."""
 
         def output_shape(self, inputs: Any) -> Any:
             return inputs[0]
 
-        def build(self, building: Any, inputs: Any, weights: Any, state: Any) -> Any:
+        def build(self, context: Any, inputs: Any, weights: Any, state: Any) -> Any:
             return bent(inputs[0]), {}
 
-    return _network(lambda units: [gg.Dense(units), Bent()])
+    return _network(lambda units: [gg.nn.Dense(units), Bent()])
 
 
 def _bias(number: float, activation: str) -> Recipe:
-    return _network(lambda units: gg.Dense(units, activation, bias_init=f"constant({number})"))
+    return _network(lambda units: gg.nn.Dense(units, activation, bias_init=f"constant({number})"))
 
 
 # kind: {name of the recipe: (recipe, data sets)}. At least two recipes for most kinds, three data sets for each.
@@ -320,7 +320,7 @@ FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     },
     "regularization_too_strong": {
         "weight decay": (_plain(optimizer="adamw", weight_decay=200.0), ALL),
-        "dropout 0.95": (_network(lambda units: [gg.Dense(units, "relu"), gg.Dropout(0.95)]), ALL),
+        "dropout 0.95": (_network(lambda units: [gg.nn.Dense(units, "relu"), gg.nn.Dropout(0.95)]), ALL),
     },
     "missing_nonlinearity": {
         "linear": (
@@ -354,8 +354,11 @@ HEALTHY: Mapping[str, tuple[Recipe, tuple[str, ...]]] = {
     "early": (_plain(epochs=15), ALL),
     "long": (_plain(epochs=60), ALL),
     "orthogonal": (_plain(init="orthogonal"), ALL),
-    "batch norm": (_network(lambda units: [gg.Dense(units), gg.BatchNorm(), gg.Activate("relu")]), ALL),
-    "dropout": (_network(lambda units: [gg.Dense(units, "relu"), gg.Dropout(0.1)]), ALL),
+    "batch norm": (
+        _network(lambda units: [gg.nn.Dense(units), gg.nn.BatchNorm(), gg.nn.ActivationLayer("relu")]),
+        ALL,
+    ),
+    "dropout": (_network(lambda units: [gg.nn.Dense(units, "relu"), gg.nn.Dropout(0.1)]), ALL),
     "clipped gently": (_plain(clip_norm=5.0), ALL),
 }
 

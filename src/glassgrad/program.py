@@ -19,7 +19,7 @@ from glassgrad.graph.verify import verify
 from glassgrad.ops.op import ZERO
 from glassgrad.passes.clean import clean_for_execution
 
-Role = Literal["data", "param", "state", "hyper", "valid", "row", "seed", "step"]
+Role = Literal["data", "param", "state", "hyper", "row_mask", "row", "seed", "step"]
 
 
 @frozen
@@ -28,7 +28,7 @@ class Input:
 
     data: the rows of the batch, gathered from an array with one entry per row of the data set.
     param, state: kept between steps; updated where the program says so. hyper: a number per step.
-    valid: bool[batch], which rows exist. row: uint32[batch], the row's number in the data set.
+    row_mask: bool[batch], False for padding. row: uint32[batch], the row's number in the data set.
     seed: uint32[2]. step: uint32, counting steps from the start of the training.
     """
 
@@ -81,7 +81,7 @@ class Program:
                 raise GraphError(f"{name!r} is {by_name[name].type}, but its update is {value.type}")
         values = {item.value.node.attributes["name"]: item.type for item in self.inputs}
         for item in self.inputs:
-            if item.role in ("data", "valid", "row") and item.type.shape[:1] != (self.batch,):
+            if item.role in ("data", "row_mask", "row") and item.type.shape[:1] != (self.batch,):
                 raise GraphError(f"{item.name!r} is {item.type}, but a batch has {self.batch} rows")
             background = item.value.node.attributes.get("background", ZERO)
             if background != ZERO and values.get(background) != Type((), item.type.dtype):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from glassgrad.autodiff.sweeps import gradient
-from glassgrad.graph.node import Graph, place
+from glassgrad.graph.node import Graph, scope
 from glassgrad.graph.printer import format_graph
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import constant, make_input
@@ -44,9 +44,9 @@ return %1"""
 
 def test_forward_and_backward_read_as_numbered_equations() -> None:
     x, w = make_input("x", (2, 3), "float32"), make_input("w", (3, 1), "float32")
-    with place("forward", "dense"):
+    with scope("forward", "dense"):
         hidden = ops.tanh(x @ w)
-    with place("forward", "loss"):
+    with scope("forward", "loss"):
         loss = ops.reduce_mean(hidden * hidden)
     (slope,) = gradient(loss, [w])
     cleaned = clean(Graph((x, w), (loss, slope)))

@@ -12,7 +12,7 @@ from glassgrad.autodiff.sweeps import gradient, hessian_vector_product, jvp, vjp
 from glassgrad.backends.reference import evaluate
 from glassgrad.backends.xla import interpret
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, Value, place
+from glassgrad.graph.node import Graph, Value, scope
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import NO_GRADIENT, TABLE, Op, constant, make_input
 from ops.cases import CASES, Case
@@ -225,12 +225,12 @@ def test_several_outputs_each_with_its_cotangent() -> None:
 
 def test_backward_nodes_are_marked_with_the_layer_they_belong_to() -> None:
     x = make_input("x", (2, 3), "float64")
-    with place("forward", "first"):
+    with scope("forward", "first"):
         hidden = ops.tanh(x)
-    with place("forward", "second"):
+    with scope("forward", "second"):
         y = ops.reduce_sum(hidden * hidden)
     (slope,) = gradient(y, [x])
-    added = {(node.place.section, node.place.layer) for node in Graph((x,), (slope,)).nodes()}
+    added = {(node.scope.section, node.scope.layer) for node in Graph((x,), (slope,)).nodes()}
     assert ("backward", "first") in added
     assert ("backward", "second") in added
 

@@ -8,9 +8,16 @@ import numpy as np
 
 from glassgrad.backends.base import Feed
 from glassgrad.graph.node import DType, Shape
-from glassgrad.nn.images import AveragePool2D, Conv2D, GlobalAveragePool2D, MaxPool2D
-from glassgrad.nn.layers import Activate, BatchNorm, Dense, Dropout, Embedding, Flatten, Recurrent
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.embedding import Embedding
+from glassgrad.nn.layers.normalization import BatchNorm
+from glassgrad.nn.layers.pooling import AveragePool2D, GlobalAveragePool2D, MaxPool2D
+from glassgrad.nn.layers.recurrent import SimpleRNN
+from glassgrad.nn.layers.reshaping import Flatten
 from glassgrad.nn.network import Network, Sequential
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.program import Program
@@ -44,7 +51,7 @@ NETS: dict[str, tuple[Network, Shape, str, int]] = {
     "pools": (
         Sequential(
             Conv2D(8, 3),
-            Activate("gelu"),
+            ActivationLayer("gelu"),
             AveragePool2D(2),
             Conv2D(16, 3, padding="same", activation="relu"),
             GlobalAveragePool2D(),
@@ -54,8 +61,8 @@ NETS: dict[str, tuple[Network, Shape, str, int]] = {
         "rmsprop",
         32,
     ),
-    "recurrent": (Sequential(Recurrent(48), Recurrent(32, last=True), Dense(CLASSES)), (12, 16), "adam", 32),
-    "tokens": (Sequential(Embedding(50, 24), Recurrent(40, last=True), Dense(CLASSES)), (16,), "adagrad", 32),
+    "recurrent": (Sequential(SimpleRNN(48), SimpleRNN(32, last=True), Dense(CLASSES)), (12, 16), "adam", 32),
+    "tokens": (Sequential(Embedding(50, 24), SimpleRNN(40, last=True), Dense(CLASSES)), (16,), "adagrad", 32),
     "wide": (Sequential(Dense(1024, "relu"), Dense(512, "relu"), Dense(CLASSES)), (512,), "sgd", 128),
 }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.base import Feed
-from glassgrad.graph.node import DType, Value, place
+from glassgrad.graph.node import DType, Value, scope
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import make_input
 from glassgrad.program import Input, Output, Program, Role
@@ -33,25 +33,25 @@ def regression(dtype: DType = "float32") -> Program:
     count = given("count", "state", (), "int32")
     rate = given("rate", "hyper", (), dtype)
     momentum = given("momentum", "hyper", (), dtype)
-    valid = given("valid", "valid", (BATCH,), "bool")
+    row_mask = given("row_mask", "row_mask", (BATCH,), "bool")
     row = given("row", "row", (BATCH,), "uint32")
     seed = given("seed", "seed", (2,), "uint32")
     step = given("step", "step", (), "uint32")
 
-    with place("forward"):
+    with scope("forward"):
         kept = ops.random_mask(seed, step, row, stream=NOISE, shape=(FEATURES,), probability=1 - DROP)
         prediction = ops.reshape(ops.select(kept, x, 0.0) @ ops.reshape(w, (FEATURES, 1)), (BATCH,)) + b
-        exists = ops.convert(valid, dtype)
+        exists = ops.convert(row_mask, dtype)
         error = (prediction - y) * exists
         loss = ops.reduce_sum(error * error) / ops.reduce_sum(exists)
     slope_w, slope_b = gradient(loss, [w, b])
-    with place("update"):
+    with scope("update"):
         moved = velocity * momentum - slope_w * rate
         updates = {
             "w": w + moved,
             "b": b - slope_b * rate,
             "velocity": moved,
-            "count": count + ops.reduce_sum(ops.convert(valid, "int32")),
+            "count": count + ops.reduce_sum(ops.convert(row_mask, "int32")),
         }
     outputs = (
         Output("loss", loss),

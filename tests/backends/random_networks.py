@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from glassgrad.backends.base import Feed
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
 from glassgrad.nn.network import Network, from_document
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.optim.schedules import schedule
 from glassgrad.program import Program
@@ -110,7 +110,7 @@ class _Drawer:
             wire, shape = self.wires[1]  # tokens are for the embedding alone
         kinds = ["dense", "dense", "activation", "dropout", "batch_norm", "layer_norm", "add", "multiply"]
         kinds += ["concatenate", "reshape"]
-        kinds += ["recurrent", "recurrent", "flatten"] * (len(shape) == 2)
+        kinds += ["simple_rnn", "simple_rnn", "flatten"] * (len(shape) == 2)
         kinds += ["conv2d", "conv2d", "pool", "pool", "global_average_pool2d", "flatten"] * (len(shape) == 3)
         kind = self.pick(kinds)
         match kind:
@@ -134,7 +134,7 @@ class _Drawer:
                 self.add(kind, [wire, *others])
             case "reshape":
                 self.add(kind, [wire], shape=self.folded(math.prod(shape)))
-            case "recurrent":
+            case "simple_rnn":
                 self.add(
                     kind,
                     [wire],
@@ -156,7 +156,7 @@ class _Drawer:
             case "pool":
                 size = [self.whole(1, min(3, shape[0])), self.whole(1, min(3, shape[1]))]
                 stride = self.pick(({}, {"stride": [self.whole(1, 3), self.whole(1, 3)]}))
-                self.add(self.pick(("max_pool2d", "average_pool2d")), [wire], size=size, **stride)
+                self.add(self.pick(("max_pool2d", "average_pool2d")), [wire], pool_size=size, **stride)
 
     def folded(self, size: int) -> list[int]:
         """A shape of one to three axes with ``size`` elements."""
@@ -210,9 +210,9 @@ def draw(number: int) -> Recipe:
     document = {"layers": d.layers}
     network = from_document(document)
     trainable = [
-        step.name
-        for step in network.steps
-        if any(name.startswith(f"{step.name}.") for name in network.weights(shape))
+        node.name
+        for node in network.nodes
+        if any(name.startswith(f"{node.name}.") for name in network.weights(shape))
     ]
     frozen = [name for name in trainable[:-1] if d.chance(0.15)]
     momentum = d.pick(("", ", momentum=0.9", ", momentum=0.8, nesterov=True"))
@@ -258,7 +258,7 @@ def training_task(recipe: Recipe) -> Task:
     """Training as the recipe says."""
     network, dtype, batch = _network(recipe), recipe["dtype"], recipe["batch"]
     made = optimizer(recipe["optimizer"])
-    seam = Seam(recipe["clip_norm"], recipe["clip_value"])
+    transformation = GradientTransformation(recipe["clip_norm"], recipe["clip_value"])
     shape = tuple(recipe["shape"])
     program = training_program(
         network,
@@ -267,7 +267,7 @@ def training_task(recipe: Recipe) -> Task:
         made,
         batch=batch,
         targets=_targets(recipe),
-        seam=seam,
+        transformation=transformation,
         weighted=recipe["weighted"],
         frozen=recipe["frozen"],
         dtype=dtype,
@@ -283,7 +283,7 @@ def training_task(recipe: Recipe) -> Task:
         steps_per_epoch=-(-recipe["rows"] // batch),
         validation_losses=[1.0] * recipe["epochs"],
     )
-    hyper: dict[str, Any] = made.hyperparameters() | seam.hyperparameters()
+    hyper: dict[str, Any] = made.hyperparameters() | transformation.hyperparameters()
     hyper |= hyperparameter(recipe["background"])
     hyper["learning_rate"] = hyper["learning_rate"] * factors
     state = initial_statistics(network, shape, dtype=dtype)
@@ -312,7 +312,7 @@ def evaluation_task(recipe: Recipe) -> Task:
         loss(recipe["loss"]),
         batch=recipe["batch"],
         targets=_targets(recipe),
-        inside=[step.name for step in network.steps],
+        inside=[node.name for node in network.nodes],
         dtype=recipe["dtype"],
     )
     rng = np.random.default_rng([recipe["number"], 1])

@@ -15,7 +15,7 @@ from glassgrad.training.programs import evaluation_program
 from glassgrad.training.start import initial_weights
 
 ROWS, COLUMNS = 4, 3
-NETWORK = gg.Sequential(gg.Dense(5, "tanh"), gg.Dense(2))
+NETWORK = gg.Sequential(gg.nn.Dense(5, "tanh"), gg.nn.Dense(2))
 WEIGHTS = initial_weights(NETWORK, (COLUMNS,), seed=0, dtype="float32")
 X = np.random.default_rng(0).normal(size=(ROWS, COLUMNS)).astype(np.float32)
 

@@ -11,8 +11,8 @@ from glassgrad.backends.native.driver.generate import schedule_program
 from glassgrad.backends.native.driver.inspect import STAGES, inspect
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.common.errors import InputError
-from glassgrad.nn.layers import Dense
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import Sequential
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.program import Program

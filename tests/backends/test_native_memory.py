@@ -124,7 +124,7 @@ def test_the_arena_is_bounded(name: str) -> None:
     forward = {
         buffer
         for value, buffer in schedule.buffers.items()
-        if not buffer.lasting and value.node.place.section == "forward" and buffer in found
+        if not buffer.lasting and value.node.scope.section == "forward" and buffer in found
     }
     end = max(last for _, last in found.values())
     activations = max(
@@ -141,7 +141,7 @@ def test_fused_values_are_not_in_memory() -> None:
     hidden = [
         value
         for value in schedule.buffers
-        if value.shape == (128, 256) and value.node.place.section == "forward" and value.dtype == "float32"
+        if value.shape == (128, 256) and value.node.scope.section == "forward" and value.dtype == "float32"
     ]
     assert len(hidden) == 2  # the outputs of the two hidden layers
     first = next(iter(schedule.kernels()))

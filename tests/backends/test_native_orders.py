@@ -67,9 +67,9 @@ def test_a_drawer_gives_any_part_and_draws_an_order_once(worth: int, monkeypatch
     for begin, end in ((0, 3), (3, 9), (4, 5), (0, 21), (6, 12), (20, 21)):
         part = whole[begin * 4 : end * 4]
         listed = np.asarray(part).reshape(-1, 4)
-        rows, valid = drawer.draw(part)
+        rows, row_mask = drawer.draw(part)
         assert rows.dtype == np.int32
-        np.testing.assert_array_equal(valid, listed >= 0)
+        np.testing.assert_array_equal(row_mask, listed >= 0)
         np.testing.assert_array_equal(rows, np.maximum(listed, 0))
     assert Drawer.drawn - before == 10 * (1 + 2 + 1 + 7 + 2 + 1)
     drawer.draw(whole[20 * 4 :])

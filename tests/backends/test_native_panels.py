@@ -16,7 +16,7 @@ from glassgrad.backends.native.driver.inspect import inspect
 from glassgrad.backends.native.plan import schedule
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
-from glassgrad.nn.layers import Dense
+from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import Layer
 from glassgrad.program import Output, Program
 

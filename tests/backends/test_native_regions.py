@@ -15,8 +15,12 @@ from glassgrad.backends.native.plan.items import Chain, Spread
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.graph.node import DType
-from glassgrad.nn.layers import Activate, Concatenate, Dense, Dropout, LayerNorm
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.merging import Concatenate
+from glassgrad.nn.layers.normalization import LayerNorm
 from glassgrad.nn.network import Input, Network, Sequential, functional
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import make_input
@@ -36,7 +40,9 @@ def branches() -> Network:
 
 NETWORKS = {
     "chain": Sequential(Dense(48, "relu"), Dense(33, "tanh"), Dense(3)),
-    "masks": Sequential(Dense(64, "relu"), Dropout(0.5), Dense(64, "elu"), Activate("softplus"), Dense(3)),
+    "masks": Sequential(
+        Dense(64, "relu"), Dropout(0.5), Dense(64, "elu"), ActivationLayer("softplus"), Dense(3)
+    ),
     "branches": branches(),
 }
 

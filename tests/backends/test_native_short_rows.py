@@ -10,7 +10,7 @@ from glassgrad.backends.native.backend import run_graph
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
-from glassgrad.nn.losses import batch_loss, loss
+from glassgrad.losses.table import batch_loss, loss
 from glassgrad.ops.elementwise import select
 from glassgrad.ops.op import make_input
 from glassgrad.passes.clean import clean
@@ -32,10 +32,13 @@ def test_the_gradient_of_a_weighted_margin_is_that_of_the_reference(
     for classes in (3, 5, 7, 9, 10):
         for rows in (8, 16, 20):
             scores = make_input("scores", (rows, classes), dtype)  # type: ignore[arg-type]
-            targets, valid = make_input("targets", (rows,), "int32"), make_input("valid", (rows,), "bool")
+            targets, row_mask = (
+                make_input("targets", (rows,), "int32"),
+                make_input("row_mask", (rows,), "bool"),
+            )
             weights = make_input("weights", (rows,), dtype)  # type: ignore[arg-type]
-            total = batch_loss(loss(name), scores, targets, select(valid, weights, 0.0))
-            graph = clean(Graph((scores, targets, weights, valid), (total, *gradient(total, [scores]))))
+            total = batch_loss(loss(name), scores, targets, select(row_mask, weights, 0.0))
+            graph = clean(Graph((scores, targets, weights, row_mask), (total, *gradient(total, [scores]))))
             random = np.random.default_rng(100 * classes + rows)
             given = [
                 random.normal(size=(rows, classes)).astype(dtype),

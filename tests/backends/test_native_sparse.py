@@ -16,8 +16,11 @@ from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.backends.reference import ReferenceBackend, evaluate
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import DType, Graph
-from glassgrad.nn.layers import Activate, Dense, Dropout, Reshape
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.reshaping import Reshape
 from glassgrad.nn.network import Layer, Sequential
 from glassgrad.ops.op import ZERO, make_input
 from glassgrad.ops.structure import reduce_sum, transpose
@@ -167,7 +170,7 @@ def test_looking_changes_no_bit(background: float | None) -> None:
     [
         (DENSE, (150,), True),
         ([Reshape((150,)), *DENSE], (10, 15), True),
-        ([Activate("relu"), *DENSE], (150,), False),  # something else reads the batch
+        ([ActivationLayer("relu"), *DENSE], (150,), False),  # something else reads the batch
         ([Dropout(0.5), *DENSE], (150,), False),
         ([Dense(3)], (1024,), True),
         (

@@ -14,9 +14,11 @@ from glassgrad.backends.native.backend import NativeBackend
 from glassgrad.backends.native.kernels import epilogue
 from glassgrad.data.digits import load_digits
 from glassgrad.graph.node import DType
-from glassgrad.nn.images import Conv2D, MaxPool2D
-from glassgrad.nn.layers import Dense, Flatten, Reshape
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.pooling import MaxPool2D
+from glassgrad.nn.layers.reshaping import Flatten, Reshape
 from glassgrad.nn.network import Network, Sequential
 from glassgrad.optim.optimizers import optimizer
 from glassgrad.training.programs import training_program

@@ -221,10 +221,10 @@ def test_the_seed_and_the_step_decide_the_random_numbers(
 
 @every_backend
 def test_a_program_may_have_no_data(backend: str) -> None:
-    w, valid = make_input("w", (2,), "float32"), make_input("valid", (BATCH,), "bool")
-    inputs = (Input("w", "param", w), Input("valid", "valid", valid))
+    w, row_mask = make_input("w", (2,), "float32"), make_input("row_mask", (BATCH,), "bool")
+    inputs = (Input("w", "param", w), Input("row_mask", "row_mask", row_mask))
     program = Program(
-        "count", BATCH, inputs, {"w": w + reduce_sum(convert(valid, "float32"))}, (Output("w", w),)
+        "count", BATCH, inputs, {"w": w + reduce_sum(convert(row_mask, "float32"))}, (Output("w", w),)
     )
     given = Feed({}, np.arange(6, dtype=np.int32), {"w": np.zeros(2, np.float32)}, {}, {})
     result = BACKENDS[backend].compile(program).run(given)

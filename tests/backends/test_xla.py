@@ -13,8 +13,8 @@ from backends.programs import feed, regression, shortened
 from glassgrad.backends import xla
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph
+from glassgrad.ops.loops import scan
 from glassgrad.ops.op import NO_GRADIENT, Op, make_input
-from glassgrad.ops.scan import scan
 from glassgrad.program import Input, Output, Program
 
 UNKNOWN = Op("unknown", lambda t, a, r: (t[0],), np.cbrt, NO_GRADIENT)

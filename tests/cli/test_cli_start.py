@@ -63,7 +63,7 @@ NEEDLESS = {
     "glassgrad.cli.sweep",
     "glassgrad.data.column_encodings",
     "glassgrad.data.delimited",
-    "glassgrad.nn.images",
+    "glassgrad.nn.layers.convolution",
     "glassgrad.report.page",
 }
 

@@ -247,9 +247,9 @@ def test_a_residual_network_from_toml(data: Path) -> None:
         "train", data, "--network", "net.toml", "--epochs", 8, "--backend", "reference", "--out", "run"
     )
     assert done.code == 0
-    steps = load_model("run").network.steps
-    assert [step.name for step in steps] == ["wide", "dense_2", "sum", "last"]
-    assert steps[2].inputs == ("wide", "dense_2")
+    nodes = load_model("run").network.nodes
+    assert [step.name for step in nodes] == ["wide", "dense_2", "sum", "last"]
+    assert nodes[2].inputs == ("wide", "dense_2")
     document = read_config(Path("run"))["network"]
     assert from_document(document) == load_model("run").network
 

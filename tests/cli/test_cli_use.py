@@ -179,8 +179,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "dropout": {"rate": 0.25},
     "reshape": {"shape": [2, 3]},
     "embedding": {"entries": 5, "dimension": 2},
-    "recurrent": {"units": 2},
-    "conv2d": {"filters": 2, "size": [3, 2]},
+    "simple_rnn": {"units": 2},
+    "conv2d": {"filters": 2, "kernel_size": [3, 2]},
     "max_pool2d": {},
     "average_pool2d": {},
 }

@@ -14,11 +14,11 @@ import glassgrad as gg
 from glassgrad.common.constraints import Choice, Constraint, Flag, Optional, Real, Whole, check, check_fields
 from glassgrad.common.errors import InputError, shown
 from glassgrad.common.frozen import frozen
+from glassgrad.init.initializers import INITIALIZERS
+from glassgrad.losses.table import LOSSES
 from glassgrad.nn.activations import ACTIVATIONS
-from glassgrad.nn.initializers import INITIALIZERS
 from glassgrad.nn.layer import LAYERS
-from glassgrad.nn.losses import LOSSES
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.optim.schedules import SCHEDULES
 from glassgrad.training.settings import CONSTRAINTS, Settings
@@ -137,7 +137,7 @@ REQUIRED = {
     "dense": {"units": 2},
     "conv2d": {"filters": 2},
     "embedding": {"entries": 2, "dimension": 2},
-    "recurrent": {"units": 2},
+    "simple_rnn": {"units": 2},
     "dropout": {"rate": 0.5},
 }
 NUMBERS = [math.nan, math.inf, True, "x", HUGE, -HUGE, 10**400]
@@ -187,12 +187,12 @@ def test_every_number_of_the_settings_is_checked(name: str) -> None:
 )
 def test_units_and_sizes(value: Any) -> None:
     attempts: list[Callable[[], object]] = [
-        lambda: gg.Dense(value),
-        lambda: gg.Conv2D(value),
-        lambda: gg.Conv2D(2, size=value),
-        lambda: gg.MaxPool2D((2, value)),
-        lambda: gg.Embedding(value, 2),
-        lambda: gg.Recurrent(value),
+        lambda: gg.nn.Dense(value),
+        lambda: gg.nn.Conv2D(value),
+        lambda: gg.nn.Conv2D(2, kernel_size=value),
+        lambda: gg.nn.MaxPool2D((2, value)),
+        lambda: gg.nn.Embedding(value, 2),
+        lambda: gg.nn.SimpleRNN(value),
         lambda: Settings(layers=[value]),
         lambda: gg.train_many("digits", [{}], threads=value),
         lambda: Settings(batch_size=value),
@@ -204,8 +204,8 @@ def test_units_and_sizes(value: Any) -> None:
 
 def test_other_numbers() -> None:
     for attempt in (
-        lambda: Seam(clip_norm=HUGE),
-        lambda: gg.Reshape((HUGE,)),
+        lambda: GradientTransformation(clip_norm=HUGE),
+        lambda: gg.nn.Reshape((HUGE,)),
         lambda: gg.Perceptron(learning_rate=math.nan),
         lambda: gg.Perceptron(epochs=HUGE),
         lambda: gg.check_derivative(lambda x: x, [1.0], step=0),
@@ -225,6 +225,6 @@ def test_other_numbers() -> None:
 def test_numbers_of_numpy_train() -> None:
     settings = Settings(learning_rate=np.float64(0.5), epochs=np.int64(3), layers=np.array([4, 5]))
     assert (type(settings.epochs), type(settings.learning_rate), settings.layers) == (int, float, (4, 5))
-    dense: Any = gg.Dense(np.int64(3))
+    dense: Any = gg.nn.Dense(np.int64(3))
     assert type(dense.units) is int
-    assert type(gg.Dropout(np.float64(0.5)).rate) is float  # type: ignore[attr-defined]
+    assert type(gg.nn.Dropout(np.float64(0.5)).rate) is float  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ import pytest
 import glassgrad as gg
 from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.common.part import Part
-from glassgrad.nn.initializers import initializer
+from glassgrad.init.initializers import initializer
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ def test_parts_of_one_class_with_equal_fields_are_equal() -> None:
     assert Pair(1) != Pair(2)
     assert Pair(1) != Twin(1)
     assert len({Twin(1), Twin(1), Twin(2)}) == 2
-    assert gg.Dense(3, "relu") == gg.Dense(3, "relu")
-    assert gg.Dense(3, "relu") != gg.Dense(3, "tanh")
+    assert gg.nn.Dense(3, "relu") == gg.nn.Dense(3, "relu")
+    assert gg.nn.Dense(3, "relu") != gg.nn.Dense(3, "tanh")
 
 
 def test_a_part_that_is_no_dataclass_is_equal_to_itself_only() -> None:
@@ -61,7 +61,7 @@ class Counting(Pair):
 
 
 @pytest.mark.parametrize("name", ["a", "kind", "unknown"])
-@pytest.mark.parametrize("value", [Pair(1), Same(1), gg.Add(), gg.Dense(3)])
+@pytest.mark.parametrize("value", [Pair(1), Same(1), gg.nn.Add(), gg.nn.Dense(3)])
 def test_parts_are_frozen(value: Part, name: str) -> None:
     with pytest.raises(FrozenInstanceError):
         setattr(value, name, 5)

@@ -13,7 +13,7 @@ import glassgrad as gg
 from glassgrad.common.plain import plain
 from glassgrad.diagnosis import findings
 from glassgrad.nn.activations import ACTIVATIONS
-from glassgrad.nn.layers import Dense
+from glassgrad.nn.layers.dense import Dense
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_value_becomes_what_json_has(value, expected):
 
 
 def test_a_network_is_its_document_or_its_text():
-    network = gg.Sequential(gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(3))
     assert plain([network]) == [network.to_document()]
 
     class Own(Dense):

@@ -97,9 +97,9 @@ def test_a_name_of_another_module_is_taken(parts: Registry[Part]) -> None:
 
 def test_a_network_of_dense_layers_loads_no_layers_for_images() -> None:
     script = (
-        "import sys, glassgrad.nn.network as n; from glassgrad.nn.layers import Dense\n"
+        "import sys, glassgrad.nn.network as n; from glassgrad.nn.layers.dense import Dense\n"
         "document = n.Sequential(Dense(3)).to_document(); n.from_document(document)\n"
-        "print('glassgrad.nn.images' in sys.modules)\n"
+        "print('glassgrad.nn.layers.convolution' in sys.modules)\n"
         "layer = {'type': 'conv2d', 'filters': 2, 'name': 'c'}\n"
         "print(n.kind_of(n.from_document({'layers': [layer]})['c'].layer))"
     )

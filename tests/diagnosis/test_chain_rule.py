@@ -25,10 +25,10 @@ from glassgrad.diagnosis.initialization import question as initialization
 from glassgrad.diagnosis.measures.flow import jacobian_norms
 from glassgrad.diagnosis.measures.flow import look as look_into
 from glassgrad.graph.node import Shape, Value
+from glassgrad.losses.base import Loss
+from glassgrad.losses.regression import SquaredError
 from glassgrad.nn.activations import Activation
-from glassgrad.nn.layer import Building, Layer, Weight
-from glassgrad.nn.loss import Loss
-from glassgrad.nn.losses_regression import SquaredError
+from glassgrad.nn.layer import BuildContext, Layer, ParameterSpec
 from glassgrad.ops.custom import custom_op
 from glassgrad.report.page import Code, Figure, Page, Table
 from glassgrad.report.questions import section
@@ -75,8 +75,8 @@ def test_a_layers_jacobian_has_its_largest_singular_value() -> None:
 
 def test_jacobians_of_layers_with_several_inputs() -> None:
     start = gg.Input()
-    first = gg.Dense(4)(start, name="first")
-    network = gg.functional(start, gg.Dense(3)(gg.Add()(first, first, name="sum"), name="last"))
+    first = gg.nn.Dense(4)(start, name="first")
+    network = gg.functional(start, gg.nn.Dense(3)(gg.nn.Add()(first, first, name="sum"), name="last"))
     subject = quick(blobs(60), network=network)
     found = jacobian_norms(subject.start, look_into(subject, subject.start))
     assert found["sum"] == pytest.approx(math.sqrt(2), rel=1e-3)
@@ -152,11 +152,11 @@ def test_a_vanishing_gradient_is_found_and_cured(
 
 def test_the_layer_that_lets_nothing_pass_is_named() -> None:
     network = gg.Sequential(
-        gg.Flatten(),
-        ("one", gg.Dense(16, "relu")),
-        ("two", gg.Dense(16, "step")),
-        ("three", gg.Dense(16, "relu")),
-        ("last", gg.Dense(10)),
+        gg.nn.Flatten(),
+        ("one", gg.nn.Dense(16, "relu")),
+        ("two", gg.nn.Dense(16, "step")),
+        ("three", gg.nn.Dense(16, "relu")),
+        ("last", gg.nn.Dense(10)),
     )
     subject = look(digits(), network=network, epochs=3, force=True)
     (fault,) = suspected("chain_rule", chain_rule.measure(subject), subject)
@@ -175,7 +175,7 @@ def test_a_gradient_that_explodes_in_the_layers() -> None:
 
 def test_a_gradient_that_explodes_in_a_recurrent_layer() -> None:
     network = gg.Sequential(
-        gg.Recurrent(16, "relu", recurrent_init="orthogonal(3.0)", last=True), gg.Dense(10)
+        gg.nn.SimpleRNN(16, "relu", recurrent_init="orthogonal(3.0)", last=True), gg.nn.Dense(10)
     )
     subject = look(digits(), network=network, epochs=3)
     (fault,) = [
@@ -183,7 +183,7 @@ def test_a_gradient_that_explodes_in_a_recurrent_layer() -> None:
         for f in suspected("chain_rule", chain_rule.measure(subject), subject)
         if f.kind == "exploding_gradient"
     ]
-    assert fault.where == "recurrent_1"
+    assert fault.where == "simple_rnn_1"
 
 
 def test_a_gradient_that_explodes_in_time_is_clipped() -> None:
@@ -265,7 +265,7 @@ NEGATIVE_SIDE = own(
 
 
 def with_part(part: Activation) -> Subject:
-    network = gg.Sequential(("first", gg.Dense(8, part)), ("last", gg.Dense(3)))
+    network = gg.Sequential(("first", gg.nn.Dense(8, part)), ("last", gg.nn.Dense(3)))
     return quick(blobs(60), network=network, epochs=1)
 
 
@@ -310,12 +310,12 @@ class Shifted(Layer):
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
 
-    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
-        return {"shift": Weight(inputs[0], gg.Dense(1).bias_init, (1, 1))}
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
+        return {"shift": ParameterSpec(inputs[0], gg.nn.Dense(1).bias_init, (1, 1))}
 
     def build(
         self,
-        building: Building,
+        context: BuildContext,
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
@@ -342,7 +342,7 @@ class Lopsided(Loss):
 
 
 def test_a_layer_of_ones_own_is_checked_by_each_weight() -> None:
-    network = gg.Sequential(gg.Dense(8, "tanh"), ("mine", Shifted()), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(8, "tanh"), ("mine", Shifted()), gg.nn.Dense(3))
     found = chain_rule.measure(quick(blobs(60), network=network, epochs=1))
     assert [(one.where, one.by, one.error > WRONG) for one in found.parts] == [
         ("mine", "its input", False),

@@ -34,7 +34,7 @@ from glassgrad.diagnosis.core.trials import FINE, Outcome, Trials
 from glassgrad.diagnosis.core.variants import columns, transformed
 from glassgrad.diagnosis.diagnose import QUESTION_MODULES
 from glassgrad.diagnosis.kinds import KINDS, register
-from glassgrad.nn.losses import LOSSES, loss
+from glassgrad.losses.table import LOSSES, loss
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings, make_settings
@@ -334,24 +334,28 @@ def test_the_optimizer_changes_however_it_was_given(given_as: dict[str, Any]) ->
 
 def test_options_of_layers_reach_a_given_network() -> None:
     network = gg.Sequential(
-        gg.Dense(8), gg.Activate("sigmoid"), gg.Dropout(0.9), gg.Dense(8, "tanh", "zeros"), gg.Dense(3)
+        gg.nn.Dense(8),
+        gg.nn.ActivationLayer("sigmoid"),
+        gg.nn.Dropout(0.9),
+        gg.nn.Dense(8, "tanh", "zeros"),
+        gg.nn.Dense(3),
     )
     options = {"activation": "relu", "init": "he_normal", "dropout": 0.1, "output_activation": "log_softmax"}
     changed = changed_settings(Settings(network=network), options).network
     assert isinstance(changed, gg.Network)
-    first, second, drop, third, last = (step.layer for step in changed.steps)
+    first, second, drop, third, last = (node.layer for node in changed.nodes)
     names = [type(getattr(layer, "activation", None)).__name__ for layer in (first, second, third, last)]
-    assert names == ["Identity", "Relu", "Relu", "LogSoftmax"]
+    assert names == ["Identity", "ReLU", "ReLU", "LogSoftmax"]
     assert drop.rate == 0.1  # type: ignore[attr-defined]
-    assert third.init == last.init == gg.Dense(1).init  # type: ignore[attr-defined]
+    assert third.init == last.init == gg.nn.Dense(1).init  # type: ignore[attr-defined]
 
 
 def test_a_network_without_any_activation_gets_one() -> None:
-    network = gg.Sequential(gg.Dense(8), gg.Dense(8), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(8), gg.nn.Dense(8), gg.nn.Dense(3))
     changed = changed_settings(Settings(network=network), {"activation": "relu"}).network
     assert isinstance(changed, gg.Network)
-    found = [type(step.layer.activation).__name__ for step in changed.steps]  # type: ignore[attr-defined]
-    assert found == ["Relu", "Relu", "Identity"]
+    found = [type(node.layer.activation).__name__ for node in changed.nodes]  # type: ignore[attr-defined]
+    assert found == ["ReLU", "ReLU", "Identity"]
 
 
 def test_columns_can_be_left_out() -> None:
@@ -502,7 +506,7 @@ def test_a_loss_for_other_targets_gets_a_stand_in(
 
 
 def test_a_network_with_too_few_outputs_is_resized() -> None:
-    network = gg.Sequential(gg.Dense(8, "relu"), gg.Dense(2))
+    network = gg.Sequential(gg.nn.Dense(8, "relu"), gg.nn.Dense(2))
     subject = refused(blobs(), network=network)
     assert subject.refusal is not None
     assert "network" in subject.refusal.stand_in
@@ -861,7 +865,7 @@ def test_the_document_is_plain_json(healthy: Subject) -> None:
 
 
 def test_plain_has_no_numpy_left() -> None:
-    given = {"a": np.arange(2), "b": (np.float32(1.5), math.inf), 3: {np.int64(1)}, "c": gg.Dense(1)}
+    given = {"a": np.arange(2), "b": (np.float32(1.5), math.inf), 3: {np.int64(1)}, "c": gg.nn.Dense(1)}
     found = plain(given)
     assert found["a"] == [0, 1]
     assert found["b"] == [1.5, None]

@@ -81,10 +81,10 @@ def test_what_activations_need(name: str, forward: float, backward: float) -> No
 def test_the_need_keeps_the_size_of_the_sums(name: str) -> None:
     """From weights of the gain that an activation needs, sums keep their size through ten wide layers."""
     gain = needs(activation(name))[0] / math.sqrt(400)
-    layers = [gg.Dense(400, name, f"normal({gain})") for _ in range(10)]
+    layers = [gg.nn.Dense(400, name, f"normal({gain})") for _ in range(10)]
     rng = np.random.default_rng(0)
     data = gg.from_arrays(rng.normal(size=(60, 400)), np.arange(60) % 2, name="noise")
-    subject = look(data, network=gg.Sequential(*layers, gg.Dense(1)), epochs=1, backend="reference")
+    subject = look(data, network=gg.Sequential(*layers, gg.nn.Dense(1)), epochs=1, backend="reference")
     flow = look_into(subject, subject.start)
     sums = [layer.preactivation for layer in flow.layers[:-1]]
     assert sums[-1] == pytest.approx(sums[1], rel=0.2)
@@ -143,7 +143,7 @@ def test_no_usual_initializer_is_suspected(init: str, part: str) -> None:
 
 
 def test_copies_are_told_by_all_weights_of_a_neuron() -> None:
-    network = gg.Sequential(gg.Dense(6, "relu"), gg.Dense(6, "relu"), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.Dense(6, "relu"), gg.nn.Dense(3))
     subject = look(blobs(60), network=network, epochs=1, backend="reference")
     model, flow = subject.start, look_into(subject, subject.start)
     weights = dict(model.weights)
@@ -188,10 +188,10 @@ def test_planted_starts_are_found_and_cured(kind: str, options: dict[str, Any], 
 
 def test_one_bad_layer_is_named() -> None:
     network = gg.Sequential(
-        gg.Flatten(),
-        ("first", gg.Dense(32, "relu")),
-        ("second", gg.Dense(32, "relu", "zeros")),
-        ("last", gg.Dense(10)),
+        gg.nn.Flatten(),
+        ("first", gg.nn.Dense(32, "relu")),
+        ("second", gg.nn.Dense(32, "relu", "zeros")),
+        ("last", gg.nn.Dense(10)),
     )
     found = diagnosed(digits(), network=network).named
     assert found is not None
@@ -200,11 +200,11 @@ def test_one_bad_layer_is_named() -> None:
 
 def test_recurrent_weights_are_restarted_too() -> None:
     network = gg.Sequential(
-        gg.Recurrent(16, "relu", recurrent_init="orthogonal(3.0)", last=True), gg.Dense(10)
+        gg.nn.SimpleRNN(16, "relu", recurrent_init="orthogonal(3.0)", last=True), gg.nn.Dense(10)
     )
     found = diagnosed(digits(), network=network).named
     assert found is not None
-    assert (found.kind, found.where) == ("init_too_large", "recurrent_1")
+    assert (found.kind, found.where) == ("init_too_large", "simple_rnn_1")
 
 
 # --- all right -----------------------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_usual_starts_are_right(options: dict[str, Any], data: Any) -> None:
 
 def test_a_small_last_layer_is_right() -> None:
     """Zeros in the last layer are a good start: the network begins with the guess that knows nothing."""
-    network = gg.Sequential(gg.Flatten(), gg.Dense(32, "relu"), gg.Dense(10, init="zeros"))
+    network = gg.Sequential(gg.nn.Flatten(), gg.nn.Dense(32, "relu"), gg.nn.Dense(10, init="zeros"))
     subject = look(digits(), network=network)
     assert suspected("initialization", initialization.measure(subject), subject) == []
 

@@ -17,7 +17,7 @@ from glassgrad.diagnosis.loss.measurement import expected_start, outlier_share, 
 from glassgrad.diagnosis.measures.calibration import calibration, temperature_trial
 from glassgrad.diagnosis.measures.simple_learner import simple_learner
 from glassgrad.diagnosis.measures.two_parts import parts_trial, two_parts
-from glassgrad.nn.losses import loss as made_loss
+from glassgrad.losses.table import loss as made_loss
 from training.small import blobs, counts, surface
 
 MODULES = {"loss": loss}

@@ -16,7 +16,11 @@ from glassgrad.diagnosis.measures.activity import copies, effective_rank, explai
 from glassgrad.diagnosis.measures.inputs import alone_score
 from glassgrad.diagnosis.neurons import question as neurons
 from glassgrad.diagnosis.neurons import target_leak
-from glassgrad.nn.layers import Activate, Add, BatchNorm, Dense, Dropout
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.merging import Add
+from glassgrad.nn.layers.normalization import BatchNorm
 from glassgrad.nn.network import Input, Sequential, functional
 from training.small import blobs, surface
 
@@ -75,13 +79,13 @@ def test_one_column_says_what_it_says() -> None:
 
 
 def test_layers_that_meet_without_an_activation() -> None:
-    plain = Sequential(Dense(8), Dropout(0.1), Dense(8), Activate("relu"), Dense(2))
+    plain = Sequential(Dense(8), Dropout(0.1), Dense(8), ActivationLayer("relu"), Dense(2))
     assert neurons.linear_layers(plain) == ("dense_1",)
     assert neurons.linear_layers(Sequential(Dense(8, "relu"), Dense(2))) == ()
-    assert neurons.linear_layers(Sequential(Dense(8), BatchNorm(), Activate("tanh"), Dense(2))) == ()
+    assert neurons.linear_layers(Sequential(Dense(8), BatchNorm(), ActivationLayer("tanh"), Dense(2))) == ()
     x = Input()
     hidden = Dense(4, "relu")(x)
-    residual = functional(x, Dense(2)(Activate("relu")(Add()(hidden, Dense(4)(hidden)))))
+    residual = functional(x, Dense(2)(ActivationLayer("relu")(Add()(hidden, Dense(4)(hidden)))))
     assert neurons.linear_layers(residual) == ()
 
 

@@ -34,55 +34,66 @@ class Twist(Layer):
     def output_shape(self, inputs: Any) -> Any:
         return inputs[0]
 
-    def build(self, building: Any, inputs: Any, weights: Any, state: Any) -> Any:
+    def build(self, context: Any, inputs: Any, weights: Any, state: Any) -> Any:
         (x,) = inputs
-        ahead = gg.concatenate([gg.slice_axis(x, -1, 1, x.shape[-1]), gg.slice_axis(x, -1, 0, 1)], axis=-1)
-        return x * ahead + gg.sin(x), {}
+        ahead = gg.ops.concatenate(
+            [gg.ops.slice_axis(x, -1, 1, x.shape[-1]), gg.ops.slice_axis(x, -1, 0, 1)], axis=-1
+        )
+        return x * ahead + gg.ops.sin(x), {}
 
 
 def dense(name: str) -> gg.Network:
-    return gg.Sequential(gg.Dense(4, activation=name), gg.Dense(3), gg.Dense(2))
+    return gg.Sequential(gg.nn.Dense(4, activation=name), gg.nn.Dense(3), gg.nn.Dense(2))
 
 
 def branches() -> gg.Network:
     x = gg.Input()
-    a, b = gg.Dense(4, activation="tanh")(x), gg.Dense(4, activation="silu")(x)
-    joined = gg.Concatenate()(gg.Add()(a, b), gg.Multiply()(a, b), gg.Multiply()(a, a))
-    return gg.functional(x, gg.Dense(2)(joined))
+    a, b = gg.nn.Dense(4, activation="tanh")(x), gg.nn.Dense(4, activation="silu")(x)
+    joined = gg.nn.Concatenate()(gg.nn.Add()(a, b), gg.nn.Multiply()(a, b), gg.nn.Multiply()(a, a))
+    return gg.functional(x, gg.nn.Dense(2)(joined))
 
 
 def sequence(width: int) -> gg.Network:
-    return gg.Sequential(gg.Reshape((width, 1)), gg.Recurrent(3), gg.Flatten(), gg.Dense(2))
+    return gg.Sequential(gg.nn.Reshape((width, 1)), gg.nn.SimpleRNN(3), gg.nn.Flatten(), gg.nn.Dense(2))
 
 
 NETWORKS: dict[str, Callable[[], gg.Network]] = {
     **{f"dense {name}": partial(dense, name) for name in SOFT},
     "dense on lines": lambda: gg.Sequential(
-        gg.Reshape((3, 2)), gg.Dense(3, activation="softmax"), gg.Flatten(), gg.Dense(2)
+        gg.nn.Reshape((3, 2)), gg.nn.Dense(3, activation="softmax"), gg.nn.Flatten(), gg.nn.Dense(2)
     ),
     "activations alone": lambda: gg.Sequential(
-        gg.Dense(4), gg.Activate("gelu"), gg.Activate("identity"), gg.Activate("softmax"), gg.Dense(2)
+        gg.nn.Dense(4),
+        gg.nn.ActivationLayer("gelu"),
+        gg.nn.ActivationLayer("identity"),
+        gg.nn.ActivationLayer("softmax"),
+        gg.nn.Dense(2),
     ),
     "normalization": lambda: gg.Sequential(
-        gg.Dense(4), gg.BatchNorm(), gg.Activate("relu"), gg.LayerNorm(), gg.Dropout(0.4), gg.Dense(2)
+        gg.nn.Dense(4),
+        gg.nn.BatchNorm(),
+        gg.nn.ActivationLayer("relu"),
+        gg.nn.LayerNorm(),
+        gg.nn.Dropout(0.4),
+        gg.nn.Dense(2),
     ),
     "branches": branches,
     "recurrent": lambda: sequence(6),
-    "custom": lambda: gg.Sequential(gg.Dense(4), Twist(), gg.Dense(2)),
+    "custom": lambda: gg.Sequential(gg.nn.Dense(4), Twist(), gg.nn.Dense(2)),
     "convolution": lambda: gg.Sequential(
-        gg.Reshape((6, 1, 1)),
-        gg.Conv2D(3, size=(3, 1), padding="same", activation="tanh"),
-        gg.MaxPool2D((2, 1)),
-        gg.Conv2D(2, size=(2, 1)),
-        gg.AveragePool2D((2, 1), stride=1),
-        gg.Flatten(),
-        gg.Dense(2),
+        gg.nn.Reshape((6, 1, 1)),
+        gg.nn.Conv2D(3, kernel_size=(3, 1), padding="same", activation="tanh"),
+        gg.nn.MaxPool2D((2, 1)),
+        gg.nn.Conv2D(2, kernel_size=(2, 1)),
+        gg.nn.AveragePool2D((2, 1), stride=1),
+        gg.nn.Flatten(),
+        gg.nn.Dense(2),
     ),
     "strides": lambda: gg.Sequential(
-        gg.Reshape((3, 2, 1)),
-        gg.Conv2D(3, size=2, stride=2, padding="same"),
-        gg.GlobalAveragePool2D(),
-        gg.Dense(2),
+        gg.nn.Reshape((3, 2, 1)),
+        gg.nn.Conv2D(3, kernel_size=2, stride=2, padding="same"),
+        gg.nn.GlobalAveragePool2D(),
+        gg.nn.Dense(2),
     ),
 }
 numbers = np.random.default_rng(0)
@@ -132,7 +143,7 @@ def test_paths_add_up_and_every_check_agrees(case: str) -> None:
 
 def test_an_embedding_has_paths_from_its_rows() -> None:
     tokens = numbers.integers(0, 5, (30, 4))
-    network = gg.Sequential(gg.Embedding(5, 3), gg.Recurrent(4), gg.Flatten(), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Embedding(5, 3), gg.nn.SimpleRNN(4), gg.nn.Flatten(), gg.nn.Dense(3))
     data = gg.from_arrays(tokens, tokens[:, 0] % 3)
     run = gg.train(data, network=network, epochs=1, backend="reference", scaling="none", validation=0, test=0)
     token = int(tokens[2, 1])
@@ -145,10 +156,10 @@ def test_an_embedding_has_paths_from_its_rows() -> None:
 
 def test_all_layer_kinds_are_tried() -> None:
     kinds = {
-        LAYERS.config(step.layer)["name"]
+        LAYERS.config(node.layer)["name"]
         for make in NETWORKS.values()
-        for step in make().steps
-        if type(step.layer) is not Twist
+        for node in make().nodes
+        if type(node.layer) is not Twist
     }
     own = {name for name in LAYERS if LAYERS[name].__module__.startswith("glassgrad.")}
     assert own - kinds == {"embedding"}
@@ -161,7 +172,7 @@ def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shape = [int(n) for n in rng.integers(1, 4, 4)]
     kind = rng.choice(["relu", "tanh", "softmax"])
-    network = gg.Sequential(*(gg.Dense(n, activation=str(kind)) for n in shape[1:]))
+    network = gg.Sequential(*(gg.nn.Dense(n, activation=str(kind)) for n in shape[1:]))
     weights = {name: rng.normal(size=item.shape) for name, item in network.weights((shape[0],)).items()}
     anatomy = Anatomy(network, weights, {}, rng.normal(size=shape[0]))
     seed_values = rng.normal(size=shape[-1])
@@ -190,7 +201,9 @@ def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
 
 
 def test_shared_weights_end_in_every_place_where_they_act() -> None:
-    network = gg.Sequential(gg.Reshape((6, 1, 1)), gg.Conv2D(1, size=(2, 1)), gg.Flatten(), gg.Dense(2))
+    network = gg.Sequential(
+        gg.nn.Reshape((6, 1, 1)), gg.nn.Conv2D(1, kernel_size=(2, 1)), gg.nn.Flatten(), gg.nn.Dense(2)
+    )
     model = fitted(network).model
     found = explain_derivative(model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100)
     assert found.paths == 5 * 2
@@ -212,7 +225,7 @@ def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
 
 
 def test_a_dead_unit_has_no_path_and_says_so() -> None:
-    model = fitted(gg.Sequential(gg.Dense(3, activation="relu"), gg.Dense(2))).model
+    model = fitted(gg.Sequential(gg.nn.Dense(3, activation="relu"), gg.nn.Dense(2))).model
     model.weights["dense_1.bias"][1] = -100.0
     found = explain_derivative(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
     assert (found.derivative, found.paths, found.lines) == (0.0, 0, ())
@@ -225,7 +238,7 @@ def test_a_dead_unit_has_no_path_and_says_so() -> None:
 
 
 def test_a_corner_is_recognized() -> None:
-    run = fitted(gg.Sequential(gg.Dense(2, activation="relu"), gg.Dense(2)), scaling="none")
+    run = fitted(gg.Sequential(gg.nn.Dense(2, activation="relu"), gg.nn.Dense(2)), scaling="none")
     run.model.weights["dense_1.weights"][:, 0] = 0
     run.model.weights["dense_1.bias"][0] = 0
     found = explain_derivative(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
@@ -234,7 +247,7 @@ def test_a_corner_is_recognized() -> None:
 
 
 def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = fitted(gg.Sequential(gg.Dense(9), gg.Dense(9), gg.Dense(2))).model
+    model = fitted(gg.Sequential(gg.nn.Dense(9), gg.nn.Dense(9), gg.nn.Dense(2))).model
     monkeypatch.setattr(links, "LARGEST", 50)
     found = explain_derivative(model, X, targets=Y, input="x[0]")
     assert found.paths is None
@@ -245,7 +258,9 @@ def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_paths_can_be_asked_for() -> None:
-    found = explain_derivative(fitted(gg.Sequential(gg.Dense(2))).model, X, targets=Y, input="x[0]", paths=0)
+    found = explain_derivative(
+        fitted(gg.Sequential(gg.nn.Dense(2))).model, X, targets=Y, input="x[0]", paths=0
+    )
     assert (found.paths, found.path_total, found.lines) == (None, None, ())
 
 
@@ -265,7 +280,7 @@ OPTIMIZERS: Mapping[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("case", OPTIMIZERS)
 def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
-    network = gg.Sequential(gg.Dense(3, activation="tanh"), gg.Dense(2))
+    network = gg.Sequential(gg.nn.Dense(3, activation="tanh"), gg.nn.Dense(2))
     one = {"epochs": 1, "dtype": "float64", "backend": "reference", "validation": 0.0, "test": 0.0}
     same = {"schedule": "constant", "keep": "last", "scaling": "none"}
     data = gg.from_arrays(X[:1], Y[:1])
@@ -275,13 +290,13 @@ def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
     start.training = run.model.training
     for weight, index in (("dense_1.weights", (2, 1)), ("dense_2.bias", (1,))):
         name = f"{weight}[{','.join(map(str, index))}]"
-        step = explain_derivative(start, X[:1], targets=Y[:1], weight=name).step
-        assert step is not None
-        assert step.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
-        values = {term.name: term.value for term in step.terms[:-1]}
-        assert step.new == pytest.approx(values["w"] - values["step"] - values.get("decay", 0.0), rel=1e-12)
-        if "step" in values and "(g + " not in step.terms[-2].formula:
-            assert _computed(step.terms, values) == pytest.approx(values["step"], rel=1e-6)
+        node = explain_derivative(start, X[:1], targets=Y[:1], weight=name).step
+        assert node is not None
+        assert node.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
+        values = {term.name: term.value for term in node.terms[:-1]}
+        assert node.new == pytest.approx(values["w"] - values["step"] - values.get("decay", 0.0), rel=1e-12)
+        if "step" in values and "(g + " not in node.terms[-2].formula:
+            assert _computed(node.terms, values) == pytest.approx(values["step"], rel=1e-6)
 
 
 def _computed(terms: Any, values: Mapping[str, float]) -> float:
@@ -293,12 +308,12 @@ def _computed(terms: Any, values: Mapping[str, float]) -> float:
 
 
 def test_a_frozen_layer_has_no_step() -> None:
-    run = fitted(gg.Sequential(gg.Dense(3), gg.Dense(2)), freeze=("dense_1",))
+    run = fitted(gg.Sequential(gg.nn.Dense(3), gg.nn.Dense(2)), freeze=("dense_1",))
     assert explain_derivative(run.model, X, targets=Y, weight="dense_1.bias[0]").step is None
 
 
 def test_the_telling_weight_has_the_largest_derivative() -> None:
-    model = fitted(gg.Sequential(gg.Dense(3, activation="tanh"), gg.Dense(2))).model
+    model = fitted(gg.Sequential(gg.nn.Dense(3, activation="tanh"), gg.nn.Dense(2))).model
     name = telling_weight(model, X, targets=Y, row=1)
     assert name is not None
     best = abs(explain_derivative(model, X, targets=Y, row=1, weight=name).derivative)
@@ -348,7 +363,7 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
     ],
 )
 def test_what_does_not_exist_is_refused(asked: dict[str, Any], words: str) -> None:
-    model = fitted(gg.Sequential(gg.Dense(2))).model
+    model = fitted(gg.Sequential(gg.nn.Dense(2))).model
     with pytest.raises(gg.InputError, match=words.replace("[", r"\[")) as refused:
         explain_derivative(model, X, **({"targets": Y} | asked))
     assert "\n" not in str(refused.value)
@@ -367,7 +382,7 @@ def test_a_data_set_is_a_source() -> None:
 def test_an_input_that_is_looked_up_has_no_derivative() -> None:
     tokens = np.random.default_rng(0).integers(0, 5, (40, 3)).astype(np.float64)
     data = gg.from_arrays(tokens, np.arange(40) % 2, name="tokens")
-    network = gg.Sequential(gg.Embedding(5, 4), gg.Flatten(), gg.Dense(1))
+    network = gg.Sequential(gg.nn.Embedding(5, 4), gg.nn.Flatten(), gg.nn.Dense(1))
     run = gg.train(data, network=network, scaling="none", epochs=1)
     with pytest.raises(gg.InputError, match=r"x\[1\] is looked up as a whole number by layer 'embedding_1'"):
         gg.explain_derivative(run.model, data, input="x[1]")

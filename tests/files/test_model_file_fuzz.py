@@ -34,24 +34,26 @@ PEOPLE: dict[str, list[Any]] = {
 
 
 def chain() -> gg.Model:
-    network = gg.Sequential(gg.Dense(4, "leaky_relu(0.2)"), gg.BatchNorm(), gg.Dropout(0.5), gg.Dense(3))
+    network = gg.Sequential(
+        gg.nn.Dense(4, "leaky_relu(0.2)"), gg.nn.BatchNorm(), gg.nn.Dropout(0.5), gg.nn.Dense(3)
+    )
     return train(blobs(12), network=network, epochs=0, loss="categorical_cross_entropy(0.1)").model
 
 
 def images() -> gg.Model:
     start = gg.Input()
-    picture = gg.AveragePool2D(2, 1)(gg.MaxPool2D(2, 1)(gg.Conv2D(2, 2, padding="same")(start)))
-    rows = gg.Dense(3, "elu(0.5)")(gg.Reshape((2, -1))(gg.Flatten()(picture)))
-    last, mean = gg.Recurrent(3, last=True)(rows), gg.Dense(3)(gg.GlobalAveragePool2D()(picture))
-    both = gg.Concatenate()(gg.Add()(last, mean), gg.LayerNorm()(gg.Multiply()(last, mean)))
-    network = gg.functional(start, gg.Dense(2)(gg.Activate("tanh")(both)))
+    picture = gg.nn.AveragePool2D(2, 1)(gg.nn.MaxPool2D(2, 1)(gg.nn.Conv2D(2, 2, padding="same")(start)))
+    rows = gg.nn.Dense(3, "elu(0.5)")(gg.nn.Reshape((2, -1))(gg.nn.Flatten()(picture)))
+    last, mean = gg.nn.SimpleRNN(3, last=True)(rows), gg.nn.Dense(3)(gg.nn.GlobalAveragePool2D()(picture))
+    both = gg.nn.Concatenate()(gg.nn.Add()(last, mean), gg.nn.LayerNorm()(gg.nn.Multiply()(last, mean)))
+    network = gg.functional(start, gg.nn.Dense(2)(gg.nn.ActivationLayer("tanh")(both)))
     generator = np.random.default_rng(0)
     data = gg.from_arrays(generator.normal(size=(12, 4, 4, 2)), generator.normal(size=(12, 2)))
     return train(data, network=network, epochs=0, loss="huber(2.0)", dtype="float64").model
 
 
 def tokens() -> gg.Model:
-    network = gg.Sequential(gg.Embedding(5, 2), gg.Flatten(), gg.Dense(1))
+    network = gg.Sequential(gg.nn.Embedding(5, 2), gg.nn.Flatten(), gg.nn.Dense(1))
     data = gg.from_arrays(np.arange(12).reshape(6, 2) % 5, ["no", "yes"] * 3)
     return train(data, network=network, epochs=0, scaling="none").model
 

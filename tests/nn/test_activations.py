@@ -14,7 +14,7 @@ from glassgrad.autodiff.sweeps import gradient, hessian_vector_product
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import InputError
 from glassgrad.graph.node import Graph
-from glassgrad.nn.activations import ACTIVATIONS, Activation, Identity, LeakyRelu, activation
+from glassgrad.nn.activations import ACTIVATIONS, Activation, Identity, LeakyReLU, activation
 from glassgrad.ops.table import make_input, reduce_sum
 
 SCALE, ALPHA = 1.0507009873554805, 1.6732632423543772
@@ -191,7 +191,7 @@ def test_the_output_range_is_reached(spec):
 
 @pytest.mark.parametrize("slope", [0, -1.5])
 def test_a_leaky_relu_that_does_not_rise_stays_above_zero(slope):
-    part = LeakyRelu(slope)
+    part = LeakyReLU(slope)
     assert part.output_range() == (0, math.inf)
     assert run(part, numbers()).min() >= 0
 

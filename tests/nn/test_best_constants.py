@@ -8,7 +8,7 @@ from scipy import special
 
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
-from glassgrad.nn.losses import ALIASES, LOSSES, loss
+from glassgrad.losses.table import ALIASES, LOSSES, loss
 from glassgrad.ops.table import make_input
 
 RNG = np.random.default_rng(8)
@@ -134,7 +134,7 @@ def test_a_class_without_rows_has_a_finite_logit():
 
 
 def test_a_loss_of_ones_own_need_not_know_its_best_constant():
-    from glassgrad.nn.losses_regression import RegressionLoss
+    from glassgrad.losses.regression import RegressionLoss
 
     class Cubic(RegressionLoss):
         name = "cubic"

@@ -10,8 +10,8 @@ import pytest
 from backends.runners import RUNNERS
 from glassgrad.autodiff.sweeps import gradient, jvp
 from glassgrad.graph.node import Graph, Value
+from glassgrad.losses.table import loss
 from glassgrad.nn.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, activation
-from glassgrad.nn.losses import loss
 from glassgrad.ops import table as ops
 from glassgrad.ops.op import constant, make_input
 

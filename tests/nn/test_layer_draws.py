@@ -12,12 +12,12 @@ import pytest
 from backends.runners import RUNNERS
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Value
-from glassgrad.nn.layer import Building, Randomness, Weightless
-from glassgrad.nn.layers import Dropout
+from glassgrad.nn.layer import BuildContext, Randomness, Weightless
+from glassgrad.nn.layers.dropout import Dropout
 from glassgrad.nn.network import Network, Sequential
+from glassgrad.ops.loops import scan
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.random import random_mask
-from glassgrad.ops.scan import scan
 from glassgrad.ops.structure import convert, transpose
 
 ROWS, UNITS = 16, 64
@@ -33,15 +33,15 @@ def inputs() -> tuple[Value, Value, Value]:
 
 
 def draw(
-    build: Callable[[Building], Sequence[Value]],
+    build: Callable[[BuildContext], Sequence[Value]],
     backend: str = "reference",
     step: int = 0,
     name: str = "noisy",
 ) -> list[np.ndarray]:
     """What ``build`` draws in a layer called ``name``."""
     seed, at, rows = inputs()
-    building = Building(name, 11, True, constant(np.ones(ROWS), "bool"), Randomness(seed, at, rows))
-    return RUNNERS[backend](Graph((seed, at), tuple(build(building))), [SEED, np.uint32(step)])
+    context = BuildContext(name, 11, True, constant(np.ones(ROWS), "bool"), Randomness(seed, at, rows))
+    return RUNNERS[backend](Graph((seed, at), tuple(build(context))), [SEED, np.uint32(step)])
 
 
 def assert_independent(a: np.ndarray, b: np.ndarray) -> None:
@@ -50,8 +50,8 @@ def assert_independent(a: np.ndarray, b: np.ndarray) -> None:
     assert abs(correlation) < 4 / np.sqrt(a.size)
 
 
-def two_masks(building: Building) -> list[Value]:
-    return [building.mask((UNITS,), 0.5) for _ in range(2)]
+def two_masks(context: BuildContext) -> list[Value]:
+    return [context.mask((UNITS,), 0.5) for _ in range(2)]
 
 
 @pytest.mark.parametrize("backend", sorted(RUNNERS))
@@ -63,7 +63,7 @@ def test_two_masks_of_one_layer_are_independent(backend: str) -> None:
 
 
 def test_all_pairs_of_many_draws_are_independent() -> None:
-    masks = draw(lambda building: [building.mask((UNITS,), 0.5) for _ in range(6)])
+    masks = draw(lambda context: [context.mask((UNITS,), 0.5) for _ in range(6)])
     for i, a in enumerate(masks):
         for b in masks[:i]:
             assert_independent(a, b)
@@ -86,12 +86,12 @@ def test_draws_depend_on_the_step_and_on_nothing_else() -> None:
 
 @pytest.mark.parametrize("backend", sorted(RUNNERS))
 def test_noise_and_masks_of_one_layer_are_independent(backend: str) -> None:
-    def build(building: Building) -> list[Value]:
+    def build(context: BuildContext) -> list[Value]:
         return [
-            building.normal((UNITS,)),
-            building.mask((UNITS,), 0.5),
-            building.uniform((UNITS,), "float64"),
-            building.normal((UNITS,), "float64"),
+            context.normal((UNITS,)),
+            context.mask((UNITS,), 0.5),
+            context.uniform((UNITS,), "float64"),
+            context.normal((UNITS,), "float64"),
         ]
 
     draws = draw(build, backend)
@@ -106,12 +106,10 @@ def test_noise_and_masks_of_one_layer_are_independent(backend: str) -> None:
 
 @pytest.mark.parametrize("renamed", [False, True])
 def test_layers_inside_a_layer_draw_from_streams_of_their_own(renamed: bool) -> None:
-    def build(building: Building) -> list[Value]:
+    def build(context: BuildContext) -> list[Value]:
         ones = constant(np.ones((ROWS, UNITS)), "float32")
-        inner = [replace(building, name=f"inner{i}") if renamed else building for i in range(2)]
-        return [building.mask((UNITS,), 0.5)] + [
-            Dropout(0.5).build(item, [ones], {}, {})[0] for item in inner
-        ]
+        inner = [replace(context, name=f"inner{i}") if renamed else context for i in range(2)]
+        return [context.mask((UNITS,), 0.5)] + [Dropout(0.5).build(item, [ones], {}, {})[0] for item in inner]
 
     outer, first, second = draw(build)
     assert_independent(outer, first)
@@ -122,8 +120,8 @@ def test_layers_inside_a_layer_draw_from_streams_of_their_own(renamed: bool) -> 
 def test_masks_drawn_before_a_scan_differ_from_element_to_element() -> None:
     length = 3
 
-    def build(building: Building) -> list[Value]:
-        kept = convert(building.mask((length, UNITS), 0.5), "float32")
+    def build(context: BuildContext) -> list[Value]:
+        kept = convert(context.mask((length, UNITS), 0.5), "float32")
         start = constant(np.zeros((ROWS, UNITS)), "float32")
         _, (seen,) = scan(lambda h, mask: (h + mask, mask), [start], [transpose(kept, (1, 0, 2))])
         return [seen]
@@ -135,10 +133,10 @@ def test_masks_drawn_before_a_scan_differ_from_element_to_element() -> None:
 
 
 def test_a_draw_inside_the_body_of_a_scan_is_refused() -> None:
-    def build(building: Building) -> list[Value]:
+    def build(context: BuildContext) -> list[Value]:
         start = constant(np.zeros((ROWS, UNITS)), "float32")
         return list(
-            scan(lambda h: [h + convert(building.mask((UNITS,), 0.5), "float32")], [start], [], length=3)[0]
+            scan(lambda h: [h + convert(context.mask((UNITS,), 0.5), "float32")], [start], [], length=3)[0]
         )
 
     with pytest.raises(GraphError, match="a body uses 'seed' from outside"):
@@ -155,11 +153,11 @@ class TwoMasks(Weightless):
     def apply(self, inputs):
         raise NotImplementedError
 
-    def build(self, building, inputs, weights, state):
-        if not building.training:
+    def build(self, context, inputs, weights, state):
+        if not context.training:
             return inputs[0], {}
-        first, second = (convert(building.mask(inputs[0].shape[1:], 0.5), "float32") for _ in range(2))
-        building.inner["first"], building.inner["second"] = first, second
+        first, second = (convert(context.mask(inputs[0].shape[1:], 0.5), "float32") for _ in range(2))
+        context.inner["first"], context.inner["second"] = first, second
         return inputs[0] * first * second, {}
 
 
@@ -167,7 +165,7 @@ def network_masks(network: Network, names: Sequence[str]) -> list[np.ndarray]:
     seed, step, rows = inputs()
     x = constant(np.ones((ROWS, UNITS)), "float32")
     built = network.build(
-        x, {}, {}, valid=constant(np.ones(ROWS), "bool"), random=Randomness(seed, step, rows)
+        x, {}, {}, row_mask=constant(np.ones(ROWS), "bool"), random=Randomness(seed, step, rows)
     )
     values = built.outputs | built.inner
     return RUNNERS["reference"](Graph((seed, step), tuple(values[n] for n in names)), [SEED, np.uint32(3)])

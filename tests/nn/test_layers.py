@@ -13,8 +13,8 @@ import glassgrad as gg
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
-from glassgrad.nn.layer import LAYERS, Building, Layer, Randomness
-from glassgrad.nn.network import Network, Step
+from glassgrad.nn.layer import LAYERS, BuildContext, Layer, Randomness
+from glassgrad.nn.network import LayerNode, Network
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import reduce_sum
 
@@ -27,15 +27,15 @@ def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str
 
 
 def make_building(
-    training: bool = False, valid: Any = None, rows: Any = None, batch: int = BATCH, step: int = 3
-) -> Building:
-    valid = np.ones(batch, bool) if valid is None else np.asarray(valid)
+    training: bool = False, row_mask: Any = None, rows: Any = None, batch: int = BATCH, step: int = 3
+) -> BuildContext:
+    row_mask = np.ones(batch, bool) if row_mask is None else np.asarray(row_mask)
     random = Randomness(
         constant(np.array([7, 0]), "uint32"),
         constant(step, "uint32"),
         constant(np.arange(batch) if rows is None else rows, "uint32"),
     )
-    return Building("here", 11, training, constant(valid, "bool"), random if training else None)
+    return BuildContext("here", 11, training, constant(row_mask, "bool"), random if training else None)
 
 
 def run(
@@ -43,10 +43,10 @@ def run(
     inputs: list[np.ndarray],
     weights: dict[str, np.ndarray] | None = None,
     state: dict[str, np.ndarray] | None = None,
-    **building: Any,
+    **context: Any,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Output and new state of ``layer``, in float64."""
-    building.setdefault("batch", len(inputs[0]))
+    context.setdefault("batch", len(inputs[0]))
     weights, state = weights or {}, state or {}
 
     def values(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def run(
 
     given = {f"x{i}": array for i, array in enumerate(inputs)}
     x, w, s = values(given), values(weights), values(state)
-    out, updates = layer.build(make_building(**building), list(x.values()), w, s)
+    out, updates = layer.build(make_building(**context), list(x.values()), w, s)
     graph = Graph((*x.values(), *w.values(), *s.values()), (out, *updates.values()))
     found = evaluate(graph, [*given.values(), *weights.values(), *state.values()])
     return found[0], dict(zip(updates, found[1:], strict=True))
@@ -127,107 +127,109 @@ class Case:
 TOKENS = [[0, 3, 3], [4, 1, 0], [2, 2, 2]]
 CASES: dict[str, Case] = {
     "dense": Case(
-        gg.Dense(4, "tanh"),
+        gg.nn.Dense(4, "tanh"),
         [(5,)],
         lambda x, w: np.tanh(x[0] @ w["weights"] + w["bias"]),
         {"weights": (5, 4), "bias": (4,)},
     ),
     "dense without bias": Case(
-        gg.Dense(2, bias=False), [(3,)], lambda x, w: x[0] @ w["weights"], {"weights": (3, 2)}
+        gg.nn.Dense(2, bias=False), [(3,)], lambda x, w: x[0] @ w["weights"], {"weights": (3, 2)}
     ),
     "dense on a sequence": Case(
-        gg.Dense(2),
+        gg.nn.Dense(2),
         [(4, 3)],
         lambda x, w: x[0] @ w["weights"] + w["bias"],
         {"weights": (3, 2), "bias": (2,)},
     ),
-    "activation": Case(gg.Activate("sigmoid"), [(2, 3)], lambda x, w: 1 / (1 + np.exp(-x[0]))),
-    "dropout": Case(gg.Dropout(0.3), [(4,)], lambda x, w: x[0]),
+    "activation": Case(gg.nn.ActivationLayer("sigmoid"), [(2, 3)], lambda x, w: 1 / (1 + np.exp(-x[0]))),
+    "dropout": Case(gg.nn.Dropout(0.3), [(4,)], lambda x, w: x[0]),
     "batch_norm": Case(
-        gg.BatchNorm(epsilon=0.1),
+        gg.nn.BatchNorm(epsilon=0.1),
         [(4,)],
         lambda x, w: normalized(x[0], 0, 0.1) * w["scale"] + w["shift"],
         {"scale": (4,), "shift": (4,)},
         training=True,
     ),
     "batch_norm of images": Case(
-        gg.BatchNorm(),
+        gg.nn.BatchNorm(),
         [(2, 3, 4)],
         lambda x, w: normalized(x[0], (0, 1, 2), 1e-5) * w["scale"] + w["shift"],
         {"scale": (4,), "shift": (4,)},
         training=True,
     ),
     "layer_norm": Case(
-        gg.LayerNorm(epsilon=0.01),
+        gg.nn.LayerNorm(epsilon=0.01),
         [(2, 5)],
         lambda x, w: normalized(x[0], -1, 0.01) * w["scale"] + w["shift"],
         {"scale": (5,), "shift": (5,)},
     ),
-    "flatten": Case(gg.Flatten(), [(2, 3, 2)], lambda x, w: x[0].reshape(BATCH, 12)),
-    "reshape": Case(gg.Reshape([3, -1]), [(2, 6)], lambda x, w: x[0].reshape(BATCH, 3, 4)),
-    "add": Case(gg.Add(), [(4,), (4,), (4,)], lambda x, w: x[0] + x[1] + x[2]),
-    "multiply": Case(gg.Multiply(), [(2, 2), (2, 2)], lambda x, w: x[0] * x[1]),
-    "concatenate": Case(gg.Concatenate(), [(2, 3), (2, 1)], lambda x, w: np.concatenate(x, axis=-1)),
+    "flatten": Case(gg.nn.Flatten(), [(2, 3, 2)], lambda x, w: x[0].reshape(BATCH, 12)),
+    "reshape": Case(gg.nn.Reshape([3, -1]), [(2, 6)], lambda x, w: x[0].reshape(BATCH, 3, 4)),
+    "add": Case(gg.nn.Add(), [(4,), (4,), (4,)], lambda x, w: x[0] + x[1] + x[2]),
+    "multiply": Case(gg.nn.Multiply(), [(2, 2), (2, 2)], lambda x, w: x[0] * x[1]),
+    "concatenate": Case(gg.nn.Concatenate(), [(2, 3), (2, 1)], lambda x, w: np.concatenate(x, axis=-1)),
     "embedding": Case(
-        gg.Embedding(5, 2),
+        gg.nn.Embedding(5, 2),
         [(3,)],
         lambda x, w: w["weights"][x[0].astype(int)],
         {"weights": (5, 2)},
         inputs=[TOKENS],
         smooth=False,
     ),
-    "recurrent": Case(
-        gg.Recurrent(3),
+    "simple_rnn": Case(
+        gg.nn.SimpleRNN(3),
         [(4, 2)],
         lambda x, w: slow_recurrent(x[0], w),
         {"weights": (2, 3), "recurrent": (3, 3), "bias": (3,)},
     ),
-    "recurrent, last": Case(
-        gg.Recurrent(3, last=True),
+    "simple_rnn, last": Case(
+        gg.nn.SimpleRNN(3, last=True),
         [(4, 2)],
         lambda x, w: slow_recurrent(x[0], w)[:, -1],
         {"weights": (2, 3), "recurrent": (3, 3), "bias": (3,)},
     ),
     "conv2d": Case(
-        gg.Conv2D(2, size=(2, 3), activation="tanh"),
+        gg.nn.Conv2D(2, kernel_size=(2, 3), activation="tanh"),
         [(4, 5, 2)],
         lambda x, w: np.tanh(slow_conv(x[0], w["weights"], (1, 1), "valid") + w["bias"]),
         {"weights": (2, 3, 2, 2), "bias": (2,)},
     ),
     "conv2d with stride": Case(
-        gg.Conv2D(1, 2, stride=(2, 3)),
+        gg.nn.Conv2D(1, 2, stride=(2, 3)),
         [(5, 6, 2)],
         lambda x, w: slow_conv(x[0], w["weights"], (2, 3), "valid") + w["bias"],
         {"weights": (2, 2, 2, 1), "bias": (1,)},
     ),
     "conv2d same": Case(
-        gg.Conv2D(2, (3, 2), padding="same"),
+        gg.nn.Conv2D(2, (3, 2), padding="same"),
         [(3, 4, 1)],
         lambda x, w: slow_conv(x[0], w["weights"], (1, 1), "same") + w["bias"],
         {"weights": (3, 2, 1, 2), "bias": (2,)},
     ),
     "conv2d same with stride": Case(
-        gg.Conv2D(1, 3, stride=(2, 3), padding="same"),
+        gg.nn.Conv2D(1, 3, stride=(2, 3), padding="same"),
         [(5, 4, 1)],
         lambda x, w: slow_conv(x[0], w["weights"], (2, 3), "same") + w["bias"],
         {"weights": (3, 3, 1, 1), "bias": (1,)},
     ),
     "conv2d same, window larger than the image": Case(
-        gg.Conv2D(1, 5, padding="same"),
+        gg.nn.Conv2D(1, 5, padding="same"),
         [(3, 2, 1)],
         lambda x, w: slow_conv(x[0], w["weights"], (1, 1), "same") + w["bias"],
         {"weights": (5, 5, 1, 1), "bias": (1,)},
     ),
-    "max_pool2d": Case(gg.MaxPool2D(2), [(4, 5, 2)], lambda x, w: slow_pool(x[0], (2, 2), (2, 2), np.max)),
+    "max_pool2d": Case(gg.nn.MaxPool2D(2), [(4, 5, 2)], lambda x, w: slow_pool(x[0], (2, 2), (2, 2), np.max)),
     "max_pool2d with stride": Case(
-        gg.MaxPool2D((2, 3), stride=1), [(3, 4, 1)], lambda x, w: slow_pool(x[0], (2, 3), (1, 1), np.max)
+        gg.nn.MaxPool2D((2, 3), stride=1), [(3, 4, 1)], lambda x, w: slow_pool(x[0], (2, 3), (1, 1), np.max)
     ),
     "average_pool2d": Case(
-        gg.AveragePool2D((3, 2), (1, 2)),
+        gg.nn.AveragePool2D((3, 2), (1, 2)),
         [(4, 4, 2)],
         lambda x, w: slow_pool(x[0], (3, 2), (1, 2), np.mean),
     ),
-    "global_average_pool2d": Case(gg.GlobalAveragePool2D(), [(3, 2, 4)], lambda x, w: x[0].mean(axis=(1, 2))),
+    "global_average_pool2d": Case(
+        gg.nn.GlobalAveragePool2D(), [(3, 2, 4)], lambda x, w: x[0].mean(axis=(1, 2))
+    ),
 }
 
 
@@ -287,31 +289,31 @@ def test_the_configuration_makes_an_equal_layer(case):
 
 IMAGE = (4, 4, 1)
 WRONG: dict[str, tuple[Layer, list[tuple[int, ...]], str]] = {
-    "dense": (gg.Dense(2), [(3,), (3,)], "one input, not 2"),
-    "dense on scalars": (gg.Dense(2), [()], "at least one axis"),
-    "activation": (gg.Activate("relu"), [(3,), (3,)], "one input, not 2"),
-    "dropout": (gg.Dropout(), [(3,), (3,)], "one input, not 2"),
-    "batch_norm": (gg.BatchNorm(), [()], "at least one axis"),
-    "layer_norm": (gg.LayerNorm(), [()], "at least one axis"),
-    "flatten": (gg.Flatten(), [(3,), (3,)], "one input, not 2"),
-    "reshape": (gg.Reshape((4, -1)), [(3, 5)], r"\(3, 5\) do not fill \(4, -1\)"),
-    "reshape to more": (gg.Reshape((20, -1)), [(3, 5)], r"do not fill"),
-    "add": (gg.Add(), [(3,), (4,)], r"one shape, not \[\(3,\), \(4,\)\]"),
-    "add of one": (gg.Add(), [(3,)], "two or more"),
-    "multiply": (gg.Multiply(), [(3,), (1,)], r"one shape, not \[\(3,\), \(1,\)\]"),
-    "concatenate": (gg.Concatenate(), [(2, 3), (3, 3)], r"not \[\(2, 3\), \(3, 3\)\]"),
-    "concatenate scalars": (gg.Concatenate(), [(), ()], "two or more inputs"),
-    "embedding": (gg.Embedding(3, 2), [(3,), (3,)], "one input, not 2"),
-    "recurrent": (gg.Recurrent(2), [(3,)], r"rows of 2 axes, not of shape \(3,\)"),
-    "conv2d": (gg.Conv2D(2), [(4, 4)], r"rows of 3 axes, not of shape \(4, 4\)"),
+    "dense": (gg.nn.Dense(2), [(3,), (3,)], "one input, not 2"),
+    "dense on scalars": (gg.nn.Dense(2), [()], "at least one axis"),
+    "activation": (gg.nn.ActivationLayer("relu"), [(3,), (3,)], "one input, not 2"),
+    "dropout": (gg.nn.Dropout(), [(3,), (3,)], "one input, not 2"),
+    "batch_norm": (gg.nn.BatchNorm(), [()], "at least one axis"),
+    "layer_norm": (gg.nn.LayerNorm(), [()], "at least one axis"),
+    "flatten": (gg.nn.Flatten(), [(3,), (3,)], "one input, not 2"),
+    "reshape": (gg.nn.Reshape((4, -1)), [(3, 5)], r"\(3, 5\) do not fill \(4, -1\)"),
+    "reshape to more": (gg.nn.Reshape((20, -1)), [(3, 5)], r"do not fill"),
+    "add": (gg.nn.Add(), [(3,), (4,)], r"one shape, not \[\(3,\), \(4,\)\]"),
+    "add of one": (gg.nn.Add(), [(3,)], "two or more"),
+    "multiply": (gg.nn.Multiply(), [(3,), (1,)], r"one shape, not \[\(3,\), \(1,\)\]"),
+    "concatenate": (gg.nn.Concatenate(), [(2, 3), (3, 3)], r"not \[\(2, 3\), \(3, 3\)\]"),
+    "concatenate scalars": (gg.nn.Concatenate(), [(), ()], "two or more inputs"),
+    "embedding": (gg.nn.Embedding(3, 2), [(3,), (3,)], "one input, not 2"),
+    "simple_rnn": (gg.nn.SimpleRNN(2), [(3,)], r"rows of 2 axes, not of shape \(3,\)"),
+    "conv2d": (gg.nn.Conv2D(2), [(4, 4)], r"rows of 3 axes, not of shape \(4, 4\)"),
     "conv2d too large": (
-        gg.Conv2D(2, 5),
+        gg.nn.Conv2D(2, 5),
         [IMAGE],
         r"window of \(5, 5\) does not fit in an image of \(4, 4\)",
     ),
-    "max_pool2d": (gg.MaxPool2D(5), [IMAGE], "does not fit in an image"),
-    "average_pool2d": (gg.AveragePool2D((1, 9)), [IMAGE], "does not fit in an image"),
-    "global_average_pool2d": (gg.GlobalAveragePool2D(), [(4,)], "rows of 3 axes"),
+    "max_pool2d": (gg.nn.MaxPool2D(5), [IMAGE], "does not fit in an image"),
+    "average_pool2d": (gg.nn.AveragePool2D((1, 9)), [IMAGE], "does not fit in an image"),
+    "global_average_pool2d": (gg.nn.GlobalAveragePool2D(), [(4,)], "rows of 3 axes"),
 }
 
 
@@ -325,7 +327,7 @@ def test_wrong_inputs_are_refused_with_layer_and_shapes(name):
     with pytest.raises(gg.InputError, match=message):
         layer.output_shape(shapes)
     if len(set(shapes)) == 1:
-        network = Network((Step("odd", layer, ("input",) * len(shapes)),))
+        network = Network((LayerNode("odd", layer, ("input",) * len(shapes)),))
         with pytest.raises(gg.InputError) as caught:
             network.shapes(shapes[0])
         kind = LAYERS.config(layer)["name"]
@@ -334,30 +336,34 @@ def test_wrong_inputs_are_refused_with_layer_and_shapes(name):
 
 
 BAD_OPTIONS = [
-    (gg.Dense, {"units": 0}, "units must be a whole number from 1 to 2147483647, not 0"),
-    (gg.Dense, {"units": 2.0}, "units"),
-    (gg.Dense, {"units": True}, "units"),
-    (gg.Dense, {"units": 2, "activation": "rellu"}, "did you mean 'relu'"),
-    (gg.Dense, {"units": 2, "init": "he"}, "unknown initializer 'he'"),
-    (gg.Dropout, {"rate": 1.0}, "rate must be a number of at least 0 and below 1, not 1.0"),
-    (gg.Dropout, {"rate": -0.1}, "rate"),
-    (gg.Dropout, {"rate": "half"}, "rate"),
-    (gg.Dropout, {"rate": False}, "rate"),
-    (gg.BatchNorm, {"momentum": 1}, "momentum"),
-    (gg.BatchNorm, {"epsilon": 0}, "epsilon must be a number above 0"),
-    (gg.LayerNorm, {"epsilon": -1.0}, "LayerNorm: epsilon"),
-    (gg.LayerNorm, {"epsilon": float("nan")}, "epsilon"),
-    (gg.Reshape, {"shape": (-1, -1)}, "not a shape"),
-    (gg.Reshape, {"shape": (0,)}, "not a shape"),
-    (gg.Reshape, {"shape": 4}, "list of extents, not 4"),
-    (gg.Embedding, {"entries": 0, "dimension": 2}, "entries"),
-    (gg.Recurrent, {"units": -1}, "units"),
-    (gg.Conv2D, {"filters": 0}, "filters"),
-    (gg.Conv2D, {"filters": 1, "size": (3, 3, 3)}, "size is one number or two"),
-    (gg.Conv2D, {"filters": 1, "stride": 0}, "stride"),
-    (gg.Conv2D, {"filters": 1, "padding": "full"}, r"unknown Conv2D: padding 'full' \(known: same, valid\)"),
-    (gg.MaxPool2D, {"size": 0}, "size"),
-    (gg.AveragePool2D, {"stride": (1, "2")}, "stride"),
+    (gg.nn.Dense, {"units": 0}, "units must be a whole number from 1 to 2147483647, not 0"),
+    (gg.nn.Dense, {"units": 2.0}, "units"),
+    (gg.nn.Dense, {"units": True}, "units"),
+    (gg.nn.Dense, {"units": 2, "activation": "rellu"}, "did you mean 'relu'"),
+    (gg.nn.Dense, {"units": 2, "init": "he"}, "unknown initializer 'he'"),
+    (gg.nn.Dropout, {"rate": 1.0}, "rate must be a number of at least 0 and below 1, not 1.0"),
+    (gg.nn.Dropout, {"rate": -0.1}, "rate"),
+    (gg.nn.Dropout, {"rate": "half"}, "rate"),
+    (gg.nn.Dropout, {"rate": False}, "rate"),
+    (gg.nn.BatchNorm, {"momentum": 1}, "momentum"),
+    (gg.nn.BatchNorm, {"epsilon": 0}, "epsilon must be a number above 0"),
+    (gg.nn.LayerNorm, {"epsilon": -1.0}, "LayerNorm: epsilon"),
+    (gg.nn.LayerNorm, {"epsilon": float("nan")}, "epsilon"),
+    (gg.nn.Reshape, {"shape": (-1, -1)}, "not a shape"),
+    (gg.nn.Reshape, {"shape": (0,)}, "not a shape"),
+    (gg.nn.Reshape, {"shape": 4}, "list of extents, not 4"),
+    (gg.nn.Embedding, {"entries": 0, "dimension": 2}, "entries"),
+    (gg.nn.SimpleRNN, {"units": -1}, "units"),
+    (gg.nn.Conv2D, {"filters": 0}, "filters"),
+    (gg.nn.Conv2D, {"filters": 1, "kernel_size": (3, 3, 3)}, "size is one number or two"),
+    (gg.nn.Conv2D, {"filters": 1, "stride": 0}, "stride"),
+    (
+        gg.nn.Conv2D,
+        {"filters": 1, "padding": "full"},
+        r"unknown Conv2D: padding 'full' \(known: same, valid\)",
+    ),
+    (gg.nn.MaxPool2D, {"pool_size": 0}, "size"),
+    (gg.nn.AveragePool2D, {"stride": (1, "2")}, "stride"),
 ]
 
 
@@ -370,12 +376,12 @@ def test_options_that_cannot_be_meant_are_refused(cls, options, message):
 # --- batch normalization --------------------------------------------------------------------------------
 
 
-def batch_norm(x, valid=None, training=True, momentum=0.1, state=None, seed=5):
+def batch_norm(x, row_mask=None, training=True, momentum=0.1, state=None, seed=5):
     width = x.shape[-1]
     weights = random_arrays({"scale": (width,), "shift": (width,)}, seed)
     state = state or {"running_mean": np.full(width, 0.5), "running_variance": np.full(width, 2.0)}
-    layer = gg.BatchNorm(momentum=momentum)
-    return run(layer, [x], weights, state, training=training, valid=valid)
+    layer = gg.nn.BatchNorm(momentum=momentum)
+    return run(layer, [x], weights, state, training=training, row_mask=row_mask)
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (5, 2, 2, 3)])
@@ -392,7 +398,7 @@ def test_padded_rows_do_not_count(shape):
     x = np.random.default_rng(0).normal(size=shape)
     padded = np.concatenate([x, np.full((3, *shape[1:]), 1e6)])
     alone, state = batch_norm(x)
-    with_padding, padded_state = batch_norm(padded, valid=np.arange(7) < 4)
+    with_padding, padded_state = batch_norm(padded, row_mask=np.arange(7) < 4)
     np.testing.assert_allclose(with_padding[:4], alone, rtol=1e-12)
     for name, array in state.items():
         np.testing.assert_allclose(padded_state[name], array, rtol=1e-12)
@@ -400,11 +406,11 @@ def test_padded_rows_do_not_count(shape):
 
 def test_no_gradient_comes_from_padded_rows():
     x = make_input("x", (5, 2), "float64")
-    valid = np.array([True, True, True, False, False])
+    row_mask = np.array([True, True, True, False, False])
     weights = {name: constant(np.ones(2), "float64") for name in ("scale", "shift")}
     state = {name: constant(np.ones(2), "float64") for name in ("running_mean", "running_variance")}
-    out, _ = gg.BatchNorm().build(make_building(True, valid, batch=5), [x], weights, state)
-    factor = np.random.default_rng(1).normal(size=(5, 2)) * valid[:, None]
+    out, _ = gg.nn.BatchNorm().build(make_building(True, row_mask, batch=5), [x], weights, state)
+    factor = np.random.default_rng(1).normal(size=(5, 2)) * row_mask[:, None]
     (found,) = gradient(reduce_sum(out * constant(factor, "float64")), [x])
     (array,) = evaluate(Graph((x,), (found,)), [np.random.default_rng(0).normal(size=(5, 2))])
     assert (array[3:] == 0).all()
@@ -412,7 +418,7 @@ def test_no_gradient_comes_from_padded_rows():
 
 
 def test_one_valid_row_gives_the_shift():
-    found, state = batch_norm(np.array([[3.0, -1.0], [9.0, 9.0]]), valid=[True, False])
+    found, state = batch_norm(np.array([[3.0, -1.0], [9.0, 9.0]]), row_mask=[True, False])
     np.testing.assert_allclose(found[0], random_arrays({"scale": (2,), "shift": (2,)}, 5)["shift"])
     assert np.isfinite(state["running_variance"]).all()
 
@@ -432,7 +438,7 @@ def test_prediction_uses_the_running_statistics_and_leaves_them():
 
 def dropped(rows, step=3, rate=0.25, width=50):
     x = np.ones((len(rows), width))
-    return run(gg.Dropout(rate), [x], training=True, rows=np.asarray(rows), step=step)[0]
+    return run(gg.nn.Dropout(rate), [x], training=True, rows=np.asarray(rows), step=step)[0]
 
 
 def test_dropout_zeroes_at_its_rate_and_scales_the_rest():
@@ -455,7 +461,7 @@ def test_the_mask_differs_between_layers_and_seeds():
 
     def mask(stream, seed):
         random = Randomness(constant(np.array([seed, 0]), "uint32"), constant(0, "uint32"), rows)
-        value = Building("d", stream, True, constant(np.ones(5, bool), "bool"), random).mask(shape, 0.5)
+        value = BuildContext("d", stream, True, constant(np.ones(5, bool), "bool"), random).mask(shape, 0.5)
         return evaluate(Graph((), (value,)), [])[0]
 
     assert (mask(1, 0) == mask(1, 0)).all()
@@ -465,8 +471,8 @@ def test_the_mask_differs_between_layers_and_seeds():
 
 def test_dropout_is_off_in_prediction_and_at_rate_zero():
     x = np.random.default_rng(0).normal(size=(3, 4))
-    np.testing.assert_array_equal(run(gg.Dropout(0.9), [x])[0], x)
-    np.testing.assert_array_equal(run(gg.Dropout(0.0), [x], training=True)[0], x)
+    np.testing.assert_array_equal(run(gg.nn.Dropout(0.9), [x])[0], x)
+    np.testing.assert_array_equal(run(gg.nn.Dropout(0.0), [x], training=True)[0], x)
 
 
 def test_no_random_numbers_outside_of_training():
@@ -479,10 +485,10 @@ def test_no_random_numbers_outside_of_training():
 
 def test_an_embedding_clips_its_index_and_adds_up_gradients():
     table = np.arange(6.0).reshape(3, 2)
-    found, _ = run(gg.Embedding(3, 2), [np.array([[-5.0, 99.0]])], {"weights": table})
+    found, _ = run(gg.nn.Embedding(3, 2), [np.array([[-5.0, 99.0]])], {"weights": table})
     np.testing.assert_array_equal(found[0], table[[0, 2]])
     weights = make_input("weights", (5, 2), "float64")
-    out, _ = gg.Embedding(5, 2).build(
+    out, _ = gg.nn.Embedding(5, 2).build(
         make_building(), [constant(np.array(TOKENS), "float64")], {"weights": weights}, {}
     )
     (found,) = gradient(reduce_sum(out), [weights])
@@ -495,12 +501,12 @@ def test_recurrent_states_are_causal():
     x = np.random.default_rng(3).normal(size=(1, 5, 2))
     changed = x.copy()
     changed[:, 3] += 1
-    before, after = (run(gg.Recurrent(3), [item], weights)[0] for item in (x, changed))
+    before, after = (run(gg.nn.SimpleRNN(3), [item], weights)[0] for item in (x, changed))
     np.testing.assert_array_equal(before[:, :3], after[:, :3])
     assert (before[:, 3:] != after[:, 3:]).all()
 
 
 def test_fans_are_those_of_the_literature():
-    dense = gg.Dense(4).weights([(7,)])
+    dense = gg.nn.Dense(4).weights([(7,)])
     assert dense["weights"].fans == dense["bias"].fans == (7, 4)
-    assert gg.Conv2D(8, (3, 2)).weights([(9, 9, 5)])["weights"].fans == (30, 48)
+    assert gg.nn.Conv2D(8, (3, 2)).weights([(9, 9, 5)])["weights"].fans == (30, 48)

@@ -1,4 +1,4 @@
-"""Networks: chains, wires, names, documents, and what is refused."""
+"""Networks: chains, the functional form, names, documents, and what is refused."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.graph.node import Graph
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layer import LAYERS, Layer
-from glassgrad.nn.layers import Dense, Flatten
-from glassgrad.nn.network import Network, Step, activation_of, from_document, own_activation
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.reshaping import Flatten
+from glassgrad.nn.network import LayerNode, Network, activation_of, from_document, own_activation
 from glassgrad.ops.op import constant, make_input
+from registries import restore_afterwards
 
 
 def layer_names(network):
-    return [step.name for step in network.steps]
+    return [node.name for node in network.nodes]
 
 
 def outputs_of(network, x, weights):
     """Every layer's output in prediction."""
     features = make_input("features", x.shape, "float64")
     params = {name: make_input(name, array.shape, "float64") for name, array in weights.items()}
-    valid = constant(np.ones(len(x), bool), "bool")
-    built = network.build(features, params, {}, valid=valid)
+    row_mask = constant(np.ones(len(x), bool), "bool")
+    built = network.build(features, params, {}, row_mask=row_mask)
     graph = Graph((features, *params.values()), tuple(built.outputs.values()))
     return dict(zip(built.outputs, evaluate(graph, [x, *weights.values()]), strict=True))
 
@@ -38,16 +40,18 @@ def outputs_of(network, x, weights):
 
 
 def test_a_chain_names_layers_by_kind_and_keeps_names_given():
-    network = gg.Sequential(gg.Dense(3), ("gate", gg.Dropout()), gg.Dense(2), gg.Conv2D(1), gg.Dense(1))
+    network = gg.Sequential(
+        gg.nn.Dense(3), ("gate", gg.nn.Dropout()), gg.nn.Dense(2), gg.nn.Conv2D(1), gg.nn.Dense(1)
+    )
     assert layer_names(network) == ["dense_1", "gate", "dense_2", "conv2d_1", "dense_3"]
-    assert [step.inputs for step in network.steps[:3]] == [("input",), ("dense_1",), ("gate",)]
+    assert [node.inputs for node in network.nodes[:3]] == [("input",), ("dense_1",), ("gate",)]
     assert network.output == "dense_3"
 
 
 def test_automatic_names_stay_clear_of_names_given():
-    network = gg.Sequential(("dense_2", gg.Dense(3)), gg.Dense(2), gg.Dense(1))
+    network = gg.Sequential(("dense_2", gg.nn.Dense(3)), gg.nn.Dense(2), gg.nn.Dense(1))
     assert layer_names(network) == ["dense_2", "dense_3", "dense_4"]
-    assert layer_names(gg.Sequential(gg.Dense(3), gg.Dense(2), ("dense_1", gg.Dense(1)))) == [
+    assert layer_names(gg.Sequential(gg.nn.Dense(3), gg.nn.Dense(2), ("dense_1", gg.nn.Dense(1)))) == [
         "dense_2",
         "dense_3",
         "dense_1",
@@ -58,11 +62,11 @@ def test_automatic_names_stay_clear_of_names_given():
 
 def test_a_residual_and_a_side_by_side_connection_are_those_of_numpy():
     start = gg.Input()
-    hidden = gg.Dense(4, "tanh")(start, name="hidden")
-    again = gg.Dense(4)(hidden)
-    total = gg.Add()(hidden, again)
-    both = gg.Concatenate()(total, start)
-    network = gg.functional(start, gg.Dense(2)(both, name="out"))
+    hidden = gg.nn.Dense(4, "tanh")(start, name="hidden")
+    again = gg.nn.Dense(4)(hidden)
+    total = gg.nn.Add()(hidden, again)
+    both = gg.nn.Concatenate()(total, start)
+    network = gg.functional(start, gg.nn.Dense(2)(both, name="out"))
     assert layer_names(network) == ["hidden", "dense_2", "add_1", "concatenate_1", "out"]
     shapes = network.shapes((3,))
     assert shapes["concatenate_1"] == (7,)
@@ -83,20 +87,20 @@ def test_a_residual_and_a_side_by_side_connection_are_those_of_numpy():
 
 
 def test_a_deep_chain_needs_no_recursion():
-    network = gg.Sequential(*(gg.Dense(1) for _ in range(3000)))
-    assert len(network.steps) == 3000
+    network = gg.Sequential(*(gg.nn.Dense(1) for _ in range(3000)))
+    assert len(network.nodes) == 3000
     assert network.output == "dense_3000"
 
 
 def test_layers_off_the_path_to_the_output_are_left_out():
     start = gg.Input()
-    hidden = gg.Dense(3)(start)
-    gg.Dense(100)(hidden, name="aside")
-    assert layer_names(gg.functional(start, gg.Dense(2)(hidden))) == ["dense_1", "dense_2"]
+    hidden = gg.nn.Dense(3)(start)
+    gg.nn.Dense(100)(hidden, name="aside")
+    assert layer_names(gg.functional(start, gg.nn.Dense(2)(hidden))) == ["dense_1", "dense_2"]
 
 
 def test_one_layer_object_used_twice_is_two_layers():
-    layer = gg.Dense(3)
+    layer = gg.nn.Dense(3)
     network = gg.Sequential(layer, layer)
     assert list(network.weights((3,))) == [
         "dense_1.weights",
@@ -110,27 +114,33 @@ def test_one_layer_object_used_twice_is_two_layers():
 
 
 def two_inputs():
-    return gg.functional(gg.Input(), gg.Add()(gg.Dense(2)(gg.Input()), gg.Dense(2)(gg.Input())))
+    return gg.functional(gg.Input(), gg.nn.Add()(gg.nn.Dense(2)(gg.Input()), gg.nn.Dense(2)(gg.Input())))
 
 
-WIRE = gg.Input()
+TENSOR = gg.Input()
 REFUSED = [
     (gg.Sequential, "at least one layer"),
     (lambda: gg.Sequential("dense"), "takes layers, or .name, layer., not 'dense'"),
-    (lambda: gg.Sequential((gg.Dense(1),)), "takes layers"),
-    (lambda: gg.Sequential((1, gg.Dense(1))), "1 cannot name a layer"),
-    (lambda: gg.Sequential(("a b", gg.Dense(1))), "'a b' cannot name a layer"),
-    (lambda: gg.Sequential(("a.b", gg.Dense(1))), "cannot name a layer"),
-    (lambda: gg.Sequential(("input", gg.Dense(1))), "not 'input'"),
-    (lambda: gg.Sequential(("same", gg.Dense(1)), ("same", gg.Dense(1))), "two layers are named 'same'"),
-    (lambda: gg.Dense(1)("input"), "Dense takes wires, such as Input.., not 'input'"),
+    (lambda: gg.Sequential((gg.nn.Dense(1),)), "takes layers"),
+    (lambda: gg.Sequential((1, gg.nn.Dense(1))), "1 cannot name a layer"),
+    (lambda: gg.Sequential(("a b", gg.nn.Dense(1))), "'a b' cannot name a layer"),
+    (lambda: gg.Sequential(("a.b", gg.nn.Dense(1))), "cannot name a layer"),
+    (lambda: gg.Sequential(("input", gg.nn.Dense(1))), "not 'input'"),
+    (
+        lambda: gg.Sequential(("same", gg.nn.Dense(1)), ("same", gg.nn.Dense(1))),
+        "two layers are named 'same'",
+    ),
+    (lambda: gg.nn.Dense(1)("input"), "Dense takes symbolic tensors, such as Input.., not 'input'"),
     (lambda: gg.functional(gg.Input(), gg.Input()), "another Input"),
-    (lambda: gg.functional(WIRE, WIRE), "does not depend on the input"),
+    (lambda: gg.functional(TENSOR, TENSOR), "does not depend on the input"),
     (two_inputs, "another Input.. than the one given"),
-    (lambda: Network((Step("a", gg.Dense(1), ("b",)), Step("b", gg.Dense(1), ("a",)))), "unknown input 'b'"),
-    (lambda: Network((Step("a", gg.Dense(1), ("a",)),)), "layer 'a': unknown input 'a'"),
-    (lambda: Network((Step("a", gg.Dense(1), ()),)), "layer 'a' takes no input"),
-    (lambda: gg.Sequential(gg.Dense(1))["dense_9"], "unknown layer 'dense_9'; did you mean 'dense_1'"),
+    (
+        lambda: Network((LayerNode("a", gg.nn.Dense(1), ("b",)), LayerNode("b", gg.nn.Dense(1), ("a",)))),
+        "unknown input 'b'",
+    ),
+    (lambda: Network((LayerNode("a", gg.nn.Dense(1), ("a",)),)), "layer 'a': unknown input 'a'"),
+    (lambda: Network((LayerNode("a", gg.nn.Dense(1), ()),)), "layer 'a' takes no input"),
+    (lambda: gg.Sequential(gg.nn.Dense(1))["dense_9"], "unknown layer 'dense_9'; did you mean 'dense_1'"),
 ]
 
 
@@ -143,7 +153,7 @@ def test_what_is_no_network_is_refused(make, message):
 
 def test_a_layer_that_does_not_fit_is_named_with_the_shapes_that_it_got():
     start = gg.Input()
-    network = gg.functional(start, gg.Add()(gg.Dense(3)(start), gg.Dense(4)(start), name="sum"))
+    network = gg.functional(start, gg.nn.Add()(gg.nn.Dense(3)(start), gg.nn.Dense(4)(start), name="sum"))
     with pytest.raises(gg.InputError, match=r"layer 'sum' \(add\) on \(3,\) and \(4,\): .*one shape"):
         network.shapes((2,))
 
@@ -186,8 +196,8 @@ def test_a_document_may_be_short():
     network = from_document(
         {"layers": [{"type": "dense", "units": 3}, {"type": "dropout", "inputs": "input"}]}
     )
-    assert network.steps[1].inputs == ("input",)
-    assert network.steps[0].layer == gg.Dense(3)
+    assert network.nodes[1].inputs == ("input",)
+    assert network.nodes[0].layer == gg.nn.Dense(3)
 
 
 # --- there and back ----------------------------------------------------------------------------------------
@@ -198,34 +208,34 @@ ACTIVATION = st.sampled_from(list(ACTIVATIONS)) | st.just("leaky_relu(0.3)") | s
 INIT = st.sampled_from(["zeros", "he_normal", "lsuv", "glorot_uniform", "normal(0.2)", "uniform(-1.0, 1.0)"])
 EPSILON = st.floats(1e-9, 1.0)
 LAYER = st.one_of(
-    st.builds(gg.Dense, SIZES, ACTIVATION, INIT, bias=st.booleans()),
-    st.builds(gg.Activate, ACTIVATION),
-    st.builds(gg.Dropout, st.floats(0, 0.99)),
-    st.builds(gg.BatchNorm, st.floats(0, 0.99), EPSILON),
-    st.builds(gg.LayerNorm, EPSILON),
-    st.builds(gg.Flatten),
-    st.builds(gg.Reshape, st.lists(SIZES, max_size=3).flatmap(lambda s: st.sampled_from([s, [-1, *s]]))),
-    st.builds(gg.Add),
-    st.builds(gg.Multiply),
-    st.builds(gg.Concatenate),
-    st.builds(gg.Embedding, SIZES, SIZES, INIT),
-    st.builds(gg.Recurrent, SIZES, ACTIVATION, last=st.booleans()),
-    st.builds(gg.Conv2D, SIZES, PAIRS, PAIRS, st.sampled_from(["valid", "same"]), ACTIVATION),
-    st.builds(gg.MaxPool2D, PAIRS, st.none() | PAIRS),
-    st.builds(gg.AveragePool2D, PAIRS, st.none() | PAIRS),
-    st.builds(gg.GlobalAveragePool2D),
+    st.builds(gg.nn.Dense, SIZES, ACTIVATION, INIT, bias=st.booleans()),
+    st.builds(gg.nn.ActivationLayer, ACTIVATION),
+    st.builds(gg.nn.Dropout, st.floats(0, 0.99)),
+    st.builds(gg.nn.BatchNorm, st.floats(0, 0.99), EPSILON),
+    st.builds(gg.nn.LayerNorm, EPSILON),
+    st.builds(gg.nn.Flatten),
+    st.builds(gg.nn.Reshape, st.lists(SIZES, max_size=3).flatmap(lambda s: st.sampled_from([s, [-1, *s]]))),
+    st.builds(gg.nn.Add),
+    st.builds(gg.nn.Multiply),
+    st.builds(gg.nn.Concatenate),
+    st.builds(gg.nn.Embedding, SIZES, SIZES, INIT),
+    st.builds(gg.nn.SimpleRNN, SIZES, ACTIVATION, last=st.booleans()),
+    st.builds(gg.nn.Conv2D, SIZES, PAIRS, PAIRS, st.sampled_from(["valid", "same"]), ACTIVATION),
+    st.builds(gg.nn.MaxPool2D, PAIRS, st.none() | PAIRS),
+    st.builds(gg.nn.AveragePool2D, PAIRS, st.none() | PAIRS),
+    st.builds(gg.nn.GlobalAveragePool2D),
 )
 
 
 @st.composite
 def networks(draw):
-    """Layers in some order, each wired to any of those before it: acyclic by construction."""
+    """Layers in some order, each connected to any of those before it: acyclic by construction."""
     steps = []
     for number in range(draw(st.integers(1, 8))):
         before = ["input", *(step.name for step in steps)]
         sources = draw(st.lists(st.sampled_from(before), min_size=1, max_size=3))
         name = draw(st.sampled_from([f"layer{number}", f"x-{number}", f"_{number}", f"dense_{number}"]))
-        steps.append(Step(name, draw(LAYER), tuple(sources)))
+        steps.append(LayerNode(name, draw(LAYER), tuple(sources)))
     return Network(tuple(steps))
 
 
@@ -238,8 +248,8 @@ def test_a_network_comes_back_from_its_document(network):
 
 def test_the_document_names_every_layer_and_leaves_out_the_plain_wiring():
     start = gg.Input()
-    hidden = gg.Dense(2)(start)
-    document = gg.functional(start, gg.Add()(hidden, gg.Dense(2)(hidden))).to_document()
+    hidden = gg.nn.Dense(2)(start)
+    document = gg.functional(start, gg.nn.Add()(hidden, gg.nn.Dense(2)(hidden))).to_document()
     assert [entry["name"] for entry in document["layers"]] == ["dense_1", "dense_2", "add_1"]
     assert [entry.get("inputs") for entry in document["layers"]] == [None, None, ["dense_1", "dense_2"]]
 
@@ -248,12 +258,12 @@ def test_the_document_names_every_layer_and_leaves_out_the_plain_wiring():
 
 
 def test_the_final_activation_is_that_of_the_last_layer_that_computes():
-    assert gg.Sequential(gg.Dense(2, "softmax")).final_activation().name == "softmax"
-    assert gg.Sequential(gg.Dense(2), gg.Activate("tanh")).final_activation().name == "tanh"
-    assert gg.Sequential(gg.Dense(2, "tanh"), gg.BatchNorm()).final_activation().name == "identity"
-    assert gg.Sequential(gg.Dense(2, "softmax"), gg.Flatten()).final_activation().name == "softmax"
-    assert gg.Sequential(gg.Dropout(), gg.Flatten()).final_activation().name == "identity"
-    assert gg.Sequential(gg.Recurrent(2, "sigmoid", last=True)).final_activation().name == "sigmoid"
+    assert gg.Sequential(gg.nn.Dense(2, "softmax")).final_activation().name == "softmax"
+    assert gg.Sequential(gg.nn.Dense(2), gg.nn.ActivationLayer("tanh")).final_activation().name == "tanh"
+    assert gg.Sequential(gg.nn.Dense(2, "tanh"), gg.nn.BatchNorm()).final_activation().name == "identity"
+    assert gg.Sequential(gg.nn.Dense(2, "softmax"), gg.nn.Flatten()).final_activation().name == "softmax"
+    assert gg.Sequential(gg.nn.Dropout(), gg.nn.Flatten()).final_activation().name == "identity"
+    assert gg.Sequential(gg.nn.SimpleRNN(2, "sigmoid", last=True)).final_activation().name == "sigmoid"
 
 
 @dataclass(frozen=True)
@@ -263,7 +273,7 @@ class Twice(Layer):
     def output_shape(self, inputs):
         return inputs[0]
 
-    def build(self, building, inputs, weights, state):
+    def build(self, context, inputs, weights, state):
         return inputs[0] * 2.0, {}
 
 
@@ -278,7 +288,7 @@ def test_a_layer_that_is_not_registered_works_but_cannot_be_written_down():
 
 def test_a_layer_registered_later_is_named_by_its_registered_name(monkeypatch):
     assert layer_names(gg.Sequential(Twice())) == ["twice_1"]
-    monkeypatch.setattr(LAYERS, "_classes", LAYERS._classes.copy())
+    restore_afterwards(monkeypatch, LAYERS)
     gg.register("layer", "doubled", Twice)
     network = gg.Sequential(Twice())
     assert layer_names(network) == ["doubled_1"]

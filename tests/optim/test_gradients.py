@@ -1,4 +1,4 @@
-"""The seam between gradients and update: norms, and what clipping promises."""
+"""Gradient transformations: norms, and what clipping promises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph
 from glassgrad.ops.table import make_input
-from glassgrad.optim.gradients import Seam, clip_by_global_norm, clip_by_value, global_norm
+from glassgrad.optim.gradients import GradientTransformation, clip_by_global_norm, clip_by_value, global_norm
 
 SHAPES = {"dense.weight": (2, 3), "dense.bias": (3,), "scale": ()}
 
@@ -125,23 +125,31 @@ def test_no_gradients_have_no_norm():
         global_norm({})
 
 
-def through(seam, dtype="float64"):
-    """A seam as a graph of the gradients, then its limits in order."""
+def through(transformation, dtype="float64"):
+    """A gradient transformation as a graph of the gradients, then its limits in order."""
     gradients = {name: make_input(name, shape, dtype) for name, shape in SHAPES.items()}
-    hyper = {name: make_input(name, (), dtype) for name in seam.hyperparameters()}
-    return Graph((*gradients.values(), *hyper.values()), tuple(seam.apply(gradients, hyper).values()))
+    hyper = {name: make_input(name, (), dtype) for name in transformation.hyperparameters()}
+    return Graph(
+        (*gradients.values(), *hyper.values()), tuple(transformation.apply(gradients, hyper).values())
+    )
 
 
 def test_an_empty_seam_builds_nothing():
-    graph = through(Seam())
+    graph = through(GradientTransformation())
     assert graph.inputs == graph.outputs
-    assert Seam().hyperparameters() == {}
+    assert GradientTransformation().hyperparameters() == {}
 
 
 def test_the_limits_are_run_time_inputs():
     ones = [np.ones(shape) for shape in SHAPES.values()]
-    by_norm, by_value = through(Seam(clip_norm=1)), through(Seam(clip_value=2))
-    assert Seam(clip_norm=1, clip_value=2).hyperparameters() == {"clip_norm": 1.0, "clip_value": 2.0}
+    by_norm, by_value = (
+        through(GradientTransformation(clip_norm=1)),
+        through(GradientTransformation(clip_value=2)),
+    )
+    assert GradientTransformation(clip_norm=1, clip_value=2).hyperparameters() == {
+        "clip_norm": 1.0,
+        "clip_value": 2.0,
+    }
     for limit in (0.25, 0.5):
         assert np.linalg.norm(flat(evaluate(by_norm, [*ones, limit]))) == pytest.approx(limit)
         assert (flat(evaluate(by_value, [*ones, limit])) == limit).all()
@@ -150,20 +158,28 @@ def test_the_limits_are_run_time_inputs():
 @given(tree=ordinary, norm=limits, value=limits)
 @settings(max_examples=60, deadline=None)
 def test_both_bounds_hold_together(tree, norm, value):
-    after = flat(evaluate(through(Seam(norm, value)), [*tree, norm, value]))
+    after = flat(evaluate(through(GradientTransformation(norm, value)), [*tree, norm, value]))
     assert np.linalg.norm(after) <= norm * (1 + 1e-12)
     assert np.abs(after).max() <= value
 
 
 def test_elements_are_cut_before_the_norm_is_taken():
     spike = [np.ones((2, 3)), np.array([1.0, 1.0, 1e6]), np.array(1.0)]
-    after = flat(evaluate(through(Seam(clip_norm=1, clip_value=1)), [*spike, math.sqrt(10) / 2, 1.0]))
+    after = flat(
+        evaluate(through(GradientTransformation(clip_norm=1, clip_value=1)), [*spike, math.sqrt(10) / 2, 1.0])
+    )
     np.testing.assert_allclose(after, 0.5, rtol=1e-14)
 
 
 def test_the_printed_headings():
-    sections = {node.place.section for node in through(Seam(1, 1)).nodes() if node.op.name != "input"}
-    layers = {node.place.layer for node in through(Seam(1, 1)).nodes() if node.op.name != "input"}
+    sections = {
+        node.scope.section
+        for node in through(GradientTransformation(1, 1)).nodes()
+        if node.op.name != "input"
+    }
+    layers = {
+        node.scope.layer for node in through(GradientTransformation(1, 1)).nodes() if node.op.name != "input"
+    }
     assert sections == {"update"}
     assert layers == {"clip by global norm", "clip by value"}
 
@@ -172,5 +188,5 @@ def test_the_printed_headings():
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "1"])
 def test_impossible_limits_are_refused(field, value):
     with pytest.raises(InputError, match=f"^{field} must be a number above 0, or None, not ") as caught:
-        Seam(**{field: value})
+        GradientTransformation(**{field: value})
     assert "\n" not in str(caught.value)

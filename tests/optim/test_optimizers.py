@@ -16,7 +16,7 @@ from glassgrad.backends.base import Feed
 from glassgrad.backends.reference import ReferenceBackend
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.ops.table import make_input, reduce_mean, reduce_sum, tanh
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, layer_of, optimizer
 from glassgrad.program import Input, Output, Program
 
@@ -92,12 +92,12 @@ SPECS = [
 # --- a small step ------------------------------------------------------------------------------------------
 
 
-def build(spec, dtype="float64", seam=None):
+def build(spec, dtype="float64", transformation=None):
     """The training step of a small network, as a program."""
-    part, seam = optimizer(spec), seam or Seam()
+    part, transformation = optimizer(spec), transformation or GradientTransformation()
     x, y = make_input("x", (ROWS, 3), dtype), make_input("y", (ROWS, 1), dtype)
     params = {name: make_input(name, shape, dtype) for name, shape in SHAPES.items()}
-    defaults = part.hyperparameters() | seam.hyperparameters()
+    defaults = part.hyperparameters() | transformation.hyperparameters()
     hyper = {name: make_input(name, (), dtype) for name in defaults}
     state = {
         f"{slot}/{name}": make_input(f"{slot}/{name}", SHAPES[name], dtype)
@@ -109,7 +109,7 @@ def build(spec, dtype="float64", seam=None):
     error = (hidden @ params["second.weight"]) * params["scale"] - y
     loss = reduce_mean(reduce_sum(error * error, 1))
     gradients = dict(zip(params, gradient(loss, list(params.values())), strict=True))
-    new_params, new_state = part.update(seam.apply(gradients, hyper), params, state, hyper, step)
+    new_params, new_state = part.update(transformation.apply(gradients, hyper), params, state, hyper, step)
     inputs = [Input("x", "data", x), Input("y", "data", y)]
     for role, values in (("param", params), ("state", state), ("hyper", hyper)):
         inputs += [Input(name, role, value) for name, value in values.items()]
@@ -408,7 +408,7 @@ def test_what_is_computed_once_is_computed_once():
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_the_printed_program_has_a_heading_per_layer(spec):
-    text = str(build(spec, seam=Seam(clip_norm=1.0)))
+    text = str(build(spec, transformation=GradientTransformation(clip_norm=1.0)))
     lines = [line.strip() for line in text.splitlines()]
     sections = [line for line in lines if line in ("forward:", "backward:", "update:")]
     assert sections == ["forward:", "backward:", "update:"]

@@ -18,7 +18,7 @@ Y = np.arange(40) % 2
 
 
 def trained(**options: Any) -> Any:
-    network = gg.Sequential(gg.Conv2D(3, activation="relu"), gg.Flatten(), gg.Dense(1))
+    network = gg.Sequential(gg.nn.Conv2D(3, activation="relu"), gg.nn.Flatten(), gg.nn.Dense(1))
     return gg.train(gg.from_arrays(X, Y), network=network, epochs=1, backend="reference", **options)
 
 

@@ -111,7 +111,7 @@ CASES: dict[str, Callable[[], Run]] = {
     "diverged": lambda: trained(lines(), optimizer="sgd", learning_rate=1e30, epochs=4),
     "no probabilities": lambda: trained(images(), loss="hinge"),
     "a convolution": lambda: trained(
-        images(1), network=gg.Sequential(gg.Conv2D(3, activation="relu"), gg.Flatten(), gg.Dense(1))
+        images(1), network=gg.Sequential(gg.nn.Conv2D(3, activation="relu"), gg.nn.Flatten(), gg.nn.Dense(1))
     ),
 }
 

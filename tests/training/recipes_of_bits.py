@@ -53,10 +53,10 @@ def convolution() -> gg.Run:
     network = {
         "layers": [
             {"type": "reshape", "shape": [8, 8, 1]},
-            {"type": "conv2d", "filters": 4, "size": 3, "padding": "same"},
+            {"type": "conv2d", "filters": 4, "kernel_size": 3, "padding": "same"},
             {"type": "batch_norm"},
             {"type": "activation", "activation": "relu"},
-            {"type": "max_pool2d", "size": 2},
+            {"type": "max_pool2d", "pool_size": 2},
             {"type": "flatten"},
             {"type": "dropout", "rate": 0.25},
             {"type": "dense", "units": 10},
@@ -69,7 +69,7 @@ def recurrent() -> gg.Run:
     network = {
         "layers": [
             {"type": "reshape", "shape": [8, 8]},
-            {"type": "recurrent", "units": 12},
+            {"type": "simple_rnn", "name": "recurrent_1", "units": 12},
             {"type": "layer_norm"},
             {"type": "flatten"},
             {"type": "dense", "units": 10},

@@ -16,17 +16,17 @@ X = np.array([0.3, 1.2, 2.0])
 
 
 def rule_giving(result: Any) -> Any:
-    return gg.custom_op(gg.sin, derivative=lambda ctx, cts, ys, xs: result, name="mine")
+    return gg.ops.custom_op(gg.ops.sin, derivative=lambda ctx, cts, ys, xs: result, name="mine")
 
 
-def raising(*values: gg.Value) -> gg.Value:
+def raising(*values: gg.ops.Value) -> gg.ops.Value:
     raise KeyError("no such thing\nin two lines")
 
 
 def test_a_right_derivative_is_told_from_a_wrong_one() -> None:
-    wrong = gg.custom_op(gg.sin, derivative=lambda ctx, cts, ys, xs: [cts[0] * xs[0]])
-    assert gg.check_derivative(gg.sin, X) < 1e-7
-    assert gg.check_derivative(lambda x, y: [x * y, gg.exp(x)], X, X + 1) < 1e-7
+    wrong = gg.ops.custom_op(gg.ops.sin, derivative=lambda ctx, cts, ys, xs: [cts[0] * xs[0]])
+    assert gg.check_derivative(gg.ops.sin, X) < 1e-7
+    assert gg.check_derivative(lambda x, y: [x * y, gg.ops.exp(x)], X, X + 1) < 1e-7
     assert gg.check_derivative(wrong, X) > 0.1
 
 
@@ -56,7 +56,7 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (GraphError, lambda x: x > 1.0, [X], "gives no float output to differentiate"),
         (
             GraphError,
-            lambda x: gg.convert(x, "float32"),
+            lambda x: gg.ops.convert(x, "float32"),
             [X],
             r"into float32\[3\], in which differences drown",
         ),
@@ -73,25 +73,30 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (GraphError, rule_giving([X]), [X], "must give values of the graph or None, not ndarray"),
         (
             InputError,
-            gg.custom_op(gg.sin, derivative=raising),
+            gg.ops.custom_op(gg.ops.sin, derivative=raising),
             [X],
             "derivative of the function raised KeyError",
         ),
         # the inputs
-        (InputError, gg.sin, [], "needs at least one input"),
-        (InputError, gg.sin, ["text"], "input 1 is str of dtype <U4; give an array of real numbers"),
-        (InputError, gg.sin, [None], "input 1 is NoneType of dtype object"),
-        (InputError, gg.sin, [X + 1j], "input 1 is ndarray of dtype complex128"),
+        (InputError, gg.ops.sin, [], "needs at least one input"),
+        (InputError, gg.ops.sin, ["text"], "input 1 is str of dtype <U4; give an array of real numbers"),
+        (InputError, gg.ops.sin, [None], "input 1 is NoneType of dtype object"),
+        (InputError, gg.ops.sin, [X + 1j], "input 1 is ndarray of dtype complex128"),
         (
             InputError,
-            gg.sin,
+            gg.ops.sin,
             [[[1.0], [1.0, 2.0]]],
             "input 1 is not an array of numbers; give rows of one length",
         ),
-        (InputError, gg.sin, [X[:0]], r"input 1 has shape \(0,\), so no elements"),
+        (InputError, gg.ops.sin, [X[:0]], r"input 1 has shape \(0,\), so no elements"),
         (InputError, lambda x, y: x, [X, [np.nan]], "input 2 holds NaN or Inf"),
-        (InputError, lambda x: gg.log(x - 1.0), [X], r"NaN or Inf at element \[0\] of input 1, which is 0.3"),
-        (InputError, gg.sqrt, [[0.0]], r"is NaN or Inf at element \[0\] of input 1, which is 0"),
+        (
+            InputError,
+            lambda x: gg.ops.log(x - 1.0),
+            [X],
+            r"NaN or Inf at element \[0\] of input 1, which is 0.3",
+        ),
+        (InputError, gg.ops.sqrt, [[0.0]], r"is NaN or Inf at element \[0\] of input 1, which is 0"),
     ],
 )
 def test_what_cannot_be_checked_is_refused_in_one_line(
@@ -118,4 +123,4 @@ OUTSIDE = make_input("outside", (3,), "float64")
 )
 def test_options_are_checked(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        gg.check_derivative(gg.sin, X, **options)
+        gg.check_derivative(gg.ops.sin, X, **options)

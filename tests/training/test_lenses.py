@@ -11,7 +11,7 @@ from glassgrad.backends.base import Feed
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.orders import epoch_order
-from glassgrad.nn.losses import LOSSES
+from glassgrad.losses.table import LOSSES
 from glassgrad.ops.op import make_input
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.program import Input, Output, Program
@@ -31,29 +31,31 @@ def images(rows: int = 22, seed: int = 0) -> gg.Dataset:
 def skips() -> gg.Network:
     """A network with branches, a layer that computes nothing, and one that nobody takes."""
     start = gg.Input()
-    a = gg.Dense(5, "tanh")(start)
-    b = gg.Dense(5, "relu")(a)
-    c = gg.Dropout(0.0)(b)
-    both = gg.Add()(a, c)
-    wide = gg.Concatenate()(both, a)
-    return gg.functional(start, gg.Dense(3)(gg.LayerNorm()(wide)))
+    a = gg.nn.Dense(5, "tanh")(start)
+    b = gg.nn.Dense(5, "relu")(a)
+    c = gg.nn.Dropout(0.0)(b)
+    both = gg.nn.Add()(a, c)
+    wide = gg.nn.Concatenate()(both, a)
+    return gg.functional(start, gg.nn.Dense(3)(gg.nn.LayerNorm()(wide)))
 
 
 NETWORKS = {
     "convolutions": gg.Sequential(
-        gg.Conv2D(3, 3, activation="relu"),
-        gg.BatchNorm(),
-        gg.MaxPool2D(2),
-        gg.Conv2D(2, 1, activation="elu"),
-        gg.AveragePool2D(2),
-        gg.Flatten(),
-        gg.Dropout(0.3),
-        gg.Dense(4, "sigmoid"),
-        gg.Dense(3),
+        gg.nn.Conv2D(3, 3, activation="relu"),
+        gg.nn.BatchNorm(),
+        gg.nn.MaxPool2D(2),
+        gg.nn.Conv2D(2, 1, activation="elu"),
+        gg.nn.AveragePool2D(2),
+        gg.nn.Flatten(),
+        gg.nn.Dropout(0.3),
+        gg.nn.Dense(4, "sigmoid"),
+        gg.nn.Dense(3),
     ),
-    "pooled": gg.Sequential(gg.Conv2D(3, 3, activation="gelu"), gg.GlobalAveragePool2D(), gg.Dense(3)),
-    "in time": gg.Sequential(gg.Reshape([6, 12]), gg.Recurrent(4, last=True), gg.Dense(3)),
-    "branches": gg.Sequential(gg.Flatten(), gg.Dense(3)),
+    "pooled": gg.Sequential(
+        gg.nn.Conv2D(3, 3, activation="gelu"), gg.nn.GlobalAveragePool2D(), gg.nn.Dense(3)
+    ),
+    "in time": gg.Sequential(gg.nn.Reshape([6, 12]), gg.nn.SimpleRNN(4, last=True), gg.nn.Dense(3)),
+    "branches": gg.Sequential(gg.nn.Flatten(), gg.nn.Dense(3)),
 }
 
 
@@ -111,7 +113,7 @@ def test_looking_changes_no_bit_with_clipping_frozen_layers_and_weights_of_rows(
 
 def test_the_step_is_the_same_program():
     def program(watch):
-        network = gg.Sequential(gg.Dense(3, "relu"), gg.Dense(2))
+        network = gg.Sequential(gg.nn.Dense(3, "relu"), gg.nn.Dense(2))
         parts = LOSSES.make("categorical_cross_entropy"), OPTIMIZERS.make("adam")
         return training_program(network, (5,), *parts, batch=4, targets=None, watch=watch)
 
@@ -196,10 +198,10 @@ def test_gradients_layer_by_layer_are_those_of_the_whole():
     network, batch = skips(), 6
     loss = LOSSES.make("categorical_cross_entropy")
     x, t = make_input("x", (batch, 4), "float64"), make_input("t", (batch,), "int32")
-    valid = make_input("valid", (batch,), "bool")
+    row_mask = make_input("row_mask", (batch,), "bool")
     weights = {name: make_input(name, item.shape, "float64") for name, item in network.weights((4,)).items()}
-    built = network.build(x, weights, {}, valid=valid)
-    total = gg.reduce_sum(loss.row_losses(built.output, t))
+    built = network.build(x, weights, {}, row_mask=row_mask)
+    total = gg.ops.reduce_sum(loss.row_losses(built.output, t))
     by_output, by_weight = layer_gradients(network, built, total, weights)
     whole = dict(zip(weights, gg.gradient(total, list(weights.values())), strict=True))
     last = by_output[built.outputs["dense_3"]]
@@ -207,7 +209,7 @@ def test_gradients_layer_by_layer_are_those_of_the_whole():
     arrays = [generator.normal(size=(batch, 4)), np.arange(batch) % 3, np.ones(batch, bool)]
     arrays += [generator.normal(size=value.shape) for value in weights.values()]
     graph = gg.Graph(
-        (x, t, valid, *weights.values()), (*by_weight.values(), *(whole[key] for key in by_weight), last)
+        (x, t, row_mask, *weights.values()), (*by_weight.values(), *(whole[key] for key in by_weight), last)
     )
     *found, outputs = evaluate(graph, arrays)
     count = len(weights)
@@ -216,7 +218,7 @@ def test_gradients_layer_by_layer_are_those_of_the_whole():
         if name == "dense_3.bias":
             np.testing.assert_allclose(outputs.sum(axis=0), want, rtol=1e-9)
     assert built.outputs["dropout_1"] is built.outputs["dense_2"]
-    assert {built.outputs[step.name] for step in network.steps} == set(by_output)
+    assert {built.outputs[node.name] for node in network.nodes} == set(by_output)
 
 
 ACTIVE = {
@@ -234,7 +236,7 @@ ACTIVE = {
 @pytest.mark.parametrize("activation", list(ACTIVE))
 def test_what_counts_as_active(activation):
     wide = "normal(4.0)"
-    network = gg.Sequential(("here", gg.Dense(40, activation, init=wide)), gg.Dense(3))
+    network = gg.Sequential(("here", gg.nn.Dense(40, activation, init=wide)), gg.nn.Dense(3))
     run = train(blobs(), network=network, epochs=1, batch_size=90, watch=True, force=True, **ALL)
     z = run.start.inside(run.dataset.features, "here.preactivation")["here.preactivation"]
     expected = np.mean(ACTIVE[activation](z))
@@ -243,20 +245,20 @@ def test_what_counts_as_active(activation):
 
 def test_only_activations_of_single_units_can_be_active():
     network = gg.Sequential(
-        ("over_all", gg.Dense(4, "softmax")),
-        ("own", gg.Activate("silu")),
-        ("norm", gg.BatchNorm()),
-        ("time", gg.Reshape([2, 2])),
-        ("recurrent", gg.Recurrent(3)),
-        ("flat", gg.Flatten()),
-        ("last", gg.Dense(3, "log_softmax")),
+        ("over_all", gg.nn.Dense(4, "softmax")),
+        ("own", gg.nn.ActivationLayer("silu")),
+        ("norm", gg.nn.BatchNorm()),
+        ("time", gg.nn.Reshape([2, 2])),
+        ("recurrent", gg.nn.SimpleRNN(3)),
+        ("flat", gg.nn.Flatten()),
+        ("last", gg.nn.Dense(3, "log_softmax")),
     )
     run = train(
         blobs(), network=network, loss="negative_log_likelihood", epochs=1, watch=True, batch_size=30, **ALL
     )
     assert run.lenses.layers("active") == ("own", "recurrent")
     assert run.lenses.layers("gradient_norm") == ("over_all", "norm", "recurrent", "last")
-    assert run.lenses.layers("output_mean") == tuple(step.name for step in network.steps)
+    assert run.lenses.layers("output_mean") == tuple(node.name for node in network.nodes)
     states = run.start.inside(run.dataset.features, "recurrent")["recurrent"]
     assert np.mean(1 - states**2 > module.SLOPE) == 1.0
     np.testing.assert_allclose(run.lenses["active", "recurrent"], 1.0)
@@ -269,16 +271,16 @@ def test_a_layer_before_all_weights_has_no_gradient():
 
 
 def test_a_custom_activation_is_seen_through_its_own_derivative():
-    hard = gg.custom_op(lambda x: gg.select(x > 0, 1.0 + 0.0 * x, 0.0 * x), name="hard")
+    hard = gg.ops.custom_op(lambda x: gg.ops.select(x > 0, 1.0 + 0.0 * x, 0.0 * x), name="hard")
 
-    class Hard(gg.Activation):
+    class Hard(gg.nn.Activation):
         def __call__(self, x):
             return hard(x)
 
         def output_range(self):
             return (0.0, 1.0)
 
-    network = gg.Sequential(("first", gg.Dense(5, Hard())), gg.Dense(3))
+    network = gg.Sequential(("first", gg.nn.Dense(5, Hard())), gg.nn.Dense(3))
     run = train(blobs(), network=network, epochs=1, watch=True, **ALL)
     assert (run.lenses["active", "first"] == 0).all()
     assert (run.lenses["gradient_norm", "first"] == 0).all()
@@ -400,10 +402,14 @@ def test_a_run_holds_what_it_began_with():
 def counter(probes: bool = True) -> Program:
     """A number that grows by the batch's sum; the probes are the number before, and its batch."""
     x, total = make_input("x", (2,), "float64"), make_input("total", (), "float64")
-    valid = make_input("valid", (2,), "bool")
-    inputs = (Input("x", "data", x), Input("valid", "valid", valid), Input("total", "param", total))
-    grown = total + gg.reduce_sum(gg.select(valid, x, 0.0))
-    shown = (Output("before", total), Output("batch", x * 2.0), Output("one", gg.constant(1.0, "float64")))
+    row_mask = make_input("row_mask", (2,), "bool")
+    inputs = (Input("x", "data", x), Input("row_mask", "row_mask", row_mask), Input("total", "param", total))
+    grown = total + gg.ops.reduce_sum(gg.ops.select(row_mask, x, 0.0))
+    shown = (
+        Output("before", total),
+        Output("batch", x * 2.0),
+        Output("one", gg.ops.constant(1.0, "float64")),
+    )
     return Program("count", 2, inputs, {"total": grown}, (Output("loss", grown),), shown if probes else ())
 
 

@@ -123,7 +123,7 @@ def test_what_changes_the_program_compiles_another(compilations, variant):
 
 
 @dataclass(frozen=True)
-class Lazy(gg.Optimizer):
+class Lazy(gg.optim.Optimizer):
     """An optimizer that builds its numbers into the graph, as it should not."""
 
     learning_rate: float = 0.1

@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 import glassgrad as gg
 from glassgrad.cli.output import metrics_table
 from glassgrad.data.schema import Schema
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
 from glassgrad.training.metrics import LISTED_TARGETS, by_target, metrics_of, metrics_rows, rmse
 from glassgrad.training.train import train
 from training.small import blobs

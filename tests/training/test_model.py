@@ -153,7 +153,7 @@ def test_neurons_of_images_are_those_of_numpy():
     generator = np.random.default_rng(0)
     images, labels = generator.normal(size=(20, 4, 5, 2)), np.arange(20) % 2
     network = gg.Sequential(
-        gg.Conv2D(3, (2, 3), activation="relu"), gg.MaxPool2D(3, 1), gg.Flatten(), gg.Dense(1)
+        gg.nn.Conv2D(3, (2, 3), activation="relu"), gg.nn.MaxPool2D(3, 1), gg.nn.Flatten(), gg.nn.Dense(1)
     )
     model = train(gg.from_arrays(images, labels), network=network, epochs=1).model
     x = scaled(model, images)
@@ -170,7 +170,7 @@ def test_neurons_of_images_are_those_of_numpy():
 @pytest.mark.parametrize("layers", [("output", "input_2"), ("row_loss", "output")])
 def test_layers_may_be_called_like_outputs_of_the_program(layers):
     """A layer called "output" is its own value, not the network's, and not both in turn."""
-    network = gg.Sequential((layers[0], gg.Dense(4, "relu")), (layers[1], gg.Dense(3)))
+    network = gg.Sequential((layers[0], gg.nn.Dense(4, "relu")), (layers[1], gg.nn.Dense(3)))
     data = blobs(30)
     model = train(data, network=network, epochs=1).model
     w = model.weights
@@ -200,12 +200,12 @@ def test_neurons_that_are_not_there_are_refused(trained, name, message):
 
 def test_a_layer_without_preactivation_has_none_to_read():
     data = gg.from_arrays(np.random.default_rng(0).normal(size=(12, 3, 2)), np.arange(12) % 2)
-    network = gg.Sequential(gg.Recurrent(2, last=True), gg.Dense(1))
+    network = gg.Sequential(gg.nn.SimpleRNN(2, last=True), gg.nn.Dense(1))
     model = train(data, network=network, epochs=0).model
     with pytest.raises(
-        gg.InputError, match=r"unknown layer or value inside the network 'recurrent_1.preactivation'"
+        gg.InputError, match=r"unknown layer or value inside the network 'simple_rnn_1.preactivation'"
     ):
-        model.inside(data.features, "recurrent_1.preactivation")
+        model.inside(data.features, "simple_rnn_1.preactivation")
 
 
 def test_the_summary_lists_layers_shapes_and_parameters(trained):
@@ -226,7 +226,9 @@ def test_the_summary_lists_layers_shapes_and_parameters(trained):
 
 
 def test_a_model_predicts_the_same_bits_after_saving(tmp_path):
-    network = gg.Sequential(gg.Dense(5, "leaky_relu(0.2)"), gg.BatchNorm(), gg.Dropout(0.5), gg.Dense(3))
+    network = gg.Sequential(
+        gg.nn.Dense(5, "leaky_relu(0.2)"), gg.nn.BatchNorm(), gg.nn.Dropout(0.5), gg.nn.Dense(3)
+    )
     run = gg.train(blobs(), network=network, epochs=3, loss="categorical_cross_entropy(0.1)")
     run.save(tmp_path / "run")
     for path in (tmp_path / "run", tmp_path / "run" / "model.safetensors"):
@@ -297,13 +299,13 @@ def test_a_file_that_contradicts_itself_is_refused_by_name(tmp_path, trained, sp
 
 
 @dataclass(frozen=True)
-class Own(gg.Activation):
+class Own(gg.nn.Activation):
     """An activation that is not registered."""
 
     name = "own"
 
     def __call__(self, x):
-        return x * gg.sigmoid(x)
+        return x * gg.ops.sigmoid(x)
 
     def output_range(self):
         return (-0.3, float("inf"))

@@ -15,9 +15,9 @@ Y = X @ [[1.0], [-2.0], [0.5]] + 0.3
 
 def line(inputs: gg.StepInputs) -> tuple[dict, dict, dict]:
     w, b = inputs.params["w"], inputs.params["b"]
-    error = gg.matmul(inputs.data["x"], w) + b - inputs.data["y"]
-    rows = gg.select(inputs.row_mask, gg.reduce_sum(error * error, 1), 0.0)
-    loss = gg.reduce_sum(rows) / gg.reduce_sum(gg.convert(inputs.row_mask, inputs.dtype))
+    error = gg.ops.matmul(inputs.data["x"], w) + b - inputs.data["y"]
+    rows = gg.ops.select(inputs.row_mask, gg.ops.reduce_sum(error * error, 1), 0.0)
+    loss = gg.ops.reduce_sum(rows) / gg.ops.reduce_sum(gg.ops.convert(inputs.row_mask, inputs.dtype))
     slopes = gg.gradient(loss, [w, b])
     rate = inputs.hyper["rate"]
     steps = inputs.state["steps"] + 1.0
@@ -60,7 +60,7 @@ def test_it_takes_the_steps_of_train() -> None:
         "scaling": "none",
         "keep": "last",
     }
-    network = gg.Sequential(gg.Dense(1, init="zeros"))
+    network = gg.Sequential(gg.nn.Dense(1, init="zeros"))
     run = gg.train(
         gg.from_arrays(X, (Y - Y.mean()) / Y.std()),
         network=network,
@@ -100,7 +100,7 @@ def test_a_hyperparameter_changes_between_two_calls_without_compiling() -> None:
 def test_random_numbers_differ_by_draw_and_step_and_agree_on_all_backends() -> None:
     def noisy(inputs: gg.StepInputs) -> tuple[dict, dict, dict]:
         draws = {"a": inputs.normal((2,)), "b": inputs.uniform((2,)), "c": inputs.uniform((2,))}
-        masks = {"d": gg.convert(inputs.mask((5,), 0.3), "float32")}
+        masks = {"d": gg.ops.convert(inputs.mask((5,), 0.3), "float32")}
         return {}, {}, draws | masks
 
     found = [
@@ -126,7 +126,7 @@ def test_random_numbers_differ_by_draw_and_step_and_agree_on_all_backends() -> N
         (lambda i: ({"w": 1.0}, {}, {"w": i.params["w"]}), "parameter 'w' of the step is float"),
         (lambda i: ({"w": i.params["w"] * 2.0}, [], {"w": i.params["w"]}), "must return mappings"),
         (
-            lambda i: ({"w": gg.reduce_sum(i.params["w"])}, {}, {"w": i.params["w"]}),
+            lambda i: ({"w": gg.ops.reduce_sum(i.params["w"])}, {}, {"w": i.params["w"]}),
             "but its update is float32",
         ),
     ],

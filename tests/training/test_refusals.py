@@ -51,15 +51,15 @@ FORCEABLE = {
     ),
     "a step in a recurrent layer": (
         lambda: gg.from_arrays(blobs().features[:, :, None], blobs().targets),
-        {"network": gg.Sequential(gg.Recurrent(3, "step", last=True), gg.Dense(3))},
-        "layer 'recurrent_1': no gradient passes",
+        {"network": gg.Sequential(gg.nn.SimpleRNN(3, "step", last=True), gg.nn.Dense(3))},
+        "layer 'simple_rnn_1': no gradient passes",
     ),
     "negative counts": (negative_counts, {"loss": "poisson"}, "for counts and there are targets of -2"),
     "targets that are no probabilities": (surface, {"loss": "kl_divergence"}, "for target probabilities"),
     "three classes under a loss of two": (blobs, {"loss": "bce"}, "for two classes, not 3"),
     "scaled tokens": (
         lambda: gg.from_arrays(np.arange(40).reshape(20, 2) % 4, np.arange(20) % 2),
-        {"network": gg.Sequential(gg.Embedding(4, 2), gg.Flatten(), gg.Dense(1))},
+        {"network": gg.Sequential(gg.nn.Embedding(4, 2), gg.nn.Flatten(), gg.nn.Dense(1))},
         "layer 'embedding_1' looks up whole numbers.*use scaling none",
     ),
 }

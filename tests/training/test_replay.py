@@ -59,7 +59,9 @@ OPTIONS = {
         "backend": "reference",
     },
     "own network": {
-        "network": gg.Sequential(gg.Dense(4, "tanh"), gg.Dropout(0.3), gg.BatchNorm(), gg.Dense(3))
+        "network": gg.Sequential(
+            gg.nn.Dense(4, "tanh"), gg.nn.Dropout(0.3), gg.nn.BatchNorm(), gg.nn.Dense(3)
+        )
     },
     "labels": {"class_weight": {0: 1.0, 1: 2.0, 2: 0.5}},
     "balanced": {"class_weight": "balanced"},

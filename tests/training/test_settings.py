@@ -46,7 +46,7 @@ VALUES = {
 }
 """Values to give on their own, those that equal a default among them."""
 
-NETWORK = gg.Sequential(gg.Dense(4, "relu"), gg.Dropout(0.5), gg.Dense(3))
+NETWORK = gg.Sequential(gg.nn.Dense(4, "relu"), gg.nn.Dropout(0.5), gg.nn.Dense(3))
 
 
 def resolved(settings: Settings) -> dict[str, float]:
@@ -166,7 +166,7 @@ def test_later_layers_replace_a_network_and_a_network_the_layers() -> None:
 
 @pytest.mark.parametrize("changes", [{"dropout": 0.1}, {"activation": "tanh"}, {"init": "zeros"}])
 def test_a_change_that_no_layer_takes_is_refused(changes: dict[str, Any]) -> None:
-    plain = gg.Sequential(gg.Flatten(), gg.LayerNorm())
+    plain = gg.Sequential(gg.nn.Flatten(), gg.nn.LayerNorm())
     with pytest.raises(InputError, match="changes nothing: no layer of the network takes it"):
         changed_settings(Settings(network=plain), changes)
 
@@ -179,7 +179,7 @@ def test_dropout_needs_a_network() -> None:
 def test_replay_changes_the_layers_of_a_network() -> None:
     run = gg.train(blobs(), network=NETWORK, epochs=1, backend="reference")
     again = gg.replay(run, activation="tanh", dropout=0.0)
-    first, drop, _ = (step.layer for step in again.model.network.steps)
+    first, drop, _ = (node.layer for node in again.model.network.nodes)
     assert (type(first.activation).__name__, drop.rate) == ("Tanh", 0.0)  # type: ignore[attr-defined]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
-from glassgrad.nn.initializers import LSUV, initializer
-from glassgrad.nn.layer import Weight
+from glassgrad.init.initializers import LSUV, initializer
+from glassgrad.nn.layer import ParameterSpec
 from training.small import blobs, same_bits, surface, train
 
 WHOLE = {"validation": 0, "test": 0}
@@ -42,17 +42,19 @@ def test_lsuv_gives_every_layer_unit_variance_on_the_data():
 def test_lsuv_fits_convolutions_and_leaves_other_weights():
     images = np.random.default_rng(0).normal(3, 2, size=(40, 6, 6, 1))
     network = gg.Sequential(
-        gg.Conv2D(4, 3, activation="tanh", init="lsuv"),
-        gg.Flatten(),
-        gg.Dense(5, "relu", init="he_normal"),
-        gg.Dense(2, init="lsuv"),
+        gg.nn.Conv2D(4, 3, activation="tanh", init="lsuv"),
+        gg.nn.Flatten(),
+        gg.nn.Dense(5, "relu", init="he_normal"),
+        gg.nn.Dense(2, init="lsuv"),
     )
     data = gg.from_arrays(images, np.arange(40) % 2, name="images")
     model = train(data, network=network, epochs=0, loss="cross_entropy", **WHOLE).model
     found = model.inside(images, "conv2d_1.preactivation", "dense_2.preactivation")
     for array in found.values():
         assert array.var() == pytest.approx(1, abs=0.03)
-    plain = gg.Sequential(gg.Conv2D(4, 3), gg.Flatten(), gg.Dense(5, "relu", init="he_normal"), gg.Dense(2))
+    plain = gg.Sequential(
+        gg.nn.Conv2D(4, 3), gg.nn.Flatten(), gg.nn.Dense(5, "relu", init="he_normal"), gg.nn.Dense(2)
+    )
     untouched = train(data, network=plain, epochs=0, loss="cross_entropy", **WHOLE).model
     assert same_bits(part(model, "dense_1"), part(untouched, "dense_1"))
 
@@ -72,12 +74,12 @@ def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
 
 def test_lsuv_says_where_it_cannot_work():
     tokens = gg.from_arrays(np.arange(40).reshape(20, 2) % 4, np.arange(20) % 2)
-    network = gg.Sequential(gg.Embedding(4, 2, init="lsuv"), gg.Flatten(), gg.Dense(1))
+    network = gg.Sequential(gg.nn.Embedding(4, 2, init="lsuv"), gg.nn.Flatten(), gg.nn.Dense(1))
     with pytest.raises(
         gg.InputError, match=r"layer 'embedding_1': 'weights' cannot start from lsuv.*no pre-act"
     ):
         train(tokens, network=network, scaling="none")
-    dead = gg.Sequential(gg.Dense(3, "relu", init="zeros"), gg.Dense(3, init="lsuv"))
+    dead = gg.Sequential(gg.nn.Dense(3, "relu", init="zeros"), gg.nn.Dense(3, init="lsuv"))
     with pytest.raises(gg.InputError, match=r"layer 'dense_2': initializer 'lsuv': .* have variance 0.0"):
         train(blobs(), network=dead)
 
@@ -88,7 +90,7 @@ def test_lsuv_says_where_it_cannot_work():
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     path = tmp_path_factory.mktemp("models") / "run"
-    network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.BatchNorm(), gg.nn.Dense(3))
     train(blobs(), network=network, epochs=3).save(path)
     return path
 
@@ -105,7 +107,7 @@ def test_all_weights_and_statistics_come_from_the_model(saved):
 
 def test_named_layers_come_from_the_model_and_the_rest_is_drawn(saved):
     before = gg.load_model(saved)
-    network = gg.Sequential(gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.BatchNorm(), gg.nn.Dense(5, "relu"), gg.nn.Dense(3))
     options = {"network": network, "epochs": 0}
     after = train(blobs(), init_from=str(saved), init_layers=["dense_1", "batch_norm_1"], **options).model
     drawn = train(blobs(), **options).model
@@ -123,7 +125,7 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
         gg.InputError, match=r"'dense_1.weights' with shape \[2, 9\], .* with shape \[2, 6\].*init-layers"
     ):
         train(blobs(), layers=[9], init_from=str(saved))
-    network = gg.Sequential(("other", gg.Dense(3)))
+    network = gg.Sequential(("other", gg.nn.Dense(3)))
     with pytest.raises(
         gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model has no such weight"
     ):
@@ -140,7 +142,7 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
 @pytest.mark.parametrize("optimizer", ["sgd(momentum=0.9, weight_decay=0.1)", "adamw"])
 def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
     network = gg.Sequential(
-        gg.Dense(6, "relu"), gg.BatchNorm(), gg.Dense(5, "relu"), gg.BatchNorm(), gg.Dense(3)
+        gg.nn.Dense(6, "relu"), gg.nn.BatchNorm(), gg.nn.Dense(5, "relu"), gg.nn.BatchNorm(), gg.nn.Dense(3)
     )
     options = {"network": network, "optimizer": optimizer, "keep": "last"}
     start = train(blobs(), **(options | {"epochs": 0})).model
@@ -154,22 +156,22 @@ def test_frozen_layers_keep_their_bits_and_their_statistics(optimizer):
 
 
 @dataclass(frozen=True)
-class Scaled(gg.Layer):
+class Scaled(gg.nn.Layer):
     """Its input times a weight whose own name has a dot in it."""
 
     def output_shape(self, inputs):
         return inputs[0]
 
     def weights(self, inputs):
-        return {"inner.scale": Weight(inputs[0], initializer("constant(1.0)"), (1, 1))}
+        return {"inner.scale": ParameterSpec(inputs[0], initializer("constant(1.0)"), (1, 1))}
 
-    def build(self, building, inputs, weights, state):
+    def build(self, context, inputs, weights, state):
         return inputs[0] * weights["inner.scale"], {}
 
 
 @pytest.mark.parametrize("freeze", [[], ["scaled"]])
 def test_a_layer_is_frozen_whatever_its_weights_are_called(freeze):
-    network = gg.Sequential(gg.Dense(4), ("scaled", Scaled()), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(4), ("scaled", Scaled()), gg.nn.Dense(3))
     model = train(blobs(), network=network, freeze=freeze, epochs=2).model
     assert (model.weights["scaled.inner.scale"] == 1).all() == bool(freeze)
 
@@ -180,7 +182,7 @@ def test_the_rest_learns_with_frozen_layers():
 
 
 def test_a_frozen_dropout_is_off():
-    network = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.5), gg.Dense(3))
-    without = gg.Sequential(gg.Dense(6, "relu"), gg.Dropout(0.0), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.Dropout(0.5), gg.nn.Dense(3))
+    without = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.Dropout(0.0), gg.nn.Dense(3))
     frozen = train(blobs(), network=network, freeze=["dropout_1"], epochs=2)
     assert same_bits(frozen.model.weights, train(blobs(), network=without, epochs=2).model.weights)

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from glassgrad.diagnosis.scores import scored_rows
 
 import glassgrad as gg
 from glassgrad.data.split import split
-from glassgrad.diagnosis.scores import scored_rows
+from glassgrad.losses.table import ALIASES, LOSSES
 from glassgrad.nn.activations import ACTIVATIONS
-from glassgrad.nn.losses import ALIASES, LOSSES
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.optim.schedules import SCHEDULES, schedule
 from glassgrad.report.run_pictures import unseen_rows
@@ -33,7 +33,7 @@ def first_and_last(run):
 def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
     options = {
         "epochs": 2,
-        "network": gg.Sequential(gg.Dense(8), gg.Dropout(0.3), gg.Dense(3)),
+        "network": gg.Sequential(gg.nn.Dense(8), gg.nn.Dropout(0.3), gg.nn.Dense(3)),
     }
     runs = {name: gg.train(blobs(), seed=seed, **options) for name, seed in (("a", 5), ("b", 5), ("c", 6))}
     for name, run in runs.items():
@@ -106,14 +106,14 @@ def test_every_activation_trains_as_a_hidden_layer(name):
 
 def test_a_network_of_every_kind_of_layer_trains():
     start = gg.Input()
-    image = gg.Conv2D(4, 3, padding="same", activation="relu")(start)
-    image = gg.MaxPool2D(2)(gg.BatchNorm()(image))
-    image = gg.Concatenate()(image, gg.AveragePool2D(2)(start))
-    rows = gg.Recurrent(6, last=True)(gg.Reshape((4, -1))(image))
-    pooled = gg.Dense(6, "tanh")(gg.GlobalAveragePool2D()(image))
-    gate = gg.Multiply()(rows, gg.Activate("sigmoid")(pooled))
-    total = gg.LayerNorm()(gg.Add()(gate, gg.Dense(6)(gg.Flatten()(image))))
-    network = gg.functional(start, gg.Dense(10)(gg.Dropout(0.1)(total)))
+    image = gg.nn.Conv2D(4, 3, padding="same", activation="relu")(start)
+    image = gg.nn.MaxPool2D(2)(gg.nn.BatchNorm()(image))
+    image = gg.nn.Concatenate()(image, gg.nn.AveragePool2D(2)(start))
+    rows = gg.nn.SimpleRNN(6, last=True)(gg.nn.Reshape((4, -1))(image))
+    pooled = gg.nn.Dense(6, "tanh")(gg.nn.GlobalAveragePool2D()(image))
+    gate = gg.nn.Multiply()(rows, gg.nn.ActivationLayer("sigmoid")(pooled))
+    total = gg.nn.LayerNorm()(gg.nn.Add()(gate, gg.nn.Dense(6)(gg.nn.Flatten()(image))))
+    network = gg.functional(start, gg.nn.Dense(10)(gg.nn.Dropout(0.1)(total)))
     digits = gg.load_source("digits")
     images = digits.features[:200].reshape(-1, 8, 8, 1)
     run = train(gg.from_arrays(images, digits.targets[:200]), network=network, epochs=8, learning_rate=0.01)
@@ -123,7 +123,7 @@ def test_a_network_of_every_kind_of_layer_trains():
 def test_an_embedding_learns_a_table():
     tokens = np.arange(60).reshape(-1, 1) % 6
     labels = np.array([0, 1, 1, 0, 1, 0])[tokens[:, 0]]
-    network = gg.Sequential(gg.Embedding(6, 3), gg.Flatten(), gg.Dense(1))
+    network = gg.Sequential(gg.nn.Embedding(6, 3), gg.nn.Flatten(), gg.nn.Dense(1))
     data = gg.from_arrays(tokens, labels)
     run = train(data, network=network, scaling="none", epochs=30, learning_rate=0.1, **WHOLE)
     assert run.metrics["train"]["accuracy"] == 1.0
@@ -247,7 +247,7 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
     options = {
         "epochs": 3,
         "batch_size": 5,
-        "network": gg.Sequential(gg.Dense(4), gg.Dropout(0.2), gg.Dense(3)),
+        "network": gg.Sequential(gg.nn.Dense(4), gg.nn.Dropout(0.2), gg.nn.Dense(3)),
     }
     whole = gg.train(blobs(), **options)
     monkeypatch.setattr("glassgrad.training.pace.SECONDS_PER_CALL", 1e-9)
@@ -323,7 +323,7 @@ def test_the_norm_of_a_step_is_clipped():
 
 
 def test_a_run_folder_tells_what_was_trained(tmp_path):
-    network = gg.Sequential(gg.Dense(4, "tanh"), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(4, "tanh"), gg.nn.Dense(3))
     run = gg.train(blobs(), network=network, epochs=2, optimizer="sgd(momentum=0.9)", clip_norm=1.0)
     run.save(tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
@@ -396,11 +396,11 @@ def test_the_call_itself_is_checked():
     with pytest.raises(gg.InputError, match=r"not tuple; use from_arrays\(X, y\)"):
         train((np.ones((3, 2)), np.ones(3)))
     with pytest.raises(gg.InputError, match=r"network is what Sequential\(\) or functional\(\) gives"):
-        train(blobs(), network=gg.Dense(3))
+        train(blobs(), network=gg.nn.Dense(3))
     with pytest.raises(
         gg.InputError, match=r"network gives rows of shape .4., but loss .* needs .3.; end the net"
     ):
-        train(blobs(), network=gg.Sequential(gg.Dense(4)))
+        train(blobs(), network=gg.Sequential(gg.nn.Dense(4)))
 
 
 def test_the_rows_are_split_once_and_carried_with_the_run(monkeypatch):

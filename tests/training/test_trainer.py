@@ -38,13 +38,13 @@ def images(rows: int = 70) -> gg.Dataset:
 
 def convolution() -> gg.Network:
     return gg.Sequential(
-        gg.Reshape((8, 8, 1)),
-        gg.Conv2D(3, 3),
-        gg.BatchNorm(),
-        gg.Activate("relu"),
-        gg.Flatten(),
-        gg.Dropout(0.3),
-        gg.Dense(10),
+        gg.nn.Reshape((8, 8, 1)),
+        gg.nn.Conv2D(3, 3),
+        gg.nn.BatchNorm(),
+        gg.nn.ActivationLayer("relu"),
+        gg.nn.Flatten(),
+        gg.nn.Dropout(0.3),
+        gg.nn.Dense(10),
     )
 
 

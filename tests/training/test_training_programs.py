@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from glassgrad.losses.table import LOSSES
 from glassgrad.nn.layer import Weightless
-from glassgrad.nn.losses import LOSSES
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.training.programs import evaluation_program, training_program
 from training.small import blobs, train
@@ -17,7 +17,7 @@ SECTIONS = ["forward:", "backward:", "update:"]
 
 
 def program(network=None, optimizer="sgd", loss="categorical_cross_entropy", **options):
-    network = network or gg.Sequential(gg.Dense(3, "relu"), gg.Dense(2))
+    network = network or gg.Sequential(gg.nn.Dense(3, "relu"), gg.nn.Dense(2))
     options = {"batch": 4, "targets": None} | options
     return training_program(network, (5,), LOSSES.make(loss), OPTIMIZERS.make(optimizer), **options)
 
@@ -28,8 +28,15 @@ def sections(text):
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
 def test_the_sections_come_in_order_each_once(optimizer):
-    network = gg.Sequential(gg.Dense(3, "gelu"), gg.BatchNorm(), gg.Dropout(0.2), gg.LayerNorm(), gg.Dense(2))
-    found = program(network, optimizer, seam=Seam(clip_norm=1.0, clip_value=2.0), weighted=True)
+    network = gg.Sequential(
+        gg.nn.Dense(3, "gelu"), gg.nn.BatchNorm(), gg.nn.Dropout(0.2), gg.nn.LayerNorm(), gg.nn.Dense(2)
+    )
+    found = program(
+        network,
+        optimizer,
+        transformation=GradientTransformation(clip_norm=1.0, clip_value=2.0),
+        weighted=True,
+    )
     assert sections(str(found)) == SECTIONS
 
 
@@ -42,7 +49,9 @@ def test_a_frozen_layer_has_no_backward_and_no_update():
 
 
 def test_nothing_that_only_the_chain_rule_reads_is_left():
-    own = gg.custom_op(lambda x: gg.stop_gradient(gg.floor(x)), derivative=lambda ctx, cts, ys, xs: cts)
+    own = gg.ops.custom_op(
+        lambda x: gg.ops.stop_gradient(gg.ops.floor(x)), derivative=lambda ctx, cts, ys, xs: cts
+    )
 
     class Rounded(Weightless):
         def output_shape(self, inputs):
@@ -51,7 +60,9 @@ def test_nothing_that_only_the_chain_rule_reads_is_left():
         def apply(self, inputs):
             return own(inputs[0])
 
-    network = gg.Sequential(gg.Dense(3), ("rounded", Rounded()), gg.BatchNorm(), gg.Dense(2, "softmax"))
+    network = gg.Sequential(
+        gg.nn.Dense(3), ("rounded", Rounded()), gg.nn.BatchNorm(), gg.nn.Dense(2, "softmax")
+    )
     for made in (
         program(network, loss="cross_entropy"),
         evaluation_program(network, (5,), LOSSES.make("cross_entropy"), batch=2),
@@ -62,7 +73,7 @@ def test_nothing_that_only_the_chain_rule_reads_is_left():
 
 
 def test_an_evaluation_has_no_backward():
-    network = gg.Sequential(gg.Dense(3, "relu"), gg.Dense(2))
+    network = gg.Sequential(gg.nn.Dense(3, "relu"), gg.nn.Dense(2))
     found = evaluation_program(network, (5,), None, batch=2, inside=["dense_1", "dense_1.preactivation"])
     assert sections(str(found)) == ["forward:"]
     assert [output.name for output in found.outputs] == [
@@ -102,7 +113,7 @@ def test_a_user_prints_the_program_of_a_model():
 
 
 def test_the_run_time_numbers_are_inputs_of_the_program():
-    found = program(optimizer="adam", seam=Seam(clip_norm=1.0))
+    found = program(optimizer="adam", transformation=GradientTransformation(clip_norm=1.0))
     assert [item.name for item in found.hyper] == ["learning_rate", "beta1", "beta2", "epsilon", "clip_norm"]
     constants = [
         float(node.attributes["value"])

@@ -101,7 +101,7 @@ def test_state_that_overflows_while_the_loss_is_finite_is_found_at_its_step():
     data = surface(60)
     data.features[:, 1] = 0
     data.features[23, 1] = 1e24
-    network = gg.Sequential(gg.Dense(1, init="constant(1e-24)"))
+    network = gg.Sequential(gg.nn.Dense(1, init="constant(1e-24)"))
     run = gg.train(
         data, network=network, scaling="none", batch_size=4, epochs=3, **(WHOLE | {"optimizer": "adam"})
     )
@@ -119,25 +119,28 @@ def test_state_that_overflows_while_the_loss_is_finite_is_found_at_its_step():
 def test_an_overflow_of_the_forward_pass_is_named_by_its_layer():
     big = "constant(1e25)"
     network = gg.Sequential(
-        gg.Dense(3, "relu"), ("first", gg.Dense(3, init=big)), ("second", gg.Dense(3, init=big)), gg.Dense(3)
+        gg.nn.Dense(3, "relu"),
+        ("first", gg.nn.Dense(3, init=big)),
+        ("second", gg.nn.Dense(3, init=big)),
+        gg.nn.Dense(3),
     )
     run = train(blobs(), network=network, epochs=1, **WHOLE)
     assert named(run) == (0, "the forward pass of second (matmul)")
 
 
 @dataclass(frozen=True)
-class Root(gg.Layer):
+class Root(gg.nn.Layer):
     """sqrt(|x|): finite, with an infinite slope at 0."""
 
     def output_shape(self, inputs):
         return inputs[0]
 
-    def build(self, building, inputs, weights, state):
-        return gg.sqrt(gg.absolute(inputs[0])), {}
+    def build(self, context, inputs, weights, state):
+        return gg.ops.sqrt(gg.ops.absolute(inputs[0])), {}
 
 
 def test_an_infinite_slope_is_named_by_its_layer():
-    network = gg.Sequential(gg.Dense(3), gg.Dense(3, init="zeros"), ("root", Root()), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(3), gg.nn.Dense(3, init="zeros"), ("root", Root()), gg.nn.Dense(3))
     run = train(blobs(), network=network, epochs=1, **WHOLE)
     step, where = named(run)
     assert step == 0
@@ -151,12 +154,12 @@ def test_what_was_infinite_in_good_steps_too_is_not_blamed():
 
     @dataclass(frozen=True)
     class Guarded(Root):
-        def build(self, building, inputs, weights, state):
+        def build(self, context, inputs, weights, state):
             (x,) = inputs
             zero = x * 0.0
-            return gg.select(gg.less(gg.log(gg.stop_gradient(zero)), 0.0), x, 0.0), {}
+            return gg.ops.select(gg.ops.less(gg.ops.log(gg.ops.stop_gradient(zero)), 0.0), x, 0.0), {}
 
-    network = gg.Sequential(("odd", Guarded()), ("here", gg.Dense(1)))
+    network = gg.Sequential(("odd", Guarded()), ("here", gg.nn.Dense(1)))
     run = train(surface(), network=network, learning_rate=1e10, epochs=5, batch_size=20, **WHOLE)
     step, where = named(run)
     assert step > 0
@@ -186,7 +189,7 @@ def test_a_diverged_run_keeps_its_best_epoch_and_can_be_saved(tmp_path):
 
 def test_metrics_that_are_not_finite_do_not_keep_a_run_from_being_saved(tmp_path):
     big = "constant(1e25)"
-    network = gg.Sequential(gg.Dense(3, init=big), gg.Dense(1, init=big))
+    network = gg.Sequential(gg.nn.Dense(3, init=big), gg.nn.Dense(1, init=big))
     run = train(surface(), network=network, epochs=1)
     assert run.status == "diverged"
     assert not np.isfinite(run.metrics["train"]["loss"])

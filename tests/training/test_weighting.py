@@ -77,7 +77,7 @@ def test_a_padded_last_batch_averages_over_its_own_rows():
 @pytest.mark.parametrize("batch", [16, 20, 33, 64])
 def test_a_last_batch_of_any_length_trains_with_batch_statistics(batch):
     """A batch larger than the data is cut to it; a last batch of any length gives finite statistics."""
-    network = gg.Sequential(gg.Dense(4), gg.BatchNorm(), gg.Dense(3))
+    network = gg.Sequential(gg.nn.Dense(4), gg.nn.BatchNorm(), gg.nn.Dense(3))
     run = train(blobs(33), network=network, epochs=2, batch_size=batch, **WHOLE)
     assert run.status == "finished"
     assert run.steps == 2 * -(-33 // batch)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Node, Value, place, topological
+from glassgrad.graph.node import Node, Value, scope, topological
 from glassgrad.ops.elementwise import add
 from glassgrad.ops.op import Context, Derivative, Maybe, Op
 from glassgrad.ops.structure import full, zeros_like
@@ -52,7 +52,7 @@ def vjp(
         needs = tuple(value in active for value in node.inputs)
         if not any(needs):
             continue
-        with place("backward", node.place.layer):
+        with scope("backward", node.scope.layer):
             given = [bar.get(value) for value in node.outputs]
             if len(given) > 1:  # rules of ops with several outputs need not ask which of them counted
                 given = [
@@ -88,7 +88,7 @@ def jvp(outputs: Sequence[Value], tangents: Sequence[Maybe], wrt: Sequence[Value
     for node in _between(outputs, wrt):
         given = [dot.get(value) for value in node.inputs]
         if any(tangent is not None for tangent in given):
-            with place(layer=node.place.layer):
+            with scope(layer=node.scope.layer):
                 needs = tuple(tangent is not None for tangent in given)
                 moved = _derivative(node).forward(_context(node, needs), given, node.outputs, node.inputs)
                 for value, tangent in zip(node.outputs, moved, strict=True):
@@ -104,7 +104,7 @@ def gradient(output: Value, wrt: Sequence[Value]) -> list[Value]:
     """
     if output.shape != () or not output.type.is_float:
         raise GraphError(f"a gradient is of a float scalar, not of {output.type}")
-    with place("backward", ""):
+    with scope("backward", ""):
         cotangents = vjp([output], [full((), 1, output.dtype)], wrt)
         return [zeros_like(v) if ct is None else ct for v, ct in zip(wrt, cotangents, strict=True)]
 

@@ -23,7 +23,7 @@ class Feed:
     """Everything that a compiled program takes at run time. Changing any of it never recompiles.
 
     data: arrays with one entry per row of the data set, by the names of the program's data inputs.
-    order: the rows to visit; cut into batches, the last one padded (its padding is not valid). An array of int32,
+    order: the rows to visit; cut into batches, the last one padded (the row mask is False there). An array of int32,
     in which -1 is padding too (so that several epochs, each with a partial last batch, go into one call); or
     epochs, which the backend draws.
     first_step: the number of the first step, for the random streams.
@@ -117,7 +117,7 @@ class Chunk:
 
     steps: int
     rows: Array  # int32 (steps, batch): the row of each place; 0 where padded
-    valid: Array  # bool (steps, batch)
+    row_mask: Array  # bool (steps, batch)
     hyper: dict[str, Array]  # (steps,)
     seed: Array  # uint32 (2,)
     step: Array  # uint32 (steps,)
@@ -129,7 +129,7 @@ def lay_out(
 ) -> Chunk:
     """Check ``feed`` against ``program`` and cut it into steps; raises InputError naming what is wrong.
 
-    ``draw`` gives ``rows`` and ``valid`` of epochs, for a backend with a way of its own.
+    ``draw`` gives ``rows`` and ``row_mask`` of epochs, for a backend with a way of its own.
     """
     if len(feed.order) == 0:
         raise InputError("a program needs at least one row to run on")
@@ -147,7 +147,7 @@ def lay_out(
             raise InputError(f"epochs in batches of {feed.order.batch}: the program takes {program.batch}")
         if total is not None and feed.order.rows > total:
             raise _outside(total)
-    rows, valid = (
+    rows, row_mask = (
         draw(feed.order)
         if draw is not None and isinstance(feed.order, Epochs)
         else _visits(np.ascontiguousarray(feed.order, dtype=np.int32), program.batch, total)
@@ -161,7 +161,7 @@ def lay_out(
         if np.shape(feed.probed) != (steps,):
             raise InputError(f"probed is one bool per step ({steps}), not {list(np.shape(feed.probed))}")
         probed[:] = feed.probed
-    return Chunk(steps, rows, valid, _per_step(program, feed, steps), seed, step, probed)
+    return Chunk(steps, rows, row_mask, _per_step(program, feed, steps), seed, step, probed)
 
 
 def check_kept(program: Program, params: Arrays, state: Arrays) -> None:
@@ -178,7 +178,7 @@ def check_kept(program: Program, params: Arrays, state: Arrays) -> None:
 
 
 def _visits(order: Array, batch: int, total: int | None) -> tuple[Array, Array]:
-    """``rows`` and ``valid`` of an order that is listed."""
+    """``rows`` and ``row_mask`` of an order that is listed."""
     if order.ndim != 1:
         raise InputError(f"the order is one row after the other, not an array of {list(order.shape)}")
     lowest = int(order.min())
@@ -186,11 +186,11 @@ def _visits(order: Array, batch: int, total: int | None) -> tuple[Array, Array]:
         raise _outside(total)
     rows = np.full((-(-order.size // batch), batch), -1, np.int32)
     rows.reshape(-1)[: order.size] = order
-    valid = rows >= 0
-    if lowest < 0 and not valid.any(axis=1).all():
+    row_mask = rows >= 0
+    if lowest < 0 and not row_mask.any(axis=1).all():
         raise InputError("the order has a batch of padding only: every step needs a row")
     np.maximum(rows, 0, out=rows)
-    return rows, valid
+    return rows, row_mask
 
 
 def _outside(total: int) -> InputError:

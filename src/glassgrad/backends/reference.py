@@ -116,8 +116,8 @@ def step_values(
                 arrays.append(state[item.name])
             case "hyper":
                 arrays.append(chunk.hyper[item.name][step])
-            case "valid":
-                arrays.append(chunk.valid[step])
+            case "row_mask":
+                arrays.append(chunk.row_mask[step])
             case "row":
                 arrays.append(rows.astype(np.uint32))
             case "seed":

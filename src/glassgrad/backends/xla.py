@@ -286,7 +286,7 @@ class XlaExecutable:
                 {item.name: feed.state[item.name] for item in program.state},
                 jax.tree.map(
                     partial(_padded, capacity=capacity(chunk.steps)),
-                    {"rows": chunk.rows, "valid": chunk.valid, "step": chunk.step, "hyper": chunk.hyper}
+                    {"rows": chunk.rows, "row_mask": chunk.row_mask, "step": chunk.step, "hyper": chunk.hyper}
                     | ({"probed": chunk.probed} if chunk.probed.any() else {}),
                 ),
                 chunk.seed,
@@ -340,7 +340,12 @@ class XlaExecutable:
             """The program's inputs in one step."""
             rows = now["rows"]
             by_role = {"param": params, "state": state, "hyper": now["hyper"]}
-            shared = {"valid": now["valid"], "row": rows.astype("uint32"), "seed": seed, "step": now["step"]}
+            shared = {
+                "row_mask": now["row_mask"],
+                "row": rows.astype("uint32"),
+                "seed": seed,
+                "step": now["step"],
+            }
 
             def value_of(item: Input) -> Any:
                 if item.role == "data":

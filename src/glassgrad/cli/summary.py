@@ -47,7 +47,7 @@ def command(
 
 def document_of(model: Model) -> dict[str, Any]:
     """What ``--json`` says of a model."""
-    from glassgrad.nn.losses import LOSSES
+    from glassgrad.losses.table import LOSSES
 
     return {
         "task": model.schema.task,
@@ -67,7 +67,7 @@ def document_of(model: Model) -> dict[str, Any]:
 
 def tables_of(model: Model) -> str:
     """The layers, the total, where the model comes from, and its metrics."""
-    from glassgrad.nn.losses import LOSSES
+    from glassgrad.losses.table import LOSSES
 
     header = ("name", "type", "inputs", "shape", "parameters")
     layers = [

@@ -125,7 +125,7 @@ def _tell(
 def document_of(run: Run, place: Path) -> dict[str, Any]:
     """What ``--json`` says of a run that lies in ``place``."""
     from glassgrad.files.run_folder import MODEL
-    from glassgrad.nn.losses import LOSSES
+    from glassgrad.losses.table import LOSSES
 
     return {
         "task": run.model.schema.task,

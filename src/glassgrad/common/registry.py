@@ -2,7 +2,7 @@
 
 A part is a frozen dataclass whose fields are plain numbers, strings, booleans, lists of these, or other
 parts. The same part is written ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope":
-0.2}`` in a file, and ``LeakyRelu(slope=0.2)`` in Python.
+0.2}`` in a file, and ``LeakyReLU(slope=0.2)`` in Python.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ class Registry(Generic[T]):
         self.base = base
         self._classes: dict[str, type[T]] = {}
         self._later: dict[str, str] = {}
+        self._names: dict[str, None] = {}  # in the order in which they became known
         _registries.append(self)
 
     def add(self, name: str, cls: type[T]) -> None:
@@ -36,13 +37,15 @@ class Registry(Generic[T]):
         if name in self._classes or self._later.get(name, cls.__module__) != cls.__module__:
             raise InputError(f"{self.kind} {name!r} is registered already")
         self._classes[name] = cls
+        self._names.setdefault(name)
 
     def add_later(self, module: str, *names: str) -> None:
         """``names`` that ``module`` registers: it is imported when one of them is asked for."""
         self._later |= dict.fromkeys(names, module)
+        self._names |= dict.fromkeys(names)
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._classes, **self._later})
+        return iter(self._names)
 
     def name_of(self, cls: type[T]) -> str | None:
         """The name of ``cls``; the first, where it has several."""

@@ -29,8 +29,8 @@ from glassgrad.explain.paths import Ways, take
 from glassgrad.explain.step import step_view
 from glassgrad.explain.whole import INPUT as WHOLE_INPUT
 from glassgrad.explain.whole import Whole
-from glassgrad.nn.layers import Embedding
-from glassgrad.nn.losses import LOSSES
+from glassgrad.losses.table import LOSSES
+from glassgrad.nn.layers.embedding import Embedding
 from glassgrad.nn.network import INPUT
 from glassgrad.training.metrics import quantities
 from glassgrad.training.model import Model, load_model
@@ -76,11 +76,11 @@ def explain_derivative(
     else:
         assert input is not None
         number, what = _input(made.schema, input)
-        for step in made.network.steps:
-            if isinstance(step.layer, Embedding) and INPUT in step.inputs:
+        for node in made.network.nodes:
+            if isinstance(node.layer, Embedding) and INPUT in node.inputs:
                 raise InputError(
-                    f"{what} is looked up as a whole number by layer {step.name!r}, so the loss has no derivative by "
-                    f"it; explain one of the weights, such as {step.name}.weights[0,0]"
+                    f"{what} is looked up as a whole number by layer {node.name!r}, so the loss has no derivative by "
+                    f"it; explain one of the weights, such as {node.name}.weights[0,0]"
                 )
         index = (0, *(int(i) for i in np.unravel_index(number, x.shape)))
         at, ends = INPUT, np.zeros(x.size)

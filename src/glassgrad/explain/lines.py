@@ -11,8 +11,11 @@ import numpy as np
 from glassgrad.explain.explanation import Factor, Line
 from glassgrad.explain.links import Anatomy, Piece
 from glassgrad.explain.paths import Hop, Path
-from glassgrad.nn.images import AveragePool2D, Conv2D, GlobalAveragePool2D, MaxPool2D
-from glassgrad.nn.layers import Add, BatchNorm, Concatenate, Dense, LayerNorm, Multiply
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.merging import Add, Concatenate, Multiply
+from glassgrad.nn.layers.normalization import BatchNorm, LayerNorm
+from glassgrad.nn.layers.pooling import AveragePool2D, GlobalAveragePool2D, MaxPool2D
 from glassgrad.nn.network import INPUT
 
 SYMBOLS = {
@@ -69,7 +72,7 @@ def _factor(anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
     target = name_of(anatomy, before)
     piece = anatomy.piece(before.place)
     assert piece is not None
-    kind, symbol = "layer", SYMBOLS.get(type(piece.step.layer), "")
+    kind, symbol = "layer", SYMBOLS.get(type(piece.node.layer), "")
     if hop.kind == "activation":
         assert piece.activation is not None
         z = float(anatomy.places[hop.place].values.reshape(-1)[hop.unit])
@@ -79,8 +82,8 @@ def _factor(anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
         index = (at[0][-1], at[1][-1]) if hop.kind == "weights" else _kernel(piece, *at)
         # A window may see one value with one weight only; what else comes out is named as what it is.
         if index is not None and piece.weights["weights"][index] == hop.derivative:
-            kind, symbol = "weight", f"{piece.step.name}.weights[{','.join(map(str, index))}]"
-    elif piece.activation is not None and before.place == piece.step.name:
+            kind, symbol = "weight", f"{piece.node.name}.weights[{','.join(map(str, index))}]"
+    elif piece.activation is not None and before.place == piece.node.name:
         symbol = type(piece.activation).name
     return Factor(kind, symbol or f"d {target} / d {source}", hop.derivative, target, source)
 
@@ -96,11 +99,11 @@ def _kernel(piece: Piece, source: tuple[int, ...], target: tuple[int, ...]) -> t
 
 def _window(piece: Piece) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     """Padding before, stride and size of a convolution."""
-    layer = piece.step.layer
+    layer = piece.node.layer
     assert isinstance(layer, Conv2D)
     size, stride = (
         (item, item) if isinstance(item, int) else (int(item[0]), int(item[1]))
-        for item in (layer.size, layer.stride)
+        for item in (layer.kernel_size, layer.stride)
     )
     if layer.padding == "valid":
         return (0, 0), stride, size
@@ -120,11 +123,11 @@ def _end(anatomy: Anatomy, hop: Hop, what: str, value: float) -> Factor:
     assert weight is not None
     name, index = weight[1], tuple(map(int, weight[2].split(",")))
     source = anatomy.places[piece.inputs[0]]
-    if isinstance(piece.step.layer, Dense | Conv2D):
+    if isinstance(piece.node.layer, Dense | Conv2D):
         if name == "bias":
             return Factor("end", "1", value, unit, what)
         at = anatomy.places[hop.place].index(hop.unit)
-        if isinstance(piece.step.layer, Dense):
+        if isinstance(piece.node.layer, Dense):
             seen: tuple[int, ...] = (*at[:-1], index[0])
         else:
             pads, stride, _ = _window(piece)

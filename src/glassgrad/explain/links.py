@@ -20,10 +20,13 @@ from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import full_name, own_values, split_name
 from glassgrad.graph.node import DType, Graph, Shape, Value
 from glassgrad.nn.activations import Activation, Identity, LogSoftmax, Softmax
-from glassgrad.nn.images import Conv2D
-from glassgrad.nn.layer import Building, Layer
-from glassgrad.nn.layers import Activate, Dense, Dropout, Flatten, Reshape
-from glassgrad.nn.network import INPUT, Network, Step, activation_of
+from glassgrad.nn.layer import BuildContext, Layer
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.reshaping import Flatten, Reshape
+from glassgrad.nn.network import INPUT, LayerNode, Network, activation_of
 from glassgrad.ops.op import constant, make_input
 
 CHUNK = 256
@@ -105,7 +108,7 @@ class Link:
 class Piece:
     """One step of a network for one row: ``build`` makes its places from its inputs and its weights."""
 
-    step: Step
+    node: LayerNode
     inputs: tuple[str, ...]
     shapes: tuple[Shape, ...]
     weights: dict[str, Array]
@@ -115,12 +118,12 @@ class Piece:
     inner: str
     """The place that the weights act on: the pre-activation, where there is one."""
 
-    def build(self, inputs: Sequence[Value], weights: Mapping[str, Value], valid: Value) -> Value:
+    def build(self, inputs: Sequence[Value], weights: Mapping[str, Value], row_mask: Value) -> Value:
         """The place ``inner``, [batch, *shape], as in use."""
-        building = Building(self.step.name, 0, False, valid, None)
+        context = BuildContext(self.node.name, 0, False, row_mask, None)
         state = {name: fixed(array) for name, array in self.state.items()}
-        output, _ = self.step.layer.build(building, list(inputs), dict(weights), state)
-        return building.inner[PREACTIVATION] if self.activation is not None else output
+        output, _ = self.node.layer.build(context, list(inputs), dict(weights), state)
+        return context.inner[PREACTIVATION] if self.activation is not None else output
 
 
 class Anatomy:
@@ -149,36 +152,36 @@ class Anatomy:
     def _look(self, units: Sequence[str] | None) -> None:
         """Evaluate the network once, and find its places in their order."""
         x = make_input("x", (1, *self.x.shape), "float64")
-        valid = make_input("valid", (1,), "bool")
+        row_mask = make_input("row_mask", (1,), "bool")
         params = {name: make_input(name, array.shape, "float64") for name, array in self.weights.items()}
         state = {name: make_input(name, array.shape, "float64") for name, array in self.statistics.items()}
-        built = self.network.build(x, params, state, valid=valid)
+        built = self.network.build(x, params, state, row_mask=row_mask)
         values = dict(built.outputs) | dict(built.inner)
-        graph = Graph((x, valid, *params.values(), *state.values()), tuple(values.values()))
+        graph = Graph((x, row_mask, *params.values(), *state.values()), tuple(values.values()))
         given = [self.x[None], np.ones(1, bool), *self.weights.values(), *self.statistics.values()]
         found = dict(zip(values, evaluate(graph, given), strict=True))
         self._add(INPUT, self.x, units)
-        for step in self.network.steps:
-            preactivation = full_name(step.name, PREACTIVATION)
+        for node in self.network.nodes:
+            preactivation = full_name(node.name, PREACTIVATION)
             before = found.get(preactivation)
-            after = found[step.name]
-            function = activation_of(step.layer)
-            alone = isinstance(step.layer, Activate)  # whose pre-activation is the layer before
+            after = found[node.name]
+            function = activation_of(node.layer)
+            alone = isinstance(node.layer, ActivationLayer)  # whose pre-activation is the layer before
             splits = before is not None and not isinstance(function, Identity) and before.shape == after.shape
             if splits and before is not None:
                 splits = np.array_equal(_apply(function, before), after, equal_nan=True)
-            self.pieces[step.name] = Piece(
-                step,
-                step.inputs,
-                tuple(self.places[name].shape for name in step.inputs),
-                own_values(self.weights, step.name),
-                own_values(self.statistics, step.name),
+            self.pieces[node.name] = Piece(
+                node,
+                node.inputs,
+                tuple(self.places[name].shape for name in node.inputs),
+                own_values(self.weights, node.name),
+                own_values(self.statistics, node.name),
                 function if splits or alone else None,
-                step.inputs[0] if alone else preactivation if splits else step.name,
+                node.inputs[0] if alone else preactivation if splits else node.name,
             )
             if splits and before is not None and not alone:
                 self._add(preactivation, before[0])
-            self._add(step.name, after[0])
+            self._add(node.name, after[0])
 
     def _add(self, name: str, values: Array, units: Sequence[str] | None = None) -> None:
         self.places[name] = Place(name, values.shape, np.asarray(values, np.float64), units)
@@ -204,10 +207,10 @@ class Anatomy:
         piece = self.piece(target)
         if piece is None:
             return []
-        if target == piece.step.name and piece.activation is not None:
+        if target == piece.node.name and piece.activation is not None:
             return [self._through(piece.activation, target, piece.inner)]
-        name, size = piece.step.name, self.places[target].values.size
-        kind = KINDS.get(type(piece.step.layer), "layer")
+        name, size = piece.node.name, self.places[target].values.size
+        kind = KINDS.get(type(piece.node.layer), "layer")
         if kind == "same":
             (source,) = piece.inputs
             return [_link(target, source, kind, size, rows, rows, np.ones(len(rows)))]
@@ -260,13 +263,13 @@ class Anatomy:
         """The place that the weight acts on first, and the derivative of each of its units by that one weight."""
         layer, name = split_name(weight)
         piece = self.pieces[layer]
-        valid = fixed(np.ones(1, bool))
+        row_mask = fixed(np.ones(1, bool))
         inputs = [
             make_input(source, (1, *shape), "float64")
             for source, shape in zip(piece.inputs, piece.shapes, strict=True)
         ]
         weights = {key: make_input(key, array.shape, "float64") for key, array in piece.weights.items()}
-        output = piece.build(inputs, weights, valid)
+        output = piece.build(inputs, weights, row_mask)
         one = np.zeros(piece.weights[name].shape)
         one[index] = 1.0
         (moved,) = jvp([output], [fixed(one)], [weights[name]])
@@ -286,9 +289,9 @@ def _jacobian(
     batch = min(CHUNK, max(len(rows), 1))
     values = [make_input(f"x{i}", (batch, *place.shape), "float64") for i, place in enumerate(inputs)]
     ct = make_input("ct", (batch, *shape), "float64")
-    valid = fixed(np.ones(batch, bool))
+    row_mask = fixed(np.ones(batch, bool))
     weights = {name: fixed(array) for name, array in piece.weights.items()}
-    output = piece.build(values, weights, valid)
+    output = piece.build(values, weights, row_mask)
     found = vjp([output], [ct], values)
     graph = Graph((*values, ct), tuple(value for value in found if value is not None))
     repeated = [np.broadcast_to(place.values, (batch, *place.shape)) for place in inputs]

@@ -15,7 +15,7 @@ from glassgrad.common.layer_names import layer_of
 from glassgrad.explain.links import fixed
 from glassgrad.graph.node import Graph
 from glassgrad.ops.op import make_input
-from glassgrad.training.compiled import seam
+from glassgrad.training.compiled import gradient_transformation
 from glassgrad.training.settings import OF_OPTIMIZER, Settings, settings_of_document
 
 
@@ -132,7 +132,7 @@ def step_view(
     trained = {key: array for key, array in weights.items() if layer_of(key) not in settings.freeze}
     if name not in trained:
         return None
-    made, clipping = settings.resolved_optimizer, seam(settings)
+    made, clipping = settings.resolved_optimizer, gradient_transformation(settings)
     hyper = made.hyperparameters() | clipping.hyperparameters()
     fills = made.slots()
     scalars = {key: fixed(np.asarray(value, np.float64)) for key, value in hyper.items()}

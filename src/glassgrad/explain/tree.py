@@ -81,7 +81,7 @@ def _weights(anatomy: Anatomy, place: str, unit: int, derivative: float, breadth
     """The weights of a dense layer that act on this unit: the strongest few."""
     layer = place.removesuffix(f".{PREACTIVATION}")
     piece = anatomy.pieces.get(layer)
-    if piece is None or piece.inner != place or type(piece.step.layer).__name__ != "Dense":
+    if piece is None or piece.inner != place or type(piece.node.layer).__name__ != "Dense":
         return []
     source = anatomy.places[piece.inputs[0]]
     if len(source.shape) != 1:

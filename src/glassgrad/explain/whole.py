@@ -18,7 +18,7 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.common.frozen import frozen
 from glassgrad.explain.links import Anatomy, fixed
 from glassgrad.graph.node import Graph, Value
-from glassgrad.nn.loss import Loss, weighted_mean
+from glassgrad.losses.base import Loss, weighted_mean
 from glassgrad.ops.op import make_input
 
 INPUT = ""
@@ -126,9 +126,9 @@ class Whole:
 
 
 def _loss(anatomy: Anatomy, loss: Loss, targets: Array, values: Mapping[str, Value]) -> tuple[Value, Value]:
-    valid = fixed(np.ones(1, bool))
+    row_mask = fixed(np.ones(1, bool))
     weights = {name: value for name, value in values.items() if name != INPUT}
     state = {name: fixed(array) for name, array in anatomy.statistics.items()}
-    built = anatomy.network.build(values[INPUT], weights, state, valid=valid)
+    built = anatomy.network.build(values[INPUT], weights, state, row_mask=row_mask)
     rows = loss.row_losses(built.output, fixed(targets))
     return built.output, loss.finish(weighted_mean(rows, fixed(np.ones(1))))

@@ -74,36 +74,36 @@ Section = Literal["forward", "backward", "update"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a training step a node belongs: its section, and the layer (or optimizer part) in it."""
+class Scope:
+    """The part of a training step that a node belongs to: its section, and the layer (or optimizer part) in it."""
 
     section: Section = "forward"
     layer: str = ""
 
 
-_NOWHERE = Place()
-_place: ContextVar[Place] = ContextVar("glassgrad_place", default=_NOWHERE)
+_DEFAULT_SCOPE = Scope()
+_scope: ContextVar[Scope] = ContextVar("glassgrad_scope", default=_DEFAULT_SCOPE)
 
 
-class at:
-    """``with at(place):`` marks the nodes built inside the block as belonging to ``place``."""
+class in_scope:
+    """``with in_scope(scope):`` marks the nodes built inside the block as belonging to ``scope``."""
 
-    __slots__ = ("_place", "_token")
+    __slots__ = ("_scope", "_token")
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
 
     def __enter__(self) -> None:
-        self._token: Token[Place] = _place.set(self._place)
+        self._token: Token[Scope] = _scope.set(self._scope)
 
     def __exit__(self, *_: object) -> None:
-        _place.reset(self._token)
+        _scope.reset(self._token)
 
 
-def place(section: Section | None = None, layer: str | None = None) -> at:
+def scope(section: Section | None = None, layer: str | None = None) -> in_scope:
     """Mark the nodes built inside the ``with`` block as belonging to ``section`` and ``layer``."""
-    now = _place.get()
-    return at(Place(section or now.section, now.layer if layer is None else layer))
+    now = _scope.get()
+    return in_scope(Scope(section or now.section, now.layer if layer is None else layer))
 
 
 _serial = itertools.count()
@@ -116,7 +116,7 @@ class Node:
     topological order that also reads in the order in which the program was written.
     """
 
-    __slots__ = ("attributes", "inputs", "op", "outputs", "place", "regions", "serial", "types", "verified")
+    __slots__ = ("attributes", "inputs", "op", "outputs", "regions", "scope", "serial", "types", "verified")
 
     def __init__(
         self,
@@ -125,7 +125,7 @@ class Node:
         attributes: Mapping[str, Any] | None = None,
         regions: Sequence[Graph] = (),
         *,
-        place: Place | None = None,
+        scope: Scope | None = None,
         types: tuple[Type, ...] | None = None,
     ) -> None:
         """Apply ``op``; raises GraphError, naming op and input types, when its shape rule refuses.
@@ -139,7 +139,7 @@ class Node:
             attributes if kept and attributes is not None else MappingProxyType(dict(attributes or {}))
         )
         self.regions = tuple(regions)
-        self.place = place or _place.get()
+        self.scope = scope or _scope.get()
         self.serial = next(_serial)
         self.types = check_types(self) if types is None else types
         self.outputs = tuple([Value(self, index) for index in range(len(self.types))])

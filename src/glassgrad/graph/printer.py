@@ -64,7 +64,7 @@ def equations(graph: Graph, names: dict[Value, str], prefix: str) -> tuple[list[
     lines: list[str] = []
     heading: tuple[str, str] | None = None
     for node, text in body:
-        place = (node.place.section, node.place.layer)
+        place = (node.scope.section, node.scope.layer)
         if place != heading:
             if heading is None or place[0] != heading[0]:
                 lines.append(f"{place[0]}:")

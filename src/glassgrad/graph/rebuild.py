@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from glassgrad.common.errors import GraphError
-from glassgrad.graph.node import Graph, Node, Value, at
+from glassgrad.graph.node import Graph, Node, Value, in_scope
 
 Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
 
@@ -14,7 +14,7 @@ def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
     """``node`` applied to other inputs; always a new node, so that serials keep the order of the visit."""
     same = all(new.type is old.type for new, old in zip(inputs, node.inputs, strict=True))
     types = node.types if same else None  # nothing to infer anew, or to verify
-    made = Node(node.op, inputs, node.attributes, node.regions, place=node.place, types=types)
+    made = Node(node.op, inputs, node.attributes, node.regions, scope=node.scope, types=types)
     made.verified = same and node.verified
     return made.outputs
 
@@ -32,7 +32,7 @@ def rebuild(
     for node in graph.nodes():
         if all(value in new for value in node.outputs):
             continue
-        with at(node.place):
+        with in_scope(node.scope):
             replaced = visit(node, tuple([new[value] for value in node.inputs]))
         for old, fresh in zip(node.outputs, replaced, strict=True):
             new.setdefault(old, fresh)

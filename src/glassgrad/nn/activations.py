@@ -115,7 +115,7 @@ class Tanh(Activation):
 
 
 @final
-class Relu(Activation):
+class ReLU(Activation):
     """max(0, x), with the derivative 0 at 0 (Nair and Hinton 2010; Glorot, Bordes, Bengio 2011)."""
 
     name = "relu"
@@ -131,7 +131,7 @@ class Relu(Activation):
 
 @final
 @dataclass(frozen=True, eq=False)
-class LeakyRelu(Activation):
+class LeakyReLU(Activation):
     """x where x > 0, else slope * x (Maas, Hannun, Ng 2013)."""
 
     name = "leaky_relu"
@@ -150,7 +150,7 @@ class LeakyRelu(Activation):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Elu(Activation):
+class ELU(Activation):
     """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner, Hochreiter 2016)."""
 
     name = "elu"
@@ -173,7 +173,7 @@ SELU_SCALE = 1.0507009873554805
 
 
 @final
-class Selu(Activation):
+class SELU(Activation):
     """scale * elu(x, alpha), made to keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
 
     It does so from weights of variance 1 / fan_in: the initializer ``lecun_normal``.
@@ -191,7 +191,7 @@ class Selu(Activation):
 
 
 @final
-class Gelu(Activation):
+class GELU(Activation):
     """x * Phi(x), Phi the normal distribution function, exact by erf (Hendrycks and Gimpel 2016)."""
 
     name = "gelu"
@@ -206,7 +206,7 @@ class Gelu(Activation):
 
 
 @final
-class Silu(Activation):
+class SiLU(Activation):
     """x * sigmoid(x), also called swish (Elfwing, Uchibe, Doya 2018; Ramachandran, Zoph, Le 2017)."""
 
     name = "silu"
@@ -317,12 +317,12 @@ _CLASSES: tuple[type[Activation], ...] = (
     Step,
     Sigmoid,
     Tanh,
-    Relu,
-    LeakyRelu,
-    Elu,
-    Selu,
-    Gelu,
-    Silu,
+    ReLU,
+    LeakyReLU,
+    ELU,
+    SELU,
+    GELU,
+    SiLU,
     Mish,
     Softplus,
     Softmax,

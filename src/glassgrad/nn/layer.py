@@ -19,13 +19,13 @@ from glassgrad.common.frozen import frozen
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
 from glassgrad.graph.node import DType, Shape, Value
-from glassgrad.nn.initializers import Initializer
+from glassgrad.init.initializers import Initializer
 from glassgrad.ops.random import random_mask, random_normal, random_uniform
 
 
 @frozen
-class Weight:
-    """A weight that a layer wants: its shape, how it starts, and the fans that its initializer scales by."""
+class ParameterSpec:
+    """A trainable parameter of a layer: its shape, its initializer, and the fans that the initializer scales by."""
 
     shape: Shape
     init: Initializer
@@ -33,8 +33,8 @@ class Weight:
 
 
 @frozen
-class Statistic:
-    """A number per element that a layer keeps between steps, and that no gradient reaches."""
+class BufferSpec:
+    """A buffer of a layer: an array kept between steps that no gradient reaches, such as a running mean."""
 
     shape: Shape
     fill: float
@@ -50,10 +50,10 @@ class Randomness:
 
 
 @frozen
-class Building:
-    """What a layer may use while it builds.
+class BuildContext:
+    """What a layer may use while it builds its graph.
 
-    ``valid`` is bool[batch]: statistics over the batch count valid rows only. ``random`` is None in
+    ``row_mask`` is bool[batch], False for padding: statistics over the batch leave it out. ``random`` is None in
     prediction. ``inner`` collects values worth reading that are not the output (pre-activations), by name.
 
     Each call of ``mask``, ``uniform`` and ``normal`` draws from a random stream of its own, fixed by its order
@@ -66,7 +66,7 @@ class Building:
     stream: int
     """The stream of the layer's first draw; those of later draws are derived from it."""
     training: bool
-    valid: Value
+    row_mask: Value
     random: Randomness | None = None
     inner: dict[str, Value] = field(default_factory=dict)
     draws: Iterator[int] = field(default_factory=itertools.count, repr=False)
@@ -108,18 +108,18 @@ class Layer(Part, ABC):
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of one output row; raises InputError where the inputs do not fit."""
 
-    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """The weights wanted for these inputs, by name."""
         return {}
 
-    def statistics(self, inputs: Sequence[Shape]) -> dict[str, Statistic]:
+    def statistics(self, inputs: Sequence[Shape]) -> dict[str, BufferSpec]:
         """The state wanted for these inputs, by name."""
         return {}
 
     @abstractmethod
     def build(
         self,
-        building: Building,
+        context: BuildContext,
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
@@ -130,12 +130,14 @@ class Layer(Part, ABC):
         """The name of the class: a network's messages say which layer it is."""
         return type(self).__name__
 
-    def __call__(self, *inputs: Wire, name: str | None = None) -> Wire:
+    def __call__(self, *inputs: SymbolicTensor, name: str | None = None) -> SymbolicTensor:
         """Apply this layer in the functional form; ``name`` replaces the automatic one."""
         for item in inputs:
-            if not isinstance(item, Wire):
-                raise InputError(f"{type(self).__name__} takes wires, such as Input(), not {item!r}")
-        return Wire(self, inputs, check_name(name) if name is not None else None)
+            if not isinstance(item, SymbolicTensor):
+                raise InputError(
+                    f"{type(self).__name__} takes symbolic tensors, such as Input(), not {item!r}"
+                )
+        return SymbolicTensor(self, inputs, check_name(name) if name is not None else None)
 
 
 @runtime_checkable
@@ -156,7 +158,7 @@ class Weightless(Layer):
 
     def build(
         self,
-        building: Building,
+        context: BuildContext,
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
@@ -166,11 +168,11 @@ class Weightless(Layer):
 
 
 @frozen
-class Wire:
+class SymbolicTensor:
     """The output of a layer (or, with no layer, the network's input) in the functional form."""
 
     layer: Layer | None
-    inputs: tuple[Wire, ...] = ()
+    inputs: tuple[SymbolicTensor, ...] = ()
     name: str | None = None
 
 
@@ -178,6 +180,17 @@ Spec = str | Mapping[str, Any]
 """A part of a layer as text or as configuration."""
 
 LAYERS: Registry[Layer] = Registry("layer", Layer)  # type: ignore[type-abstract]
+# Each file of nn/layers registers its own layers; it is loaded when one of them is asked for.
+LAYERS.add_later("glassgrad.nn.layers.convolution", "conv2d")
+LAYERS.add_later("glassgrad.nn.layers.pooling", "max_pool2d", "average_pool2d", "global_average_pool2d")
+LAYERS.add_later("glassgrad.nn.layers.dense", "dense")
+LAYERS.add_later("glassgrad.nn.layers.activation", "activation")
+LAYERS.add_later("glassgrad.nn.layers.dropout", "dropout")
+LAYERS.add_later("glassgrad.nn.layers.normalization", "batch_norm", "layer_norm")
+LAYERS.add_later("glassgrad.nn.layers.reshaping", "flatten", "reshape")
+LAYERS.add_later("glassgrad.nn.layers.merging", "add", "multiply", "concatenate")
+LAYERS.add_later("glassgrad.nn.layers.embedding", "embedding")
+LAYERS.add_later("glassgrad.nn.layers.recurrent", "simple_rnn")
 
 
 def check_name(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Networks: named layers in an acyclic graph, as a chain (``Sequential``) or wired (``functional``)."""
+"""Networks: named layers in an acyclic graph, as a chain (``Sequential``) or in the functional form."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import GraphError, InputError, unknown_name
 from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import full_name, own_values
-from glassgrad.graph.node import Shape, Value, place
+from glassgrad.graph.node import Shape, Value, scope
 from glassgrad.nn.activations import Activation, activation
+from glassgrad.nn.earlier_names import current_names
 from glassgrad.nn.layer import (
     LAYERS,
     Activated,
-    Building,
+    BufferSpec,
+    BuildContext,
     Layer,
+    ParameterSpec,
     Randomness,
-    Statistic,
-    Weight,
-    Wire,
+    SymbolicTensor,
     check_name,
 )
-from glassgrad.nn.layers import Dropout, Flatten, Reshape
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.reshaping import Flatten, Reshape
 
 INPUT = "input"
 
 
 @dataclass(frozen=True)
-class Step:
+class LayerNode:
     """One layer of a network: its name, and the names of the layers (or ``input``) that it takes."""
 
     name: str
@@ -55,53 +57,53 @@ class Network:
     A network knows no sizes of its input: shapes, weights and state follow once the rows are known.
     """
 
-    steps: tuple[Step, ...]
+    nodes: tuple[LayerNode, ...]
 
     def __post_init__(self) -> None:
         """Check names and order; raises InputError."""
         known = {INPUT}
-        if not self.steps:
+        if not self.nodes:
             raise InputError("a network needs at least one layer")
-        for step in self.steps:
-            check_name(step.name)
-            if step.name in known:
-                raise InputError(f"two layers are named {step.name!r}")
-            if not step.inputs:
-                raise InputError(f"layer {step.name!r} takes no input; name the layers that it takes")
-            for source in step.inputs:
+        for node in self.nodes:
+            check_name(node.name)
+            if node.name in known:
+                raise InputError(f"two layers are named {node.name!r}")
+            if not node.inputs:
+                raise InputError(f"layer {node.name!r} takes no input; name the layers that it takes")
+            for source in node.inputs:
                 if source not in known:
-                    raise InputError(f"layer {step.name!r}: {unknown_name('input', source, known)}")
-            known.add(step.name)
+                    raise InputError(f"layer {node.name!r}: {unknown_name('input', source, known)}")
+            known.add(node.name)
 
-    def __getitem__(self, name: str) -> Step:
-        for step in self.steps:
-            if step.name == name:
-                return step
-        raise unknown_name("layer", name, [step.name for step in self.steps])
+    def __getitem__(self, name: str) -> LayerNode:
+        for node in self.nodes:
+            if node.name == name:
+                return node
+        raise unknown_name("layer", name, [node.name for node in self.nodes])
 
     @cached_property
     def output(self) -> str:
         """The name of the last layer."""
-        return self.steps[-1].name
+        return self.nodes[-1].name
 
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
         """The shape of one row of every layer's output; InputError names a layer that does not fit."""
         shapes = {INPUT: tuple(input_shape)}
-        for step in self.steps:
-            given = [shapes[name] for name in step.inputs]
+        for node in self.nodes:
+            given = [shapes[name] for name in node.inputs]
             try:
-                shapes[step.name] = step.layer.output_shape(given)
+                shapes[node.name] = node.layer.output_shape(given)
             except (InputError, GraphError) as error:
                 raise InputError(
-                    f"layer {step.name!r} ({kind_of(step.layer)}) on {' and '.join(map(str, given))}: {error}"
+                    f"layer {node.name!r} ({kind_of(node.layer)}) on {' and '.join(map(str, given))}: {error}"
                 ) from None
         return shapes
 
-    def weights(self, input_shape: Shape) -> dict[str, Weight]:
+    def weights(self, input_shape: Shape) -> dict[str, ParameterSpec]:
         """Every weight wanted, as ``layer.weight``."""
         return self._collect(input_shape, lambda layer, shapes: layer.weights(shapes))
 
-    def statistics(self, input_shape: Shape) -> dict[str, Statistic]:
+    def statistics(self, input_shape: Shape) -> dict[str, BufferSpec]:
         """Every statistic wanted, as ``layer.statistic``."""
         return self._collect(input_shape, lambda layer, shapes: layer.statistics(shapes))
 
@@ -110,9 +112,9 @@ class Network:
     ) -> dict[str, Any]:
         shapes = self.shapes(input_shape)
         return {
-            full_name(step.name, name): item
-            for step in self.steps
-            for name, item in ask(step.layer, [shapes[source] for source in step.inputs]).items()
+            full_name(node.name, name): item
+            for node in self.nodes
+            for name, item in ask(node.layer, [shapes[source] for source in node.inputs]).items()
         }
 
     def build(
@@ -121,7 +123,7 @@ class Network:
         params: Mapping[str, Value],
         state: Mapping[str, Value],
         *,
-        valid: Value,
+        row_mask: Value,
         random: Randomness | None = None,
         frozen: Collection[str] = (),
     ) -> Built:
@@ -133,47 +135,47 @@ class Network:
         inner: dict[str, Value] = {}
         updates: dict[str, Value] = {}
         streams: set[int] = set()
-        for step in self.steps:
-            stream = zlib.crc32(step.name.encode())
+        for node in self.nodes:
+            stream = zlib.crc32(node.name.encode())
             while stream in streams:  # two names may have one CRC-32, as "plumless" and "buckeroo" do
                 stream = zlib.crc32(b"/", stream)
             streams.add(stream)
-            building = Building(
-                step.name,
+            context = BuildContext(
+                node.name,
                 stream,
-                random is not None and step.name not in frozen,
-                valid,
+                random is not None and node.name not in frozen,
+                row_mask,
                 random,
             )
-            with place(layer=step.name):
-                outputs[step.name], changed = step.layer.build(
-                    building,
-                    [outputs[source] for source in step.inputs],
-                    own_values(params, step.name),
-                    own_values(state, step.name),
+            with scope(layer=node.name):
+                outputs[node.name], changed = node.layer.build(
+                    context,
+                    [outputs[source] for source in node.inputs],
+                    own_values(params, node.name),
+                    own_values(state, node.name),
                 )
-            inner |= {full_name(step.name, key): value for key, value in building.inner.items()}
-            updates |= {full_name(step.name, key): value for key, value in changed.items()}
+            inner |= {full_name(node.name, key): value for key, value in context.inner.items()}
+            updates |= {full_name(node.name, key): value for key, value in changed.items()}
         return Built(outputs[self.output], outputs, inner, updates)
 
     def final_activation(self) -> Activation:
         """The activation of the last layer that computes anything (identity where it has none)."""
-        step = self.steps[-1]
-        while isinstance(step.layer, (Dropout, Flatten, Reshape)) and step.inputs[0] != INPUT:
-            step = self[step.inputs[0]]
-        return activation_of(step.layer)
+        node = self.nodes[-1]
+        while isinstance(node.layer, (Dropout, Flatten, Reshape)) and node.inputs[0] != INPUT:
+            node = self[node.inputs[0]]
+        return activation_of(node.layer)
 
     def to_document(self) -> dict[str, Any]:
         """The network as plain configuration: the content of a ``--network`` file."""
         layers = []
         before = INPUT
-        for step in self.steps:
-            config = LAYERS.config(step.layer)
-            entry = {"type": config.pop("name"), "name": step.name}
-            if step.inputs != (before,):
-                entry["inputs"] = list(step.inputs)
+        for node in self.nodes:
+            config = LAYERS.config(node.layer)
+            entry = {"type": config.pop("name"), "name": node.name}
+            if node.inputs != (before,):
+                entry["inputs"] = list(node.inputs)
             layers.append(entry | config)
-            before = step.name
+            before = node.name
         return {"layers": layers}
 
 
@@ -187,13 +189,14 @@ def from_document(document: Mapping[str, Any]) -> Network:
     entries = document.get("layers")
     if not isinstance(entries, Sequence) or isinstance(entries, str) or not entries:
         raise InputError("a network needs a list 'layers' with at least one layer")
-    steps: list[Step] = []
+    nodes: list[LayerNode] = []
     names = _Names(entry.get("name") for entry in entries if isinstance(entry, Mapping))
     for number, entry in enumerate(entries, start=1):
         if not isinstance(entry, Mapping) or not isinstance(entry.get("type"), str):
             raise InputError(f"layer {number}: needs a text entry 'type' (one of {', '.join(LAYERS)})")
         options = dict(entry)
         kind, name, inputs = options.pop("type"), options.pop("name", None), options.pop("inputs", None)
+        kind, options = current_names(kind, options)
         try:
             layer = LAYERS.make({"name": kind} | options)
             if inputs is not None and (
@@ -205,57 +208,59 @@ def from_document(document: Mapping[str, Any]) -> Network:
             name = names.take(layer, check_name(name) if name is not None else None)
         except (InputError, GraphError) as error:
             raise InputError(f"layer {number}: {error}") from None
-        before = steps[-1].name if steps else INPUT
+        before = nodes[-1].name if nodes else INPUT
         if inputs is None or isinstance(inputs, str):
             inputs = [inputs or before]
-        steps.append(Step(name, layer, tuple(inputs)))
-    return Network(tuple(steps))
+        nodes.append(LayerNode(name, layer, tuple(inputs)))
+    return Network(tuple(nodes))
 
 
 def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:
     """A chain of layers; a layer may be given as ``(name, layer)``."""
-    wire = Input()
-    start = wire
+    tensor = Input()
+    start = tensor
     for item in layers:
         name, layer = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         if not isinstance(layer, Layer):
             raise InputError(f"Sequential takes layers, or (name, layer), not {item!r}")
-        wire = layer(wire, name=name)
-    if wire is start:
+        tensor = layer(tensor, name=name)
+    if tensor is start:
         raise InputError("a network needs at least one layer")
-    return functional(start, wire)
+    return functional(start, tensor)
 
 
-def Input() -> Wire:
+def Input() -> SymbolicTensor:
     """The input of a network in the functional form."""
-    return Wire(None)
+    return SymbolicTensor(None)
 
 
-def functional(start: Wire, output: Wire) -> Network:
-    """The network between two wires: every layer that ``output`` needs, in an order in which it can run."""
-    order: list[Wire] = []
-    seen: set[Wire] = set()
+def functional(start: SymbolicTensor, output: SymbolicTensor) -> Network:
+    """The network between two symbolic tensors: every layer that ``output`` needs, in an order that can run."""
+    order: list[SymbolicTensor] = []
+    seen: set[SymbolicTensor] = set()
     stack = [(output, False)]
     while stack:
-        wire, ready = stack.pop()
+        tensor, ready = stack.pop()
         if ready:
-            order.append(wire)
-        elif wire not in seen:
-            seen.add(wire)
-            if wire.layer is None and wire is not start:
+            order.append(tensor)
+        elif tensor not in seen:
+            seen.add(tensor)
+            if tensor.layer is None and tensor is not start:
                 raise InputError("the output depends on another Input() than the one given")
-            stack.append((wire, True))
-            stack.extend((source, False) for source in reversed(wire.inputs))
+            stack.append((tensor, True))
+            stack.extend((source, False) for source in reversed(tensor.inputs))
     if start not in seen or output is start:
         raise InputError("the output does not depend on the input")
-    names = _Names(wire.name for wire in order)
+    names = _Names(tensor.name for tensor in order)
     called = {start: INPUT}
-    steps = []
-    for wire in order:
-        if wire.layer is not None:
-            called[wire] = names.take(wire.layer, wire.name)
-            steps.append(Step(called[wire], wire.layer, tuple(called[source] for source in wire.inputs)))
-    return Network(tuple(steps))
+    nodes = []
+    for tensor in order:
+        if tensor.layer is not None:
+            called[tensor] = names.take(tensor.layer, tensor.name)
+            nodes.append(
+                LayerNode(called[tensor], tensor.layer, tuple(called[source] for source in tensor.inputs))
+            )
+    return Network(tuple(nodes))
 
 
 def kind_of(layer: Layer) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Operand, Type, Value
 from glassgrad.graph.rebuild import inline
+from glassgrad.ops.loops import trace
 from glassgrad.ops.op import Context, Maybe, Op, Reverse, Rule, as_value, record
-from glassgrad.ops.scan import trace
 from glassgrad.ops.structure import RESHAPE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glassgrad.ops.convolution import average_pool2d, conv2d, fold_windows, max_pool2d, windows
 from glassgrad.ops.custom import custom_op
 from glassgrad.ops.elementwise import (
     absolute,
@@ -37,6 +38,7 @@ from glassgrad.ops.elementwise import (
     tanh,
 )
 from glassgrad.ops.indexing import gather_rows, iota, one_hot, scatter_add_rows, top_k
+from glassgrad.ops.loops import scan
 from glassgrad.ops.op import TABLE, constant, make_input
 from glassgrad.ops.parts import concatenate, pad, slice_axis, slice_of
 from glassgrad.ops.products import matmul
@@ -51,7 +53,6 @@ from glassgrad.ops.reductions import (
     reduce_min,
     softmax,
 )
-from glassgrad.ops.scan import scan
 from glassgrad.ops.structure import (
     broadcast,
     broadcast_to,
@@ -64,7 +65,6 @@ from glassgrad.ops.structure import (
     transpose,
     zeros_like,
 )
-from glassgrad.ops.windows import average_pool2d, conv2d, fold_windows, max_pool2d, windows
 
 __all__ = [
     "TABLE",

@@ -1,4 +1,4 @@
-"""The seam between gradients and update: what looks at all gradients before any weight moves."""
+"""Gradient transformations: clipping, applied to all gradients before any weight is updated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import final
 from glassgrad.common.constraints import Constraint, Optional, Real, check_fields
 from glassgrad.common.errors import GraphError
 from glassgrad.common.frozen import frozen
-from glassgrad.graph.node import Value, place
+from glassgrad.graph.node import Value, scope
 from glassgrad.ops.elementwise import is_finite, maximum, minimum, select, sqrt
 from glassgrad.ops.structure import reduce_sum
 
@@ -45,7 +45,7 @@ def clip_by_global_norm(gradients: Values, limit: Value) -> tuple[dict[str, Valu
     gradients of zero, and training would stand still without a sign. Such a norm goes into every gradient,
     where it shows.
     """
-    with place("update", "clip by global norm"):
+    with scope("update", "clip by global norm"):
         norm = global_norm(gradients)
         shrink = select(norm > limit, limit / norm, 1.0)
         factor = select(is_finite(norm), shrink, norm)
@@ -57,14 +57,14 @@ def clip_by_value(gradients: Values, limit: Value) -> dict[str, Value]:
 
     This changes the direction of the step. NaN stays NaN; an infinite element becomes the limit.
     """
-    with place("update", "clip by value"):
+    with scope("update", "clip by value"):
         return {name: maximum(-limit, minimum(gradient, limit)) for name, gradient in gradients.items()}
 
 
 @final
 @frozen
-class Seam:
-    """Which clippings stand between gradients and update, and their default limits; None leaves one out.
+class GradientTransformation:
+    """The clippings applied between gradients and update, and their default limits; None leaves one out.
 
     With both, the elements are cut first: an outlier then does not shrink everything else by the norm.
     Raises InputError for a limit that is not a finite number above 0.

@@ -22,7 +22,7 @@ from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.layer_names import layer_of
 from glassgrad.common.part import Part
 from glassgrad.common.registry import Registry
-from glassgrad.graph.node import Value, place
+from glassgrad.graph.node import Value, scope
 from glassgrad.ops.elementwise import sqrt
 from glassgrad.ops.structure import convert
 
@@ -109,14 +109,14 @@ class Optimizer(Part, ABC):
         _need("state", (f"{slot}/{name}" for slot in slots for name in params), state)
         _need("hyperparameter", self.hyperparameters(), hyper)
         rate = hyper["learning_rate"]
-        with place("update", type(self).__name__):
+        with scope("update", type(self).__name__):
             # Converted first: a uint32 step would wrap around to t = 0 at its end.
             scalars = self.scalars(hyper, convert(step, rate.dtype) + 1)
             keep = 1 - rate * hyper["weight_decay"] if "weight_decay" in self.hyperparameters() else None
         new_params: dict[str, Value] = {}
         new_state: dict[str, Value] = {}
         for name, old in params.items():
-            with place("update", layer_of(name)):
+            with scope("update", layer_of(name)):
                 moved, fresh = self.move(
                     gradients[name], {slot: state[f"{slot}/{name}"] for slot in slots}, scalars
                 )

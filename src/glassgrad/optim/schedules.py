@@ -67,7 +67,7 @@ class Constant(Schedule):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Step(Schedule):
+class StepDecay(Schedule):
     """A staircase: times ``factor`` after every ``every`` epochs."""
 
     every: int = 10
@@ -84,7 +84,7 @@ class Step(Schedule):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Exponential(Schedule):
+class ExponentialDecay(Schedule):
     """Times ``factor`` per epoch, in equal ratios from step to step."""
 
     factor: float = 0.95
@@ -236,8 +236,8 @@ def _cosine(start: float, end: float, progress: Factors) -> Factors:
 
 _CLASSES: dict[str, type[Schedule]] = {
     "constant": Constant,
-    "step": Step,
-    "exponential": Exponential,
+    "step": StepDecay,
+    "exponential": ExponentialDecay,
     "cosine": Cosine,
     "warmup": Warmup,
     "one_cycle": OneCycle,

@@ -103,7 +103,7 @@ def _with_regions(node: Node, inputs: Values, one_pass: Pass) -> Values:
     if not node.regions:
         return copy_node(node, inputs)
     regions = [one_pass(region) for region in node.regions]
-    return Node(node.op, inputs, node.attributes, regions, place=node.place).outputs
+    return Node(node.op, inputs, node.attributes, regions, scope=node.scope).outputs
 
 
 def _hashable(item: Any) -> Hashable:

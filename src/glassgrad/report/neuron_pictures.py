@@ -28,7 +28,7 @@ PLAIN = ("flatten", "reshape", "dropout")  # layers that hand their values on
 
 def working_layers(network: Network) -> list[str]:
     """The layers that compute something."""
-    return [step.name for step in network.steps if kind_of(step.layer) not in PLAIN]
+    return [node.name for node in network.nodes if kind_of(node.layer) not in PLAIN]
 
 
 def first_layer(run: Run) -> list[Block]:
@@ -60,7 +60,7 @@ def first_layer(run: Run) -> list[Block]:
 def _by_input(run: Run) -> list[Block]:
     """What training added to the weights of a dense first layer, for the inputs to which it added most."""
     assert run.start is not None
-    first, names = run.model.network.steps[0], run.model.schema.input_names
+    first, names = run.model.network.nodes[0], run.model.schema.input_names
     end, start = (model.weights.get(f"{first.name}.weights") for model in (run.model, run.start))
     if kind_of(first.layer) != "dense" or first.inputs != (INPUT,) or end is None or start is None:
         return []
@@ -110,19 +110,19 @@ def _first_weights(model: Model) -> _Images | None:
     if not is_image(shape):
         return None
     reached = {INPUT}
-    for step in model.network.steps:
-        if not set(step.inputs) <= reached:
+    for node in model.network.nodes:
+        if not set(node.inputs) <= reached:
             continue
-        weights = model.weights.get(f"{step.name}.weights")
-        kind = kind_of(step.layer)
+        weights = model.weights.get(f"{node.name}.weights")
+        kind = kind_of(node.layer)
         if kind in PLAIN:
-            reached.add(step.name)
+            reached.add(node.name)
         elif kind == "dense" and weights is not None and weights.shape[0] == math.prod(shape):
             images = weights.T.reshape(-1, *shape).astype(np.float64)
-            return _Images(step.name, [_gray(image) for image in images], "neuron")
+            return _Images(node.name, [_gray(image) for image in images], "neuron")
         elif kind == "conv2d" and weights is not None:
             images = np.moveaxis(weights, -1, 0).astype(np.float64)
-            return _Images(step.name, [_gray(image) for image in images], "filter")
+            return _Images(node.name, [_gray(image) for image in images], "filter")
     return None
 
 

@@ -9,8 +9,9 @@ from typing import Any
 from glassgrad.common.errors import InputError
 from glassgrad.common.unset import UNSET, given
 from glassgrad.nn.activations import Identity, activation
-from glassgrad.nn.layers import Activate, Dropout
-from glassgrad.nn.network import Network, Step, activation_of, from_document, own_activation
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.network import LayerNode, Network, activation_of, from_document, own_activation
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.training.settings import OF_LAYERS, Settings, check_names
 
@@ -56,38 +57,38 @@ def relayered(network: Network, options: Mapping[str, Any]) -> Network:
     """
     used: set[str] = set()
     last = _last(network)
-    hidden = [step for step in network.steps if step is not last]
-    linear = all(isinstance(activation_of(step.layer), Identity) for step in hidden)
+    hidden = [node for node in network.nodes if node is not last]
+    linear = all(isinstance(activation_of(node.layer), Identity) for node in hidden)
     steps = []
-    for step in network.steps:
-        layer: Any = step.layer
+    for node in network.nodes:
+        layer: Any = node.layer
         own = {item.name for item in fields(layer)} if is_dataclass(layer) else set()
         changes: dict[str, Any] = {}
         if "init" in options and "init" in own:
             changes["init"] = options["init"]
             used.add("init")
         if "activation" in own:
-            if step is last and "output_activation" in options:
+            if node is last and "output_activation" in options:
                 changes["activation"] = options["output_activation"]
                 used.add("output_activation")
-            elif step is not last and "activation" in options:
+            elif node is not last and "activation" in options:
                 acts = not isinstance(activation_of(layer), Identity)
-                if acts or (linear and not isinstance(layer, Activate)):
+                if acts or (linear and not isinstance(layer, ActivationLayer)):
                     changes["activation"] = activation(options["activation"])
                     used.add("activation")
         if isinstance(layer, Dropout) and "dropout" in options:
             changes["rate"] = options["dropout"]
             used.add("dropout")
-        steps.append(replace(step, layer=replace(layer, **changes)) if changes else step)
+        steps.append(replace(node, layer=replace(layer, **changes)) if changes else node)
     for name in options:
         if name not in used:
             raise InputError(f"{name} changes nothing: no layer of the network takes it; leave it out")
     return Network(tuple(steps))
 
 
-def _last(network: Network) -> Step | None:
+def _last(network: Network) -> LayerNode | None:
     """The last layer with an activation of its own."""
-    for step in reversed(network.steps):
-        if own_activation(step.layer) is not None:
-            return step
+    for node in reversed(network.nodes):
+        if own_activation(node.layer) is not None:
+            return node
     return None

@@ -7,10 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from glassgrad.backends.base import Backend, Executable, compile_all
-from glassgrad.nn.initializers import Initializer
+from glassgrad.init.initializers import Initializer
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.network import Network
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import Optimizer
 from glassgrad.program import Program
 from glassgrad.training import background
@@ -46,9 +46,9 @@ def _seconds(executables: Iterable[Executable]) -> float:
     return sum(executable.seconds_compiling for executable in executables)
 
 
-def seam(settings: Settings) -> Seam:
+def gradient_transformation(settings: Settings) -> GradientTransformation:
     """What stands between the gradients and the update."""
-    return Seam(settings.clip_norm, settings.clip_value)
+    return GradientTransformation(settings.clip_norm, settings.clip_value)
 
 
 class Programs:
@@ -67,7 +67,7 @@ class Programs:
         """The programs of a run: a step of training, and the evaluation of every part of the data."""
         schema, network, loss = task.parts.schema, task.resolved.network, task.resolved.loss
         form = (
-            Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.steps)),
+            Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.nodes)),
             loss,
             schema.feature_shape,
             task.targets,
@@ -77,7 +77,7 @@ class Programs:
         step = (
             *form,
             _form(settings.resolved_optimizer),
-            tuple(seam(settings).hyperparameters()),
+            tuple(gradient_transformation(settings).hyperparameters()),
             task.batch,
             task.parts.weights is not None,
             settings.freeze,
@@ -123,7 +123,7 @@ def step_program(task: Task, settings: Settings, *, batch: int, watch: bool = Fa
         settings.resolved_optimizer,
         batch=batch,
         targets=task.targets,
-        seam=seam(settings),
+        transformation=gradient_transformation(settings),
         weighted=task.parts.weights is not None,
         frozen=settings.freeze,
         dtype=settings.dtype,

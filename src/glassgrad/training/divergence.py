@@ -114,8 +114,8 @@ def _first_bad(program: Program, feed: Feed, before: Feed | None) -> str:
     usual = set(_bad_nodes(program, before)) if before is not None else set()
     for node in _bad_nodes(program, feed):
         if node not in usual:
-            part = f" of {node.place.layer}" if node.place.layer else ""
-            return f"{SECTIONS[node.place.section]}{part} ({node.op.name})"
+            part = f" of {node.scope.layer}" if node.scope.layer else ""
+            return f"{SECTIONS[node.scope.section]}{part} ({node.op.name})"
     return "the update (rounding differs from the reference backend)"
 
 

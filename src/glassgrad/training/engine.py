@@ -16,7 +16,7 @@ from glassgrad.common.orders import Epochs
 from glassgrad.optim.schedules import schedule
 from glassgrad.training.backends import backend
 from glassgrad.training.background import hyperparameter
-from glassgrad.training.compiled import Compiled, Programs, seam
+from glassgrad.training.compiled import Compiled, Programs, gradient_transformation
 from glassgrad.training.divergence import Divergence, is_finite, locate
 from glassgrad.training.lenses import Looking
 from glassgrad.training.pace import Pace
@@ -71,7 +71,9 @@ class Engine:
         """Set the hyperparameters to those of the settings, but for ``changes``."""
         settings = self.settings
         self.hyper = (
-            settings.resolved_optimizer.hyperparameters() | seam(settings).hyperparameters() | dict(changes)
+            settings.resolved_optimizer.hyperparameters()
+            | gradient_transformation(settings).hyperparameters()
+            | dict(changes)
         )
 
     def check_hyper(self, name: str, value: float) -> None:

@@ -18,9 +18,9 @@ from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import full_name, of_layer
 from glassgrad.files.run_folder import LENSES, arrays_bytes, read_arrays
-from glassgrad.graph.node import Node, Value, place, topological
-from glassgrad.nn.activations import Activation, Relu, Sigmoid, Tanh
-from glassgrad.nn.network import Built, Network, Step, own_activation
+from glassgrad.graph.node import Node, Value, scope, topological
+from glassgrad.nn.activations import Activation, ReLU, Sigmoid, Tanh
+from glassgrad.nn.network import Built, LayerNode, Network, own_activation
 from glassgrad.ops.elementwise import absolute, select, sqrt
 from glassgrad.ops.op import Op
 from glassgrad.ops.structure import broadcast, convert, full, reduce_sum, reshape, zeros_like
@@ -81,9 +81,9 @@ def layer_gradients(
     by_output: dict[Value, Value] = {}
     by_weight: dict[str, Value] = {}
     trained: set[str] = set()
-    for step in network.steps:
-        if of_layer(weights, step.name) or not trained.isdisjoint(step.inputs):
-            trained.add(step.name)
+    for node in network.nodes:
+        if of_layer(weights, node.name) or not trained.isdisjoint(node.inputs):
+            trained.add(node.name)
     outputs = {built.outputs[name] for name in trained}
 
     def back(output: Value, cotangent: Value, inputs: Sequence[Value]) -> list[Value]:
@@ -91,11 +91,11 @@ def layer_gradients(
         found = vjp([output], [cotangent], inputs, independent=True)
         return [zeros_like(v) if ct is None else ct for v, ct in zip(inputs, found, strict=True)]
 
-    with place("backward", ""):
+    with scope("backward", ""):
         (by_output[built.output],) = back(loss, full((), 1, loss.dtype), [built.output])
-        for step in reversed([step for step in network.steps if step.name in trained]):
-            output, own = built.outputs[step.name], of_layer(weights, step.name)
-            given = [built.outputs[name] for name in step.inputs]
+        for node in reversed([node for node in network.nodes if node.name in trained]):
+            output, own = built.outputs[node.name], of_layer(weights, node.name)
+            given = [built.outputs[name] for name in node.inputs]
             if output not in by_output:  # nobody takes it
                 by_output[output] = zeros_like(output)
             if output in given:  # it computes nothing
@@ -116,27 +116,27 @@ def lens_probes(
     by_weight: Mapping[str, Value],
     weights: Mapping[str, Value],
     updated: Mapping[str, Value],
-    valid: Value,
+    row_mask: Value,
 ) -> tuple[Output, ...]:
     """Every measure of every layer, named ``measure/layer``, each a scalar.
 
     ``built`` is the network in training, with the gradients of ``layer_gradients``; ``weights`` and ``updated``
-    are the weights before and after the step (the latter of the trained layers only), ``valid`` is bool [batch].
+    are the weights before and after the step (the latter of the trained layers only), ``row_mask`` is bool [batch].
     """
     found: dict[tuple[str, str], Value] = {}
-    with place("update", "lenses"):
-        for step in network.steps:
-            name, output = step.name, built.outputs[step.name]
-            own = of_layer(weights, step.name)
+    with scope("update", "lenses"):
+        for node in network.nodes:
+            name, output = node.name, built.outputs[node.name]
+            own = of_layer(weights, node.name)
             if own:
                 moved = [updated[key] - value for key, value in own.items() if key in updated]
                 found["gradient_norm", name] = _norm([by_weight[key] for key in own])
                 found["weight_norm", name] = _norm(list(own.values()))
                 found["update_norm", name] = _norm(moved) if moved else full((), 0, output.dtype)
-            rows = _Rows(output, valid)
+            rows = _Rows(output, row_mask)
             if output in by_output:
                 found["output_gradient_norm", name] = sqrt(rows.total(by_output[output], lambda g: g * g))
-            slope = _slope(step, built)
+            slope = _slope(node, built)
             if slope is not None:
                 found["active", name] = rows.mean(slope, lambda s: convert(absolute(s) > SLOPE, s.dtype))
             mean = found["output_mean", name] = rows.mean(output, lambda y: y)
@@ -156,22 +156,22 @@ def _norm(values: Sequence[Value]) -> Value:
 class _Rows:
     """Sums over what exists of a layer's outputs [batch, ...]."""
 
-    def __init__(self, output: Value, valid: Value) -> None:
+    def __init__(self, output: Value, row_mask: Value) -> None:
         self.shape = (output.shape[0], output.type.size // output.shape[0])
-        self.valid = broadcast(valid, self.shape, (0,))
-        self.count = reduce_sum(convert(valid, output.dtype)) * float(self.shape[1])
+        self.row_mask = broadcast(row_mask, self.shape, (0,))
+        self.count = reduce_sum(convert(row_mask, output.dtype)) * float(self.shape[1])
 
     def total(self, values: Value, function: Any) -> Value:
-        return reduce_sum(select(self.valid, function(reshape(values, self.shape)), 0.0))
+        return reduce_sum(select(self.row_mask, function(reshape(values, self.shape)), 0.0))
 
     def mean(self, values: Value, function: Any) -> Value:
         return self.total(values, function) / self.count
 
 
-def _slope(step: Step, built: Built) -> Value | None:
+def _slope(node: LayerNode, built: Built) -> Value | None:
     """The slope of a layer's activation at each unit and row; None without one that works unit by unit."""
-    found = own_activation(step.layer)
-    output, before = built.outputs[step.name], built.inner.get(full_name(step.name, "preactivation"))
+    found = own_activation(node.layer)
+    output, before = built.outputs[node.name], built.inner.get(full_name(node.name, "preactivation"))
     if found is None:
         return None
     if before is None:  # out of sight, in the body of a scan
@@ -186,7 +186,7 @@ def _slope(step: Step, built: Built) -> Value | None:
 _SLOPES: dict[type[Activation], Any] = {
     Tanh: lambda y: 1 - y * y,
     Sigmoid: lambda y: y * (1 - y),
-    Relu: lambda y: select(y > 0, full(y.shape, 1, y.dtype), 0.0),
+    ReLU: lambda y: select(y > 0, full(y.shape, 1, y.dtype), 0.0),
 }
 
 

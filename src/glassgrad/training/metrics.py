@@ -11,7 +11,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.data.schema import Schema
 from glassgrad.graph.node import Graph
-from glassgrad.nn.loss import Loss
+from glassgrad.losses.base import Loss
 from glassgrad.ops.op import constant
 
 PARTS = ("train", "validation", "test")

@@ -18,8 +18,8 @@ from glassgrad.data.schema import Schema
 from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
 from glassgrad.files.run_folder import resolve_model
 from glassgrad.graph.node import FLOATS, DType
-from glassgrad.nn.loss import Loss
-from glassgrad.nn.losses import LOSSES
+from glassgrad.losses.base import Loss
+from glassgrad.losses.table import LOSSES
 from glassgrad.nn.network import Network, from_document, kind_of
 from glassgrad.program import Program
 from glassgrad.training.backends import DEFAULT, backend
@@ -187,14 +187,14 @@ class Model:
         """One entry per layer: name, type, inputs, output shape, number of parameters."""
         shapes = self.network.shapes(self.schema.feature_shape)
         rows = []
-        for step in self.network.steps:
-            count = sum(array.size for array in of_layer(self.weights, step.name).values())
+        for node in self.network.nodes:
+            count = sum(array.size for array in of_layer(self.weights, node.name).values())
             rows.append(
                 {
-                    "name": step.name,
-                    "type": kind_of(step.layer),
-                    "inputs": list(step.inputs),
-                    "shape": list(shapes[step.name]),
+                    "name": node.name,
+                    "type": kind_of(node.layer),
+                    "inputs": list(node.inputs),
+                    "shape": list(shapes[node.name]),
                     "parameters": count,
                 }
             )

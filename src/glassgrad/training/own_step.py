@@ -204,10 +204,10 @@ def _program(
         for role in ("param", "state")
     )
     scalars = {name: add(name, "hyper", (), dtype) for name in hyper}
-    valid = add("row mask", "valid", (batch,), "bool")
+    row_mask = add("row mask", "row_mask", (batch,), "bool")
     step = add("step number", "step", (), "uint32")
     seed, row = add("random seed", "seed", (2,), "uint32"), add("row number", "row", (batch,), "uint32")
-    returned = function(StepInputs(params, state, data, scalars, valid, step, dtype, seed, row))
+    returned = function(StepInputs(params, state, data, scalars, row_mask, step, dtype, seed, row))
     if not isinstance(returned, tuple) or len(returned) != 3:
         raise GraphError("the step must return three mappings: new parameters, new state, and outputs")
     kinds = ("parameter", "state", "output")

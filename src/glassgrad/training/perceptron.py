@@ -15,7 +15,7 @@ import numpy as np
 from glassgrad.backends.base import Array, Backend, Feed
 from glassgrad.common.constraints import Real, Whole, check_fields
 from glassgrad.common.errors import InputError
-from glassgrad.graph.node import place
+from glassgrad.graph.node import scope
 from glassgrad.nn.activations import activation
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import reduce_sum, reshape
@@ -54,7 +54,7 @@ class Perceptron:
         row = reshape(x, (inputs,))
         y = activation("step")(reduce_sum(row * w) + b)
         wrong = reshape(t, ()) - y
-        with place("update", "perceptron"):
+        with scope("update", "perceptron"):
             updates = {"weights": w + rate * wrong * row, "bias": b + rate * wrong}
         listed = (
             Input("features", "data", x),

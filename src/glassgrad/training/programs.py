@@ -10,14 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 from glassgrad.autodiff.sweeps import gradient
 from glassgrad.common.errors import unknown_name
 from glassgrad.common.layer_names import layer_of
-from glassgrad.graph.node import DType, Shape, Value, place
+from glassgrad.graph.node import DType, Shape, Value, scope
+from glassgrad.losses.base import Loss, batch_loss, weighted_mean
 from glassgrad.nn.layer import Randomness
-from glassgrad.nn.loss import Loss, batch_loss, weighted_mean
 from glassgrad.nn.network import INPUT, Network
 from glassgrad.ops.elementwise import select
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import convert
-from glassgrad.optim.gradients import Seam
+from glassgrad.optim.gradients import GradientTransformation
 from glassgrad.optim.optimizers import Optimizer
 from glassgrad.program import Input, Output, Program, Role
 from glassgrad.training.lenses import layer_gradients, lens_probes
@@ -66,7 +66,7 @@ def training_program(
     *,
     batch: int,
     targets: int | None,
-    seam: Seam | None = None,
+    transformation: GradientTransformation | None = None,
     weighted: bool = False,
     frozen: Collection[str] = (),
     dtype: DType = "float32",
@@ -80,12 +80,12 @@ def training_program(
     program has the lenses as its probes. Where most features are one number, ``background`` is ZERO, or BACKGROUND:
     then the number is a hyperparameter of that name.
     """
-    seam = seam or Seam()
+    transformation = transformation or GradientTransformation()
     inputs = _Inputs(dtype)
     x = inputs.add(FEATURES, "data", (batch, *input_shape), background=background)
     shape, kind = target_type(batch, targets, dtype)
     t = inputs.add(TARGETS, "data", shape, kind)
-    valid = inputs.add("valid", "valid", (batch,), "bool")
+    row_mask = inputs.add("row_mask", "row_mask", (batch,), "bool")
     given = inputs.add(WEIGHTS, "data", (batch,)) if weighted else None
     random = Randomness(
         inputs.add("seed", "seed", (2,), "uint32"),
@@ -102,22 +102,22 @@ def training_program(
     }
     hyper = {
         name: inputs.add(name, "hyper", ())
-        for name in (*optimizer.hyperparameters(), *seam.hyperparameters())
+        for name in (*optimizer.hyperparameters(), *transformation.hyperparameters())
     }
     if background == BACKGROUND:
         inputs.add(BACKGROUND, "hyper", ())
 
-    built = network.build(x, weights, statistics, valid=valid, random=random, frozen=frozen)
-    with place("forward", "loss"):
+    built = network.build(x, weights, statistics, row_mask=row_mask, random=random, frozen=frozen)
+    with scope("forward", "loss"):
         if given is None:
-            total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(valid, dtype)))
+            total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(row_mask, dtype)))
         else:  # a row of weight 0 may be one whose loss is infinite
-            total = batch_loss(loss, built.output, t, select(valid, given, 0.0))
+            total = batch_loss(loss, built.output, t, select(row_mask, given, 0.0))
 
     def moved(gradients: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
-        with place("update", "gradients"):
-            gradients = seam.apply(gradients, hyper)
-        with place("update", "optimizer"):
+        with scope("update", "gradients"):
+            gradients = transformation.apply(gradients, hyper)
+        with scope("update", "optimizer"):
             return optimizer.update(gradients, trained, slots, hyper, random.step)
 
     new_weights, new_slots = moved(dict(zip(trained, gradient(total, list(trained.values())), strict=True)))
@@ -126,7 +126,7 @@ def training_program(
     if watch:
         by_output, by_weight = layer_gradients(network, built, total, weights)
         watched, _ = moved({name: by_weight[name] for name in trained})
-        probes = lens_probes(network, built, by_output, by_weight, weights, watched, valid)
+        probes = lens_probes(network, built, by_output, by_weight, weights, watched, row_mask)
     program = Program("train", batch, tuple(inputs.listed), updates, (Output("loss", total),), probes)
     return program.cleaned()
 
@@ -148,14 +148,14 @@ def evaluation_program(
     """
     inputs = _Inputs(dtype)
     x = inputs.add(FEATURES, "data", (batch, *input_shape))
-    valid = inputs.add("valid", "valid", (batch,), "bool")
+    row_mask = inputs.add("row_mask", "row_mask", (batch,), "bool")
     weights, statistics = inputs.network(network, input_shape)
-    built = network.build(x, weights, statistics, valid=valid)
+    built = network.build(x, weights, statistics, row_mask=row_mask)
     outputs = [Output("output", built.output, per_row=True)]
     if loss is not None:
         shape, kind = target_type(batch, targets, dtype)
         t = inputs.add(TARGETS, "data", shape, kind)
-        with place("forward", "loss"):
+        with scope("forward", "loss"):
             outputs.append(Output("row_loss", loss.row_losses(built.output, t), per_row=True))
     known = readable(built.outputs, built.inner)
     for name in inside:

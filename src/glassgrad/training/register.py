@@ -6,12 +6,10 @@ import dataclasses
 from typing import Any
 
 from glassgrad.common.errors import InputError, unknown_name
-from glassgrad.nn import images as _images  # noqa: F401 - registers its layers
-from glassgrad.nn import layers as _layers  # noqa: F401 - registers its layers
+from glassgrad.init.initializers import INITIALIZERS
+from glassgrad.losses.table import LOSSES
 from glassgrad.nn.activations import ACTIVATIONS
-from glassgrad.nn.initializers import INITIALIZERS
 from glassgrad.nn.layer import LAYERS
-from glassgrad.nn.losses import LOSSES
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.optim.schedules import SCHEDULES
 

@@ -12,11 +12,13 @@ from glassgrad.common.frozen import frozen
 from glassgrad.common.layer_names import layer_of
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.schema import Schema
+from glassgrad.losses.base import Loss
+from glassgrad.losses.table import loss
 from glassgrad.nn.activations import Step as StepActivation
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Dense, Embedding, Flatten
-from glassgrad.nn.loss import Loss
-from glassgrad.nn.losses import loss
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.embedding import Embedding
+from glassgrad.nn.layers.reshaping import Flatten
 from glassgrad.nn.network import INPUT, Network, Sequential, activation_of, from_document
 from glassgrad.training.settings import Settings
 
@@ -31,7 +33,7 @@ class ResolvedNetwork:
 
     def check(self, schema: Schema, targets: Array, settings: Settings) -> None:
         """Raise InputError for an invalid combination, with what to use instead; ``force`` allows most of them."""
-        layer_names = [step.name for step in self.network.steps]
+        layer_names = [node.name for node in self.network.nodes]
         for name in settings.freeze:
             if name not in layer_names:
                 raise unknown_name("layer", name, layer_names)
@@ -47,16 +49,16 @@ class ResolvedNetwork:
             )
         if settings.force and self.loss.task in ("both", schema.task):
             return
-        for step in self.network.steps:
-            if isinstance(activation_of(step.layer), StepActivation):
+        for node in self.network.nodes:
+            if isinstance(activation_of(node.layer), StepActivation):
                 raise InputError(
-                    f"layer {step.name!r}: no gradient passes through the activation 'step', so nothing "
+                    f"layer {node.name!r}: no gradient passes through the activation 'step', so nothing "
                     "before it would learn; use sigmoid or relu (or Perceptron, which has its own rule); "
                     "--force trains it all the same"
                 )
-            if isinstance(step.layer, Embedding) and INPUT in step.inputs and schema.scaling != "none":
+            if isinstance(node.layer, Embedding) and INPUT in node.inputs and schema.scaling != "none":
                 raise InputError(
-                    f"layer {step.name!r} looks up whole numbers, and scaling {schema.scaling!r} changes "
+                    f"layer {node.name!r} looks up whole numbers, and scaling {schema.scaling!r} changes "
                     "them: use scaling none; --force trains it all the same"
                 )
         target_range = None

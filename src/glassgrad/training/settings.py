@@ -26,9 +26,9 @@ from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.schema import SCALINGS
 from glassgrad.graph.node import DType
+from glassgrad.init.initializers import INITIALIZERS, initializer
+from glassgrad.losses.table import LOSSES, loss
 from glassgrad.nn.activations import ACTIVATIONS, activation
-from glassgrad.nn.initializers import INITIALIZERS, initializer
-from glassgrad.nn.losses import LOSSES, loss
 from glassgrad.nn.network import Network
 from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer, optimizer
 from glassgrad.optim.schedules import SCHEDULES, needs_validation, schedule

@@ -15,9 +15,9 @@ from glassgrad.common.layer_names import layer_of, of_layer, own_values, split_n
 from glassgrad.files.model_file import read_model
 from glassgrad.files.run_folder import resolve_model
 from glassgrad.graph.node import DType, Graph, Shape, Value
-from glassgrad.nn.initializers import LSUV, lsuv_scale, stream
-from glassgrad.nn.layer import Building
-from glassgrad.nn.network import INPUT, Network, Step
+from glassgrad.init.initializers import LSUV, lsuv_scale, stream
+from glassgrad.nn.layer import BuildContext
+from glassgrad.nn.network import INPUT, LayerNode, Network
 from glassgrad.ops.op import constant, make_input
 from glassgrad.training.backends import backend
 from glassgrad.training.model import Model
@@ -37,7 +37,7 @@ def initial_model(task: Task, settings: Settings) -> Model:
     if settings.init_from is not None:
         source = Path(settings.init_from)
         weights, statistics = pretrained(source, weights, statistics, settings.init_layers)
-        every = [step.name for step in network.steps]
+        every = [node.name for node in network.nodes]
         taken = every if settings.init_layers is None else settings.init_layers
     weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
     return Model(network, schema, task.resolved.loss, weights, statistics, dtype, backend(settings.backend))
@@ -80,17 +80,17 @@ def fit_to_data(
     if asked <= set(keep):
         return weights
     known = {INPUT: rows}
-    for step in network.steps:
-        given = [known[name] for name in step.inputs]
-        for name, init in of_layer(wanted, step.name).items():
-            if isinstance(init, LSUV) and step.name not in keep:
-                _fit(step, name, init, given, weights, statistics)
-        known[step.name] = _apply(step, given, weights, statistics)[0]
+    for node in network.nodes:
+        given = [known[name] for name in node.inputs]
+        for name, init in of_layer(wanted, node.name).items():
+            if isinstance(init, LSUV) and node.name not in keep:
+                _fit(node, name, init, given, weights, statistics)
+        known[node.name] = _apply(node, given, weights, statistics)[0]
     return weights
 
 
 def _fit(
-    step: Step,
+    node: LayerNode,
     name: str,
     init: LSUV,
     given: Sequence[Array],
@@ -99,10 +99,10 @@ def _fit(
 ) -> None:
     """Scale ``weights[name]`` until the pre-activation of ``step`` has the variance asked for."""
     for _ in range(init.iterations):
-        found = _apply(step, given, weights, statistics)[1]
+        found = _apply(node, given, weights, statistics)[1]
         if found is None:
             raise InputError(
-                f"layer {step.name!r}: {split_name(name)[1]!r} cannot start from lsuv, since the layer has no "
+                f"layer {node.name!r}: {split_name(name)[1]!r} cannot start from lsuv, since the layer has no "
                 "pre-activation to bring to unit variance; choose another initializer"
             )
         if abs(float(np.var(found, dtype=np.float64)) - init.variance) <= init.tolerance:
@@ -110,12 +110,12 @@ def _fit(
         try:
             scale = lsuv_scale(found, init.variance)
         except InputError as error:
-            raise InputError(f"layer {step.name!r}: {error}") from None
+            raise InputError(f"layer {node.name!r}: {error}") from None
         weights[name] = (weights[name] * scale).astype(found.dtype)
 
 
 def _apply(
-    step: Step, given: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
+    node: LayerNode, given: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
     """One layer in use: its output and its pre-activation, if it has one."""
     arrays: list[Array] = []
@@ -125,14 +125,14 @@ def _apply(
         return make_input(f"x{len(arrays)}", array.shape, cast(DType, array.dtype.name))
 
     def own(named: Mapping[str, Array]) -> dict[str, Value]:
-        return {key: take(array) for key, array in own_values(named, step.name).items()}
+        return {key: take(array) for key, array in own_values(named, node.name).items()}
 
     inputs = [take(array) for array in given]
     params, state = own(weights), own(statistics)
-    valid = constant(np.ones(len(given[0]), bool), "bool")
-    building = Building(step.name, 0, False, valid)
-    output, _ = step.layer.build(building, inputs, params, state)
-    inner = building.inner.get("preactivation")
+    row_mask = constant(np.ones(len(given[0]), bool), "bool")
+    context = BuildContext(node.name, 0, False, row_mask)
+    output, _ = node.layer.build(context, inputs, params, state)
+    inner = context.inner.get("preactivation")
     graph = Graph((*inputs, *params.values(), *state.values()), (output, output if inner is None else inner))
     found = evaluate(graph, arrays)
     return found[0], None if inner is None else found[1]

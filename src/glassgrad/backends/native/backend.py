@@ -102,7 +102,7 @@ class NativeExecutable:
         probes = {p.name: np.empty((count, *p.value.shape), p.value.dtype) for p in program.probes}
         hyper = [chunk.hyper[item.name] for item in program.hyper]
         arrays = [*data, *hyper, *stacked.values(), *probes.values()]
-        args = _words(chunk.steps, chunk.rows, chunk.valid, feed.first_step, arrays)
+        args = _words(chunk.steps, chunk.rows, chunk.row_mask, feed.first_step, arrays)
         args[PROBED] = chunk.probed.ctypes.data
         self._enter(arena, args, chunk.steps, (arrays, chunk))
         params, state = arena.copies()
@@ -162,9 +162,9 @@ class _Arena:
         return _copies(self.program.params, self.params), _copies(self.program.state, self.state)
 
 
-def _words(steps: int, rows: Array, valid: Array, first_step: int, arrays: Iterable[Array]) -> Array:
+def _words(steps: int, rows: Array, row_mask: Array, first_step: int, arrays: Iterable[Array]) -> Array:
     """The arguments of ``run``: see ``runtime.arguments``."""
-    words = [steps, rows.ctypes.data, valid.ctypes.data, first_step, _sleep_address()]
+    words = [steps, rows.ctypes.data, row_mask.ctypes.data, first_step, _sleep_address()]
     words += [0] * (ARRAYS - len(words))
     words += [array.ctypes.data for array in arrays]
     return np.array(words, dtype=np.uint64)
@@ -180,9 +180,9 @@ class _Handle:
         self._shape, self._dtype = self._input.shape, self._input.dtype
         arena = _Arena(program, code)
         arena.fill(params, state)
-        rows, valid = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
-        args = _words(1, rows, valid, 0, [self._input, self._output])
-        self._kept = (executable, arena, rows, valid, args)
+        rows, row_mask = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
+        args = _words(1, rows, row_mask, 0, [self._input, self._output])
+        self._kept = (executable, arena, rows, row_mask, args)
         self._call = partial(
             executable._code, ctypes.c_void_p(arena.address), ctypes.c_void_p(args.ctypes.data)
         )

@@ -8,21 +8,22 @@ from typing import Any
 from glassgrad.diagnosis.core.evidence import Intervention
 from glassgrad.diagnosis.core.other_networks import restart
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.nn.activations import Elu, Gelu, Identity, LeakyRelu, Mish, Relu, Selu, Silu
-from glassgrad.nn.images import Conv2D
-from glassgrad.nn.layers import Activate, BatchNorm, Dense, LayerNorm
-from glassgrad.nn.network import Network, activation_of
-from glassgrad.nn.network import Step as LayerStep
+from glassgrad.nn.activations import ELU, GELU, SELU, Identity, LeakyReLU, Mish, ReLU, SiLU
+from glassgrad.nn.layers.activation import ActivationLayer
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.normalization import BatchNorm, LayerNorm
+from glassgrad.nn.network import LayerNode, Network, activation_of
 
 CLIP = 1.0
 SHORT = 2
 """A network whose gradient does not get far is tried with so many hidden layers."""
 
-_PASSING = (Relu, LeakyRelu, Elu, Selu, Gelu, Silu, Mish)
+_PASSING = (ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish)
 
 
 def _other_start(subject: Subject) -> Intervention:
-    parts = [activation_of(step.layer) for step in _hidden(subject.network)]
+    parts = [activation_of(node.layer) for node in _hidden(subject.network)]
     name = "he_normal" if any(isinstance(part, _PASSING) for part in parts) else "xavier_uniform"
     sentence = f"Start from weights that keep values and gradients at one size ({name})."
     return Intervention(restart(subject.settings, name), sentence)
@@ -34,7 +35,7 @@ def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[I
     Only other weights where those are at fault (``by_weights``), and only another activation where the gradient
     did arrive at the start.
     """
-    hidden = [activation_of(step.layer) for step in _hidden(subject.network)]
+    hidden = [activation_of(node.layer) for node in _hidden(subject.network)]
     acting = [part for part in hidden if not isinstance(part, Identity)]
     fixes = []
     if at_start and by_weights:
@@ -50,7 +51,7 @@ def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[I
         fixes.append(_other_start(subject))
     if at_start:
         fixes += [*_shorter(subject), *_normalized(subject.network)]
-    if any(isinstance(part, Relu) for part in acting):
+    if any(isinstance(part, ReLU) for part in acting):
         options = {"activation": "leaky_relu(0.1)", "init": "he_normal"}
         fixes.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
     return fixes if at_start else fixes[:1]
@@ -81,29 +82,29 @@ def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Interve
     return fixes
 
 
-def _hidden(network: Network) -> list[LayerStep]:
-    return [step for step in network.steps if step.name != network.output]
+def _hidden(network: Network) -> list[LayerNode]:
+    return [node for node in network.nodes if node.name != network.output]
 
 
 def _normalized(network: Network) -> list[Intervention]:
     """A batch normalization between the sums and the activation of every hidden layer; none where there is one."""
-    if any(isinstance(step.layer, BatchNorm | LayerNorm) for step in network.steps):
+    if any(isinstance(node.layer, BatchNorm | LayerNorm) for node in network.nodes):
         return []
-    steps: list[LayerStep] = []
-    for step in network.steps:
-        layer: Any = step.layer
+    nodes: list[LayerNode] = []
+    for node in network.nodes:
+        layer: Any = node.layer
         part = activation_of(layer)
-        if step.name == network.output or isinstance(part, Identity) or not isinstance(layer, Dense | Conv2D):
-            steps.append(step)
+        if node.name == network.output or isinstance(part, Identity) or not isinstance(layer, Dense | Conv2D):
+            nodes.append(node)
             continue
-        sums, normal = f"{step.name}_sums", f"{step.name}_normalized"
-        steps.append(LayerStep(sums, replace(layer, activation=Identity()), step.inputs))
-        steps.append(LayerStep(normal, BatchNorm(), (sums,)))
-        steps.append(LayerStep(step.name, Activate(part), (normal,)))
-    if len(steps) == len(network.steps):
+        sums, normal = f"{node.name}_sums", f"{node.name}_normalized"
+        nodes.append(LayerNode(sums, replace(layer, activation=Identity()), node.inputs))
+        nodes.append(LayerNode(normal, BatchNorm(), (sums,)))
+        nodes.append(LayerNode(node.name, ActivationLayer(part), (normal,)))
+    if len(nodes) == len(network.nodes):
         return []
     sentence = "Normalize the sums of every hidden layer (batch_norm before the activation)."
-    return [Intervention({"network": Network(tuple(steps))}, sentence)]
+    return [Intervention({"network": Network(tuple(nodes))}, sentence)]
 
 
 def _shorter(subject: Subject) -> list[Intervention]:

@@ -189,24 +189,24 @@ def _gradient(layer: LayerFlow) -> float:
 def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, float]) -> tuple[Link, ...]:
     links = []
     bases = [_at_output(flow, network) for flow in (start, end)]
-    taken = {name: [step.name for step in network.steps if name in step.inputs] for name in start.outputs}
-    for step in network.steps:
-        layer, later = start[step.name], end[step.name]
+    taken = {name: [node.name for node in network.nodes if name in node.inputs] for name in start.outputs}
+    for node in network.nodes:
+        layer, later = start[node.name], end[node.name]
         if math.isnan(layer.gradient):
             continue
         # Of the sums of this layer by the sums of the one after it; of the last one, by the output.
-        after = [_gradient(start[name]) for name in taken[step.name]]
+        after = [_gradient(start[name]) for name in taken[node.name]]
         base = math.sqrt(sum(g * g for g in after)) if after else bases[0]
         shares = [_share(_gradient(one), whole) for one, whole in zip((layer, later), bases, strict=True)]
         links.append(
             Link(
-                step.name,
+                node.name,
                 layer.kind,
-                activation_of(step.layer).name,
+                activation_of(node.layer).name,
                 shares[0],
                 shares[1],
                 _share(_gradient(layer), base),
-                jacobians.get(step.name, math.nan),
+                jacobians.get(node.name, math.nan),
                 not math.isnan(layer.weight_gradient),
             )
         )

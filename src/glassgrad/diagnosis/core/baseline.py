@@ -11,7 +11,7 @@ from glassgrad.backends.base import Array
 from glassgrad.backends.reference import evaluate
 from glassgrad.data.schema import Schema
 from glassgrad.graph.node import Graph
-from glassgrad.nn.loss import Loss, class_shares
+from glassgrad.losses.base import Loss, class_shares
 from glassgrad.ops.op import make_input
 from glassgrad.training.metrics import finished, rmse
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import transformed, with_output
+from glassgrad.losses.table import loss as made_loss
 from glassgrad.nn.activations import Identity
-from glassgrad.nn.images import Conv2D
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Dense, Dropout, Recurrent
-from glassgrad.nn.losses import loss as made_loss
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.dropout import Dropout
+from glassgrad.nn.layers.recurrent import SimpleRNN
 from glassgrad.nn.network import Network, Sequential, activation_of, from_document
 from glassgrad.training.settings import Settings
 
@@ -32,14 +34,14 @@ def widened(subject: Subject) -> Iterator[tuple[dict[str, Any], str]]:
         deeper = tuple(max(4 * units, 128) for units in settings.layers[:1]) + layers
         yield {"layers": deeper}, f"Use hidden layers of {', '.join(map(str, deeper))} units."
         return
-    hidden = [_units(step.layer) for step in network.steps[:-1] if _units(step.layer) is not None]
+    hidden = [_units(node.layer) for node in network.nodes[:-1] if _units(node.layer) is not None]
     if hidden:
         factor = max(-(-WIDTH // min(unit for unit in hidden if unit)), 2)
-        steps = [
-            step if step is network.steps[-1] else replace(step, layer=_scaled(step.layer, factor))
-            for step in network.steps
+        nodes = [
+            node if node is network.nodes[-1] else replace(node, layer=_scaled(node.layer, factor))
+            for node in network.nodes
         ]
-        yield {"network": Network(tuple(steps))}, f"Give every hidden layer {factor} times as many units."
+        yield {"network": Network(tuple(nodes))}, f"Give every hidden layer {factor} times as many units."
     elif len(subject.task.parts.schema.feature_shape) == 1:
         yield (
             {"network": None, "layers": USUAL, "activation": "relu", "init": "he_normal"},
@@ -48,13 +50,13 @@ def widened(subject: Subject) -> Iterator[tuple[dict[str, Any], str]]:
 
 
 def _units(layer: Layer) -> int | None:
-    if isinstance(layer, Dense | Recurrent):
+    if isinstance(layer, Dense | SimpleRNN):
         return layer.units
     return layer.filters if isinstance(layer, Conv2D) else None
 
 
 def _scaled(layer: Layer, factor: int) -> Layer:
-    if isinstance(layer, Dense | Recurrent):
+    if isinstance(layer, Dense | SimpleRNN):
         return replace(layer, units=layer.units * factor)
     return replace(layer, filters=layer.filters * factor) if isinstance(layer, Conv2D) else layer
 
@@ -88,18 +90,18 @@ def ending_in(subject: Subject, loss: str, task: str | None = None) -> dict[str,
 def dropping_out(subject: Subject) -> dict[str, Any] | None:
     """Options for dropout after every hidden layer; None where there is some already, or no chain of layers."""
     network = subject.network
-    if any(isinstance(step.layer, Dropout) for step in network.steps):
+    if any(isinstance(node.layer, Dropout) for node in network.nodes):
         return None
     before = "input"
     layers: list[Any] = []
-    for step in network.steps:
-        if step.inputs != (before,):
+    for node in network.nodes:
+        if node.inputs != (before,):
             return None
-        before = step.name
-        layers.append((step.name, step.layer))
-        if step is not network.steps[-1] and not isinstance(activation_of(step.layer), Identity):
+        before = node.name
+        layers.append((node.name, node.layer))
+        if node is not network.nodes[-1] and not isinstance(activation_of(node.layer), Identity):
             layers.append(Dropout(RATE))
-    if len(layers) == len(network.steps):
+    if len(layers) == len(network.nodes):
         return None
     return {"network": Sequential(*layers)}
 
@@ -107,11 +109,11 @@ def dropping_out(subject: Subject) -> dict[str, Any] | None:
 def relaid(network: Network, change: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
     """Options for the same network with other fields in some layers: ``change`` by the layers' names."""
     steps = []
-    for step in network.steps:
-        layer: Any = step.layer
+    for node in network.nodes:
+        layer: Any = node.layer
         own = {item.name for item in dataclasses.fields(layer)} if dataclasses.is_dataclass(layer) else set()
-        wanted = {name: value for name, value in change.get(step.name, {}).items() if name in own}
-        steps.append(replace(step, layer=replace(layer, **wanted)) if wanted else step)
+        wanted = {name: value for name, value in change.get(node.name, {}).items() if name in own}
+        steps.append(replace(node, layer=replace(layer, **wanted)) if wanted else node)
     found = Network(tuple(steps))
     return None if found == network else {"network": found}
 
@@ -122,12 +124,12 @@ def restart(settings: Settings, name: str) -> dict[str, Any]:
     if given is None:
         return {"init": name}
     network = given if isinstance(given, Network) else from_document(given)
-    steps = [
-        replace(step, layer=replace(step.layer, recurrent_init="orthogonal"))
-        if isinstance(step.layer, Recurrent)
-        else step
-        for step in network.steps
+    nodes = [
+        replace(node, layer=replace(node.layer, recurrent_init="orthogonal"))
+        if isinstance(node.layer, SimpleRNN)
+        else node
+        for node in network.nodes
     ]
     return (
-        {"init": name} if steps == list(network.steps) else {"init": name, "network": Network(tuple(steps))}
+        {"init": name} if nodes == list(network.nodes) else {"init": name, "network": Network(tuple(nodes))}
     )

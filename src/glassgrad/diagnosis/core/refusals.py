@@ -11,7 +11,7 @@ import numpy as np
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.data.dataset import Dataset
 from glassgrad.diagnosis.core.variants import with_output
-from glassgrad.nn.losses import loss
+from glassgrad.losses.table import loss
 from glassgrad.nn.network import Network, from_document
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.resolve import resolve_network

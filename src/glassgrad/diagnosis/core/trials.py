@@ -27,7 +27,7 @@ from glassgrad.diagnosis.core.outcomes import Outcome, Outcomes, is_close, says_
 from glassgrad.diagnosis.core.scores import further_scores, scored_rows, scores_as_labels
 from glassgrad.diagnosis.core.uninformative_inputs import uninformative_in
 from glassgrad.diagnosis.core.variants import Variant, make_variant, transformed
-from glassgrad.nn.losses import LOSSES
+from glassgrad.losses.table import LOSSES
 from glassgrad.training.defaults import DEFAULTS
 from glassgrad.training.given import Given
 from glassgrad.training.many import train_many

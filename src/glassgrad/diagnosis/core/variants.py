@@ -14,8 +14,9 @@ from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.schema import Schema
 from glassgrad.data.table import Table
 from glassgrad.nn.layer import Layer
-from glassgrad.nn.layers import Dense, Flatten
-from glassgrad.nn.network import Network, Step
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.reshaping import Flatten
+from glassgrad.nn.network import LayerNode, Network
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.settings import Settings
 
@@ -60,17 +61,17 @@ def make_variant(settings: Settings, options: Mapping[str, Any]) -> Variant:
 
 def with_output(network: Network, units: int, input_shape: tuple[int, ...]) -> Network:
     """``network`` ending in ``units`` units: its last dense layer resized, or one added."""
-    *before, last = network.steps
+    *before, last = network.nodes
     if isinstance(last.layer, Dense) and len(network.shapes(input_shape)[last.name]) == 1:
         return Network((*before, replace(last, layer=replace(last.layer, units=units))))
     added: list[tuple[str, Layer]] = []
     if len(network.shapes(input_shape)[last.name]) > 1:
         added.append(("rows_as_one", Flatten()))
     added.append(("added_output", Dense(units)))
-    steps = list(network.steps)
+    nodes = list(network.nodes)
     for name, layer in added:
-        steps.append(Step(name, layer, (steps[-1].name,)))
-    return Network(tuple(steps))
+        nodes.append(LayerNode(name, layer, (nodes[-1].name,)))
+    return Network(tuple(nodes))
 
 
 def transformed(dataset: Dataset, actions: Mapping[str, Any]) -> Dataset:

@@ -26,7 +26,7 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.trials import FEWEST_SEEDS
 from glassgrad.diagnosis.measures.first_weights import Start, growth, product, starts
 from glassgrad.diagnosis.measures.flow import LayerFlow, look
-from glassgrad.nn.initializers import INITIALIZERS, initializer
+from glassgrad.init.initializers import INITIALIZERS, initializer
 
 FINE = (0.3, 3.0)
 """Sizes of sums that are called about 1."""

@@ -11,7 +11,7 @@ from glassgrad.diagnosis.core.other_networks import restart
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.initialization.question import Initialization
 from glassgrad.diagnosis.measures.first_weights import COPIES, Start
-from glassgrad.nn.activations import LeakyRelu, Relu
+from glassgrad.nn.activations import LeakyReLU, ReLU
 from glassgrad.nn.network import activation_of
 
 SOURCE_SCALE = (
@@ -70,8 +70,8 @@ def joined(names: Sequence[str]) -> str:
 
 def other_initializers(m: Initialization, subject: Subject) -> list[Intervention]:
     """Other initializers: what did best in whole runs, and what fits the activation."""
-    parts = [activation_of(step.layer) for step in subject.network.steps]
-    rectified = any(isinstance(part, Relu | LeakyRelu) for part in parts)
+    parts = [activation_of(node.layer) for node in subject.network.nodes]
+    rectified = any(isinstance(part, ReLU | LeakyReLU) for part in parts)
     usual = ("he_normal", "xavier_uniform") if rectified else ("xavier_uniform", "he_normal")
     names = list(dict.fromkeys([*m.best[:1], *usual, "lsuv"]))
     if math.inf in m.tried.get("lsuv", ()):

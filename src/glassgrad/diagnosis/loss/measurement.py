@@ -24,8 +24,8 @@ from glassgrad.diagnosis.measures.calibration import Calibration, calibration
 from glassgrad.diagnosis.measures.simple_learner import SimpleLearner, simple_learner
 from glassgrad.diagnosis.measures.two_parts import TwoParts, two_parts
 from glassgrad.graph.node import Graph
-from glassgrad.nn.layers import Dropout
-from glassgrad.nn.loss import Loss
+from glassgrad.losses.base import Loss
+from glassgrad.nn.layers.dropout import Dropout
 from glassgrad.ops.op import make_input
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.many import train_many
@@ -204,7 +204,7 @@ def measured(subject: Subject) -> LossMeasurement:
         outliers=0.0 if count is not None else outlier_share(train[1]),
         shrinking=shrinking,
         dropout=max(
-            (s.layer.rate for s in run.model.network.steps if isinstance(s.layer, Dropout)), default=0.0
+            (s.layer.rate for s in run.model.network.nodes if isinstance(s.layer, Dropout)), default=0.0
         ),
         narrowest=narrowest(subject),
     )
@@ -277,7 +277,7 @@ def one_batch(subject: Subject) -> OneBatch | None:
         return None
     settings = subject.settings
     try:
-        if any(isinstance(step.layer, Dropout) for step in subject.network.steps):
+        if any(isinstance(node.layer, Dropout) for node in subject.network.nodes):
             settings = changed_settings(settings, {"dropout": 0.0})
         calm = replace(
             changed_settings(settings, {"optimizer": "adam", "learning_rate": BATCH_RATES[0]}),
@@ -374,8 +374,8 @@ def narrowest(subject: Subject) -> int | None:
     network = subject.network
     shapes = network.shapes(subject.task.parts.schema.feature_shape)
     sizes = [
-        math.prod(shapes[step.name])
-        for step in network.steps[:-1]
-        if step.layer.weights([shapes[source] for source in step.inputs])
+        math.prod(shapes[node.name])
+        for node in network.nodes[:-1]
+        if node.layer.weights([shapes[source] for source in node.inputs])
     ]
     return min(sizes, default=None)

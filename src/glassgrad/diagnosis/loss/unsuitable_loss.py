@@ -11,7 +11,7 @@ from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.other_networks import ending_in
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LEFT, LossMeasurement
-from glassgrad.nn.losses_classification import BinaryCrossEntropy, CategoricalCrossEntropy
+from glassgrad.losses.classification import BinaryCrossEntropy, CategoricalCrossEntropy
 
 HEAVY = 0.5
 """Targets have outliers if a hundredth of the rows carries this share of their variance: 0.08 of a normal

@@ -83,15 +83,15 @@ def activities(model: Model, start: Model, features: Array) -> tuple[LayerActivi
         values, before, at_start = inside(model, features), _seen(model, features), _seen(start, features)
     last = values[model.network.output].reshape(len(features), -1)
     found = []
-    for step in model.network.steps:
-        if step.name not in before:
+    for node in model.network.nodes:
+        if node.name not in before:
             continue
-        seen, first = before[step.name], at_start[step.name]
+        seen, first = before[node.name], at_start[node.name]
         found.append(
             LayerActivity(
-                step.name,
-                kind_of(step.layer),
-                activation_of(step.layer).name,
+                node.name,
+                kind_of(node.layer),
+                activation_of(node.layer).name,
                 seen.outputs.shape[1],
                 _dead(seen),
                 _dead(first),
@@ -102,8 +102,8 @@ def activities(model: Model, start: Model, features: Array) -> tuple[LayerActivi
                 if seen.slopes is None
                 else (seen.slopes > DEAD).mean(axis=0),
                 effective_rank(seen.outputs),
-                explained(values[step.name].reshape(len(features), -1), last),
-                step.name != model.network.output,
+                explained(values[node.name].reshape(len(features), -1), last),
+                node.name != model.network.output,
             )
         )
     return tuple(found)
@@ -115,8 +115,8 @@ def inside(model: Model, features: Array) -> dict[str, Array]:
     x = make_input("features", features.shape, dtype)
     weights = {key: make_input(key, array.shape, dtype) for key, array in model.weights.items()}
     state = {key: make_input(key, array.shape, dtype) for key, array in model.statistics.items()}
-    valid = constant(np.ones(len(features), bool), "bool")
-    built = model.network.build(x, weights, state, valid=valid)
+    row_mask = constant(np.ones(len(features), bool), "bool")
+    built = model.network.build(x, weights, state, row_mask=row_mask)
     wanted = built.outputs | built.inner
     arrays = [features, *model.weights.values(), *model.statistics.values()]
     graph = Graph((x, *weights.values(), *state.values()), tuple(wanted.values()))
@@ -126,16 +126,16 @@ def inside(model: Model, features: Array) -> dict[str, Array]:
 def _seen(model: Model, features: Array) -> dict[str, _Seen]:
     values = inside(model, features)
     found = {}
-    for step in model.network.steps:
-        acts = activation_of(step.layer)
-        before = values.get(full_name(step.name, "preactivation"))
-        if before is None and not of_layer(model.weights, step.name):
+    for node in model.network.nodes:
+        acts = activation_of(node.layer)
+        before = values.get(full_name(node.name, "preactivation"))
+        if before is None and not of_layer(model.weights, node.name):
             continue
-        outputs = _samples(values[step.name])
+        outputs = _samples(values[node.name])
         slopes = None
         if before is not None and not isinstance(acts, Identity | Softmax | LogSoftmax):
             slopes = _slopes(acts, _samples(before))
-        found[step.name] = _Seen(outputs, slopes)
+        found[node.name] = _Seen(outputs, slopes)
     return found
 
 

@@ -24,8 +24,8 @@ from glassgrad.common.streams import generator
 from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import ROWS, Subject
 from glassgrad.graph.node import DType, Shape, Value
+from glassgrad.losses.base import Loss, weighted_mean
 from glassgrad.nn.layer import Randomness
-from glassgrad.nn.loss import Loss, weighted_mean
 from glassgrad.nn.network import Network
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import convert, zeros_like
@@ -130,7 +130,7 @@ def curvature_program(
 
     x = take(FEATURES, "data", (batch, *input_shape))
     t = take(TARGETS, "data", *target_type(batch, targets, dtype))
-    valid = take("valid", "valid", (batch,), "bool")
+    row_mask = take("row_mask", "row_mask", (batch,), "bool")
     random = Randomness(
         take("seed", "seed", (2,), "uint32"),
         take("step", "step", (), "uint32"),
@@ -139,8 +139,8 @@ def curvature_program(
     weights = {key: take(key, "param", item.shape) for key, item in network.weights(input_shape).items()}
     state = {key: take(key, "state", item.shape) for key, item in network.statistics(input_shape).items()}
     vectors = {key: take(VECTOR + key, "state", value.shape) for key, value in weights.items()}
-    built = network.build(x, weights, state, valid=valid, random=random)
-    total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(valid, dtype)))
+    built = network.build(x, weights, state, row_mask=row_mask, random=random)
+    total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(row_mask, dtype)))
     wrt = list(weights.values())
     first = gradient(total, wrt)
     second = jvp(first, list(vectors.values()), wrt)  # the Hessian times the vectors (B. Pearlmutter, 1994)

@@ -23,10 +23,10 @@ from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.measures.flow import Flow, training_randomness
 from glassgrad.graph.node import DType, Graph, Node, Value
 from glassgrad.graph.rebuild import copy_node, inline, rebuild
+from glassgrad.losses.base import Loss
 from glassgrad.nn.activations import Activation
-from glassgrad.nn.layer import Building
-from glassgrad.nn.loss import Loss
-from glassgrad.nn.network import Step, own_activation
+from glassgrad.nn.layer import BuildContext
+from glassgrad.nn.network import LayerNode, own_activation
 from glassgrad.ops.custom import CALL
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import zeros_like
@@ -107,14 +107,14 @@ def check_custom_gradients(points: Sequence[tuple[Model, Flow]], targets: Array)
 
 
 def _cases(model: Model, flow: Flow, targets: Array) -> Iterator[_Case]:
-    for step in model.network.steps:
-        if is_custom(step.layer):
-            yield _layer(step, model, flow)
+    for node in model.network.nodes:
+        if is_custom(node.layer):
+            yield _layer(node, model, flow)
             continue
-        part = own_activation(step.layer)
+        part = own_activation(node.layer)
         if part is not None and is_custom(part):
             z = np.random.default_rng(0).normal(0.0, 2.0, (ROWS, 8))
-            yield _Case(step.name, _called(part), ("its input",), (z,), _of_one(part))
+            yield _Case(node.name, _called(part), ("its input",), (z,), _of_one(part))
     if is_custom(model.loss):
         outputs = flow.outputs[model.network.output][:ROWS]
         known = targets[: len(outputs)]
@@ -134,22 +134,22 @@ def _called(part: Any) -> str:
     return part.name if isinstance(part, Activation | Loss) else type(part).__name__
 
 
-def _layer(step: Step, model: Model, flow: Flow) -> _Case:
-    given = [flow.outputs[name][:ROWS] for name in step.inputs]
-    weights, state = own_values(model.weights, step.name), own_values(model.statistics, step.name)
+def _layer(node: LayerNode, model: Model, flow: Flow) -> _Case:
+    given = [flow.outputs[name][:ROWS] for name in node.inputs]
+    weights, state = own_values(model.weights, node.name), own_values(model.statistics, node.name)
     rows = len(given[0])
 
     def build(values: Sequence[Value]) -> list[Value]:
         dtype = values[0].dtype
-        valid = constant(np.ones(rows, bool), "bool")
-        building = Building(step.name, 0, True, valid, training_randomness(rows))
+        row_mask = constant(np.ones(rows, bool), "bool")
+        context = BuildContext(node.name, 0, True, row_mask, training_randomness(rows))
         kept = {key: constant(array, dtype) for key, array in state.items()}
         own: Mapping[str, Value] = dict(zip(weights, values[len(given) :], strict=True))
-        return [step.layer.build(building, list(values[: len(given)]), own, kept)[0]]
+        return [node.layer.build(context, list(values[: len(given)]), own, kept)[0]]
 
     several = len(given) > 1
     names = [f"its input {i + 1}" if several else "its input" for i in range(len(given))]
-    return _Case(step.name, type(step.layer).__name__, (*names, *weights), (*given, *weights.values()), build)
+    return _Case(node.name, type(node.layer).__name__, (*names, *weights), (*given, *weights.values()), build)
 
 
 def _checks(case: _Case) -> list[GradientCheck]:

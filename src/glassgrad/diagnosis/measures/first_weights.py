@@ -19,9 +19,12 @@ from glassgrad.diagnosis.measures.flow import Flow, LayerFlow
 from glassgrad.diagnosis.measures.flow import size as rms
 from glassgrad.graph.node import Graph
 from glassgrad.nn.activations import Activation, Identity
-from glassgrad.nn.images import Conv2D
-from glassgrad.nn.layer import Weight
-from glassgrad.nn.layers import BatchNorm, Dense, Embedding, LayerNorm, Recurrent
+from glassgrad.nn.layer import ParameterSpec
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.embedding import Embedding
+from glassgrad.nn.layers.normalization import BatchNorm, LayerNorm
+from glassgrad.nn.layers.recurrent import SimpleRNN
 from glassgrad.nn.network import INPUT, Network, activation_of
 from glassgrad.ops.op import make_input
 from glassgrad.ops.structure import reduce_sum
@@ -139,7 +142,7 @@ def starts(
 
 
 def _start(
-    network: Network, name: str, wanted: Weight, weights: Mapping[str, Array], flow: Flow, hidden: bool
+    network: Network, name: str, wanted: ParameterSpec, weights: Mapping[str, Array], flow: Flow, hidden: bool
 ) -> Start:
     layer, weight = split_name(name)
     array = np.asarray(weights[name], np.float64)
@@ -170,11 +173,11 @@ def _activation_after(network: Network, layer: str) -> Activation:
     """The activation that a layer's sums go into: its own, or that of a later layer that only passes them on."""
     part = activation_of(network[layer].layer)
     while isinstance(part, Identity):
-        after = [step for step in network.steps if layer in step.inputs]
+        after = [step for step in network.nodes if layer in step.inputs]
         if len(after) != 1 or isinstance(after[0].layer, BatchNorm | LayerNorm):
             return part
         (step,) = after
-        if isinstance(step.layer, Dense | Conv2D | Recurrent | Embedding):
+        if isinstance(step.layer, Dense | Conv2D | SimpleRNN | Embedding):
             return part
         layer, part = step.name, activation_of(step.layer)
     return part

@@ -23,9 +23,9 @@ from glassgrad.common.layer_names import layer_of, of_layer, own_values
 from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.graph.node import DType, Graph, Value
-from glassgrad.nn.layer import Building, Randomness
-from glassgrad.nn.loss import Loss, weighted_mean
-from glassgrad.nn.network import Step, kind_of
+from glassgrad.losses.base import Loss, weighted_mean
+from glassgrad.nn.layer import BuildContext, Randomness
+from glassgrad.nn.network import LayerNode, kind_of
 from glassgrad.ops.op import constant, make_input
 from glassgrad.ops.structure import convert, zeros_like
 from glassgrad.training.lenses import layer_gradients
@@ -117,11 +117,11 @@ def _look(model: Model, loss: Loss, features: Array, targets: Array, dtype: DTyp
     t = make_input("targets", targets.shape, "int32" if targets.dtype.kind == "i" else dtype)
     weights = {key: make_input(key, array.shape, dtype) for key, array in model.weights.items()}
     state = {key: make_input(key, array.shape, dtype) for key, array in model.statistics.items()}
-    valid = constant(np.ones(len(features), bool), "bool")
-    built = network.build(x, weights, state, valid=valid, random=training_randomness(len(features)))
-    total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(valid, dtype)))
+    row_mask = constant(np.ones(len(features), bool), "bool")
+    built = network.build(x, weights, state, row_mask=row_mask, random=training_randomness(len(features)))
+    total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(row_mask, dtype)))
     by_output, by_weight = layer_gradients(network, built, total, weights)
-    names = [step.name for step in network.steps]
+    names = [node.name for node in network.nodes]
     inner = {
         name: built.inner[f"{name}.preactivation"] for name in names if f"{name}.preactivation" in built.inner
     }
@@ -142,19 +142,19 @@ def _look(model: Model, loss: Loss, features: Array, targets: Array, dtype: DTyp
     slopes = {name: next(found) for name in by_weight}
     layers = tuple(
         LayerFlow(
-            step.name,
-            kind_of(step.layer),
-            step.inputs,
-            size(*(outputs[source] for source in step.inputs)),
-            size(before[step.name]) if step.name in before else math.nan,
-            size(outputs[step.name]),
-            spread(outputs[step.name]),
-            norm(gradients[step.name]) if step.name in gradients else math.nan,
-            norm(sums[step.name]) if step.name in sums else math.nan,
-            norm(*_own(step, slopes)) if _own(step, slopes) else math.nan,
-            norm(*_own(step, model.weights)) if _own(step, model.weights) else math.nan,
+            node.name,
+            kind_of(node.layer),
+            node.inputs,
+            size(*(outputs[source] for source in node.inputs)),
+            size(before[node.name]) if node.name in before else math.nan,
+            size(outputs[node.name]),
+            spread(outputs[node.name]),
+            norm(gradients[node.name]) if node.name in gradients else math.nan,
+            norm(sums[node.name]) if node.name in sums else math.nan,
+            norm(*_own(node, slopes)) if _own(node, slopes) else math.nan,
+            norm(*_own(node, model.weights)) if _own(node, model.weights) else math.nan,
         )
-        for step in network.steps
+        for node in network.nodes
     )
     return Flow(layers, len(features), value, outputs)
 
@@ -164,8 +164,8 @@ def _back_to(output: Value, cotangent: Value, before: Value) -> Value:
     return zeros_like(before) if found is None else found
 
 
-def _own(step: Step, named: Mapping[str, Array]) -> list[Array]:
-    return list(of_layer(named, step.name).values())
+def _own(node: LayerNode, named: Mapping[str, Array]) -> list[Array]:
+    return list(of_layer(named, node.name).values())
 
 
 def size(*arrays: Array) -> float:
@@ -196,27 +196,27 @@ def jacobian_norms(model: Model, flow: Flow) -> dict[str, float]:
     By the power method on J^T J, for all rows at once, as if rows did not touch (those of a batch normalization do,
     a little). NaN where a layer cannot be differentiated both ways, or takes whole numbers.
     """
-    return {step.name: _jacobian_norm(step, model, flow) for step in model.network.steps}
+    return {node.name: _jacobian_norm(node, model, flow) for node in model.network.nodes}
 
 
-def _jacobian_norm(step: Step, model: Model, flow: Flow) -> float:
-    given = [flow.outputs[name][:NORM_ROWS] for name in step.inputs]
+def _jacobian_norm(node: LayerNode, model: Model, flow: Flow) -> float:
+    given = [flow.outputs[name][:NORM_ROWS] for name in node.inputs]
     try:
-        return _power_method(step, given, model)
+        return _power_method(node, given, model)
     except GraphError:
         return math.nan
 
 
-def _power_method(step: Step, given: Sequence[Array], model: Model) -> float:
+def _power_method(node: LayerNode, given: Sequence[Array], model: Model) -> float:
     dtype: DType = "float64" if given[0].dtype == np.float64 else "float32"
-    weights, state = own_values(model.weights, step.name), own_values(model.statistics, step.name)
+    weights, state = own_values(model.weights, node.name), own_values(model.statistics, node.name)
     rows = len(given[0])
     inputs = [make_input(f"x{i}", array.shape, dtype) for i, array in enumerate(given)]
     params = {k: make_input(k, a.shape, dtype) for k, a in weights.items()}
     kept = {k: make_input(k, a.shape, dtype) for k, a in state.items()}
-    valid = constant(np.ones(rows, bool), "bool")
-    building = Building(step.name, 0, True, valid, training_randomness(rows))
-    output, _ = step.layer.build(building, inputs, params, kept)
+    row_mask = constant(np.ones(rows, bool), "bool")
+    context = BuildContext(node.name, 0, True, row_mask, training_randomness(rows))
+    output, _ = node.layer.build(context, inputs, params, kept)
     if output in inputs:
         return 1.0
     directions = [make_input(f"u{i}", array.shape, dtype) for i, array in enumerate(given)]

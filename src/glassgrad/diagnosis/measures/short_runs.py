@@ -20,7 +20,7 @@ from glassgrad.common.workers import Workers
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.training import background
 from glassgrad.training.backends import backend, cores
-from glassgrad.training.compiled import seam, step_program
+from glassgrad.training.compiled import gradient_transformation, step_program
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
 from glassgrad.training.start import fit_to_data, initial_statistics, initial_weights
 
@@ -47,7 +47,10 @@ class ShortRuns:
         task, settings = self.task, self.settings
         self.program = step_program(task, settings, batch=self.batch)
         self._executable = backend(settings.backend, threads=1).compile(self.program)
-        self.hyper = settings.resolved_optimizer.hyperparameters() | seam(settings).hyperparameters()
+        self.hyper = (
+            settings.resolved_optimizer.hyperparameters()
+            | gradient_transformation(settings).hyperparameters()
+        )
         self.hyper |= background.hyperparameter(task.parts.background)
         for steps in (2, 20):  # the first call is slower
             start = time.perf_counter()

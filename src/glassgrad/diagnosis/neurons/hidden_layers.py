@@ -9,8 +9,8 @@ from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
 from glassgrad.diagnosis.core.other_networks import relaid
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.measures.activity import LayerActivity
-from glassgrad.nn.images import Conv2D
-from glassgrad.nn.layers import Dense
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import activation_of
 
 BOUNDED = ("tanh", "sigmoid")
@@ -37,7 +37,7 @@ def strongest(suspicions: Iterable[Suspicion]) -> list[Suspicion]:
 
 def usual_init(subject: Subject) -> str:
     """The initializer that suits the activations of the network."""
-    bounded = any(activation_of(step.layer).name in BOUNDED for step in subject.network.steps)
+    bounded = any(activation_of(node.layer).name in BOUNDED for node in subject.network.nodes)
     return "xavier_normal" if bounded else "he_normal"
 
 
@@ -47,9 +47,9 @@ def fresh_start(subject: Subject) -> list[Intervention]:
     if subject.settings.network is None:
         return []
     changed_fields = {
-        step.name: {"bias_init": "zeros", "init": init}
-        for step in subject.network.steps
-        if isinstance(step.layer, Dense | Conv2D)
+        node.name: {"bias_init": "zeros", "init": init}
+        for node in subject.network.nodes
+        if isinstance(node.layer, Dense | Conv2D)
     }
     options = relaid(subject.network, changed_fields)
     if options is None:

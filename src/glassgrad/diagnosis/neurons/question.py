@@ -12,8 +12,12 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.measures.activity import LayerActivity, activities
 from glassgrad.diagnosis.measures.inputs import Inputs, look_at_inputs
 from glassgrad.nn.activations import Identity
-from glassgrad.nn.images import Conv2D, MaxPool2D
-from glassgrad.nn.layers import Dense, Embedding, Multiply, Recurrent
+from glassgrad.nn.layers.convolution import Conv2D
+from glassgrad.nn.layers.dense import Dense
+from glassgrad.nn.layers.embedding import Embedding
+from glassgrad.nn.layers.merging import Multiply
+from glassgrad.nn.layers.pooling import MaxPool2D
+from glassgrad.nn.layers.recurrent import SimpleRNN
 from glassgrad.nn.network import INPUT, Network, activation_of
 
 
@@ -54,14 +58,14 @@ def linear_layers(network: Network) -> tuple[str, ...]:
     """Layers with weights whose outputs reach another such layer without anything that bends them."""
     source: dict[str, list[str]] = {INPUT: []}
     unbent: list[str] = []
-    for step in network.steps:
-        bent = not isinstance(activation_of(step.layer), Identity)
-        bent = bent or isinstance(step.layer, MaxPool2D | Multiply | Embedding | Recurrent)
-        before = [layer for name in step.inputs for layer in source[name]]
-        weighted = isinstance(step.layer, Dense | Conv2D | Recurrent)
+    for node in network.nodes:
+        bent = not isinstance(activation_of(node.layer), Identity)
+        bent = bent or isinstance(node.layer, MaxPool2D | Multiply | Embedding | SimpleRNN)
+        before = [layer for name in node.inputs for layer in source[name]]
+        weighted = isinstance(node.layer, Dense | Conv2D | SimpleRNN)
         if weighted:
             unbent += before
-        source[step.name] = [] if bent else [step.name] if weighted else before
+        source[node.name] = [] if bent else [node.name] if weighted else before
     return tuple(dict.fromkeys(unbent))
 
 

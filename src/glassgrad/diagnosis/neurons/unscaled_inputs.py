@@ -8,7 +8,7 @@ from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
 from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
-from glassgrad.nn.layers import Embedding
+from glassgrad.nn.layers.embedding import Embedding
 from glassgrad.nn.network import INPUT
 
 UNSCALED = 10.0
@@ -22,7 +22,7 @@ LARGE, SMALL = 4.0, 0.1
 def judge(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
     """Inputs that are not scaled, and differ in size or are far from 1; of images only the latter."""
     inputs = m.inputs
-    looked_up = any(isinstance(s.layer, Embedding) and INPUT in s.inputs for s in subject.network.steps)
+    looked_up = any(isinstance(s.layer, Embedding) and INPUT in s.inputs for s in subject.network.nodes)
     if inputs.scaling != "none" or looked_up or not len(inputs.sizes):
         return []
     size = float(np.sqrt(np.mean(inputs.sizes**2)))

@@ -111,7 +111,7 @@ class _StepLoop:
     def emit(self, probes: _StepLoop | None = None) -> None:
         """The loop over the steps; ``probes`` measures before those that are asked for."""
         f, program = self.f, self.program
-        steps, rows, valid = self.word(STEPS, "i64"), self.word(ROWS, "ptr"), self.word(VALID, "ptr")
+        steps, rows, row_mask = self.word(STEPS, "i64"), self.word(ROWS, "ptr"), self.word(VALID, "ptr")
         first = self.word(FIRST_STEP, "i64")
         slots = ARRAYS
         slots += len(program.data)
@@ -144,8 +144,8 @@ class _StepLoop:
                     f.store(
                         f.load(element, f.at(next(numbers), element, step), size), address(f, buffer), size
                     )
-                elif item.role == "valid":
-                    f.copy(address(f, buffer), f.at(valid, "i8", place), program.batch)
+                elif item.role == "row_mask":
+                    f.copy(address(f, buffer), f.at(row_mask, "i8", place), program.batch)
                 elif item.role == "row":
                     f.copy(address(f, buffer), here, program.batch * 4)
                 elif item.role == "step":

@@ -14,7 +14,7 @@ import glassgrad.ops.table as ops
 from glassgrad.common.constraints import Real
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Value
-from glassgrad.nn.loss import RARE, Expects, Loss, TargetKind, Task, class_shares
+from glassgrad.losses.base import RARE, Expects, Loss, TargetKind, Task, class_shares
 
 OVERFLOW = 1000.0
 """A log-rate whose exponential is infinite in both float formats."""

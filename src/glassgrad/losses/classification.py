@@ -16,8 +16,8 @@ import numpy as np
 import glassgrad.ops.table as ops
 from glassgrad.common.constraints import SHARE
 from glassgrad.graph.node import Value
+from glassgrad.losses.base import RARE, Loss, class_shares, require_classes
 from glassgrad.nn.activations import softplus
-from glassgrad.nn.loss import RARE, Loss, class_shares, require_classes
 
 
 @final

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from glassgrad.common.errors import InputError
-from glassgrad.nn.initializers import INITIALIZERS, fans, initializer, lsuv_scale, stream
+from glassgrad.init.initializers import INITIALIZERS, fans, initializer, lsuv_scale, stream
 
 FAN_IN, FAN_OUT = 60, 20
 SHAPE = (100, 200)
@@ -182,7 +182,7 @@ def test_streams_differ_by_seed_and_by_each_name_and_do_not_correlate():
 
 
 def test_a_stream_is_the_same_in_every_process():
-    code = "from glassgrad.nn.initializers import stream; print(stream(3, 'dense', 1).integers(2**62))"
+    code = "from glassgrad.init.initializers import stream; print(stream(3, 'dense', 1).integers(2**62))"
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(there) == stream(3, "dense", 1).integers(2**62)
     assert stream(np.int64(3), "dense", np.int32(1)).integers(2**62) == int(there)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from glassgrad.losses.table import ALIASES, LOSSES, loss
 from glassgrad.nn.activations import ACTIVATIONS, activation
-from glassgrad.nn.losses import ALIASES, LOSSES, loss
 
 IDENTITY = ": use activation identity"
 

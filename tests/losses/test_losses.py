@@ -13,7 +13,7 @@ from glassgrad.autodiff.sweeps import gradient, hessian_vector_product
 from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph
-from glassgrad.nn.losses import ALIASES, LOSSES, Loss, batch_loss, loss, weighted_mean
+from glassgrad.losses.table import ALIASES, LOSSES, Loss, batch_loss, loss, weighted_mean
 from glassgrad.ops.table import make_input, reduce_sum
 
 ROWS, K, N = 6, 4, 3

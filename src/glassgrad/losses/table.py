@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from glassgrad.common.registry import Registry
-from glassgrad.nn.loss import Loss, batch_loss, weighted_mean
-from glassgrad.nn.losses_classification import (
+from glassgrad.losses.base import Loss, batch_loss, weighted_mean
+from glassgrad.losses.classification import (
     BinaryCrossEntropy,
     CategoricalCrossEntropy,
     Hinge,
@@ -15,7 +15,7 @@ from glassgrad.nn.losses_classification import (
     NegativeLogLikelihood,
     Perceptron,
 )
-from glassgrad.nn.losses_regression import (
+from glassgrad.losses.regression import (
     AbsoluteError,
     Huber,
     LogCosh,

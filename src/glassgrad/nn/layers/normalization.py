@@ -10,8 +10,8 @@ from typing import final
 
 from glassgrad.common.constraints import SHARE, Real
 from glassgrad.graph.node import Shape, Value
-from glassgrad.nn.initializers import initializer
-from glassgrad.nn.layer import Building, Built, Layer, Statistic, Weight, with_channels
+from glassgrad.init.initializers import initializer
+from glassgrad.nn.layer import LAYERS, BufferSpec, BuildContext, Built, Layer, ParameterSpec, with_channels
 from glassgrad.ops.elementwise import select, sqrt
 from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradient
 
@@ -35,22 +35,22 @@ class BatchNorm(Layer):
         """The shape of the input."""
         return with_channels(self, inputs)
 
-    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``scale`` and ``shift``, both (channels,)."""
         n = inputs[0][-1]
         return {
-            "scale": Weight((n,), initializer("constant(1.0)"), (n, n)),
-            "shift": Weight((n,), initializer("zeros"), (n, n)),
+            "scale": ParameterSpec((n,), initializer("constant(1.0)"), (n, n)),
+            "shift": ParameterSpec((n,), initializer("zeros"), (n, n)),
         }
 
-    def statistics(self, inputs: Sequence[Shape]) -> dict[str, Statistic]:
+    def statistics(self, inputs: Sequence[Shape]) -> dict[str, BufferSpec]:
         """``running_mean`` and ``running_variance``, both (channels,)."""
         n = inputs[0][-1]
-        return {"running_mean": Statistic((n,), 0.0), "running_variance": Statistic((n,), 1.0)}
+        return {"running_mean": BufferSpec((n,), 0.0), "running_variance": BufferSpec((n,), 1.0)}
 
     def build(
         self,
-        building: Building,
+        context: BuildContext,
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
@@ -58,12 +58,12 @@ class BatchNorm(Layer):
         """(x - mean) / sqrt(variance + epsilon) * scale + shift."""
         (x,) = inputs
         updates: dict[str, Value] = {}
-        if building.training:
+        if context.training:
             axes = range(len(x.shape) - 1)
             per_row = math.prod(x.shape[1:-1])
-            mask = broadcast(building.valid, x.shape, [0])
+            mask = broadcast(context.row_mask, x.shape, [0])
             # The padding is never empty-handed: a batch has at least one valid row.
-            count = reduce_sum(convert(building.valid, x.dtype)) * float(per_row)
+            count = reduce_sum(convert(context.row_mask, x.dtype)) * float(per_row)
             mean = reduce_sum(select(mask, x, 0.0), axes) / count
             offset = select(mask, x - mean, 0.0)
             variance = reduce_sum(offset * offset, axes) / count
@@ -89,13 +89,13 @@ class LayerNorm(Layer):
         """The shape of the input."""
         return with_channels(self, inputs)
 
-    def weights(self, inputs: Sequence[Shape]) -> dict[str, Weight]:
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``scale`` and ``shift``, both (channels,)."""
         return BatchNorm().weights(inputs)
 
     def build(
         self,
-        building: Building,
+        context: BuildContext,
         inputs: Sequence[Value],
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
@@ -106,3 +106,7 @@ class LayerNorm(Layer):
         offset = x - reduce_sum(x, -1, keepdims=True) * share
         variance = reduce_sum(offset * offset, -1, keepdims=True) * share
         return offset / sqrt(variance + self.epsilon) * weights["scale"] + weights["shift"], {}
+
+
+LAYERS.add("batch_norm", BatchNorm)
+LAYERS.add("layer_norm", LayerNorm)

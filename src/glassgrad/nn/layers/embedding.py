@@ -1,0 +1,57 @@
+"""The embedding of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import final
+
+from glassgrad.common.constraints import COUNT
+from glassgrad.graph.node import Shape, Value
+from glassgrad.init.initializers import Initializer, initializer
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, one
+from glassgrad.ops.indexing import gather_rows
+from glassgrad.ops.structure import convert
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Embedding(Layer):
+    """A learned row of ``dimension`` numbers for each of ``entries`` tokens, given as whole numbers.
+
+    Rows (...) of indices -> (..., dimension). An index outside of 0 to entries - 1 is clipped into it.
+    """
+
+    entries: int
+    dimension: int
+    init: Initializer | Spec = "normal(1.0)"
+
+    constraints = MappingProxyType({"entries": COUNT, "dimension": COUNT})
+
+    def __post_init__(self) -> None:
+        """Check the options."""
+        super().__post_init__()
+        object.__setattr__(self, "init", initializer(self.init))
+
+    def output_shape(self, inputs: Sequence[Shape]) -> Shape:
+        """One more axis, of ``dimension``."""
+        return (*one(self, inputs), self.dimension)
+
+    def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
+        """``weights`` (entries, dimension)."""
+        shape = (self.entries, self.dimension)
+        return {"weights": ParameterSpec(shape, initializer(self.init), shape)}
+
+    def build(
+        self,
+        context: BuildContext,
+        inputs: Sequence[Value],
+        weights: Mapping[str, Value],
+        state: Mapping[str, Value],
+    ) -> Built:
+        """weights[index]."""
+        return gather_rows(weights["weights"], convert(inputs[0], "int32")), {}
+
+
+LAYERS.add("embedding", Embedding)
