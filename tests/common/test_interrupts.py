@@ -152,6 +152,7 @@ def test_other_threads_neither_defer_nor_handle() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is POSIX")
+@pytest.mark.filterwarnings("ignore:.*os.fork")  # another test of this process may have loaded JAX
 def test_in_a_forked_process_signals_act_at_once() -> None:
     with interrupts.deferred():
         child = os.fork()

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from glassgrad.diagnosis.variants import DATA_ACTIONS, make_variant
 
 import glassgrad as gg
 from glassgrad.common.errors import InputError
 from glassgrad.diagnosis import diagnose as module
+from glassgrad.diagnosis.core.variants import DATA_ACTIONS, make_variant
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings
 from training.small import blobs

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from glassgrad.diagnosis.scores import scored_rows
 
 import glassgrad as gg
 from glassgrad.data.split import split
+from glassgrad.diagnosis.core.scores import scored_rows
 from glassgrad.losses.table import ALIASES, LOSSES
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.optim.optimizers import OPTIMIZERS
