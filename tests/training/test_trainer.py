@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import glassgrad as gg
+from glassgrad.training.compiled import Programs
 from glassgrad.training.engine import Engine
 from training.small import blobs, same_bits, surface
 
@@ -134,6 +135,31 @@ def test_advance_refuses_anything_else(wrong: dict[str, object]) -> None:
     with pytest.raises(gg.InputError, match="advance takes"):
         trainer.advance(**wrong)
     assert trainer.step == 0
+
+
+def test_the_seconds_of_a_training_leave_compilation_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock of ours: compiling takes 100 seconds, and each call of the step one."""
+    now = [0.0]
+    monkeypatch.setattr("glassgrad.training.trainer.time.perf_counter", lambda: now[0])
+    compiled, run = Programs.compiled, Engine._run
+
+    def slow_compile(self, *args):
+        result = compiled(self, *args)
+        now[0] += 100.0
+        result.training.seconds_compiling = 100.0
+        return result
+
+    def slow_run(self, feed):
+        now[0] += 1.0
+        return run(self, feed)
+
+    monkeypatch.setattr(Programs, "compiled", slow_compile)
+    monkeypatch.setattr(Engine, "_run", slow_run)
+    trainer = gg.Trainer(blobs(), backend="reference", **SMALL)
+    trainer.advance(epochs=2)
+    calls = trainer.seconds
+    assert 2 <= calls <= 2 * trainer.steps_per_epoch
+    assert trainer.run().seconds_training == pytest.approx(trainer.seconds)
 
 
 # --- reading -----------------------------------------------------------------------------------------------

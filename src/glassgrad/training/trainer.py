@@ -135,7 +135,8 @@ class Trainer:
         return self._seconds + (0.0 if math.isnan(self._since) else self._now() - self._since)
 
     def _now(self) -> float:
-        return time.perf_counter() - self.compiled.seconds()
+        compiling = self.compiled.seconds()  # first: this may be what compiles
+        return time.perf_counter() - compiling
 
     @property
     def ended(self) -> bool:
