@@ -257,7 +257,7 @@ def _layers(anatomy: Anatomy) -> list[Layer]:
 def _predicted(model: Model, outputs: Array) -> Any:
     if model.schema.classes is None:
         return model.schema.decode_outputs(quantities(model.loss, outputs)).tolist()[0]
-    return model.schema.labels(model.loss.scores(outputs)).tolist()[0]
+    return model.schema.labels(model.loss.predicted_classes(outputs)).tolist()[0]
 
 
 def _probabilities(model: Model, outputs: Array) -> tuple[tuple[Any, float], ...]:
