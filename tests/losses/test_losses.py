@@ -1,4 +1,7 @@
-"""Losses: closed forms, gradients, huge logits, weights, and invalid specifications."""
+"""Losses: closed forms, gradients, huge logits, weights, and invalid specifications.
+
+This is one file because all tests share the table of cases, one or more per loss.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""All layers: shapes, forward pass compared with plain NumPy, gradient, refusals, configuration."""
+"""All layers: shapes, forward pass compared with plain NumPy, gradient, refusals, configuration.
+
+This is one file because all tests share the table of cases, one per layer.
+"""
 
 from __future__ import annotations
 

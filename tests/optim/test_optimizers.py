@@ -1,4 +1,7 @@
-"""Optimizers: comparison with plain NumPy; structural options and run-time inputs."""
+"""Optimizers: comparison with plain NumPy; structural options and run-time inputs.
+
+This is one file because all tests share the NumPy formulas and the small training step.
+"""
 
 from __future__ import annotations
 

@@ -52,11 +52,12 @@ class Explanation:
     """The derivative of one row's loss by one weight or input.
 
     ``derivative`` is computed by the reverse sweep over the whole graph, ``forward`` by the forward sweep,
-    ``central`` by a central difference. ``forward_error`` and ``central_error`` are relative. ``kink`` says that the
-    loss has a kink at this point, so that no central difference can agree. ``lines`` are the strongest paths, ``paths`` is the
-    number of all paths, and ``path_total`` is their sum (None if not searched; ``omitted`` says why). ``zero`` says
-    why there is no path. ``given`` is the raw value of the input before scaling, and ``unit`` is the factor from the
-    scaled input to the raw column. ``probabilities`` are pairs of class label and probability.
+    ``central`` by a central difference. ``forward_error`` and ``central_error`` are relative. ``kink`` says that
+    the loss has a kink at this point, so that no central difference can agree. ``lines`` are the strongest paths,
+    ``paths`` is the number of all paths, and ``path_total`` is their sum (None if not searched; ``omitted`` says
+    why). ``zero`` says why there is no path. ``given`` is the raw value of the input before scaling, and ``unit``
+    is the factor from the scaled input to the raw column. ``probabilities`` are pairs of class label and
+    probability.
     """
 
     source: str

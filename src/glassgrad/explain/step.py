@@ -121,10 +121,11 @@ def step_view(
     name: str,
     index: tuple[int, ...],
 ) -> StepView | None:
-    """The first step from a fresh optimizer, by the optimizer's own update graph; None for a frozen layer.
+    """The first step with a new optimizer state, computed by the optimizer's update graph.
 
-    ``training`` is what the model file says of its training; without settings (parts that are not registered)
-    there is no step to show. ``gradients`` are those of all weights on this row: clipping looks at all.
+    Returns None for a frozen layer, and for a model without training settings (parts that are not registered).
+    ``training`` is the training section of the model file. ``gradients`` has the gradients of all weights on this
+    row, because clipping needs all of them.
     """
     settings = _settings(training)
     if settings is None:

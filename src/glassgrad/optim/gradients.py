@@ -28,7 +28,7 @@ def global_norm(gradients: Values) -> Value:
     """
     squares = [reduce_sum(gradient * gradient) for gradient in gradients.values()]
     if not squares:
-        raise GraphError("global_norm needs at least one gradient; there are no gradients")
+        raise GraphError("global_norm got no gradients; pass at least one")
     total = squares[0]
     for square in squares[1:]:
         total = total + square
