@@ -1,8 +1,8 @@
-"""Parts of one's own: an op with its own derivative, an activation, a layer, a loss; checked, then trained.
+"""Custom parts: an op with its own derivative, an activation, a layer and a loss. They are checked, then trained.
 
-Every part builds graph out of ops, so the chain rule needs nothing more and every backend runs it. Only the
-op brings a derivative of its own, and central differences tell whether it is right. Registered by name, the
-parts can be written in configurations and model files. Run it: ``python examples/custom_parts.py``.
+All parts are graphs built of ops, so differentiation and every backend support them without further code. Only the
+custom op has its own derivative rule, which is checked against central differences. Registered by name, the parts
+can be used in configurations and model files. Run it: ``python examples/custom_parts.py``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy as np
 import glassgrad as gg
 
 # --- an op with its own derivative -------------------------------------------------------------------------
-# log(cosh(x)): the chain rule through the plain formula overflows from x = 710 on. The rule needs one tanh.
+# log(cosh(x)): the plain formula overflows for |x| above 710. The derivative is one tanh.
 
 
 def stable_log_cosh(x):
-    size = gg.ops.absolute(x)
-    return size + gg.ops.log1p(gg.ops.exp(size * -2.0)) - math.log(2)
+    magnitude = gg.ops.absolute(x)
+    return magnitude + gg.ops.log1p(gg.ops.exp(magnitude * -2.0)) - math.log(2)
 
 
 def slope(ctx, cotangents, outputs, inputs):
@@ -30,7 +30,7 @@ def slope(ctx, cotangents, outputs, inputs):
 
 
 def wrong_slope(ctx, cotangents, outputs, inputs):
-    """A slip that trains all the same, only worse: nothing but a check finds it."""
+    """A wrong derivative: training still works, only worse, so that only a check finds the error."""
     return [cotangents[0] * gg.ops.tanh(inputs[0] * 0.5)]
 
 
@@ -43,7 +43,7 @@ wrong_log_cosh = gg.ops.custom_op(stable_log_cosh, derivative=wrong_slope, name=
 
 @dataclass(frozen=True)
 class Bump(gg.nn.Activation):
-    """exp(-(x / width)^2): a neuron that answers to one place only."""
+    """exp(-(x / width)^2): the neuron responds only near x = 0."""
 
     name = "bump"
     width: float = 1.0
@@ -60,7 +60,7 @@ class Bump(gg.nn.Activation):
 
 @dataclass(frozen=True)
 class Gated(gg.nn.Layer):
-    """tanh(x @ weights) * sigmoid(x @ gate): the gate says how much of each neuron passes."""
+    """tanh(x @ weights) * sigmoid(x @ gate): the gate scales the output of each neuron."""
 
     units: int
 
@@ -77,7 +77,7 @@ class Gated(gg.nn.Layer):
     def build(self, context, inputs, weights, state):
         (x,) = inputs
         gate = gg.ops.sigmoid(x @ weights["gate"])
-        context.inner["gate"] = gate  # can be read later: model.inside(features, "gated_1.gate")
+        context.inner["gate"] = gate  # readable as model.inside(features, "gated_1.gate")
         return gg.ops.tanh(x @ weights["weights"]) * gate, {}
 
 
@@ -86,7 +86,7 @@ class Gated(gg.nn.Layer):
 
 @dataclass(frozen=True)
 class SmoothAbsolute(gg.losses.Loss):
-    """log(cosh(error)): as the square near 0, as the absolute value far away; from the op above."""
+    """log(cosh(error)), with the op above: close to half the square near 0 and to the absolute value elsewhere."""
 
     name = "smooth_absolute"
     task = "regression"
@@ -106,11 +106,11 @@ def register() -> None:
     gg.register("loss", "smooth_absolute", SmoothAbsolute)
 
 
-# --- checked -----------------------------------------------------------------------------------------------
+# --- checks ------------------------------------------------------------------------------------------------
 
 
 def checks() -> dict[str, float]:
-    """The error of every derivative, relative to its largest element: about 1e-8 if right, about 1 if not."""
+    """The error of each derivative, relative to its largest element: about 1e-8 if right, about 1 if wrong."""
     generator = np.random.default_rng(0)
     x, w, v = generator.normal(size=(3, 4)), generator.normal(size=(4, 2)), generator.normal(size=(4, 2))
     row_mask = gg.ops.constant(np.ones(3, bool), "bool")
@@ -128,11 +128,11 @@ def checks() -> dict[str, float]:
     }
 
 
-# --- and trained -------------------------------------------------------------------------------------------
+# --- training ----------------------------------------------------------------------------------------------
 
 
 def wave(rows: int = 300) -> gg.Dataset:
-    """A wave, with a few targets that are far off."""
+    """A sine wave with a few outliers among the targets."""
     generator = np.random.default_rng(0)
     x = generator.uniform(-3, 3, size=(rows, 1))
     y = np.sin(2 * x[:, 0])
@@ -141,7 +141,7 @@ def wave(rows: int = 300) -> gg.Dataset:
 
 
 def train(**options) -> gg.Run:
-    """The parts in one network, named as in a file."""
+    """Train a network of the custom parts, named as in a file."""
     layers = [
         {"type": "dense", "units": 24, "activation": "bump(0.8)"},
         {"type": "gated", "units": 16},
@@ -162,8 +162,8 @@ def main() -> None:
         model = gg.load_model(Path(folder) / "run")
     x = np.array([[0.0], [0.8], [2.4]])
     gate = model.inside(x, "gated_1.gate")["gated_1.gate"]
-    print(f"loaded again: f(0.8) = {model.predict(x)[1]:.2f}, sin(1.6) = {np.sin(1.6):.2f}")
-    print(f"gates open by {gate.mean():.0%} on average")
+    print(f"loaded model: f(0.8) = {model.predict(x)[1]:.2f}, sin(1.6) = {np.sin(1.6):.2f}")
+    print(f"mean gate value: {gate.mean():.0%}")
 
 
 if __name__ == "__main__":

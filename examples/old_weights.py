@@ -1,14 +1,15 @@
-"""Why every partial derivative is taken at the old weights, in numbers.
+"""Gradient descent compared with block coordinate descent: are all partial derivatives taken at the old weights?
 
-The gradient is the list of all partial derivatives at one point. Updating one weight tensor, and taking the
-partial derivatives of the next one at the weights that this has already changed, is another method: block
-coordinate descent. It can do well, as below, but it needs a pass through the network for every tensor. How
-far do the two end up from each other after one step? To leading order, tensor i by
+The gradient consists of all partial derivatives at one point. A different method, block coordinate descent, updates
+one weight tensor at a time and takes the partial derivatives of the next tensor at the weights updated so far. It can
+work well, as shown below, but needs a pass through the network for each tensor. After one step, the difference
+between the methods in tensor i is, to leading order,
 
     learning_rate^2 * sum over the tensors j updated before i of  H_ij g_j
 
-with H the matrix of second derivatives: half the learning rate, a quarter of the difference. A small rate
-hides which of the two a program does; a large one does not. Run it: ``python examples/old_weights.py``.
+with H the matrix of second derivatives. Half the learning rate therefore gives a quarter of the difference: with a
+small rate the methods are hard to tell apart, with a large one they are not. Run it:
+``python examples/old_weights.py``.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Row:
-    """What one learning rate does: distances in weight space after one step, losses after ``STEPS`` steps."""
+    """Results for one learning rate: distances in weight space after one step, losses after ``STEPS`` steps."""
 
     rate: float
     step: float
@@ -52,7 +53,7 @@ class Row:
 
 
 class Experiment:
-    """A network of two layers on 128 handwritten digits, with its step as one compiled program."""
+    """A network of two layers on 128 handwritten digits, and its training step as a compiled program."""
 
     def __init__(self) -> None:
         digits = load_digits()
@@ -87,13 +88,13 @@ class Experiment:
         self.executable = ReferenceBackend().compile(program.cleaned())
 
     def together(self, weights: Arrays, rate: float) -> tuple[Arrays, float]:
-        """One step of gradient descent, and the loss before it."""
+        """The weights after one step of gradient descent, and the loss before it."""
         feed = Feed(self.data, np.arange(ROWS, dtype=np.int32), weights, {}, {"learning_rate": rate})
         result = self.executable.run(feed)
         return result.params, float(result.outputs["loss"][0])
 
     def one_by_one(self, weights: Arrays, rate: float) -> Arrays:
-        """One tensor after the other, each by its partial derivatives at what the weights are by then."""
+        """One step of block coordinate descent: each tensor is updated at the weights changed so far."""
         for name in SHAPES:
             weights = weights | {name: self.together(weights, rate)[0][name]}
         return weights
@@ -106,19 +107,19 @@ class Experiment:
         for i in range(1, len(wrt)):
             earlier = [slope if j < i else zeros_like(slope) for j, slope in enumerate(slopes)]
             cross.append(hessian_vector_product(self.loss, wrt, earlier)[i])
-        used = [item for item in self.inputs if item.role in ("data", "param")]
-        graph = Graph(tuple(item.value for item in used), tuple(cross))
-        return norm(evaluate(graph, [(self.data | self.start)[item.name] for item in used]))
+        graph_inputs = [item for item in self.inputs if item.role in ("data", "param")]
+        graph = Graph(tuple(item.value for item in graph_inputs), tuple(cross))
+        return norm(evaluate(graph, [(self.data | self.start)[item.name] for item in graph_inputs]))
 
     def row(self, rate: float, leading_term: float) -> Row:
-        """One line of the table."""
-        after, other = self.together(self.start, rate)[0], self.one_by_one(self.start, rate)
-        taken = norm([after[name] - self.start[name] for name in SHAPES])
-        apart = norm([after[name] - other[name] for name in SHAPES])
+        """One row of the table."""
+        together, one_by_one = self.together(self.start, rate)[0], self.one_by_one(self.start, rate)
+        step_length = norm([together[name] - self.start[name] for name in SHAPES])
+        difference = norm([together[name] - one_by_one[name] for name in SHAPES])
         for _ in range(STEPS - 1):
-            after, other = self.together(after, rate)[0], self.one_by_one(other, rate)
-        losses = self.together(after, rate)[1], self.together(other, rate)[1]
-        return Row(rate, taken, apart, rate**2 * leading_term, *losses)
+            together, one_by_one = self.together(together, rate)[0], self.one_by_one(one_by_one, rate)
+        losses = self.together(together, rate)[1], self.together(one_by_one, rate)[1]
+        return Row(rate, step_length, difference, rate**2 * leading_term, *losses)
 
 
 def norm(arrays: list[np.ndarray]) -> float:
@@ -126,25 +127,25 @@ def norm(arrays: list[np.ndarray]) -> float:
 
 
 def measure() -> list[Row]:
-    """One row per learning rate, falling by halves."""
+    """One row per learning rate; each rate is half the previous one."""
     experiment = Experiment()
     leading_term = experiment.leading_term()
     return [experiment.row(rate, leading_term) for rate in RATES]
 
 
 def main() -> None:
-    print("two layers, 64-12-10, on 128 digits: all tensors together, against one after the other")
+    print("two layers, 64-12-10, on 128 digits: all tensors at once, compared with one after the other")
     print(f"{'':10}{'one step':>40}   {f'loss after {STEPS} steps':>24}")
     titles = ("rate", "length", "difference", "predicted", "falls by", "together", "one by one")
     print("{:>10}{:>10}{:>11}{:>10}{:>9}   {:>12}{:>12}".format(*titles))
-    before: Row | None = None
+    previous: Row | None = None
     for row in measure():
-        ratio = f"{before.difference / row.difference:.2f}" if before else ""
+        ratio = f"{previous.difference / row.difference:.2f}" if previous else ""
         print(
             f"{row.rate:10.3f}{row.step:10.4f}{row.difference:11.5f}{row.predicted:10.5f}{ratio:>9}   "
             f"{row.loss_together:12.4f}{row.loss_one_by_one:12.4f}"
         )
-        before = row
+        previous = row
 
 
 if __name__ == "__main__":

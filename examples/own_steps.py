@@ -1,9 +1,9 @@
-"""Three trainings that no single loss on one network describes, each as a step of its own.
+"""Three custom training steps, for training that is more than one network with one loss.
 
     python examples/own_steps.py [gan] [siamese] [autoencoder]
 
 A generative adversarial network on a ring (I. Goodfellow et al., 2014), a siamese network with a contrastive loss (R.
-Hadsell et al., CVPR 2006), and an autoencoder of digits. ``gg.compile_step`` turns each into one compiled loop.
+Hadsell et al., CVPR 2006), and an autoencoder of digits. ``gg.compile_step`` compiles each step to one loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Params = Mapping[str, gg.ops.Value]
 
 
 def dense_params(name: str, sizes: list[int], seed: int) -> dict[str, np.ndarray]:
-    """Weights and biases of a chain of dense layers, He normal."""
+    """Initial weights (He normal) and biases (zeros) of a chain of dense layers."""
     generator = np.random.default_rng(seed)
     params = {}
     for number, (fan_in, fan_out) in enumerate(pairwise(sizes)):
@@ -30,7 +30,7 @@ def dense_params(name: str, sizes: list[int], seed: int) -> dict[str, np.ndarray
 
 
 def dense_layers(name: str, x: gg.ops.Value, params: Params) -> gg.ops.Value:
-    """The chain: relu between the layers, nothing after the last."""
+    """The output of the chain of dense layers, with ReLU between the layers and none after the last."""
     count = sum(key.startswith(name) and key.endswith(".w") for key in params)
     for number in range(count):
         x = gg.ops.matmul(x, params[f"{name}{number}.w"]) + params[f"{name}{number}.b"]
@@ -40,7 +40,7 @@ def dense_layers(name: str, x: gg.ops.Value, params: Params) -> gg.ops.Value:
 
 
 def adam(loss: gg.ops.Value, params: Params, inputs: gg.StepInputs, names: list[str]) -> tuple[dict, dict]:
-    """Adam for the parameters in ``names`` (D. Kingma and J. Ba, 2015): new parameters, and new moments."""
+    """One step of Adam (D. Kingma and J. Ba, 2015) for the parameters in ``names``: new parameters and moments."""
     new_params, new_state = {}, {}
     time = gg.ops.convert(inputs.step, "float32") + 1.0
     for name, slope in zip(names, gg.gradient(loss, [params[name] for name in names]), strict=True):
@@ -56,7 +56,7 @@ def adam(loss: gg.ops.Value, params: Params, inputs: gg.StepInputs, names: list[
 
 
 def moments(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Adam's moments at the start."""
+    """The initial moments of Adam, all 0."""
     return {f"{kind} {name}": np.zeros_like(array) for name, array in params.items() for kind in ("m", "v")}
 
 
@@ -66,9 +66,10 @@ def softplus(x: gg.ops.Value) -> gg.ops.Value:
 
 
 def gan(epochs: int = 300) -> tuple[float, float]:
-    """Two networks against each other; returns the mean radius of 1,000 generated points, and their spread in angle.
+    """Train a generative adversarial network on points of a unit circle.
 
-    The generator's step sees the discriminator before its own update, and the other way round.
+    Returns the mean radius of 1,024 generated points, and the length of their mean direction (0: even, 1: all in one
+    direction). Both networks are updated from the weights of the other one before the step.
     """
     angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 1024)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1)
@@ -102,21 +103,21 @@ def gan(epochs: int = 300) -> tuple[float, float]:
 
 
 def siamese(epochs: int = 40) -> tuple[float, float]:
-    """One network for both digits of a pair; returns the accuracy of the nearest neighbour before and after."""
+    """Train one network on both digits of a pair. Returns the nearest-neighbor accuracy before and after."""
     digits = gg.load_source("digits")
     pixels, labels = digits.features.reshape(-1, 64) / 16.0, digits.targets.astype(int)
     train, test = np.arange(1200), np.arange(1200, 1797)
-    chosen = np.random.default_rng(0).integers(0, 1200, (2, 4000))
-    same = (labels[chosen[0]] == labels[chosen[1]]).astype(float)
+    pairs = np.random.default_rng(0).integers(0, 1200, (2, 4000))
+    same = (labels[pairs[0]] == labels[pairs[1]]).astype(float)
     weight = np.where(same > 0, 1 / same.mean(), 1 / (1 - same.mean())) / 2
     params = dense_params("e", [64, 64, 8], 0)
 
     def step(inputs: gg.StepInputs) -> tuple[dict, dict, dict]:
-        one, other = (dense_layers("e", inputs.data[name], inputs.params) for name in ("left", "right"))
-        square = gg.ops.reduce_sum((one - other) * (one - other), 1)
-        apart = gg.ops.maximum(1.0 - gg.ops.sqrt(square + 1e-8), 0.0)
+        left, right = (dense_layers("e", inputs.data[name], inputs.params) for name in ("left", "right"))
+        square = gg.ops.reduce_sum((left - right) * (left - right), 1)
+        hinge = gg.ops.maximum(1.0 - gg.ops.sqrt(square + 1e-8), 0.0)
         same = inputs.data["same"]
-        pair_losses = same * square + (1.0 - same) * apart * apart
+        pair_losses = same * square + (1.0 - same) * hinge * hinge
         loss = gg.ops.reduce_mean(gg.ops.select(inputs.row_mask, pair_losses * inputs.data["weight"], 0.0))
         return *adam(loss, inputs.params, inputs, list(inputs.params)), {"loss": loss}
 
@@ -125,13 +126,13 @@ def siamese(epochs: int = 40) -> tuple[float, float]:
         return hidden @ params["e1.w"] + params["e1.b"]
 
     def accuracy(params: Mapping[str, np.ndarray]) -> float:
-        """Of the nearest of ten embedded examples, one per class: few labels, so that the embedding must help."""
+        """Accuracy of the nearest of ten embedded examples, one per class."""
         points = embed(params)
         examples = [int(np.flatnonzero(labels[train] == label)[0]) for label in range(10)]
         distances = ((points[test][:, None] - points[examples][None]) ** 2).sum(axis=2)
         return float(np.mean(distances.argmin(axis=1) == labels[test]))
 
-    data = {"left": pixels[chosen[0]], "right": pixels[chosen[1]], "same": same, "weight": weight}
+    data = {"left": pixels[pairs[0]], "right": pixels[pairs[1]], "same": same, "weight": weight}
     training = gg.compile_step(
         step, params=params, state=moments(params), data=data, hyper={"rate": 0.002}, batch_size=100
     )
@@ -140,7 +141,7 @@ def siamese(epochs: int = 40) -> tuple[float, float]:
 
 
 def autoencoder(epochs: int = 60) -> tuple[float, float]:
-    """The target is the input; returns the mean squared error per pixel of the mean image, and of the network."""
+    """Train an autoencoder. Returns the mean squared error per pixel of the mean image and of the network."""
     pixels = gg.load_source("digits").features.reshape(-1, 64) / 16.0
     params = dense_params("e", [64, 32, 8], 0) | dense_params("d", [8, 32, 64], 1)
 
@@ -161,17 +162,17 @@ def autoencoder(epochs: int = 60) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:] or ["gan", "siamese", "autoencoder"]
-    if "gan" in wanted:
-        radius, lopsided = gan()
+    selected = sys.argv[1:] or ["gan", "siamese", "autoencoder"]
+    if "gan" in selected:
+        radius, mean_direction = gan()
         print(
-            f"gan: generated points have a mean radius of {radius:.2f} (ring: 1), mean direction {lopsided:.2f}"
+            f"gan: generated points have a mean radius of {radius:.2f} (ring: 1), mean direction {mean_direction:.2f}"
         )
-    if "siamese" in wanted:
+    if "siamese" in selected:
         before, after = siamese()
         print(
             f"siamese: accuracy from one example per class, {before:.3f} before and {after:.3f} after training"
         )
-    if "autoencoder" in wanted:
+    if "autoencoder" in selected:
         constant, error = autoencoder()
         print(f"autoencoder: squared error per pixel {error:.4f}, of the mean image {constant:.4f}")

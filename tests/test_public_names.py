@@ -1,4 +1,4 @@
-"""The public names: namespaces, a class for every registered name, lazy loading, and what type checkers see."""
+"""Public names: namespaces, a class for every registered name, lazy loading, and stubs for type checkers."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ ARGUMENTS = {
 
 
 def run_python(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return done.stdout.strip()
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return process.stdout.strip()
 
 
-def required(cls: type[Any]) -> set[str]:
+def required_fields(cls: type[Any]) -> set[str]:
     missing = dataclasses.MISSING
     return {f.name for f in dataclasses.fields(cls) if f.default is missing and f.default_factory is missing}
 
@@ -67,11 +67,11 @@ def test_every_registered_name_has_a_public_class(registry: Any, name: str, home
     cls = registry[name]
     assert cls.__name__ in home.__all__
     assert getattr(home, cls.__name__) is cls
-    takes = {field.name for field in dataclasses.fields(cls)}
-    options = {key: value for key, value in ARGUMENTS.get(name, {}).items() if key in takes}
-    assert required(cls) <= set(options)
-    written = f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
-    assert getattr(home, cls.__name__)(**options) == registry.make(written)
+    field_names = {field.name for field in dataclasses.fields(cls)}
+    options = {key: value for key, value in ARGUMENTS.get(name, {}).items() if key in field_names}
+    assert required_fields(cls) <= set(options)
+    spec = f"{name}({', '.join(f'{key}={value!r}' for key, value in options.items())})"
+    assert getattr(home, cls.__name__)(**options) == registry.make(spec)
 
 
 def test_objects_and_names_train_the_same_network() -> None:
@@ -107,7 +107,7 @@ def test_no_two_public_names_differ_in_case_only() -> None:
     assert [name for name, count in Counter(map(str.lower, dotted)).items() if count > 1] == []
 
 
-def test_only_everyday_names_are_at_the_top() -> None:
+def test_the_top_level_has_few_names_and_no_parts() -> None:
     assert len([name for name in gg.__all__ if name not in NAMESPACES]) <= 45
     parts = {cls for registry, _ in HOMES for cls in map(registry.__getitem__, registry)}
     assert [name for name in gg.__all__ if name not in NAMESPACES and getattr(gg, name) in parts] == []
@@ -118,7 +118,7 @@ def test_every_op_is_listed() -> None:
 
 
 @pytest.mark.parametrize("space", sorted(NAMESPACES))
-def test_every_listed_name_is_there_and_no_module_has_its_name(space: str) -> None:
+def test_every_listed_name_exists_and_no_module_hides_it(space: str) -> None:
     package = NAMESPACES[space]
     (folder,) = map(Path, package.__path__)
     modules = {path.stem for path in folder.iterdir()}
@@ -138,7 +138,7 @@ def test_star_imports_bring_all_names() -> None:
     assert names["nn"] is gg.nn
 
 
-def test_a_name_that_a_namespace_has_is_pointed_to() -> None:
+def test_the_error_for_a_name_of_another_namespace_suggests_it() -> None:
     with pytest.raises(AttributeError, match=r"no attribute 'Dense'; use glassgrad\.nn\.Dense$"):
         gg.Dense  # noqa: B018
     with pytest.raises(AttributeError, match=r"no attribute 'dense'$"):
@@ -176,8 +176,8 @@ def load_tool() -> ModuleType:
     return module
 
 
-def test_type_checkers_see_what_is_listed() -> None:
-    """The stubs are those that tools/write_stubs.py writes."""
+def test_the_stubs_are_up_to_date() -> None:
+    """The stubs equal the output of tools/write_stubs.py."""
     stubs = load_tool().stubs()
     assert len(stubs) == len(NAMESPACES)
     for path, text in stubs.items():

@@ -12,7 +12,7 @@ import pytest
 
 from glassgrad.cli.main import run
 from glassgrad.explain.links import LARGEST
-from glassgrad.explain.whole import FLOOR
+from glassgrad.explain.row_loss import FLOOR
 
 PAGE = (Path(__file__).parents[2] / "docs" / "explain.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")

@@ -1,4 +1,4 @@
-"""The example on parts of one's own: its claims, and that its parts work like those of the package."""
+"""The example of custom parts: its claims, and that its parts work like those of the package."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def example():
 
 @pytest.fixture
 def registered(example, monkeypatch):
-    """The parts by name, for one test: other tests count what is registered."""
+    """The example with its parts registered for one test only: other tests count the registered names."""
     for registry in REGISTRIES.values():
         restore_afterwards(monkeypatch, registry)
     example["register"]()
     return example
 
 
-def test_right_derivatives_pass_the_check_and_the_wrong_one_does_not(example):
+def test_right_derivatives_pass_the_check_and_the_wrong_one_fails(example):
     errors = example["checks"]()
     assert errors.pop("wrong_log_cosh") > 0.01
     assert len(errors) == 4
@@ -42,13 +42,13 @@ def test_the_op_is_right_and_does_not_overflow(example):
     x = gg.make_input("x", (3,), "float64")
     y = example["log_cosh"](x)
     (slope,) = gg.gradient(gg.ops.reduce_sum(y), [x])
-    found, slopes = evaluate(gg.Graph((x,), (y, slope)), [np.array([0.5, -2.0, 1000.0])])
-    np.testing.assert_allclose(found[:2], np.log(np.cosh([0.5, 2.0])))
+    values, slopes = evaluate(gg.Graph((x,), (y, slope)), [np.array([0.5, -2.0, 1000.0])])
+    np.testing.assert_allclose(values[:2], np.log(np.cosh([0.5, 2.0])))
     np.testing.assert_allclose(slopes, np.tanh([0.5, -2.0, 1000.0]))
-    assert found[2] == pytest.approx(1000 - np.log(2))
+    assert values[2] == pytest.approx(1000 - np.log(2))
 
 
-def test_the_parts_train_by_name_and_come_back_from_a_file(registered, tmp_path):
+def test_the_parts_train_by_name_and_can_be_loaded_from_a_file(registered, tmp_path):
     run = registered["train"](backend="reference")
     assert run.status == "finished"
     assert run.history[-1]["train_loss"] < 0.8 * run.history[0]["train_loss"]
@@ -58,12 +58,12 @@ def test_the_parts_train_by_name_and_come_back_from_a_file(registered, tmp_path)
     assert type(model.loss) is registered["SmoothAbsolute"]
     x = np.linspace(-2.5, 2.5, 40)[:, None]
     assert (model.predict(x) == run.model.predict(x)).all()
-    assert np.abs(model.predict(x) - np.sin(2 * x[:, 0])).mean() < 0.15  # the far targets hardly pull
+    assert np.abs(model.predict(x) - np.sin(2 * x[:, 0])).mean() < 0.15  # the outliers have little influence
     gate = model.inside(x, "gated_1.gate")["gated_1.gate"]
     assert ((gate > 0) & (gate < 1)).all()
 
 
-def test_the_parts_are_refused_like_others(registered):
+def test_invalid_uses_of_the_parts_are_refused(registered):
     with pytest.raises(
         gg.InputError, match=r"layer 'gated_1' \(gated\) on \(2, 2\): takes one input of one axis"
     ):
@@ -92,7 +92,7 @@ class NoDataclass(gg.nn.Layer):
         return inputs[0], {}
 
 
-def test_what_cannot_be_registered_is_refused(registered):
+def test_invalid_registrations_are_refused(registered):
     with pytest.raises(gg.InputError, match="layer 'gated' is registered already"):
         gg.register("layer", "gated", registered["Gated"])
     with pytest.raises(gg.InputError, match="unknown kind 'layers'; did you mean 'layer'"):
@@ -106,7 +106,9 @@ def test_what_cannot_be_registered_is_refused(registered):
 
 
 def test_it_runs_as_a_script(registered, monkeypatch, capsys):
-    monkeypatch.setitem(registered["main"].__globals__, "register", lambda: None)  # done by the fixture
+    monkeypatch.setitem(
+        registered["main"].__globals__, "register", lambda: None
+    )  # the fixture has registered the parts
     registered["main"]()
     text = capsys.readouterr().out
     assert text.count("right") == 4

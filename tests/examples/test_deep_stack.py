@@ -1,4 +1,4 @@
-"""The example on thirty layers: the right start trains, the wrong one does not, and one sees why beforehand."""
+"""The example of thirty layers: which initializers train, and what the signal shows before training."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "deep_stack.py"
 EPOCHS = {"he_normal": 4, "lsuv": 4, "xavier_normal": 2, "normal(0.01)": 1, "normal(1.0)": 1}
 
 
-def test_the_start_decides_over_a_stack_of_thirty_layers():
-    """One test, since the measuring takes seconds."""
+def test_the_initializer_decides_whether_thirty_layers_train():
+    """One test only, because the measurement takes seconds."""
     example = runpy.run_path(str(EXAMPLE))
     example["OPTIONS"]["backend"] = "reference"  # a few epochs take less time than compiling thirty layers
     assert set(EPOCHS) == set(example["STARTS"])
     rows = {init: example["measure"](init, epochs) for init, epochs in EPOCHS.items()}
 
-    for init in ("he_normal", "lsuv"):  # keep the signal, and train
+    for init in ("he_normal", "lsuv"):  # the signal is preserved, and the network trains
         row = rows[init]
         assert 0.2 < min(row.variances[:-1]) <= max(row.variances) < 5
         assert 0.1 < row.gradient < 10
         assert row.loss < 2.0
         assert row.accuracy > 0.25
-    # The 512 digits that are looked at are not quite those that it was fitted to.
+    # LSUV was fitted to a batch that is not exactly these 512 digits.
     np.testing.assert_allclose(rows["lsuv"].variances, 1, atol=0.25)
     assert rows["lsuv"].accuracy > 0.45
 
-    for init in ("xavier_normal", "normal(0.01)"):  # lose it, and stay at chance: a loss of log 10 = 2.303
+    for init in ("xavier_normal", "normal(0.01)"):  # the signal vanishes; the loss stays at log 10 = 2.303
         row = rows[init]
         assert row.variances[29] < 1e-7 * row.variances[0]
         assert row.gradient < 1e-3 * rows["he_normal"].gradient

@@ -1,4 +1,4 @@
-"""The example on old weights: its claims, from its numbers."""
+"""The example of old weights: its numbers support its claims."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def rows(example):
     return example["measure"]()
 
 
-def test_the_rates_fall_by_halves(rows):
+def test_each_rate_is_half_the_previous_one(rows):
     rates = np.array([row.rate for row in rows])
     assert len(rates) >= 5
     assert rates[:-1] / rates[1:] == pytest.approx(2)
@@ -42,13 +42,13 @@ def test_second_derivatives_predict_the_difference(rows):
     assert errors[-1] < 0.01
 
 
-def test_a_large_rate_shows_which_method_it_was(rows):
+def test_a_large_rate_shows_the_difference_between_the_methods(rows):
     gaps = [abs(row.loss_together - row.loss_one_by_one) for row in rows]
     assert gaps[0] > 100 * gaps[-1]
     assert gaps[0] > 0.01
 
 
-def test_without_a_change_between_there_is_no_difference(example):
+def test_at_rate_zero_neither_method_changes_the_weights(example):
     experiment = example["Experiment"]()
     together, _ = experiment.together(experiment.start, 0.0)
     one_by_one = experiment.one_by_one(experiment.start, 0.0)
@@ -57,8 +57,8 @@ def test_without_a_change_between_there_is_no_difference(example):
         assert (one_by_one[name] == start).all()
 
 
-def test_the_gradient_is_that_of_the_loss(example):
-    """The step along one weight, against central differences of the loss."""
+def test_the_gradient_matches_central_differences(example):
+    """The step of one weight compared with central differences of the loss."""
     experiment = example["Experiment"]()
     start, _ = experiment.together(experiment.start, 0.0)
     after, _ = experiment.together(start, 1.0)

@@ -1,4 +1,4 @@
-"""The derivative as a sum over paths equals what the sweeps and differences give, on every kind of layer."""
+"""The sum over paths equals the sweeps and central differences, for every kind of layer."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ import glassgrad as gg
 from glassgrad.explain import links
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
-from glassgrad.explain.links import Anatomy
-from glassgrad.explain.paths import Ways
+from glassgrad.explain.links import EvaluatedNetwork
+from glassgrad.explain.paths import PathSearch
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layer import LAYERS, Layer
 from glassgrad.training.model import Model
 from glassgrad.training.run import Run
 
-SOFT = [name for name in ACTIVATIONS if name not in ("step",)]
+DIFFERENTIABLE = [name for name in ACTIVATIONS if name not in ("step",)]
 
 
 @dataclass(frozen=True)
 class Twist(Layer):
-    """A layer from outside: every value times the next one."""
+    """A custom layer: every value times the next one, plus its sine."""
 
     def output_shape(self, inputs: Any) -> Any:
         return inputs[0]
 
     def build(self, context: Any, inputs: Any, weights: Any, state: Any) -> Any:
         (x,) = inputs
-        ahead = gg.ops.concatenate(
+        shifted = gg.ops.concatenate(
             [gg.ops.slice_axis(x, -1, 1, x.shape[-1]), gg.ops.slice_axis(x, -1, 0, 1)], axis=-1
         )
-        return x * ahead + gg.ops.sin(x), {}
+        return x * shifted + gg.ops.sin(x), {}
 
 
 def dense(name: str) -> gg.Network:
@@ -58,8 +58,8 @@ def sequence(width: int) -> gg.Network:
 
 
 NETWORKS: dict[str, Callable[[], gg.Network]] = {
-    **{f"dense {name}": partial(dense, name) for name in SOFT},
-    "dense on lines": lambda: gg.Sequential(
+    **{f"dense {name}": partial(dense, name) for name in DIFFERENTIABLE},
+    "dense on sequences": lambda: gg.Sequential(
         gg.nn.Reshape((3, 2)), gg.nn.Dense(3, activation="softmax"), gg.nn.Flatten(), gg.nn.Dense(2)
     ),
     "activations alone": lambda: gg.Sequential(
@@ -107,38 +107,40 @@ def fitted(network: gg.Network, targets: Any = Y, **options: Any) -> Run:
     return run
 
 
-def every(model: Model) -> list[str]:
-    """Some weights of each kind, and an input."""
-    found = []
+def some_weights(model: Model) -> list[str]:
+    """The first and the last element of each weight."""
+    names = []
     for name, array in model.weights.items():
         ends = [np.unravel_index(flat, array.shape) for flat in sorted({0, array.size - 1})]
-        found += [f"{name}[{','.join(map(str, map(int, index)))}]" for index in ends]
-    return found
+        names += [f"{name}[{','.join(map(str, map(int, index)))}]" for index in ends]
+    return names
 
 
-def checked(found: Explanation) -> None:
-    assert found.forward_error <= 1e-10
-    assert found.central_error <= 1e-6 or found.kink
-    assert found.paths_error is not None
-    assert found.paths_error <= 1e-10
-    assert found.shown + found.remainder == pytest.approx(found.derivative, rel=1e-12, abs=1e-300)
-    sizes = [abs(line.product) for line in found.lines]
+def check_explanation(explanation: Explanation) -> None:
+    assert explanation.forward_error <= 1e-10
+    assert explanation.central_error <= 1e-6 or explanation.kink
+    assert explanation.paths_error is not None
+    assert explanation.paths_error <= 1e-10
+    assert explanation.shown + explanation.remainder == pytest.approx(
+        explanation.derivative, rel=1e-12, abs=1e-300
+    )
+    sizes = [abs(line.product) for line in explanation.lines]
     assert sizes == sorted(sizes, reverse=True)
-    for line in found.lines:
+    for line in explanation.lines:
         assert np.prod([factor.value for factor in line.factors]) == pytest.approx(line.product, rel=1e-12)
 
 
 @pytest.mark.parametrize("case", NETWORKS)
 def test_paths_add_up_and_every_check_agrees(case: str) -> None:
     model = fitted(NETWORKS[case]()).model
-    for weight in every(model):
-        checked(explain_derivative(model, X, targets=Y, row=3, weight=weight))
-    found = explain_derivative(model, X, targets=Y, row=3, input="x[1]", paths=10_000)
-    checked(found)
-    if found.paths is not None and found.paths <= 10_000:
-        assert len(found.lines) == found.paths
-        assert found.shown == pytest.approx(found.derivative, rel=1e-9, abs=1e-14)
-        assert len({line.units for line in found.lines}) == found.paths
+    for weight in some_weights(model):
+        check_explanation(explain_derivative(model, X, targets=Y, row=3, weight=weight))
+    explanation = explain_derivative(model, X, targets=Y, row=3, input="x[1]", paths=10_000)
+    check_explanation(explanation)
+    if explanation.paths is not None and explanation.paths <= 10_000:
+        assert len(explanation.lines) == explanation.paths
+        assert explanation.shown == pytest.approx(explanation.derivative, rel=1e-9, abs=1e-14)
+        assert len({line.units for line in explanation.lines}) == explanation.paths
 
 
 def test_an_embedding_has_paths_from_its_rows() -> None:
@@ -147,121 +149,127 @@ def test_an_embedding_has_paths_from_its_rows() -> None:
     data = gg.from_arrays(tokens, tokens[:, 0] % 3)
     run = gg.train(data, network=network, epochs=1, backend="reference", scaling="none", validation=0, test=0)
     token = int(tokens[2, 1])
-    found = explain_derivative(
+    explanation = explain_derivative(
         run.model, tokens, targets=tokens[:, 0] % 3, row=2, weight=f"embedding_1.weights[{token},1]"
     )
-    checked(found)
-    assert found.paths
+    check_explanation(explanation)
+    assert explanation.paths
 
 
-def test_all_layer_kinds_are_tried() -> None:
+def test_all_layer_kinds_are_covered() -> None:
     kinds = {
         LAYERS.config(node.layer)["name"]
         for make in NETWORKS.values()
         for node in make().nodes
         if type(node.layer) is not Twist
     }
-    own = {name for name in LAYERS if LAYERS[name].__module__.startswith("glassgrad.")}
-    assert own - kinds == {"embedding"}
+    built_in = {name for name in LAYERS if LAYERS[name].__module__.startswith("glassgrad.")}
+    assert built_in - kinds == {"embedding"}
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
-    """On a small random dense network: every path one by one, sorted, and counted."""
+def test_the_search_matches_an_exhaustive_search(seed: int) -> None:
+    """On small random dense networks, compared with the sorted list of all paths."""
     rng = np.random.default_rng(seed)
     shape = [int(n) for n in rng.integers(1, 4, 4)]
     kind = rng.choice(["relu", "tanh", "softmax"])
     network = gg.Sequential(*(gg.nn.Dense(n, activation=str(kind)) for n in shape[1:]))
     weights = {name: rng.normal(size=item.shape) for name, item in network.weights((shape[0],)).items()}
-    anatomy = Anatomy(network, weights, {}, rng.normal(size=shape[0]))
+    evaluated = EvaluatedNetwork(network, weights, {}, rng.normal(size=shape[0]))
     seed_values = rng.normal(size=shape[-1])
     ends = np.zeros(shape[0])
     ends[0] = 1.0
-    ways = Ways(anatomy, "input", ends, network.output, seed_values)
-    places = list(anatomy.places)
+    search = PathSearch(evaluated, "input", ends, network.output, seed_values)
+    places = list(evaluated.tensors)
     matrices = []
     for target, source in zip(places[:0:-1], places[-2::-1], strict=True):
-        (link,) = anatomy.links(target)
-        full = np.zeros((anatomy.places[target].values.size, anatomy.places[source].values.size))
+        (link,) = evaluated.links(target)
+        full = np.zeros((evaluated.tensors[target].values.size, evaluated.tensors[source].values.size))
         full[link.rows, link.columns] = link.values
         matrices.append(full)
     products = []
-    for units in itertools.product(*(range(anatomy.places[name].values.size) for name in reversed(places))):
+    for units in itertools.product(
+        *(range(evaluated.tensors[name].values.size) for name in reversed(places))
+    ):
         if units[-1] == 0:
             product = seed_values[units[0]]
-            for matrix, (one, other) in zip(matrices, itertools.pairwise(units), strict=True):
-                product *= matrix[one, other]
+            for matrix, (target, source) in zip(matrices, itertools.pairwise(units), strict=True):
+                product *= matrix[target, source]
             if product:
                 products.append(product)
-    found = [path.product for path in ways.strongest()]
-    assert ways.count == len(products) == len(found)
-    assert np.abs(found) == pytest.approx(sorted(np.abs(products), reverse=True), rel=1e-12)
-    assert ways.total == pytest.approx(sum(products), rel=1e-9, abs=1e-12)
+    search_products = [path.product for path in search.strongest()]
+    assert search.count == len(products) == len(search_products)
+    assert np.abs(search_products) == pytest.approx(sorted(np.abs(products), reverse=True), rel=1e-12)
+    assert search.total == pytest.approx(sum(products), rel=1e-9, abs=1e-12)
 
 
-def test_shared_weights_end_in_every_place_where_they_act() -> None:
+def test_a_shared_weight_has_paths_to_all_units_on_which_it_acts() -> None:
     network = gg.Sequential(
         gg.nn.Reshape((6, 1, 1)), gg.nn.Conv2D(1, kernel_size=(2, 1)), gg.nn.Flatten(), gg.nn.Dense(2)
     )
     model = fitted(network).model
-    found = explain_derivative(model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100)
-    assert found.paths == 5 * 2
-    values = {line.factors[-1].symbol for line in found.lines}
+    explanation = explain_derivative(
+        model, X, targets=Y, row=0, weight="conv2d_1.weights[1,0,0,0]", paths=100
+    )
+    assert explanation.paths == 5 * 2
+    values = {line.factors[-1].symbol for line in explanation.lines}
     assert values == {f"reshape_1[{i}, 0, 0]" for i in range(1, 6)}
-    weights = {factor.symbol for line in found.lines for factor in line.factors if factor.kind == "weight"}
+    weights = {
+        factor.symbol for line in explanation.lines for factor in line.factors if factor.kind == "weight"
+    }
     assert weights == {f"dense_1.weights[{i},{j}]" for i in range(5) for j in range(2)}
 
 
-def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
+def test_the_weights_of_a_convolution_have_their_names() -> None:
     model = fitted(NETWORKS["convolution"]()).model
-    found = explain_derivative(model, X, targets=Y, row=0, input="x[0]", paths=1000)
-    for line in found.lines:
+    explanation = explain_derivative(model, X, targets=Y, row=0, input="x[0]", paths=1000)
+    for line in explanation.lines:
         for factor in line.factors:
             if factor.kind == "weight":
                 name, _, index = factor.symbol.rstrip("]").partition("[")
                 assert model.weights[name][tuple(map(int, index.split(",")))] == pytest.approx(factor.value)
-    assert any("conv2d_1.weights" in factor.symbol for factor in found.lines[0].factors)
+    assert any("conv2d_1.weights" in factor.symbol for factor in explanation.lines[0].factors)
 
 
-def test_a_dead_unit_has_no_path_and_says_so() -> None:
+def test_a_dead_unit_has_no_path_and_the_reason_is_given() -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(3, activation="relu"), gg.nn.Dense(2))).model
     model.weights["dense_1.bias"][1] = -100.0
-    found = explain_derivative(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
-    assert (found.derivative, found.paths, found.lines) == (0.0, 0, ())
-    assert found.zero is not None
-    assert "dense_1[1] is off: its relu is flat at" in found.zero
+    explanation = explain_derivative(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
+    assert (explanation.derivative, explanation.paths, explanation.lines) == (0.0, 0, ())
+    assert explanation.zero is not None
+    assert "the relu of dense_1[1] has slope 0 at" in explanation.zero
     zeros = np.zeros((2, 6))
     model.schema.feature_mean[:] = 0
-    off = explain_derivative(model, zeros, targets=Y[:2], row=0, weight="dense_1.weights[2,0]")
-    assert off.zero == "dense_1.weights[2,0] is multiplied by 0 in this row"
+    multiplied_by_zero = explain_derivative(model, zeros, targets=Y[:2], row=0, weight="dense_1.weights[2,0]")
+    assert multiplied_by_zero.zero == "dense_1.weights[2,0] is multiplied by 0 in this row"
 
 
-def test_a_corner_is_recognized() -> None:
+def test_a_kink_is_detected() -> None:
     run = fitted(gg.Sequential(gg.nn.Dense(2, activation="relu"), gg.nn.Dense(2)), scaling="none")
     run.model.weights["dense_1.weights"][:, 0] = 0
     run.model.weights["dense_1.bias"][0] = 0
-    found = explain_derivative(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
-    assert found.kink
-    assert found.forward_error <= 1e-10
+    explanation = explain_derivative(run.model, X, targets=Y, row=0, weight="dense_1.bias[0]")
+    assert explanation.kink
+    assert explanation.forward_error <= 1e-10
 
 
-def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_is_too_large_is_skipped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(9), gg.nn.Dense(9), gg.nn.Dense(2))).model
     monkeypatch.setattr(links, "LARGEST", 50)
-    found = explain_derivative(model, X, targets=Y, input="x[0]")
-    assert found.paths is None
-    assert found.omitted is not None
-    assert "dense_2" in found.omitted
-    assert found.forward_error <= 1e-10
+    explanation = explain_derivative(model, X, targets=Y, input="x[0]")
+    assert explanation.paths is None
+    assert explanation.omitted is not None
+    assert "dense_2" in explanation.omitted
+    assert explanation.forward_error <= 1e-10
     assert explain_derivative(model, X, targets=Y, weight="dense_3.bias[0]").paths == 1
 
 
-def test_no_paths_can_be_asked_for() -> None:
-    found = explain_derivative(
+def test_the_search_can_be_skipped() -> None:
+    explanation = explain_derivative(
         fitted(gg.Sequential(gg.nn.Dense(2))).model, X, targets=Y, input="x[0]", paths=0
     )
-    assert (found.paths, found.path_total, found.lines) == (None, None, ())
+    assert (explanation.paths, explanation.path_total, explanation.lines) == (None, None, ())
 
 
 OPTIMIZERS: Mapping[str, dict[str, Any]] = {
@@ -279,31 +287,31 @@ OPTIMIZERS: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS)
-def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
+def test_the_step_equals_training_on_the_row(case: str) -> None:
     network = gg.Sequential(gg.nn.Dense(3, activation="tanh"), gg.nn.Dense(2))
-    one = {"epochs": 1, "dtype": "float64", "backend": "reference", "validation": 0.0, "test": 0.0}
-    same = {"schedule": "constant", "keep": "last", "scaling": "none"}
+    one_step = {"epochs": 1, "dtype": "float64", "backend": "reference", "validation": 0.0, "test": 0.0}
+    unscaled = {"schedule": "constant", "keep": "last", "scaling": "none"}
     data = gg.from_arrays(X[:1], Y[:1])
-    run = gg.train(data, network=network, **one, **same, **OPTIMIZERS[case])
+    run = gg.train(data, network=network, **one_step, **unscaled, **OPTIMIZERS[case])
     assert run.start is not None
     start = run.start
     start.training = run.model.training
     for weight, index in (("dense_1.weights", (2, 1)), ("dense_2.bias", (1,))):
         name = f"{weight}[{','.join(map(str, index))}]"
-        node = explain_derivative(start, X[:1], targets=Y[:1], weight=name).step
-        assert node is not None
-        assert node.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
-        values = {term.name: term.value for term in node.terms[:-1]}
-        assert node.new == pytest.approx(values["w"] - values["step"] - values.get("decay", 0.0), rel=1e-12)
-        if "step" in values and "(g + " not in node.terms[-2].formula:
-            assert _computed(node.terms, values) == pytest.approx(values["step"], rel=1e-6)
+        step = explain_derivative(start, X[:1], targets=Y[:1], weight=name).step
+        assert step is not None
+        assert step.new == pytest.approx(float(run.model.weights[weight][index]), rel=1e-12)
+        values = {term.name: term.value for term in step.terms[:-1]}
+        assert step.new == pytest.approx(values["w"] - values["step"] - values.get("decay", 0.0), rel=1e-12)
+        if "step" in values and "(g + " not in step.terms[-2].formula:
+            assert _computed(step.terms, values) == pytest.approx(values["step"], rel=1e-6)
 
 
 def _computed(terms: Any, values: Mapping[str, float]) -> float:
-    """The step by the formula that is shown."""
+    """The step computed by the displayed formula."""
     formula = next(term.formula for term in terms if term.name == "step")
-    for shown, meant in (("×", "*"), ("√S", "S**0.5"), ("√s", "s**0.5"), ("ε", "1e-8")):
-        formula = formula.replace(shown, meant)
+    for symbol, code in (("×", "*"), ("√S", "S**0.5"), ("√s", "s**0.5"), ("ε", "1e-8")):
+        formula = formula.replace(symbol, code)
     return float(eval(formula, {}, dict(values)))
 
 
@@ -332,28 +340,28 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
         "y": [float(i % 40) / 7 for i in range(60)],
     }
     run = gg.train(columns, target="y", epochs=2, layers=(4,), backend="reference")
-    found = explain_derivative(run.model, columns, row=5, input="age")
-    assert found.given == 25.0
-    assert found.unit is not None
+    explanation = explain_derivative(run.model, columns, row=5, input="age")
+    assert explanation.given == 25.0
+    assert explanation.unit is not None
     raised = dict(columns, age=[20.0 + i % 40 + 1e-4 for i in range(60)])
-    slope = (explain_derivative(run.model, raised, row=5, input="age").loss - found.loss) / 1e-4
-    assert found.per_unit == pytest.approx(slope, rel=1e-2, abs=1e-6)
+    slope = (explain_derivative(run.model, raised, row=5, input="age").loss - explanation.loss) / 1e-4
+    assert explanation.per_unit == pytest.approx(slope, rel=1e-2, abs=1e-6)
     pandas = pytest.importorskip("pandas")
     assert (
         explain_derivative(run.model, pandas.DataFrame(columns), row=5, input="age").derivative
-        == found.derivative
+        == explanation.derivative
     )
     assert explain_derivative(run.model, columns, row=5, input="kind=a").given == "a"
 
 
 @pytest.mark.parametrize(
-    ("asked", "words"),
+    ("options", "message"),
     [
         ({"weight": "dense_1.weights"}, "does not name a weight"),
         ({"weight": "dense_9.weights[0,0]"}, "unknown weight"),
         ({"weight": "dense_1.weights[6,0]"}, "go from dense_1.weights[0,0] to dense_1.weights[5,1]"),
         ({"weight": "dense_1.weights[0]"}, "go from"),
-        ({"input": "x[6]"}, "they go from x[0] to x[5]"),
+        ({"input": "x[6]"}, "its inputs go from x[0] to x[5]"),
         ({"input": "x[0]", "row": 40}, "rows 0 to 39"),
         ({"input": "x[0]", "row": -1}, "rows 0 to 39"),
         ({"input": "x[0]", "paths": -1}, "paths"),
@@ -362,34 +370,34 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
         ({"input": "x[0]", "targets": None}, "no targets"),
     ],
 )
-def test_what_does_not_exist_is_refused(asked: dict[str, Any], words: str) -> None:
+def test_invalid_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(2))).model
-    with pytest.raises(gg.InputError, match=words.replace("[", r"\[")) as refused:
-        explain_derivative(model, X, **({"targets": Y} | asked))
+    with pytest.raises(gg.InputError, match=message.replace("[", r"\[")) as refused:
+        explain_derivative(model, X, **({"targets": Y} | options))
     assert "\n" not in str(refused.value)
 
 
 def test_a_data_set_is_a_source() -> None:
     data = gg.load_source("digits")
     run = gg.train(data, layers=[4], epochs=1)
-    found = gg.explain_derivative(run.model, data, row=3, weight="dense_1.weights[10,2]")
+    explanation = gg.explain_derivative(run.model, data, row=3, weight="dense_1.weights[10,2]")
     assert (
-        found.derivative
+        explanation.derivative
         == gg.explain_derivative(run.model, "digits", row=3, weight="dense_1.weights[10,2]").derivative
     )
 
 
-def test_an_input_that_is_looked_up_has_no_derivative() -> None:
+def test_an_index_into_an_embedding_has_no_derivative() -> None:
     tokens = np.random.default_rng(0).integers(0, 5, (40, 3)).astype(np.float64)
     data = gg.from_arrays(tokens, np.arange(40) % 2, name="tokens")
     network = gg.Sequential(gg.nn.Embedding(5, 4), gg.nn.Flatten(), gg.nn.Dense(1))
     run = gg.train(data, network=network, scaling="none", epochs=1)
-    with pytest.raises(gg.InputError, match=r"x\[1\] is looked up as a whole number by layer 'embedding_1'"):
+    with pytest.raises(gg.InputError, match=r"x\[1\] is an index into layer 'embedding_1'"):
         gg.explain_derivative(run.model, data, input="x[1]")
 
 
 def test_paths_are_counted_exactly() -> None:
     data = gg.load_source("digits")
     run = gg.train(data, layers=[7] * 22, activation="tanh", epochs=0)
-    found = gg.explain_derivative(run.model, data, row=0, weight="dense_1.weights[20,0]", paths=1)
-    assert found.paths == 10 * 7**21, "more than a float64 can count"
+    explanation = gg.explain_derivative(run.model, data, row=0, weight="dense_1.weights[20,0]", paths=1)
+    assert explanation.paths == 10 * 7**21, "more than a float64 can count"

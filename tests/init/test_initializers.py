@@ -1,4 +1,4 @@
-"""Initial weights: their distributions, their streams, and what they do to a signal thirty layers deep."""
+"""Initial weights: their distributions, their random streams, and the signal after thirty layers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def assert_moments(values, mean, std, kurtosis):
     assert abs(values.var() / std**2 - 1) < 4 * math.sqrt((kurtosis - 1) / n)
 
 
-def test_the_ks_check_itself_rejects_a_near_miss():
+def test_the_ks_check_rejects_a_slightly_wrong_distribution():
     values = stream(0).normal(0, 1.05, SHAPE)
     with pytest.raises(AssertionError):
         assert_distributed(values, normal_cdf)
@@ -99,7 +99,7 @@ def test_uniforms(spec, bounds):
     assert_distributed(values, lambda x: (x - low) / (high - low))
 
 
-def test_truncated_normal_is_cut_at_two_standard_deviations_of_the_uncut_normal():
+def test_truncated_normal_is_truncated_at_two_standard_deviations():
     values = draw("truncated_normal(0.2)")
     assert np.abs(values).max() <= 0.4
     assert np.abs(values).max() > 0.39
@@ -149,7 +149,7 @@ def test_fans():
         fans((0, 4))
 
 
-def test_scaling_uses_the_fans_given_and_not_the_shape():
+def test_scaling_uses_the_fan_arguments_not_the_shape():
     narrow, wide = draw("he_normal", fan_in=10), draw("he_normal", fan_in=1000)
     np.testing.assert_allclose(narrow, 10 * wide)
     np.testing.assert_array_equal(draw("he_normal", fan_out=1), draw("he_normal", fan_out=999))
@@ -183,9 +183,9 @@ def test_streams_differ_by_seed_and_by_each_name_and_do_not_correlate():
 
 def test_a_stream_is_the_same_in_every_process():
     code = "from glassgrad.init.initializers import stream; print(stream(3, 'dense', 1).integers(2**62))"
-    there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert int(there) == stream(3, "dense", 1).integers(2**62)
-    assert stream(np.int64(3), "dense", np.int32(1)).integers(2**62) == int(there)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert int(printed) == stream(3, "dense", 1).integers(2**62)
+    assert stream(np.int64(3), "dense", np.int32(1)).integers(2**62) == int(printed)
 
 
 def test_a_stream_stays_the_same_from_version_to_version():
@@ -245,7 +245,7 @@ def test_wrong_parameters(spec, message):
 # LSUV
 
 
-def test_lsuv_scale_brings_a_linear_layer_to_the_variance():
+def test_lsuv_scale_gives_a_linear_layer_the_variance():
     x = stream(0, "x").normal(3, 5, (200, 12))
     w = draw("lsuv", (12, 6))
     assert np.var(x @ (w * lsuv_scale(x @ w, 0.5))) == pytest.approx(0.5)
@@ -263,8 +263,8 @@ def test_lsuv_refuses_outputs_without_a_usable_variance(outputs):
 DEPTH, WIDTH, NETWORKS = 30, 256, 6
 
 
-def through(spec, activation, widths):
-    """The mean square of the signal after each layer, averaged over networks; inputs have 1."""
+def signal_after_each_layer(spec, activation, widths):
+    """The mean square of the signal after each layer, averaged over networks; that of the inputs is 1."""
     squares = np.zeros(len(widths) - 1)
     for network in range(NETWORKS):
         x = stream(5, "inputs", network).standard_normal((8, widths[0]))
@@ -282,13 +282,13 @@ def linear(x):
 @pytest.mark.parametrize("spec", ["he_normal", "he_uniform"])
 def test_he_keeps_the_signal_through_relu(spec):
     # The mean square of the ReLU is half that of its input, and He's variance is twice 1 / fan_in.
-    after = through(spec, lambda x: np.maximum(x, 0), [WIDTH] * (DEPTH + 1))
+    after = signal_after_each_layer(spec, lambda x: np.maximum(x, 0), [WIDTH] * (DEPTH + 1))
     assert 1 / 6 < after[-1] < 3 / 2
 
 
 @pytest.mark.parametrize("spec", ["lecun_normal", "lecun_uniform", "orthogonal"])
 def test_lecun_and_orthogonal_keep_the_signal_through_linear_layers(spec):
-    after = through(spec, linear, [WIDTH] * (DEPTH + 1))
+    after = signal_after_each_layer(spec, linear, [WIDTH] * (DEPTH + 1))
     assert 1 / 2 < after[-1] < 2
 
 
@@ -296,7 +296,7 @@ def test_lecun_and_orthogonal_keep_the_signal_through_linear_layers(spec):
 def test_lecun_through_tanh_follows_mean_field_theory(spec):
     # Poole et al. 2016: q -> E[tanh(sqrt(q) z)^2], z normal; a slow decay (as 1 / depth), no vanishing.
     nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    after = through(spec, np.tanh, [WIDTH] * (DEPTH + 1))
+    after = signal_after_each_layer(spec, np.tanh, [WIDTH] * (DEPTH + 1))
     q = 1.0
     for layer in range(DEPTH):
         q = np.sum(weights * np.tanh(math.sqrt(q) * nodes) ** 2) / math.sqrt(2 * math.pi)
@@ -314,11 +314,11 @@ def test_xavier_keeps_signal_and_gradient_alike(spec, backward):
         weights.append(draw(spec, shape, stream(9, spec, layer), *fans(shape)))
     for w in reversed(weights) if backward else weights:
         x = x @ (w.T if backward else w)
-    # Each pair of layers, 128 to 256 and back, costs 4ab / (a + b)^2 = 8/9 either way.
+    # Each pair of layers, 128 to 256 and back, multiplies it by 4ab / (a + b)^2 = 8/9 in both directions.
     expected = (8 / 9) ** (DEPTH / 2)
     assert expected / 3 < np.mean(x**2) < expected * 3
 
 
-def test_the_classical_default_loses_two_thirds_of_the_variance_per_layer():
-    after = through("fan_in_uniform", linear, [WIDTH] * 11)
+def test_fan_in_uniform_loses_two_thirds_of_the_variance_per_layer():
+    after = signal_after_each_layer("fan_in_uniform", linear, [WIDTH] * 11)
     assert after[-1] == pytest.approx(3.0**-10, rel=0.5)

@@ -1,4 +1,4 @@
-"""Which losses are refused on which outputs and targets, and that the advice can be followed."""
+"""Losses are refused for invalid outputs and targets, and the advice in the message works."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def refused(spec, final="identity", classes=None, target_range=None):
 
 
 @pytest.mark.parametrize(
-    ("given", "line"),
+    ("combination", "message"),
     [
         (
             ("absolute_error", "identity", 3),
@@ -40,11 +40,11 @@ def refused(spec, final="identity", classes=None, target_range=None):
         ),
         (
             ("poisson", "identity", None, (-2.5, 9)),
-            "loss 'poisson' is for counts and there are targets of -2.5: use squared_error",
+            "loss 'poisson' is for counts and the lowest target is -2.5: use squared_error",
         ),
         (
             ("kl_divergence", "log_softmax", None, (0, 7)),
-            "loss 'kl_divergence' is for target probabilities and the targets reach from 0 to 7:"
+            "loss 'kl_divergence' is for target probabilities and the targets range from 0 to 7:"
             " use squared_error",
         ),
         (
@@ -100,28 +100,28 @@ def refused(spec, final="identity", classes=None, target_range=None):
         ),
         (
             ("squared_error", "relu", None, (-1, 7)),
-            "the targets reach from -1 to 7 and activation 'relu' gives only 0 to inf" + IDENTITY,
+            "the targets range from -1 to 7 and activation 'relu' gives only 0 to inf" + IDENTITY,
         ),
         (
             ("huber", "sigmoid", None, (0, 1.5)),
-            "the targets reach from 0 to 1.5 and activation 'sigmoid' gives only 0 to 1" + IDENTITY,
+            "the targets range from 0 to 1.5 and activation 'sigmoid' gives only 0 to 1" + IDENTITY,
         ),
         (
             ("absolute_error", "tanh", None, (-1.5, 0)),
-            "the targets reach from -1.5 to 0 and activation 'tanh' gives only -1 to 1" + IDENTITY,
+            "the targets range from -1.5 to 0 and activation 'tanh' gives only -1 to 1" + IDENTITY,
         ),
         (
             ("squared_error", "log_softmax", 3),
-            "one-hot codes reach from 0 to 1 and activation 'log_softmax' gives only -inf to 0" + IDENTITY,
+            "one-hot codes range from 0 to 1 and activation 'log_softmax' gives only -inf to 0" + IDENTITY,
         ),
     ],
 )
-def test_refusal(given, line):
-    assert refused(*given) == line
+def test_refusal(combination, message):
+    assert refused(*combination) == message
 
 
 @pytest.mark.parametrize(
-    "given",
+    "combination",
     [
         ("squared_error", "identity", 3),
         ("squared_error", "softmax", 3),
@@ -144,17 +144,17 @@ def test_refusal(given, line):
         ("poisson", "identity", None, (0, 12)),
     ],
 )
-def test_what_can_be_meant_is_not_refused(given):
-    assert refused(*given) is None
+def test_valid_combinations_are_not_refused(combination):
+    assert refused(*combination) is None
 
 
-def test_every_refusal_is_one_line_and_what_it_advises_is_accepted():
-    """Over all combinations: the activation that a refusal names must not be refused in its turn."""
+def test_every_refusal_is_one_line_and_its_advice_is_accepted():
+    """For all combinations, the loss or activation that a refusal recommends must be accepted."""
     count = 0
     for name in (cls for cls in LOSSES if cls not in ALIASES):
         for final in ACTIVATIONS:
-            for classes, span in ((2, None), (3, None), (None, (0.0, 1.0)), (None, (-5.0, 50.0))):
-                line = refused(name, final, classes, span)
+            for classes, target_range in ((2, None), (3, None), (None, (0.0, 1.0)), (None, (-5.0, 50.0))):
+                line = refused(name, final, classes, target_range)
                 if line is None:
                     continue
                 count += 1
@@ -163,7 +163,7 @@ def test_every_refusal_is_one_line_and_what_it_advises_is_accepted():
                 assert advice
                 if advice.startswith("activation "):
                     better = advice.split()[1].strip(",")
-                    assert refused(name, better, classes, span) is None, line
+                    assert refused(name, better, classes, target_range) is None, line
                 else:
-                    assert refused(advice.split(",")[0], "identity", classes, span) is None, line
+                    assert refused(advice.split(",")[0], "identity", classes, target_range) is None, line
     assert count > 200

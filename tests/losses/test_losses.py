@@ -1,4 +1,7 @@
-"""Losses: closed forms, gradients, huge logits, weights, and which combinations are refused."""
+"""Losses: closed forms, gradients, huge logits, weights, and invalid specifications.
+
+This is one file because all tests share the table of cases, one or more per loss.
+"""
 
 from __future__ import annotations
 
@@ -30,20 +33,20 @@ SINGLE = RNG.normal(size=(ROWS, 1)) * 2
 LOGS = special.log_softmax(SCORES, axis=1)
 
 
-def smooth_codes(t, share):
-    return (1 - share) * np.eye(K)[t] + share / K
+def smoothed_one_hot(t, smoothing):
+    return (1 - smoothing) * np.eye(K)[t] + smoothing / K
 
 
 def signs(t):
     return np.where(t[:, None] == 1, 1, -1)
 
 
-def others(o, t):
+def largest_other_score(o, t):
     """The largest score of another class."""
     return np.where(np.eye(K)[t] > 0, -np.inf, o).max(axis=1)
 
 
-def own(o, t):
+def score_of_class(o, t):
     return o[np.arange(ROWS), t]
 
 
@@ -53,7 +56,7 @@ def soft_targets(o, t, share):
     return -(t * np.log(p) + (1 - t) * np.log(1 - p))
 
 
-# spec, outputs, targets, and the loss of each row by its textbook formula.
+# The loss, its outputs and targets, and the textbook formula of the row losses.
 CASES = [
     ("squared_error", NUMBERS, VALUES, lambda o, t: np.mean((o - t) ** 2, axis=1)),
     ("squared_error", SCORES, CLASSES, lambda o, t: np.mean((o - np.eye(K)[t]) ** 2, axis=1)),
@@ -69,20 +72,30 @@ CASES = [
         VALUES,
         lambda o, t: np.where(t > o, 0.9 * (t - o), 0.1 * (o - t)).mean(axis=1),
     ),
-    ("categorical_cross_entropy", SCORES, CLASSES, lambda o, t: special.logsumexp(o, axis=1) - own(o, t)),
+    (
+        "categorical_cross_entropy",
+        SCORES,
+        CLASSES,
+        lambda o, t: special.logsumexp(o, axis=1) - score_of_class(o, t),
+    ),
     (
         "categorical_cross_entropy(0.2)",
         SCORES,
         CLASSES,
-        lambda o, t: -(smooth_codes(t, 0.2) * special.log_softmax(o, axis=1)).sum(axis=1),
+        lambda o, t: -(smoothed_one_hot(t, 0.2) * special.log_softmax(o, axis=1)).sum(axis=1),
     ),
     ("binary_cross_entropy", SINGLE, BINARY, lambda o, t: soft_targets(o, t, 0)),
     ("binary_cross_entropy(0.2)", SINGLE, BINARY, lambda o, t: soft_targets(o, t, 0.2)),
-    ("negative_log_likelihood", LOGS, CLASSES, lambda o, t: -own(o, t)),
+    ("negative_log_likelihood", LOGS, CLASSES, lambda o, t: -score_of_class(o, t)),
     ("hinge", SINGLE, BINARY, lambda o, t: np.maximum(0, 1 - signs(t) * o)[:, 0]),
-    ("hinge", SCORES, CLASSES, lambda o, t: np.maximum(0, 1 + others(o, t) - own(o, t))),
+    (
+        "hinge",
+        SCORES,
+        CLASSES,
+        lambda o, t: np.maximum(0, 1 + largest_other_score(o, t) - score_of_class(o, t)),
+    ),
     ("perceptron", SINGLE, BINARY, lambda o, t: np.maximum(0, -signs(t) * o)[:, 0]),
-    ("perceptron", SCORES, CLASSES, lambda o, t: o.max(axis=1) - own(o, t)),
+    ("perceptron", SCORES, CLASSES, lambda o, t: o.max(axis=1) - score_of_class(o, t)),
     ("kl_divergence", LOGS, SHARES, lambda o, t: special.rel_entr(t, np.exp(o)).sum(axis=1)),
     ("kl_divergence", LOGS, CLASSES, lambda o, t: special.rel_entr(np.eye(K)[t], np.exp(o)).sum(axis=1)),
     ("poisson", NUMBERS, COUNTS, lambda o, t: np.mean(np.exp(o) - t * o, axis=1)),
@@ -132,25 +145,25 @@ def test_every_registered_name_is_covered():
 @cases
 @pytest.mark.parametrize("precision", [np.asarray, float32])
 def test_closed_form(spec, outputs, targets, formula, precision):
-    found = rows_of(spec, precision(outputs), precision(targets))
-    assert found.dtype == precision(outputs).dtype
-    tolerance = 1e-12 if found.dtype == "float64" else 1e-5
-    np.testing.assert_allclose(found, formula(outputs, targets), rtol=tolerance, atol=tolerance)
+    actual = rows_of(spec, precision(outputs), precision(targets))
+    assert actual.dtype == precision(outputs).dtype
+    tolerance = 1e-12 if actual.dtype == "float64" else 1e-5
+    np.testing.assert_allclose(actual, formula(outputs, targets), rtol=tolerance, atol=tolerance)
 
 
 @cases
 def test_gradient_is_the_central_difference(spec, outputs, targets, formula):
     weights = np.array([1.0, 0.5, 2, 1, 0, 3])
     h, expected = 1e-5, np.zeros_like(outputs)
-    for spot in np.ndindex(*outputs.shape):
+    for index in np.ndindex(*outputs.shape):
         bump = np.zeros_like(outputs)
-        bump[spot] = h
+        bump[index] = h
         above, below = (batch_of(spec, outputs + b, targets, weights)[0] for b in (bump, -bump))
-        expected[spot] = (above - below) / (2 * h)
-    found = batch_of(spec, outputs, targets, weights)[1]
-    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
-    assert np.abs(found[:4]).max() > 1e-3
-    assert not found[4].any()
+        expected[index] = (above - below) / (2 * h)
+    actual = batch_of(spec, outputs, targets, weights)[1]
+    np.testing.assert_allclose(actual, expected, rtol=1e-6, atol=1e-9)
+    assert np.abs(actual[:4]).max() > 1e-3
+    assert not actual[4].any()
 
 
 def test_against_scikit_learn():
@@ -171,58 +184,64 @@ def test_against_scikit_learn():
     assert 2 * (counts - saturated) == pytest.approx(deviance)
 
 
-# --- numbers of any size ----------------------------------------------------------------------------------
+# --- very large numbers -----------------------------------------------------------------------------------
 
-FAR = 1e4
+LARGE = 1e4
 # spec, outputs of one row, target, loss, gradient by the outputs
 EXTREMES = [
-    ("categorical_cross_entropy", [FAR, -FAR, 0], 0, 0, [0, 0, 0]),
-    ("categorical_cross_entropy", [FAR, -FAR, 0], 1, 2 * FAR, [1, -1, 0]),
-    ("categorical_cross_entropy(0.3)", [FAR, -FAR, FAR], 1, 1.6 * FAR + math.log(2), [0.4, -0.8, 0.4]),
-    ("binary_cross_entropy", [FAR], 1, 0, [0]),
-    ("binary_cross_entropy", [FAR], 0, FAR, [1]),
-    ("binary_cross_entropy", [-FAR], 1, FAR, [-1]),
-    ("binary_cross_entropy", [-FAR], 0, 0, [0]),
-    ("binary_cross_entropy(0.2)", [FAR], 1, 0.1 * FAR, [0.1]),
-    ("binary_cross_entropy(0.2)", [FAR], 0, 0.9 * FAR, [0.9]),
-    ("negative_log_likelihood", [-FAR, 0], 0, FAR, [-1, 0]),
+    ("categorical_cross_entropy", [LARGE, -LARGE, 0], 0, 0, [0, 0, 0]),
+    ("categorical_cross_entropy", [LARGE, -LARGE, 0], 1, 2 * LARGE, [1, -1, 0]),
+    (
+        "categorical_cross_entropy(0.3)",
+        [LARGE, -LARGE, LARGE],
+        1,
+        1.6 * LARGE + math.log(2),
+        [0.4, -0.8, 0.4],
+    ),
+    ("binary_cross_entropy", [LARGE], 1, 0, [0]),
+    ("binary_cross_entropy", [LARGE], 0, LARGE, [1]),
+    ("binary_cross_entropy", [-LARGE], 1, LARGE, [-1]),
+    ("binary_cross_entropy", [-LARGE], 0, 0, [0]),
+    ("binary_cross_entropy(0.2)", [LARGE], 1, 0.1 * LARGE, [0.1]),
+    ("binary_cross_entropy(0.2)", [LARGE], 0, 0.9 * LARGE, [0.9]),
+    ("negative_log_likelihood", [-LARGE, 0], 0, LARGE, [-1, 0]),
     ("negative_log_likelihood", [-math.inf, 0], 1, 0, [0, -1]),
-    ("kl_divergence", [-FAR, 0], 0, FAR, [-1, 0]),
+    ("kl_divergence", [-LARGE, 0], 0, LARGE, [-1, 0]),
     ("kl_divergence", [-math.inf, 0], [0.0, 1], 0, [0, -1]),
-    ("kl_divergence", [-FAR, -FAR], [0.5, 0.5], FAR - math.log(2), [-0.5, -0.5]),
-    ("hinge", [FAR], 0, FAR + 1, [1]),
-    ("hinge", [FAR], 1, 0, [0]),
-    ("hinge", [FAR, -FAR, 0], 1, 2 * FAR + 1, [1, -1, 0]),
-    ("hinge", [FAR, -FAR, 0], 0, 0, [0, 0, 0]),
-    ("perceptron", [-FAR], 1, FAR, [-1]),
-    ("perceptron", [FAR, -FAR, 0], 1, 2 * FAR, [1, -1, 0]),
-    ("squared_error", [FAR], [-FAR], 4 * FAR**2, [4 * FAR]),
-    ("squared_error", [FAR, 0], 0, (FAR - 1) ** 2 / 2, [FAR - 1, 0]),
-    ("root_mean_squared_error", [FAR], [-FAR], 2 * FAR, [1]),
-    ("absolute_error", [FAR], [-FAR], 2 * FAR, [1]),
-    ("huber", [FAR], [-FAR], 2 * FAR - 0.5, [1]),
+    ("kl_divergence", [-LARGE, -LARGE], [0.5, 0.5], LARGE - math.log(2), [-0.5, -0.5]),
+    ("hinge", [LARGE], 0, LARGE + 1, [1]),
+    ("hinge", [LARGE], 1, 0, [0]),
+    ("hinge", [LARGE, -LARGE, 0], 1, 2 * LARGE + 1, [1, -1, 0]),
+    ("hinge", [LARGE, -LARGE, 0], 0, 0, [0, 0, 0]),
+    ("perceptron", [-LARGE], 1, LARGE, [-1]),
+    ("perceptron", [LARGE, -LARGE, 0], 1, 2 * LARGE, [1, -1, 0]),
+    ("squared_error", [LARGE], [-LARGE], 4 * LARGE**2, [4 * LARGE]),
+    ("squared_error", [LARGE, 0], 0, (LARGE - 1) ** 2 / 2, [LARGE - 1, 0]),
+    ("root_mean_squared_error", [LARGE], [-LARGE], 2 * LARGE, [1]),
+    ("absolute_error", [LARGE], [-LARGE], 2 * LARGE, [1]),
+    ("huber", [LARGE], [-LARGE], 2 * LARGE - 0.5, [1]),
     ("huber", [1e25], [0.0], 1e25, [1]),
-    ("log_cosh", [FAR], [-FAR], 2 * FAR - math.log(2), [1]),
-    ("log_cosh", [-FAR], [FAR], 2 * FAR - math.log(2), [-1]),
-    ("quantile(0.9)", [-FAR], [FAR], 0.9 * 2 * FAR, [-0.9]),
-    ("poisson", [-FAR], [3.0], 3 * FAR, [-3]),
+    ("log_cosh", [LARGE], [-LARGE], 2 * LARGE - math.log(2), [1]),
+    ("log_cosh", [-LARGE], [LARGE], 2 * LARGE - math.log(2), [-1]),
+    ("quantile(0.9)", [-LARGE], [LARGE], 0.9 * 2 * LARGE, [-0.9]),
+    ("poisson", [-LARGE], [3.0], 3 * LARGE, [-3]),
     ("poisson", [80.0], [3.0], math.exp(80), [math.exp(80)]),
 ]
 
 
-def test_the_extremes_cover_every_loss():
+def test_the_extremes_cover_all_losses():
     assert {spec.partition("(")[0] for spec, *_ in EXTREMES} == set(LOSSES) - set(ALIASES)
 
 
 @pytest.mark.parametrize(("spec", "outputs", "target", "value", "slope"), EXTREMES)
 def test_extreme_outputs(spec, outputs, target, value, slope):
     targets = np.array([target], np.int32 if isinstance(target, int) else np.float32)
-    found = batch_of(spec, np.array([outputs], np.float32), targets)
-    np.testing.assert_allclose(found[0], value, rtol=1e-6)
-    np.testing.assert_allclose(found[1], [slope], rtol=1e-5)
+    actual = batch_of(spec, np.array([outputs], np.float32), targets)
+    np.testing.assert_allclose(actual[0], value, rtol=1e-6)
+    np.testing.assert_allclose(actual[1], [slope], rtol=1e-5)
 
 
-def test_binary_cross_entropy_of_a_sure_row_is_small_but_not_zero():
+def test_binary_cross_entropy_of_a_confident_row_is_small_but_not_zero():
     outputs, targets = np.array([[30.0], [-30.0]], "float32"), np.array([1, 0], np.int32)
     np.testing.assert_allclose(rows_of("bce", outputs, targets), math.exp(-30), rtol=1e-5)
     np.testing.assert_allclose(
@@ -235,7 +254,7 @@ def test_log_cosh_near_zero_is_half_the_square():
     np.testing.assert_allclose(rows_of("log_cosh", d, np.zeros_like(d)), d[:, 0] ** 2 / 2, rtol=1e-2)
 
 
-def test_root_mean_squared_error_of_a_perfect_fit_is_flat():
+def test_root_mean_squared_error_of_a_perfect_fit_has_zero_gradient():
     value, slope = batch_of("rmse", VALUES, VALUES)
     assert value == 0
     assert not slope.any()
@@ -251,8 +270,8 @@ def test_root_mean_squared_error_does_not_hide_a_nan():
 def test_second_derivative_at_zero(spec, curvature):
     targets = np.array([0], np.int32) if spec == "bce" else np.zeros((1, 1))
     o, t = inputs_like(np.zeros((1, 1)), targets)
-    (moved,) = hessian_vector_product(reduce_sum(loss(spec).row_losses(o, t)), [o], [o + 1.0])
-    assert evaluate(Graph((o, t), (moved,)), [np.zeros((1, 1)), targets])[0] == pytest.approx(curvature)
+    (product,) = hessian_vector_product(reduce_sum(loss(spec).row_losses(o, t)), [o], [o + 1.0])
+    assert evaluate(Graph((o, t), (product,)), [np.zeros((1, 1)), targets])[0] == pytest.approx(curvature)
 
 
 @pytest.mark.parametrize(
@@ -280,20 +299,20 @@ def test_smoothing_of_zero_builds_the_plain_graph():
         assert loss(f"{name}(0)") == loss(name)
 
 
-def test_the_best_smoothed_logits_give_the_smoothed_target():
-    """The gradient vanishes where the probabilities are 1 - e + e / K and e / K."""
+def test_the_gradient_vanishes_at_the_smoothed_target():
+    """The gradient is 0 if the probabilities are 1 - e + e / K and e / K."""
     share, t = 0.1, np.array([2], np.int32)
-    logits = np.log(smooth_codes(t, share))
+    logits = np.log(smoothed_one_hot(t, share))
     np.testing.assert_allclose(row_gradients(f"cross_entropy({share})", logits, t), 0, atol=1e-15)
     logit = np.array([[special.logit(1 - share / 2)]])
     np.testing.assert_allclose(row_gradients(f"bce({share})", logit, np.array([1], np.int32)), 0, atol=1e-15)
 
 
 @cases
-def test_a_weight_of_two_is_the_row_given_twice(spec, outputs, targets, formula):
-    twice = [0, 1, 1, 2, 3, 5]  # row 4 left out
+def test_a_weight_of_two_counts_like_two_rows(spec, outputs, targets, formula):
+    repeated = [0, 1, 1, 2, 3, 5]  # row 1 twice, without row 4
     weighted = batch_of(spec, outputs, targets, np.array([1.0, 2, 1, 1, 0, 1]))[0]
-    assert weighted == pytest.approx(batch_of(spec, outputs[twice], targets[twice])[0], rel=1e-12)
+    assert weighted == pytest.approx(batch_of(spec, outputs[repeated], targets[repeated])[0], rel=1e-12)
 
 
 def mean_of(losses, weights):
@@ -309,7 +328,7 @@ def test_weighted_mean():
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_bad_row_counts_only_by_its_weight(bad):
+def test_a_row_that_is_not_finite_counts_only_with_weight(bad):
     losses = np.array([1.0, bad])
     value, slope = mean_of(losses, np.array([2.0, 0]))
     assert value == 1
@@ -324,16 +343,17 @@ def test_a_batch_without_weight_is_zero():
 
 
 @cases
-def test_a_bad_row_of_weight_zero_leaves_the_gradient_clean(spec, outputs, targets, formula):
+def test_a_nan_row_of_weight_zero_does_not_change_the_gradient(spec, outputs, targets, formula):
     weights = np.array([1.0, 1, 0, 1, 1, 1])
-    spoiled = outputs.copy()
-    spoiled[2] = np.nan
-    missing = targets.copy()
+    nan_outputs = outputs.copy()
+    nan_outputs[2] = np.nan
+    nan_targets = targets.copy()
     if targets.dtype == "float64":
-        missing[2] = np.nan
-    expected, found = batch_of(spec, outputs, targets, weights), batch_of(spec, spoiled, missing, weights)
-    assert found[0] == expected[0]
-    np.testing.assert_array_equal(found[1], expected[1])
+        nan_targets[2] = np.nan
+    expected = batch_of(spec, outputs, targets, weights)
+    actual = batch_of(spec, nan_outputs, nan_targets, weights)
+    assert actual[0] == expected[0]
+    np.testing.assert_array_equal(actual[1], expected[1])
 
 
 @cases
@@ -343,9 +363,9 @@ def test_a_batch_without_weight_is_zero_for_every_loss(spec, outputs, targets, f
     assert not slope.any()
 
 
-# --- units, decisions, probabilities ----------------------------------------------------------------------
+# --- units, classes, probabilities ------------------------------------------------------------------------
 
-UNITS = {  # for 2 classes, for 5 classes, for 3 numbers; None: InputError
+UNITS = {  # for 2 classes, 5 classes, 3 target numbers; None: InputError
     "squared_error": (2, 5, 3),
     "root_mean_squared_error": (3, 3, 3),
     "absolute_error": (3, 3, 3),
@@ -374,11 +394,11 @@ def test_units():
             assert part.units(None, 3) == numbers, name
 
 
-def test_scores():
-    decided = loss("cross_entropy").scores(np.array([[1, 3, 2], [5.0, 0, 1]]))
-    assert decided.tolist() == [1, 0]
-    assert decided.dtype == np.int32
-    assert loss("hinge").scores(np.array([[-1.0], [2], [0]])).tolist() == [0, 1, 0]
+def test_predicted_classes():
+    classes = loss("cross_entropy").predicted_classes(np.array([[1, 3, 2], [5.0, 0, 1]]))
+    assert classes.tolist() == [1, 0]
+    assert classes.dtype == np.int32
+    assert loss("hinge").predicted_classes(np.array([[-1.0], [2], [0]])).tolist() == [0, 1, 0]
 
 
 def test_probabilities():
@@ -399,12 +419,12 @@ def test_probabilities():
 
 
 def test_probabilities_of_huge_logits():
-    found = loss("cross_entropy").probabilities(np.array([[FAR, -FAR, 0]], "float32"))
-    assert found.tolist() == [[1, 0, 0]]
-    found = loss("bce").probabilities(np.array([[FAR], [-FAR], [-50]], "float32"))
-    assert found[:2].tolist() == [[0, 1], [1, 0]]
-    assert found[2, 1] == pytest.approx(math.exp(-50))
-    assert found.dtype == "float32"
+    probabilities = loss("cross_entropy").probabilities(np.array([[LARGE, -LARGE, 0]], "float32"))
+    assert probabilities.tolist() == [[1, 0, 0]]
+    probabilities = loss("bce").probabilities(np.array([[LARGE], [-LARGE], [-50]], "float32"))
+    assert probabilities[:2].tolist() == [[0, 1], [1, 0]]
+    assert probabilities[2, 1] == pytest.approx(math.exp(-50))
+    assert probabilities.dtype == "float32"
 
 
 # --- names ------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Activations: closed forms, gradients, and numbers of any size."""
+"""Activations: closed forms, gradients, and very large numbers."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ CLOSED_FORMS = {
     "log_softmax": lambda x: special.log_softmax(x, axis=-1),
 }
 
-# Far from 0 every elementwise one is a straight line: (value, slope) at -10,000 and at 10,000.
-FAR = 1e4
+# Far from 0, every elementwise activation is linear: (value, slope) at -10,000 and at 10,000.
+LARGE = 1e4
 LIMITS = {
-    "identity": ((-FAR, 1), (FAR, 1)),
+    "identity": ((-LARGE, 1), (LARGE, 1)),
     "step": ((0, 0), (1, 0)),
     "sigmoid": ((0, 0), (1, 0)),
     "tanh": ((-1, 0), (1, 0)),
-    "relu": ((0, 0), (FAR, 1)),
-    "leaky_relu": ((-0.01 * FAR, 0.01), (FAR, 1)),
-    "elu": ((-1, 0), (FAR, 1)),
-    "selu": ((-SCALE * ALPHA, 0), (SCALE * FAR, SCALE)),
-    "gelu": ((0, 0), (FAR, 1)),
-    "silu": ((0, 0), (FAR, 1)),
-    "mish": ((0, 0), (FAR, 1)),
-    "softplus": ((0, 0), (FAR, 1)),
+    "relu": ((0, 0), (LARGE, 1)),
+    "leaky_relu": ((-0.01 * LARGE, 0.01), (LARGE, 1)),
+    "elu": ((-1, 0), (LARGE, 1)),
+    "selu": ((-SCALE * ALPHA, 0), (SCALE * LARGE, SCALE)),
+    "gelu": ((0, 0), (LARGE, 1)),
+    "silu": ((0, 0), (LARGE, 1)),
+    "mish": ((0, 0), (LARGE, 1)),
+    "softplus": ((0, 0), (LARGE, 1)),
 }
 ROW_WISE = {"softmax", "log_softmax"}
 
@@ -62,7 +62,7 @@ def run(spec, x):
     return evaluate(Graph((value,), (activation(spec)(value),)), [x])[0]
 
 
-def pull(spec, x, weights):
+def weighted_gradient(spec, x, weights):
     """The gradient of sum(weights * activation(x)) by x."""
     value = make_input("x", x.shape, x.dtype.name)
     w = make_input("w", x.shape, x.dtype.name)
@@ -87,10 +87,10 @@ def test_every_registered_name_is_covered():
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-13), ("float32", 2e-6)])
 def test_closed_form(spec, dtype, tolerance):
     x = np.append(numbers(), 0.0)
-    found = run(spec, x.astype(dtype))
-    assert found.dtype == dtype
-    assert found.shape == x.shape
-    np.testing.assert_allclose(found, CLOSED_FORMS[spec](x), rtol=tolerance, atol=tolerance)
+    actual = run(spec, x.astype(dtype))
+    assert actual.dtype == dtype
+    assert actual.shape == x.shape
+    np.testing.assert_allclose(actual, CLOSED_FORMS[spec](x), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("spec", CLOSED_FORMS)
@@ -98,42 +98,44 @@ def test_gradient_is_the_central_difference(spec):
     x, h = numbers(1), 1e-5
     weights = np.random.default_rng(2).normal(size=x.shape)
     expected = np.zeros_like(x)
-    for spot in np.ndindex(*x.shape):
+    for index in np.ndindex(*x.shape):
         bump = np.zeros_like(x)
-        bump[spot] = h
-        expected[spot] = np.sum(weights * (run(spec, x + bump) - run(spec, x - bump))) / (2 * h)
-    np.testing.assert_allclose(pull(spec, x, weights), expected, rtol=1e-6, atol=1e-8)
+        bump[index] = h
+        expected[index] = np.sum(weights * (run(spec, x + bump) - run(spec, x - bump))) / (2 * h)
+    np.testing.assert_allclose(weighted_gradient(spec, x, weights), expected, rtol=1e-6, atol=1e-8)
 
 
 @pytest.mark.parametrize("spec", LIMITS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_far_from_zero_value_and_slope_are_right(spec, dtype):
-    x = np.array([-FAR, FAR], dtype)
+def test_value_and_slope_far_from_zero(spec, dtype):
+    x = np.array([-LARGE, LARGE], dtype)
     values, slopes = zip(*LIMITS[spec], strict=True)
     np.testing.assert_allclose(run(spec, x), values, rtol=1e-6)
-    np.testing.assert_allclose(pull(spec, x, np.ones_like(x)), slopes, rtol=1e-6)
+    np.testing.assert_allclose(weighted_gradient(spec, x, np.ones_like(x)), slopes, rtol=1e-6)
 
 
 @pytest.mark.parametrize("spec", LIMITS)
 def test_no_finite_number_overflows(spec):
     x = np.array([-3e38, -1e20, -100, -1e-30, -0.0, 0.0, 1e-30, 100, 1e20, 3e38], "float32")
-    x = x / 2 if spec == "selu" else x  # whose scale is above 1
+    x = x / 2 if spec == "selu" else x  # the scale of SELU is above 1
     assert np.isfinite(run(spec, x)).all()
-    assert np.isfinite(pull(spec, x, np.ones_like(x))).all()
+    assert np.isfinite(weighted_gradient(spec, x, np.ones_like(x))).all()
 
 
-def test_softmax_of_huge_logits_is_right_and_flat():
-    x = np.array([[FAR, -FAR, 0], [FAR, FAR, -FAR]], "float32")
+def test_softmax_of_huge_logits():
+    x = np.array([[LARGE, -LARGE, 0], [LARGE, LARGE, -LARGE]], "float32")
     np.testing.assert_array_equal(run("softmax", x), [[1, 0, 0], [0.5, 0.5, 0]])
-    found = pull("softmax", x, np.array([[1, 2, 3], [1, 2, 0]], "float32"))
-    np.testing.assert_array_equal(found, [[0, 0, 0], [-0.25, 0.25, 0]])
+    actual = weighted_gradient("softmax", x, np.array([[1, 2, 3], [1, 2, 0]], "float32"))
+    np.testing.assert_array_equal(actual, [[0, 0, 0], [-0.25, 0.25, 0]])
 
 
-def test_log_softmax_of_huge_logits_is_right():
-    x = np.array([[FAR, -FAR, 0]], "float32")
-    np.testing.assert_array_equal(run("log_softmax", x), [[0, -2 * FAR, -FAR]])
+def test_log_softmax_of_huge_logits():
+    x = np.array([[LARGE, -LARGE, 0]], "float32")
+    np.testing.assert_array_equal(run("log_softmax", x), [[0, -2 * LARGE, -LARGE]])
     # The gradient of the second log-probability: its one-hot code minus the probabilities.
-    np.testing.assert_array_equal(pull("log_softmax", x, np.array([[0, 1, 0]], "float32")), [[-1, 1, 0]])
+    np.testing.assert_array_equal(
+        weighted_gradient("log_softmax", x, np.array([[0, 1, 0]], "float32")), [[-1, 1, 0]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,14 +155,14 @@ def test_log_softmax_of_huge_logits_is_right():
 def test_value_and_slope_at_zero(spec, value, slope):
     zero = np.zeros(1)
     assert run(spec, zero)[0] == pytest.approx(value)
-    assert pull(spec, zero, np.ones(1))[0] == pytest.approx(slope)
+    assert weighted_gradient(spec, zero, np.ones(1))[0] == pytest.approx(slope)
 
 
 @pytest.mark.parametrize(("spec", "curvature"), [("softplus", 0.25), ("sigmoid", 0), ("mish", 0.64)])
 def test_second_derivative_at_zero(spec, curvature):
     x, v = make_input("x", (1,), "float64"), make_input("v", (1,), "float64")
-    (moved,) = hessian_vector_product(reduce_sum(activation(spec)(x)), [x], [v])
-    assert evaluate(Graph((x, v), (moved,)), [[0.0], [1.0]])[0] == pytest.approx([curvature])
+    (product,) = hessian_vector_product(reduce_sum(activation(spec)(x)), [x], [v])
+    assert evaluate(Graph((x, v), (product,)), [[0.0], [1.0]])[0] == pytest.approx([curvature])
 
 
 @pytest.mark.parametrize("spec", sorted(set(CLOSED_FORMS) - {"relu", "step"}))
@@ -173,24 +175,24 @@ def test_a_nan_stays_a_nan(spec):
 @pytest.mark.parametrize("spec", CLOSED_FORMS)
 def test_outputs_stay_in_the_output_range(spec, x):
     low, high = activation(spec).output_range()
-    found = run(spec, np.array(x))
-    assert (found >= low - 1e-15).all()
-    assert (found <= high).all()
+    actual = run(spec, np.array(x))
+    assert (actual >= low - 1e-15).all()
+    assert (actual <= high).all()
 
 
 @pytest.mark.parametrize("spec", CLOSED_FORMS)
 def test_the_output_range_is_reached(spec):
-    """No range is wider than it need be: both ends are met, or left behind."""
+    """No range is too wide: the outputs reach both ends of it."""
     x = np.concatenate([np.linspace(-4, 4, 8001), [-1e6, 1e6]])
-    x = np.stack([x, -x], axis=1)  # as logits of two classes, both certain in the end
+    x = np.stack([x, -x], axis=1)  # two columns, so that softmax reaches 0 and 1
     low, high = activation(spec).output_range()
-    found = run(spec, x)
-    assert found.min() < -9e3 if low == -math.inf else found.min() == pytest.approx(low, abs=1e-6)
-    assert found.max() > 9e3 if high == math.inf else found.max() == pytest.approx(high, abs=1e-6)
+    actual = run(spec, x)
+    assert actual.min() < -9e3 if low == -math.inf else actual.min() == pytest.approx(low, abs=1e-6)
+    assert actual.max() > 9e3 if high == math.inf else actual.max() == pytest.approx(high, abs=1e-6)
 
 
 @pytest.mark.parametrize("slope", [0, -1.5])
-def test_a_leaky_relu_that_does_not_rise_stays_above_zero(slope):
+def test_a_leaky_relu_with_a_slope_of_at_most_zero_is_not_negative(slope):
     part = LeakyReLU(slope)
     assert part.output_range() == (0, math.inf)
     assert run(part, numbers()).min() >= 0

@@ -1,4 +1,4 @@
-"""The best constant of every loss, against brute force: no constant on a fine grid has a lower loss."""
+"""The best constant of every loss: no constant on a fine grid has a lower loss."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LINE = np.linspace(-4, 8, 12_001)[:, np.newaxis]
 
 
 def plane(step):
-    """Three scores of which one is 0: what two others may be. A constant added to all three changes nothing."""
+    """A grid of three scores, the third of them 0. A constant added to all three scores changes no loss."""
     axis = np.arange(-2, 2 + step / 2, step)
     first, second = np.meshgrid(axis, axis)
     return np.stack([first.ravel(), second.ravel(), np.zeros(first.size)], axis=1)
@@ -42,7 +42,7 @@ def simplex(parts):
     return np.stack([first, second, third], axis=-1)[third > 0] / parts
 
 
-# The loss, its targets, the constants to compare with, and how close the best of these comes to the minimum.
+# The loss, its targets, the grid of constants, and the distance of the best grid loss from the minimum.
 CASES = [
     *[
         (spec, VALUES, LINE, 1e-3)
@@ -81,11 +81,11 @@ CASES = [
 def mean_losses(part, constants, targets, weights):
     """The weighted mean loss at each of the constants [G, n]: float64 [G]."""
     outputs = make_input("outputs", (len(constants) * len(targets), constants.shape[1]), "float64")
-    wanted = np.tile(targets, (len(constants),) + (1,) * (targets.ndim - 1))
-    given = make_input("targets", wanted.shape, wanted.dtype.name)
+    tiled = np.tile(targets, (len(constants),) + (1,) * (targets.ndim - 1))
+    target_input = make_input("targets", tiled.shape, tiled.dtype.name)
     rows = evaluate(
-        Graph((outputs, given), (part.row_losses(outputs, given),)),
-        [np.repeat(constants, len(targets), axis=0), wanted],
+        Graph((outputs, target_input), (part.row_losses(outputs, target_input),)),
+        [np.repeat(constants, len(targets), axis=0), tiled],
     )[0]
     return rows.reshape(len(constants), -1) @ weights / weights.sum()
 
@@ -100,16 +100,16 @@ def test_every_registered_loss_is_covered():
 )
 def test_no_constant_has_a_lower_loss(spec, targets, grid, spacing, weighting):
     part, weights = loss(spec), WEIGHTS[weighting]
-    # The loss of several numbers is the mean over them, so each column is searched on its own.
+    # The loss of several numbers is their mean, so the columns can be searched separately.
     several = targets.dtype.kind == "f" and grid is LINE
     columns = [targets[:, [j]] for j in range(targets.shape[1])] if several else [targets]
     best = part.best_constant(targets, weights, len(columns) * grid.shape[1])
-    for column, own in zip(columns, best.reshape(len(columns), -1), strict=True):
-        reached = mean_losses(part, own[np.newaxis], column, weights)[0]
-        least = mean_losses(part, grid, column, weights).min()
-        assert reached <= least + 1e-9
-        # Not below what the grid comes close to: a loss of log-probabilities has to be given a distribution.
-        assert reached >= least - spacing
+    for column, constant in zip(columns, best.reshape(len(columns), -1), strict=True):
+        actual = mean_losses(part, constant[np.newaxis], column, weights)[0]
+        lowest = mean_losses(part, grid, column, weights).min()
+        assert actual <= lowest + 1e-9
+        # Nor far below it: the constant for a loss of log-probabilities must be a distribution.
+        assert actual >= lowest - spacing
 
 
 @pytest.mark.parametrize("spec", ["negative_log_likelihood", "kl_divergence"])
@@ -121,11 +121,13 @@ def test_log_probabilities_are_a_distribution(spec):
 @pytest.mark.parametrize(
     "spec", ["quantile(0.9)", "quantile(0.25)", "absolute_error", "huber(0.3)", "log_cosh"]
 )
-def test_a_weight_of_two_is_a_row_given_twice(spec):
+def test_a_weight_of_two_counts_like_two_rows(spec):
     counts = RNG.integers(1, 4, size=ROWS)
-    twice = np.repeat(VALUES, counts, axis=0)
+    repeated = np.repeat(VALUES, counts, axis=0)
     weighted = loss(spec).best_constant(VALUES, counts.astype(float), 2)
-    np.testing.assert_allclose(weighted, loss(spec).best_constant(twice, np.ones(len(twice)), 2), rtol=1e-9)
+    np.testing.assert_allclose(
+        weighted, loss(spec).best_constant(repeated, np.ones(len(repeated)), 2), rtol=1e-9
+    )
 
 
 def test_a_class_without_rows_has_a_finite_logit():
@@ -133,7 +135,7 @@ def test_a_class_without_rows_has_a_finite_logit():
     assert np.isfinite(best).all()
 
 
-def test_a_loss_of_ones_own_need_not_know_its_best_constant():
+def test_a_custom_loss_need_not_have_a_best_constant():
     from glassgrad.losses.regression import RegressionLoss
 
     class Cubic(RegressionLoss):

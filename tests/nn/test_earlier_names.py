@@ -1,4 +1,4 @@
-"""Documents that name layer types and options as an earlier version did can still be read."""
+"""Documents with former names of layer types and options can still be read."""
 
 from __future__ import annotations
 

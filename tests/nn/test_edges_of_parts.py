@@ -17,19 +17,19 @@ from glassgrad.ops.op import constant, make_input
 
 INF = math.inf
 HUGE = 1e30
-ROW_WISE = {"softmax", "log_softmax"}  # their edges are in the table of the ops
+ROW_WISE = {"softmax", "log_softmax"}  # tested with the ops
 
-# Of each activation: value, first and second derivative, by the point.
-Three = tuple[float, float, float]
+# For each activation: point -> (value, first derivative, second derivative).
+Derivatives = tuple[float, float, float]
 LINE, FLAT = (INF, 1, 0), (0, 0, 0)
-ACTIVATION_EDGES: dict[str, dict[float, Three]] = {
+ACTIVATION_EDGES: dict[str, dict[float, Derivatives]] = {
     "identity": {0: (0, 1, 0), INF: LINE, -INF: (-INF, 1, 0)},
     "step": {0: (1, 0, 0), INF: (1, 0, 0), -INF: FLAT},
     "sigmoid": {0: (0.5, 0.25, 0), INF: (1, 0, 0), -INF: FLAT},
     "tanh": {0: (0, 1, 0), INF: (1, 0, 0), -INF: (-1, 0, 0)},
     "relu": {0: FLAT, INF: LINE, -INF: FLAT},
     "leaky_relu": {0: (0, 0.01, 0), INF: LINE, -INF: (-INF, 0.01, 0)},
-    # At the kink, the derivatives from the left.
+    # At the kink, the derivatives are those from the left.
     "elu": {0: (0, 1, 1), INF: LINE, -INF: (-1, 0, 0)},
     "selu": {
         0: (0, SELU_SCALE * SELU_ALPHA, SELU_SCALE * SELU_ALPHA),
@@ -42,8 +42,8 @@ ACTIVATION_EDGES: dict[str, dict[float, Three]] = {
     "softplus": {0: (math.log(2), 0.5, 0.25), INF: LINE, -INF: FLAT},
 }
 
-# Of each loss, by the target: the same by the output.
-LOSS_EDGES: dict[tuple[str, float], dict[float, Three]] = {
+# For each loss and target: output -> (value, first derivative, second derivative).
+LOSS_EDGES: dict[tuple[str, float], dict[float, Derivatives]] = {
     ("squared_error", 0.0): {0: (0, 0, 2), 1: (1, 2, 2), INF: (INF, INF, 2), -INF: (INF, -INF, 2)},
     ("absolute_error", 0.0): {0: FLAT, 1: (1, 1, 0), INF: LINE, -INF: (INF, -1, 0)},
     ("huber", 0.0): {
@@ -67,24 +67,24 @@ LOSS_EDGES: dict[tuple[str, float], dict[float, Three]] = {
 }  # fmt: skip
 
 
-def three(y: Value, x: Value) -> list[Value]:
-    """An elementwise y, dy/dx by both sweeps, and the second derivative by two pairs of them."""
+def value_and_derivatives(y: Value, x: Value) -> list[Value]:
+    """y, dy/dx by the reverse and the forward sweep, and d2y/dx2 by reverse-reverse and forward-over-reverse."""
     ones = ops.full(x.shape, 1, x.dtype)
 
     def forward(y: Value) -> Value:
-        (moved,) = jvp([y], [ones], [x])
-        return ops.zeros_like(y) if moved is None else moved
+        (tangent,) = jvp([y], [ones], [x])
+        return ops.zeros_like(y) if tangent is None else tangent
 
     (slope,) = gradient(ops.reduce_sum(y), [x])
     (curvature,) = gradient(ops.reduce_sum(slope), [x])
     return [y, slope, forward(y), curvature, forward(slope)]
 
 
-def assert_three(y: Value, x: Value, edges: dict[float, Three], backend: str) -> None:
+def assert_derivatives(y: Value, x: Value, edges: dict[float, Derivatives], backend: str) -> None:
     value, first, second = (np.array(column, np.float64) for column in zip(*edges.values(), strict=True))
-    found = RUNNERS[backend](Graph((x,), tuple(three(y, x))), [list(edges)])
-    for got, want in zip(found, (value, first, first, second, second), strict=True):
-        np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6)
+    results = RUNNERS[backend](Graph((x,), tuple(value_and_derivatives(y, x))), [list(edges)])
+    for actual, expected in zip(results, (value, first, first, second, second), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=2e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("backend", RUNNERS)
@@ -93,7 +93,7 @@ def assert_three(y: Value, x: Value, edges: dict[float, Three], backend: str) ->
 def test_an_activation_has_its_limits_and_their_derivatives(name: str, dtype: str, backend: str) -> None:
     edges = ACTIVATION_EDGES[name]
     x = make_input("x", (len(edges),), dtype)
-    assert_three(activation(name)(x), x, edges, backend)
+    assert_derivatives(activation(name)(x), x, edges, backend)
 
 
 @pytest.mark.parametrize("backend", RUNNERS)
@@ -107,7 +107,7 @@ def test_a_loss_has_its_limits_and_their_derivatives(
     x = make_input("x", (count,), dtype)
     is_class = loss(spec).task == "classification"
     targets = constant(np.full((count,) if is_class else (count, 1), target), "int32" if is_class else dtype)
-    assert_three(loss(spec).row_losses(ops.reshape(x, (count, 1)), targets), x, edges, backend)
+    assert_derivatives(loss(spec).row_losses(ops.reshape(x, (count, 1)), targets), x, edges, backend)
 
 
 @pytest.mark.parametrize("target", [0, 1])
@@ -115,8 +115,8 @@ def test_cross_entropy_of_an_infinite_logit(target: int) -> None:
     x = make_input("x", (1, 2), "float64")
     value = loss("categorical_cross_entropy").row_losses(x, constant([target], "int32"))
     graph = Graph((x,), (value, *gradient(ops.reduce_sum(value), [x])))
-    found, slope = RUNNERS["reference"](graph, [[[INF, 0.0]]])
-    assert found.tolist() == [INF if target else 0]
+    losses, slope = RUNNERS["reference"](graph, [[[INF, 0.0]]])
+    assert losses.tolist() == [INF if target else 0]
     assert slope.tolist() == [[1, -1] if target else [0, 0]]
 
 

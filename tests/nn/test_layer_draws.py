@@ -1,4 +1,4 @@
-"""Random draws of a layer: each has a stream of its own, on every backend."""
+"""Random draws of a layer: each draw has its own random stream, on every backend."""
 
 from __future__ import annotations
 
@@ -38,14 +38,16 @@ def draw(
     step: int = 0,
     name: str = "noisy",
 ) -> list[np.ndarray]:
-    """What ``build`` draws in a layer called ``name``."""
-    seed, at, rows = inputs()
-    context = BuildContext(name, 11, True, constant(np.ones(ROWS), "bool"), Randomness(seed, at, rows))
-    return RUNNERS[backend](Graph((seed, at), tuple(build(context))), [SEED, np.uint32(step)])
+    """The values that ``build`` draws in a layer with this name."""
+    seed, step_input, rows = inputs()
+    context = BuildContext(
+        name, 11, True, constant(np.ones(ROWS), "bool"), Randomness(seed, step_input, rows)
+    )
+    return RUNNERS[backend](Graph((seed, step_input), tuple(build(context))), [SEED, np.uint32(step)])
 
 
 def assert_independent(a: np.ndarray, b: np.ndarray) -> None:
-    """The sample correlation of independent samples is below 4 / sqrt(n) but once in 16,000 times."""
+    """For independent samples, the correlation exceeds 4 / sqrt(n) once in 16,000 times."""
     correlation = np.corrcoef(a.ravel().astype(float), b.ravel().astype(float))[0, 1]
     assert abs(correlation) < 4 / np.sqrt(a.size)
 
@@ -58,8 +60,8 @@ def two_masks(context: BuildContext) -> list[Value]:
 def test_two_masks_of_one_layer_are_independent(backend: str) -> None:
     first, second = draw(two_masks, backend)
     assert_independent(first, second)
-    for found, wanted in zip((first, second), draw(two_masks), strict=True):
-        np.testing.assert_array_equal(found, wanted)
+    for actual, expected in zip((first, second), draw(two_masks), strict=True):
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_all_pairs_of_many_draws_are_independent() -> None:
@@ -72,11 +74,11 @@ def test_all_pairs_of_many_draws_are_independent() -> None:
 def test_the_first_draw_uses_the_stream_of_the_layer() -> None:
     seed, step, rows = inputs()
     plain = random_mask(seed, step, rows, stream=11, shape=(UNITS,), probability=0.5)
-    (wanted,) = RUNNERS["reference"](Graph((seed, step), (plain,)), [SEED, np.uint32(0)])
-    np.testing.assert_array_equal(draw(two_masks)[0], wanted)
+    (expected,) = RUNNERS["reference"](Graph((seed, step), (plain,)), [SEED, np.uint32(0)])
+    np.testing.assert_array_equal(draw(two_masks)[0], expected)
 
 
-def test_draws_depend_on_the_step_and_on_nothing_else() -> None:
+def test_draws_are_reproducible_and_depend_on_the_step() -> None:
     now, again, later = draw(two_masks), draw(two_masks), draw(two_masks, step=1)
     for a, b, c in zip(now, again, later, strict=True):
         np.testing.assert_array_equal(a, b)
@@ -105,7 +107,7 @@ def test_noise_and_masks_of_one_layer_are_independent(backend: str) -> None:
 
 
 @pytest.mark.parametrize("renamed", [False, True])
-def test_layers_inside_a_layer_draw_from_streams_of_their_own(renamed: bool) -> None:
+def test_layers_inside_a_layer_draw_from_separate_streams(renamed: bool) -> None:
     def build(context: BuildContext) -> list[Value]:
         ones = constant(np.ones((ROWS, UNITS)), "float32")
         inner = [replace(context, name=f"inner{i}") if renamed else context for i in range(2)]
@@ -121,15 +123,15 @@ def test_masks_drawn_before_a_scan_differ_from_element_to_element() -> None:
     length = 3
 
     def build(context: BuildContext) -> list[Value]:
-        kept = convert(context.mask((length, UNITS), 0.5), "float32")
+        mask_sequence = convert(context.mask((length, UNITS), 0.5), "float32")
         start = constant(np.zeros((ROWS, UNITS)), "float32")
-        _, (seen,) = scan(lambda h, mask: (h + mask, mask), [start], [transpose(kept, (1, 0, 2))])
-        return [seen]
+        _, (masks,) = scan(lambda h, mask: (h + mask, mask), [start], [transpose(mask_sequence, (1, 0, 2))])
+        return [masks]
 
-    (seen,) = draw(build)
+    (masks,) = draw(build)
     for i in range(length):
         for j in range(i):
-            assert_independent(seen[i], seen[j])
+            assert_independent(masks[i], masks[j])
 
 
 def test_a_draw_inside_the_body_of_a_scan_is_refused() -> None:
@@ -145,7 +147,7 @@ def test_a_draw_inside_the_body_of_a_scan_is_refused() -> None:
 
 @dataclass(frozen=True, eq=False)
 class TwoMasks(Weightless):
-    """The input times two masks, side by side in the batch's features, for a whole network."""
+    """The input times two random masks."""
 
     def output_shape(self, inputs):
         return inputs[0]
@@ -179,7 +181,7 @@ def test_no_two_layers_of_a_network_share_a_draw() -> None:
             assert_independent(a, b)
 
 
-def test_layers_whose_names_have_one_checksum_draw_from_streams_of_their_own() -> None:
+def test_layers_whose_names_share_a_checksum_draw_from_separate_streams() -> None:
     assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
     network = Sequential(("plumless", TwoMasks()), ("buckeroo", TwoMasks()))
     masks = network_masks(
@@ -191,12 +193,12 @@ def test_layers_whose_names_have_one_checksum_draw_from_streams_of_their_own() -
 
 
 def test_dropout_after_dropout_keeps_a_quarter() -> None:
-    (kept,) = network_masks(Sequential(Dropout(0.5), Dropout(0.5)), ["dropout_2"])
-    share = float((kept != 0).mean())
-    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / kept.size)
+    (output,) = network_masks(Sequential(Dropout(0.5), Dropout(0.5)), ["dropout_2"])
+    share = float((output != 0).mean())
+    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / output.size)
 
 
 def test_a_layer_of_two_masks_keeps_a_quarter() -> None:
-    (kept,) = network_masks(Sequential(("m", TwoMasks())), ["m"])
-    share = float((kept != 0).mean())
-    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / kept.size)
+    (output,) = network_masks(Sequential(("m", TwoMasks())), ["m"])
+    share = float((output != 0).mean())
+    assert abs(share - 0.25) < 4 * np.sqrt(0.25 * 0.75 / output.size)

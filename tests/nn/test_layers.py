@@ -1,4 +1,7 @@
-"""Every layer: shapes, forward pass against plain NumPy, gradient, refusals, configuration."""
+"""All layers: shapes, forward pass compared with plain NumPy, gradient, refusals, configuration.
+
+This is one file because all tests share the table of cases, one per layer.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ def random_arrays(shapes: dict[str, tuple[int, ...]], seed: int = 0) -> dict[str
     return {name: generator.normal(size=shape) for name, shape in shapes.items()}
 
 
-def make_building(
+def make_context(
     training: bool = False, row_mask: Any = None, rows: Any = None, batch: int = BATCH, step: int = 3
 ) -> BuildContext:
     row_mask = np.ones(batch, bool) if row_mask is None else np.asarray(row_mask)
@@ -45,33 +48,33 @@ def run(
     state: dict[str, np.ndarray] | None = None,
     **context: Any,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Output and new state of ``layer``, in float64."""
+    """The output and the new buffers of ``layer``, in float64."""
     context.setdefault("batch", len(inputs[0]))
     weights, state = weights or {}, state or {}
 
     def values(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         return {name: make_input(name, array.shape, "float64") for name, array in arrays.items()}
 
-    given = {f"x{i}": array for i, array in enumerate(inputs)}
-    x, w, s = values(given), values(weights), values(state)
-    out, updates = layer.build(make_building(**context), list(x.values()), w, s)
+    named_inputs = {f"x{i}": array for i, array in enumerate(inputs)}
+    x, w, s = values(named_inputs), values(weights), values(state)
+    out, updates = layer.build(make_context(**context), list(x.values()), w, s)
     graph = Graph((*x.values(), *w.values(), *s.values()), (out, *updates.values()))
-    found = evaluate(graph, [*given.values(), *weights.values(), *state.values()])
-    return found[0], dict(zip(updates, found[1:], strict=True))
+    arrays = evaluate(graph, [*named_inputs.values(), *weights.values(), *state.values()])
+    return arrays[0], dict(zip(updates, arrays[1:], strict=True))
 
 
 def slow_conv(x, w, stride, padding):
-    """A convolution as its definition: one product per output place."""
+    """A convolution by its definition: one product per output position."""
     rows, high, wide, _ = x.shape
     kh, kw, _, filters = w.shape
     out = [n if padding == "same" else n - k + 1 for n, k in ((high, kh), (wide, kw))]
     out = [-(-n // s) for n, s in zip(out, stride, strict=True)]
     if padding == "same":
-        need = [
+        padding_sizes = [
             max((o - 1) * s + k - n, 0)
             for o, s, k, n in zip(out, stride, (kh, kw), (high, wide), strict=True)
         ]
-        x = np.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in need), (0, 0)))
+        x = np.pad(x, ((0, 0), *((n // 2, n - n // 2) for n in padding_sizes), (0, 0)))
     result = np.zeros((rows, *out, filters))
     for r in range(rows):
         for i in range(out[0]):
@@ -107,15 +110,15 @@ def normalized(x, axes, epsilon):
 
 @dataclass
 class Case:
-    """A layer on rows of some shapes, and what it computes in training, as plain NumPy."""
+    """A layer, the shapes of its input rows, and its formula in plain NumPy."""
 
     layer: Layer
     shapes: list[tuple[int, ...]]
     numpy: Any  # (inputs, weights) -> output
     weights: dict[str, tuple[int, ...]] = field(default_factory=dict)
     training: bool = False
-    inputs: Any = None  # where random numbers will not do
-    smooth: bool = True  # the gradient by the inputs is checked too
+    inputs: Any = None  # None: random numbers
+    smooth: bool = True  # whether the gradient by the inputs is checked too
 
     def arrays(self) -> list[np.ndarray]:
         if self.inputs is not None:
@@ -243,39 +246,39 @@ def case(request):
     return CASES[request.param]
 
 
-def test_the_forward_pass_is_that_of_numpy(case):
+def test_the_forward_pass_matches_numpy(case):
     weights = random_arrays(case.weights)
     state = {
         name: np.full(item.shape, item.fill) for name, item in case.layer.statistics(case.shapes).items()
     }
-    found, _ = run(case.layer, case.arrays(), weights, state, training=case.training)
-    np.testing.assert_allclose(found, case.numpy(case.arrays(), weights), rtol=1e-10, atol=1e-12)
+    output, _ = run(case.layer, case.arrays(), weights, state, training=case.training)
+    np.testing.assert_allclose(output, case.numpy(case.arrays(), weights), rtol=1e-10, atol=1e-12)
 
 
-def test_shapes_are_those_that_it_announces(case):
-    wanted = {name: item.shape for name, item in case.layer.weights(case.shapes).items()}
-    assert wanted == case.weights
+def test_actual_shapes_match_the_declared_shapes(case):
+    declared = {name: item.shape for name, item in case.layer.weights(case.shapes).items()}
+    assert declared == case.weights
     state = {
         name: np.full(item.shape, item.fill) for name, item in case.layer.statistics(case.shapes).items()
     }
-    found, updates = run(case.layer, case.arrays(), random_arrays(wanted), state, training=case.training)
-    assert found.shape == (BATCH, *case.layer.output_shape(case.shapes))
+    output, updates = run(case.layer, case.arrays(), random_arrays(declared), state, training=case.training)
+    assert output.shape == (BATCH, *case.layer.output_shape(case.shapes))
     assert {name: array.shape for name, array in updates.items()} == {
         name: array.shape for name, array in state.items()
     }
 
 
-def test_the_gradient_is_that_of_central_differences(case):
+def test_the_gradient_matches_central_differences(case):
     state = case.layer.statistics(case.shapes)
     weights = random_arrays(case.weights)
     tokens = [constant(array, "float64") for array in case.arrays()]
 
     def function(*values):
         inputs = values[: len(case.shapes)] if case.smooth else tokens
-        own = values[len(case.shapes) :] if case.smooth else values
-        kept = {name: constant(np.full(item.shape, item.fill), "float64") for name, item in state.items()}
+        weight_values = values[len(case.shapes) :] if case.smooth else values
+        buffers = {name: constant(np.full(item.shape, item.fill), "float64") for name, item in state.items()}
         return case.layer.build(
-            make_building(case.training), inputs, dict(zip(weights, own, strict=True)), kept
+            make_context(case.training), inputs, dict(zip(weights, weight_values, strict=True)), buffers
         )[0]
 
     arrays = [*(case.arrays() if case.smooth else []), *weights.values()]
@@ -296,16 +299,16 @@ WRONG: dict[str, tuple[Layer, list[tuple[int, ...]], str]] = {
     "batch_norm": (gg.nn.BatchNorm(), [()], "at least one axis"),
     "layer_norm": (gg.nn.LayerNorm(), [()], "at least one axis"),
     "flatten": (gg.nn.Flatten(), [(3,), (3,)], "one input, not 2"),
-    "reshape": (gg.nn.Reshape((4, -1)), [(3, 5)], r"\(3, 5\) do not fill \(4, -1\)"),
-    "reshape to more": (gg.nn.Reshape((20, -1)), [(3, 5)], r"do not fill"),
+    "reshape": (gg.nn.Reshape((4, -1)), [(3, 5)], r"\(3, 5\) cannot be reshaped to \(4, -1\)"),
+    "reshape to more": (gg.nn.Reshape((20, -1)), [(3, 5)], "cannot be reshaped to"),
     "add": (gg.nn.Add(), [(3,), (4,)], r"one shape, not \[\(3,\), \(4,\)\]"),
     "add of one": (gg.nn.Add(), [(3,)], "two or more"),
     "multiply": (gg.nn.Multiply(), [(3,), (1,)], r"one shape, not \[\(3,\), \(1,\)\]"),
     "concatenate": (gg.nn.Concatenate(), [(2, 3), (3, 3)], r"not \[\(2, 3\), \(3, 3\)\]"),
     "concatenate scalars": (gg.nn.Concatenate(), [(), ()], "two or more inputs"),
     "embedding": (gg.nn.Embedding(3, 2), [(3,), (3,)], "one input, not 2"),
-    "simple_rnn": (gg.nn.SimpleRNN(2), [(3,)], r"rows of 2 axes, not of shape \(3,\)"),
-    "conv2d": (gg.nn.Conv2D(2), [(4, 4)], r"rows of 3 axes, not of shape \(4, 4\)"),
+    "simple_rnn": (gg.nn.SimpleRNN(2), [(3,)], r"rows with 2 axes, not rows of shape \(3,\)"),
+    "conv2d": (gg.nn.Conv2D(2), [(4, 4)], r"rows with 3 axes, not rows of shape \(4, 4\)"),
     "conv2d too large": (
         gg.nn.Conv2D(2, 5),
         [IMAGE],
@@ -313,7 +316,7 @@ WRONG: dict[str, tuple[Layer, list[tuple[int, ...]], str]] = {
     ),
     "max_pool2d": (gg.nn.MaxPool2D(5), [IMAGE], "does not fit in an image"),
     "average_pool2d": (gg.nn.AveragePool2D((1, 9)), [IMAGE], "does not fit in an image"),
-    "global_average_pool2d": (gg.nn.GlobalAveragePool2D(), [(4,)], "rows of 3 axes"),
+    "global_average_pool2d": (gg.nn.GlobalAveragePool2D(), [(4,)], "rows with 3 axes"),
 }
 
 
@@ -327,11 +330,11 @@ def test_wrong_inputs_are_refused_with_layer_and_shapes(name):
     with pytest.raises(gg.InputError, match=message):
         layer.output_shape(shapes)
     if len(set(shapes)) == 1:
-        network = Network((LayerNode("odd", layer, ("input",) * len(shapes)),))
+        network = Network((LayerNode("wrong", layer, ("input",) * len(shapes)),))
         with pytest.raises(gg.InputError) as caught:
             network.shapes(shapes[0])
         kind = LAYERS.config(layer)["name"]
-        assert str(caught.value).startswith(f"layer 'odd' ({kind}) on {shapes[0]}")
+        assert str(caught.value).startswith(f"layer 'wrong' ({kind}) on {shapes[0]}")
         assert "\n" not in str(caught.value)
 
 
@@ -351,7 +354,7 @@ BAD_OPTIONS = [
     (gg.nn.LayerNorm, {"epsilon": float("nan")}, "epsilon"),
     (gg.nn.Reshape, {"shape": (-1, -1)}, "not a shape"),
     (gg.nn.Reshape, {"shape": (0,)}, "not a shape"),
-    (gg.nn.Reshape, {"shape": 4}, "list of extents, not 4"),
+    (gg.nn.Reshape, {"shape": 4}, "list of sizes, not 4"),
     (gg.nn.Embedding, {"entries": 0, "dimension": 2}, "entries"),
     (gg.nn.SimpleRNN, {"units": -1}, "units"),
     (gg.nn.Conv2D, {"filters": 0}, "filters"),
@@ -368,7 +371,7 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("cls", "options", "message"), BAD_OPTIONS)
-def test_options_that_cannot_be_meant_are_refused(cls, options, message):
+def test_invalid_options_are_refused(cls, options, message):
     with pytest.raises(gg.InputError, match=message):
         cls(**options)
 
@@ -397,63 +400,65 @@ def test_running_statistics_move_by_momentum_to_mean_and_unbiased_variance(shape
 def test_padded_rows_do_not_count(shape):
     x = np.random.default_rng(0).normal(size=shape)
     padded = np.concatenate([x, np.full((3, *shape[1:]), 1e6)])
-    alone, state = batch_norm(x)
+    unpadded, state = batch_norm(x)
     with_padding, padded_state = batch_norm(padded, row_mask=np.arange(7) < 4)
-    np.testing.assert_allclose(with_padding[:4], alone, rtol=1e-12)
+    np.testing.assert_allclose(with_padding[:4], unpadded, rtol=1e-12)
     for name, array in state.items():
         np.testing.assert_allclose(padded_state[name], array, rtol=1e-12)
 
 
-def test_no_gradient_comes_from_padded_rows():
+def test_padded_rows_have_zero_gradient():
     x = make_input("x", (5, 2), "float64")
     row_mask = np.array([True, True, True, False, False])
     weights = {name: constant(np.ones(2), "float64") for name in ("scale", "shift")}
     state = {name: constant(np.ones(2), "float64") for name in ("running_mean", "running_variance")}
-    out, _ = gg.nn.BatchNorm().build(make_building(True, row_mask, batch=5), [x], weights, state)
+    out, _ = gg.nn.BatchNorm().build(make_context(True, row_mask, batch=5), [x], weights, state)
     factor = np.random.default_rng(1).normal(size=(5, 2)) * row_mask[:, None]
-    (found,) = gradient(reduce_sum(out * constant(factor, "float64")), [x])
-    (array,) = evaluate(Graph((x,), (found,)), [np.random.default_rng(0).normal(size=(5, 2))])
+    (slope,) = gradient(reduce_sum(out * constant(factor, "float64")), [x])
+    (array,) = evaluate(Graph((x,), (slope,)), [np.random.default_rng(0).normal(size=(5, 2))])
     assert (array[3:] == 0).all()
     assert (array[:3] != 0).all()
 
 
 def test_one_valid_row_gives_the_shift():
-    found, state = batch_norm(np.array([[3.0, -1.0], [9.0, 9.0]]), row_mask=[True, False])
-    np.testing.assert_allclose(found[0], random_arrays({"scale": (2,), "shift": (2,)}, 5)["shift"])
+    output, state = batch_norm(np.array([[3.0, -1.0], [9.0, 9.0]]), row_mask=[True, False])
+    np.testing.assert_allclose(output[0], random_arrays({"scale": (2,), "shift": (2,)}, 5)["shift"])
     assert np.isfinite(state["running_variance"]).all()
 
 
-def test_prediction_uses_the_running_statistics_and_leaves_them():
+def test_prediction_uses_the_running_statistics_and_does_not_update_them():
     x = np.random.default_rng(0).normal(size=(3, 2))
-    kept = {"running_mean": np.array([1.0, -2.0]), "running_variance": np.array([4.0, 0.25])}
-    found, updates = batch_norm(x, training=False, state=kept)
+    running = {"running_mean": np.array([1.0, -2.0]), "running_variance": np.array([4.0, 0.25])}
+    output, updates = batch_norm(x, training=False, state=running)
     weights = random_arrays({"scale": (2,), "shift": (2,)}, 5)
-    expected = (x - kept["running_mean"]) / np.sqrt(kept["running_variance"] + 1e-5)
-    np.testing.assert_allclose(found, expected * weights["scale"] + weights["shift"])
+    expected = (x - running["running_mean"]) / np.sqrt(running["running_variance"] + 1e-5)
+    np.testing.assert_allclose(output, expected * weights["scale"] + weights["shift"])
     assert updates == {}
 
 
 # --- dropout --------------------------------------------------------------------------------
 
 
-def dropped(rows, step=3, rate=0.25, width=50):
+def dropout_output(rows, step=3, rate=0.25, width=50):
     x = np.ones((len(rows), width))
     return run(gg.nn.Dropout(rate), [x], training=True, rows=np.asarray(rows), step=step)[0]
 
 
 def test_dropout_zeroes_at_its_rate_and_scales_the_rest():
-    found = dropped(range(400))
-    assert set(np.unique(found)) == {0.0, 1 / 0.75}
-    zeros = (found == 0).mean()
-    assert abs(zeros - 0.25) < 4 * np.sqrt(0.25 * 0.75 / found.size)
+    output = dropout_output(range(400))
+    assert set(np.unique(output)) == {0.0, 1 / 0.75}
+    zeros = (output == 0).mean()
+    assert abs(zeros - 0.25) < 4 * np.sqrt(0.25 * 0.75 / output.size)
 
 
-def test_the_mask_belongs_to_seed_step_and_row_whatever_the_batch():
-    whole = dropped(range(12))
-    parts = np.concatenate([dropped([0, 1, 2, 3, 4]), dropped([5]), dropped(range(6, 12))])
-    np.testing.assert_array_equal(whole, parts)
-    np.testing.assert_array_equal(dropped([7, 2]), whole[[7, 2]])
-    assert (dropped(range(12), step=4) != whole).any()
+def test_the_mask_depends_on_seed_step_and_row_not_on_the_batch():
+    one_batch = dropout_output(range(12))
+    parts = np.concatenate(
+        [dropout_output([0, 1, 2, 3, 4]), dropout_output([5]), dropout_output(range(6, 12))]
+    )
+    np.testing.assert_array_equal(one_batch, parts)
+    np.testing.assert_array_equal(dropout_output([7, 2]), one_batch[[7, 2]])
+    assert (dropout_output(range(12), step=4) != one_batch).any()
 
 
 def test_the_mask_differs_between_layers_and_seeds():
@@ -475,9 +480,9 @@ def test_dropout_is_off_in_prediction_and_at_rate_zero():
     np.testing.assert_array_equal(run(gg.nn.Dropout(0.0), [x], training=True)[0], x)
 
 
-def test_no_random_numbers_outside_of_training():
-    with pytest.raises(gg.InputError, match="'here' draws random numbers outside of training"):
-        make_building().mask((2,), 0.5)
+def test_random_numbers_outside_training_are_refused():
+    with pytest.raises(gg.InputError, match="'here' draws random numbers outside training"):
+        make_context().mask((2,), 0.5)
 
 
 # --- embedding, recurrent --------------------------------------------------------------------------------
@@ -485,14 +490,14 @@ def test_no_random_numbers_outside_of_training():
 
 def test_an_embedding_clips_its_index_and_adds_up_gradients():
     table = np.arange(6.0).reshape(3, 2)
-    found, _ = run(gg.nn.Embedding(3, 2), [np.array([[-5.0, 99.0]])], {"weights": table})
-    np.testing.assert_array_equal(found[0], table[[0, 2]])
+    output, _ = run(gg.nn.Embedding(3, 2), [np.array([[-5.0, 99.0]])], {"weights": table})
+    np.testing.assert_array_equal(output[0], table[[0, 2]])
     weights = make_input("weights", (5, 2), "float64")
     out, _ = gg.nn.Embedding(5, 2).build(
-        make_building(), [constant(np.array(TOKENS), "float64")], {"weights": weights}, {}
+        make_context(), [constant(np.array(TOKENS), "float64")], {"weights": weights}, {}
     )
-    (found,) = gradient(reduce_sum(out), [weights])
-    (array,) = evaluate(Graph((weights,), (found,)), [np.zeros((5, 2))])
+    (slope,) = gradient(reduce_sum(out), [weights])
+    (array,) = evaluate(Graph((weights,), (slope,)), [np.zeros((5, 2))])
     np.testing.assert_array_equal(array[:, 0], np.bincount(np.ravel(TOKENS), minlength=5))
 
 
@@ -506,7 +511,7 @@ def test_recurrent_states_are_causal():
     assert (before[:, 3:] != after[:, 3:]).all()
 
 
-def test_fans_are_those_of_the_literature():
+def test_fans_match_the_literature():
     dense = gg.nn.Dense(4).weights([(7,)])
     assert dense["weights"].fans == dense["bias"].fans == (7, 4)
     assert gg.nn.Conv2D(8, (3, 2)).weights([(9, 9, 5)])["weights"].fans == (30, 48)

@@ -1,4 +1,4 @@
-"""Networks: chains, the functional form, names, documents, and what is refused."""
+"""Networks: chains, the functional form, names, documents, and refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def layer_names(network):
 
 
 def outputs_of(network, x, weights):
-    """Every layer's output in prediction."""
+    """The outputs of all layers in prediction."""
     features = make_input("features", x.shape, "float64")
     params = {name: make_input(name, array.shape, "float64") for name, array in weights.items()}
     row_mask = constant(np.ones(len(x), bool), "bool")
@@ -39,7 +39,7 @@ def outputs_of(network, x, weights):
 # --- the two forms -----------------------------------------------------------------------------------------
 
 
-def test_a_chain_names_layers_by_kind_and_keeps_names_given():
+def test_a_chain_names_layers_by_kind_and_keeps_explicit_names():
     network = gg.Sequential(
         gg.nn.Dense(3), ("gate", gg.nn.Dropout()), gg.nn.Dense(2), gg.nn.Conv2D(1), gg.nn.Dense(1)
     )
@@ -48,7 +48,7 @@ def test_a_chain_names_layers_by_kind_and_keeps_names_given():
     assert network.output == "dense_3"
 
 
-def test_automatic_names_stay_clear_of_names_given():
+def test_automatic_names_avoid_explicit_names():
     network = gg.Sequential(("dense_2", gg.nn.Dense(3)), gg.nn.Dense(2), gg.nn.Dense(1))
     assert layer_names(network) == ["dense_2", "dense_3", "dense_4"]
     assert layer_names(gg.Sequential(gg.nn.Dense(3), gg.nn.Dense(2), ("dense_1", gg.nn.Dense(1)))) == [
@@ -60,13 +60,13 @@ def test_automatic_names_stay_clear_of_names_given():
     assert layer_names(from_document({"layers": layers})) == ["dense_2", "dense_1"]
 
 
-def test_a_residual_and_a_side_by_side_connection_are_those_of_numpy():
+def test_residual_and_concatenated_connections_match_numpy():
     start = gg.Input()
     hidden = gg.nn.Dense(4, "tanh")(start, name="hidden")
-    again = gg.nn.Dense(4)(hidden)
-    total = gg.nn.Add()(hidden, again)
-    both = gg.nn.Concatenate()(total, start)
-    network = gg.functional(start, gg.nn.Dense(2)(both, name="out"))
+    second = gg.nn.Dense(4)(hidden)
+    total = gg.nn.Add()(hidden, second)
+    joined = gg.nn.Concatenate()(total, start)
+    network = gg.functional(start, gg.nn.Dense(2)(joined, name="out"))
     assert layer_names(network) == ["hidden", "dense_2", "add_1", "concatenate_1", "out"]
     shapes = network.shapes((3,))
     assert shapes["concatenate_1"] == (7,)
@@ -78,12 +78,12 @@ def test_a_residual_and_a_side_by_side_connection_are_those_of_numpy():
         f"{name}.{part}" for name in ("hidden", "dense_2", "out") for part in ("weights", "bias")
     ]
     x = generator.normal(size=(5, 3))
-    found = outputs_of(network, x, w)
+    outputs = outputs_of(network, x, w)
     h = np.tanh(x @ w["hidden.weights"] + w["hidden.bias"])
     added = h + (h @ w["dense_2.weights"] + w["dense_2.bias"])
-    np.testing.assert_allclose(found["add_1"], added)
+    np.testing.assert_allclose(outputs["add_1"], added)
     joined = np.concatenate([added, x], axis=1)
-    np.testing.assert_allclose(found["out"], joined @ w["out.weights"] + w["out.bias"])
+    np.testing.assert_allclose(outputs["out"], joined @ w["out.weights"] + w["out.bias"])
 
 
 def test_a_deep_chain_needs_no_recursion():
@@ -110,7 +110,7 @@ def test_one_layer_object_used_twice_is_two_layers():
     ]
 
 
-# --- what is refused ---------------------------------------------------------------------------------------
+# --- refusals ----------------------------------------------------------------------------------------------
 
 
 def two_inputs():
@@ -120,38 +120,38 @@ def two_inputs():
 TENSOR = gg.Input()
 REFUSED = [
     (gg.Sequential, "at least one layer"),
-    (lambda: gg.Sequential("dense"), "takes layers, or .name, layer., not 'dense'"),
+    (lambda: gg.Sequential("dense"), "takes layers or pairs .name, layer., not 'dense'"),
     (lambda: gg.Sequential((gg.nn.Dense(1),)), "takes layers"),
-    (lambda: gg.Sequential((1, gg.nn.Dense(1))), "1 cannot name a layer"),
-    (lambda: gg.Sequential(("a b", gg.nn.Dense(1))), "'a b' cannot name a layer"),
-    (lambda: gg.Sequential(("a.b", gg.nn.Dense(1))), "cannot name a layer"),
+    (lambda: gg.Sequential((1, gg.nn.Dense(1))), "1 is not a valid layer name"),
+    (lambda: gg.Sequential(("a b", gg.nn.Dense(1))), "'a b' is not a valid layer name"),
+    (lambda: gg.Sequential(("a.b", gg.nn.Dense(1))), "is not a valid layer name"),
     (lambda: gg.Sequential(("input", gg.nn.Dense(1))), "not 'input'"),
     (
         lambda: gg.Sequential(("same", gg.nn.Dense(1)), ("same", gg.nn.Dense(1))),
         "two layers are named 'same'",
     ),
     (lambda: gg.nn.Dense(1)("input"), "Dense takes symbolic tensors, such as Input.., not 'input'"),
-    (lambda: gg.functional(gg.Input(), gg.Input()), "another Input"),
+    (lambda: gg.functional(gg.Input(), gg.Input()), "an Input.. that is not the start"),
     (lambda: gg.functional(TENSOR, TENSOR), "does not depend on the input"),
-    (two_inputs, "another Input.. than the one given"),
+    (two_inputs, "an Input.. that is not the start of the network"),
     (
         lambda: Network((LayerNode("a", gg.nn.Dense(1), ("b",)), LayerNode("b", gg.nn.Dense(1), ("a",)))),
         "unknown input 'b'",
     ),
     (lambda: Network((LayerNode("a", gg.nn.Dense(1), ("a",)),)), "layer 'a': unknown input 'a'"),
-    (lambda: Network((LayerNode("a", gg.nn.Dense(1), ()),)), "layer 'a' takes no input"),
+    (lambda: Network((LayerNode("a", gg.nn.Dense(1), ()),)), "layer 'a' has no inputs"),
     (lambda: gg.Sequential(gg.nn.Dense(1))["dense_9"], "unknown layer 'dense_9'; did you mean 'dense_1'"),
 ]
 
 
 @pytest.mark.parametrize(("make", "message"), REFUSED)
-def test_what_is_no_network_is_refused(make, message):
+def test_invalid_networks_are_refused(make, message):
     with pytest.raises(gg.InputError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
 
 
-def test_a_layer_that_does_not_fit_is_named_with_the_shapes_that_it_got():
+def test_a_layer_that_does_not_fit_is_named_with_its_input_shapes():
     start = gg.Input()
     network = gg.functional(start, gg.nn.Add()(gg.nn.Dense(3)(start), gg.nn.Dense(4)(start), name="sum"))
     with pytest.raises(gg.InputError, match=r"layer 'sum' \(add\) on \(3,\) and \(4,\): .*one shape"):
@@ -175,8 +175,8 @@ BAD_DOCUMENTS = [
     ({"layers": [{"type": "dense"}]}, "layer 1: layer 'dense' takes units"),
     ({"layers": [DENSE | {"units": "2"}]}, "layer 1: Dense: units must be a whole number"),
     ({"layers": [DENSE | {"activation": "rel"}]}, "layer 1: unknown activation 'rel'; did you mean 'relu'"),
-    ({"layers": [DENSE | {"name": 3}]}, "layer 1: 3 cannot name a layer"),
-    ({"layers": [DENSE | {"name": "in put"}]}, "layer 1: 'in put' cannot name a layer"),
+    ({"layers": [DENSE | {"name": 3}]}, "layer 1: 3 is not a valid layer name"),
+    ({"layers": [DENSE | {"name": "in put"}]}, "layer 1: 'in put' is not a valid layer name"),
     ({"layers": [DENSE | {"inputs": [1]}]}, "layer 1: 'inputs' is a list of layer names"),
     ({"layers": [DENSE | {"inputs": []}]}, "layer 1: 'inputs' is a list of layer names"),
     ({"layers": [DENSE | {"inputs": ["dense_7"]}]}, "layer 'dense_1': unknown input 'dense_7'"),
@@ -186,13 +186,13 @@ BAD_DOCUMENTS = [
 
 
 @pytest.mark.parametrize(("document", "message"), BAD_DOCUMENTS)
-def test_documents_are_refused_with_the_layer_and_the_entry(document, message):
+def test_invalid_documents_are_refused_with_the_layer_and_the_entry(document, message):
     with pytest.raises(gg.InputError, match=message) as caught:
         from_document(document)
     assert "\n" not in str(caught.value)
 
 
-def test_a_document_may_be_short():
+def test_a_short_document_uses_defaults():
     network = from_document(
         {"layers": [{"type": "dense", "units": 3}, {"type": "dropout", "inputs": "input"}]}
     )
@@ -200,7 +200,7 @@ def test_a_document_may_be_short():
     assert network.nodes[0].layer == gg.nn.Dense(3)
 
 
-# --- there and back ----------------------------------------------------------------------------------------
+# --- round trip through documents -------------------------------------------------------------------------------
 
 SIZES = st.integers(1, 9)
 PAIRS = SIZES | st.tuples(SIZES, SIZES)
@@ -229,24 +229,24 @@ LAYER = st.one_of(
 
 @st.composite
 def networks(draw):
-    """Layers in some order, each connected to any of those before it: acyclic by construction."""
+    """Layers in a random order, each connected to earlier layers only, so that the graph is acyclic."""
     steps = []
     for number in range(draw(st.integers(1, 8))):
-        before = ["input", *(step.name for step in steps)]
-        sources = draw(st.lists(st.sampled_from(before), min_size=1, max_size=3))
+        earlier = ["input", *(step.name for step in steps)]
+        sources = draw(st.lists(st.sampled_from(earlier), min_size=1, max_size=3))
         name = draw(st.sampled_from([f"layer{number}", f"x-{number}", f"_{number}", f"dense_{number}"]))
         steps.append(LayerNode(name, draw(LAYER), tuple(sources)))
     return Network(tuple(steps))
 
 
 @given(networks())
-def test_a_network_comes_back_from_its_document(network):
+def test_a_network_survives_the_round_trip_through_its_document(network):
     document = network.to_document()
     assert from_document(json.loads(json.dumps(document))) == network
     assert from_document(document).to_document() == document
 
 
-def test_the_document_names_every_layer_and_leaves_out_the_plain_wiring():
+def test_the_document_names_all_layers_and_omits_default_inputs():
     start = gg.Input()
     hidden = gg.nn.Dense(2)(start)
     document = gg.functional(start, gg.nn.Add()(hidden, gg.nn.Dense(2)(hidden))).to_document()
@@ -254,7 +254,7 @@ def test_the_document_names_every_layer_and_leaves_out_the_plain_wiring():
     assert [entry.get("inputs") for entry in document["layers"]] == [None, None, ["dense_1", "dense_2"]]
 
 
-# --- the last activation, and layers of one's own -----------------------------------------------------------
+# --- the last activation, and custom layers -----------------------------------------------------------------
 
 
 def test_the_final_activation_is_that_of_the_last_layer_that_computes():
@@ -277,11 +277,11 @@ class Twice(Layer):
         return inputs[0] * 2.0, {}
 
 
-def test_a_layer_that_is_not_registered_works_but_cannot_be_written_down():
+def test_an_unregistered_layer_works_but_has_no_document():
     network = gg.Sequential(Twice(), Twice())
     assert layer_names(network) == ["twice_1", "twice_2"]
-    found = outputs_of(network, np.ones((1, 2)), {})
-    np.testing.assert_array_equal(found["twice_2"], [[4.0, 4.0]])
+    outputs = outputs_of(network, np.ones((1, 2)), {})
+    np.testing.assert_array_equal(outputs["twice_2"], [[4.0, 4.0]])
     with pytest.raises(gg.InputError, match="Twice is not a registered layer; register it"):
         network.to_document()
 
@@ -302,6 +302,6 @@ def test_the_activation_of_a_layer_is_its_option_or_the_identity():
     assert activation_of(Flatten()) == ACTIVATIONS.make("identity")
 
     class Labelled(Flatten):
-        activation = "relu"  # a text of its own, and no Activation
+        activation = "relu"  # a string, not an Activation
 
     assert own_activation(Labelled()) is None

@@ -1,4 +1,4 @@
-"""Gradient transformations: norms, and what clipping promises."""
+"""Gradient transformations: the global norm, and the guarantees of clipping."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ limits = st.floats(1e-6, 1e6)
 
 @given(tree=ordinary)
 @settings(max_examples=60, deadline=None)
-def test_the_global_norm_is_that_of_one_long_vector(tree):
+def test_the_global_norm_is_the_norm_of_the_concatenated_gradients(tree):
     (norm,) = evaluate(NORM, [*tree, 1.0])
     np.testing.assert_allclose(norm, np.linalg.norm(flat(tree)), rtol=1e-12, atol=1e-150)
 
@@ -92,12 +92,12 @@ def test_an_infinite_limit_does_not_clip_and_a_limit_of_zero_stops(dtype):
     assert (flat(stopped) == 0).all()
 
 
-@given(tree=ordinary, place=st.integers(0, 9), bad=st.sampled_from([math.nan, math.inf, -math.inf]))
+@given(tree=ordinary, position=st.integers(0, 9), bad=st.sampled_from([math.nan, math.inf, -math.inf]))
 @settings(max_examples=60, deadline=None)
-def test_one_bad_element_shows_everywhere(tree, place, bad):
-    """No finite gradient, not even zero, may come out of a step that met NaN or an infinity."""
+def test_one_nan_or_infinity_makes_every_gradient_not_finite(tree, position, bad):
+    """With a NaN or an infinity among the gradients, no clipped gradient is finite, not even zero."""
     row = flat(tree)
-    row[place] = bad
+    row[position] = bad
     cuts = np.cumsum([math.prod(shape) for shape in SHAPES.values()])[:-1]
     damaged = [part.reshape(shape) for part, shape in zip(np.split(row, cuts), SHAPES.values(), strict=True)]
     *clipped, norm = evaluate(BY_NORM["float64"], [*damaged, 1.0])
@@ -106,7 +106,7 @@ def test_one_bad_element_shows_everywhere(tree, place, bad):
 
 
 def test_a_norm_that_overflows_does_not_become_a_step_of_zero():
-    """Finite in float32, but the squares are not: limit / infinity would be 0."""
+    """The elements are finite in float32 but their squares are not: limit / infinity would be 0."""
     large = [np.full(shape, 1e20) for shape in SHAPES.values()]
     *clipped, norm = evaluate(BY_NORM["float32"], [*large, 1.0])
     assert norm == math.inf
@@ -115,7 +115,7 @@ def test_a_norm_that_overflows_does_not_become_a_step_of_zero():
 
 @given(tree=trees(st.floats(allow_nan=True, allow_infinity=True)), limit=limits)
 @settings(max_examples=60, deadline=None)
-def test_clipping_by_value_is_that_of_numpy(tree, limit):
+def test_clipping_by_value_matches_numpy(tree, limit):
     clipped = evaluate(BY_VALUE, [*tree, limit])
     np.testing.assert_array_equal(flat(clipped), np.clip(flat(tree), -limit, limit))
 
@@ -125,7 +125,7 @@ def test_no_gradients_have_no_norm():
         global_norm({})
 
 
-def through(transformation, dtype="float64"):
+def transformation_graph(transformation, dtype="float64"):
     """A gradient transformation as a graph of the gradients, then its limits in order."""
     gradients = {name: make_input(name, shape, dtype) for name, shape in SHAPES.items()}
     hyper = {name: make_input(name, (), dtype) for name in transformation.hyperparameters()}
@@ -134,8 +134,8 @@ def through(transformation, dtype="float64"):
     )
 
 
-def test_an_empty_seam_builds_nothing():
-    graph = through(GradientTransformation())
+def test_no_transformation_builds_no_nodes():
+    graph = transformation_graph(GradientTransformation())
     assert graph.inputs == graph.outputs
     assert GradientTransformation().hyperparameters() == {}
 
@@ -143,8 +143,8 @@ def test_an_empty_seam_builds_nothing():
 def test_the_limits_are_run_time_inputs():
     ones = [np.ones(shape) for shape in SHAPES.values()]
     by_norm, by_value = (
-        through(GradientTransformation(clip_norm=1)),
-        through(GradientTransformation(clip_value=2)),
+        transformation_graph(GradientTransformation(clip_norm=1)),
+        transformation_graph(GradientTransformation(clip_value=2)),
     )
     assert GradientTransformation(clip_norm=1, clip_value=2).hyperparameters() == {
         "clip_norm": 1.0,
@@ -158,15 +158,18 @@ def test_the_limits_are_run_time_inputs():
 @given(tree=ordinary, norm=limits, value=limits)
 @settings(max_examples=60, deadline=None)
 def test_both_bounds_hold_together(tree, norm, value):
-    after = flat(evaluate(through(GradientTransformation(norm, value)), [*tree, norm, value]))
+    after = flat(evaluate(transformation_graph(GradientTransformation(norm, value)), [*tree, norm, value]))
     assert np.linalg.norm(after) <= norm * (1 + 1e-12)
     assert np.abs(after).max() <= value
 
 
-def test_elements_are_cut_before_the_norm_is_taken():
+def test_elements_are_clipped_before_the_norm():
     spike = [np.ones((2, 3)), np.array([1.0, 1.0, 1e6]), np.array(1.0)]
     after = flat(
-        evaluate(through(GradientTransformation(clip_norm=1, clip_value=1)), [*spike, math.sqrt(10) / 2, 1.0])
+        evaluate(
+            transformation_graph(GradientTransformation(clip_norm=1, clip_value=1)),
+            [*spike, math.sqrt(10) / 2, 1.0],
+        )
     )
     np.testing.assert_allclose(after, 0.5, rtol=1e-14)
 
@@ -174,11 +177,13 @@ def test_elements_are_cut_before_the_norm_is_taken():
 def test_the_printed_headings():
     sections = {
         node.scope.section
-        for node in through(GradientTransformation(1, 1)).nodes()
+        for node in transformation_graph(GradientTransformation(1, 1)).nodes()
         if node.op.name != "input"
     }
     layers = {
-        node.scope.layer for node in through(GradientTransformation(1, 1)).nodes() if node.op.name != "input"
+        node.scope.layer
+        for node in transformation_graph(GradientTransformation(1, 1)).nodes()
+        if node.op.name != "input"
     }
     assert sections == {"update"}
     assert layers == {"clip by global norm", "clip by value"}
@@ -186,7 +191,7 @@ def test_the_printed_headings():
 
 @pytest.mark.parametrize("field", ["clip_norm", "clip_value"])
 @pytest.mark.parametrize("value", [0, -1.0, math.nan, math.inf, True, "1"])
-def test_impossible_limits_are_refused(field, value):
+def test_invalid_limits_are_refused(field, value):
     with pytest.raises(InputError, match=f"^{field} must be a number above 0, or None, not ") as caught:
         GradientTransformation(**{field: value})
     assert "\n" not in str(caught.value)

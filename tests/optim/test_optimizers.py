@@ -1,4 +1,7 @@
-"""Optimizers: against plain NumPy, and what is structure and what is a run-time input."""
+"""Optimizers: comparison with plain NumPy; structural options and run-time inputs.
+
+This is one file because all tests share the NumPy formulas and the small training step.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ ROWS, STEPS = 8, 50
 SHAPES = {"first.weight": (3, 4), "first.bias": (4,), "second.weight": (4, 1), "scale": ()}
 
 
-# --- the optimizers once more, by their formulas, one array at a time --------------------------------------
+# --- the optimizers in plain NumPy, by their formulas, one array at a time ---------------------------------
 
 
 def shrink(w, h):
@@ -41,7 +44,7 @@ def plain_sgd(w, g, s, t, h, nesterov=False):
 
 
 def plain_adam(w, g, s, t, h):
-    """torch.optim.AdamW's documented algorithm, which is Adam's where there is no decay."""
+    """torch.optim.AdamW's documented algorithm, which is Adam's without decay."""
     w = shrink(w, h)
     s["first_moment"] = h["beta1"] * s["first_moment"] + (1 - h["beta1"]) * g
     s["second_moment"] = h["beta2"] * s["second_moment"] + (1 - h["beta2"]) * g**2
@@ -89,7 +92,7 @@ SPECS = [
 ]
 
 
-# --- a small step ------------------------------------------------------------------------------------------
+# --- the training step of a small network ------------------------------------------------------------------
 
 
 def build(spec, dtype="float64", transformation=None):
@@ -142,24 +145,29 @@ def run(program, feed):
     return ReferenceBackend().compile(program).run(feed)
 
 
-def alone(part, bend, start_at, steps):
-    """``steps`` steps on one parameter ``w`` whose gradient is ``bend * w``; its last value."""
-    w, slope = make_input("w", bend.shape, "float64"), make_input("bend", bend.shape, "float64")
-    state = {f"{slot}/w": make_input(f"{slot}/w", bend.shape, "float64") for slot in part.slots()}
+def train_one_parameter(part, curvature, start_at, steps):
+    """``steps`` steps on one parameter ``w`` with the gradient ``curvature * w``; returns its last value."""
+    w, slope = (
+        make_input("w", curvature.shape, "float64"),
+        make_input("curvature", curvature.shape, "float64"),
+    )
+    state = {f"{slot}/w": make_input(f"{slot}/w", curvature.shape, "float64") for slot in part.slots()}
     hyper = {name: make_input(name, (), "float64") for name in part.hyperparameters()}
     step = make_input("step", (), "uint32")
     params, new_state = part.update({"w": slope * w}, {"w": w}, state, hyper, step)
-    inputs = [Input("w", "param", w), Input("bend", "param", slope)]
+    inputs = [Input("w", "param", w), Input("curvature", "param", slope)]
     inputs += [Input(name, "state", value) for name, value in state.items()]
     inputs += [Input(name, "hyper", value) for name, value in hyper.items()]
     program = Program("step", 1, (*inputs, Input("step", "step", step)), params | new_state)
-    zeros = {name: np.zeros(bend.shape) for name in state}
-    feed = Feed({}, np.zeros(steps, np.int32), {"w": start_at, "bend": bend}, zeros, part.hyperparameters())
+    zeros = {name: np.zeros(curvature.shape) for name in state}
+    feed = Feed(
+        {}, np.zeros(steps, np.int32), {"w": start_at, "curvature": curvature}, zeros, part.hyperparameters()
+    )
     return run(program, feed).params["w"]
 
 
-def replay(spec, feed, gradients, steps=range(STEPS)):
-    """The same steps in plain NumPy, from the gradients that the program gave out."""
+def replay_in_numpy(spec, feed, gradients, steps=range(STEPS)):
+    """The same steps in plain NumPy, with the gradients that the program returned."""
     part = optimizer(spec)
     rule = PLAIN[OPTIMIZERS.config(part)["name"]]
     choices = {"nesterov": part.nesterov} if isinstance(part, SGD) else {}
@@ -176,10 +184,10 @@ def replay(spec, feed, gradients, steps=range(STEPS)):
     return params, state
 
 
-def assert_same(got, wanted, rtol=1e-11):
-    assert got.keys() == wanted.keys()
-    for name, array in wanted.items():
-        np.testing.assert_allclose(got[name], array, rtol=rtol, atol=rtol, err_msg=name)
+def assert_same(actual, expected, rtol=1e-11):
+    assert actual.keys() == expected.keys()
+    for name, array in expected.items():
+        np.testing.assert_allclose(actual[name], array, rtol=rtol, atol=rtol, err_msg=name)
 
 
 # --- against NumPy -----------------------------------------------------------------------------------------
@@ -190,11 +198,11 @@ def test_every_optimizer_is_covered():
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_fifty_steps_are_those_of_numpy(spec):
+def test_fifty_steps_match_numpy(spec):
     program = build(spec)
     feed = start(spec, program)
     result = run(program, feed)
-    params, state = replay(spec, feed, result.outputs)
+    params, state = replay_in_numpy(spec, feed, result.outputs)
     assert_same(result.params, params)
     assert_same(result.state, state)
     assert result.outputs["loss"][-1] < result.outputs["loss"][0]
@@ -207,9 +215,9 @@ def test_float32_stays_near_float64(spec):
     feed = start(spec, program, "float32")
     result = run(program, feed)
     doubles = {name: array.astype(np.float64) for name, array in result.outputs.items()}
-    params, state = replay(spec, feed, doubles)
+    params, state = replay_in_numpy(spec, feed, doubles)
     assert all(array.dtype == np.float32 for array in (result.params | result.state).values())
-    # 1 - beta2 keeps about four digits in float32, and each is 1 in 1000 of the whole.
+    # In float32, 1 - beta2 keeps only about four significant digits.
     assert_same(result.params, params, rtol=2e-4)
     assert_same(result.state, state, rtol=2e-4)
 
@@ -218,14 +226,14 @@ def test_float32_stays_near_float64(spec):
 def test_cleaning_changes_nothing(spec):
     program = build(spec)
     feed = start(spec, program)
-    got, wanted = run(program.cleaned(), feed), run(program, feed)
-    assert_same(got.params, wanted.params, rtol=0)
-    assert_same(got.state, wanted.state, rtol=0)
+    actual, expected = run(program.cleaned(), feed), run(program, feed)
+    assert_same(actual.params, expected.params, rtol=0)
+    assert_same(actual.state, expected.state, rtol=0)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_hyperparameter_is_a_run_time_input(spec):
-    """One compiled program serves other values of all of them, also a value per step."""
+    """One compiled program accepts other values of every hyperparameter, also one value per step."""
     program = build(spec)
     executable = ReferenceBackend().compile(program)
     default = executable.run(start(spec, program))
@@ -236,27 +244,27 @@ def test_every_hyperparameter_is_a_run_time_input(spec):
     for name in names:
         feed = start(spec, program, **{name: other[name]})
         result = executable.run(feed)
-        assert_same(result.params, replay(spec, feed, result.outputs)[0])
+        assert_same(result.params, replay_in_numpy(spec, feed, result.outputs)[0])
         assert (result.params["first.weight"] != default.params["first.weight"]).any(), name
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_run_in_two_parts_is_the_run_in_one(spec):
+def test_a_run_in_two_parts_equals_one_run(spec):
     program = build(spec)
     feed = start(spec, program)
-    whole, half = run(program, feed), STEPS // 2
+    complete, half = run(program, feed), STEPS // 2
     first = run(program, dataclasses.replace(feed, order=feed.order[: half * ROWS]))
     rest = dataclasses.replace(
         feed, order=feed.order[half * ROWS :], params=first.params, state=first.state, first_step=half
     )
     second = run(program, rest)
-    assert_same(second.params, whole.params, rtol=0)
-    assert_same(second.state, whole.state, rtol=0)
+    assert_same(second.params, complete.params, rtol=0)
+    assert_same(second.state, complete.state, rtol=0)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("rate", [0.0, 1e30])
-def test_a_rate_of_zero_or_a_huge_one_is_taken(spec, rate):
+def test_zero_and_huge_learning_rates_are_applied(spec, rate):
     part = dataclasses.replace(optimizer(spec), learning_rate=rate)
     program = build(part)
     feed = start(part, program)
@@ -267,14 +275,14 @@ def test_a_rate_of_zero_or_a_huge_one_is_taken(spec, rate):
         assert (np.abs(result.params["first.weight"]) > 1e20).all()
 
 
-# --- each one's own ----------------------------------------------------------------------------------------
+# --- single optimizers -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "spec", ["adam(0.1)", "adam(0.1, 0, 0)", "adam(0.1, 0.99, 0.99999)", "adamw(0.1, weight_decay=0)"]
 )
-def test_the_first_step_of_adam_has_the_length_of_the_rate(spec):
-    """The corrections undo the zeros that the moments start from: m = g and s = g^2 at t = 1."""
+def test_the_first_step_of_adam_has_the_size_of_the_learning_rate(spec):
+    """The bias corrections cancel the zero start of the moments: m = g and s = g^2 at t = 1."""
     program = build(spec)
     feed = start(spec, program)
     result = run(program, dataclasses.replace(feed, order=feed.order[:ROWS]))
@@ -283,17 +291,17 @@ def test_the_first_step_of_adam_has_the_length_of_the_rate(spec):
         np.testing.assert_allclose(feed.params[name] - result.params[name], 0.1 * np.sign(slope), rtol=1e-5)
 
 
-def test_adam_counts_its_steps_from_the_program_and_not_from_the_call():
+def test_adam_counts_the_steps_of_the_program_not_of_the_call():
     program = build("adam")
     feed = dataclasses.replace(start("adam", program), order=np.arange(ROWS, dtype=np.int32))
     later = dataclasses.replace(feed, first_step=9)
     result = run(program, later)
-    assert_same(result.params, replay("adam", later, result.outputs, steps=[0])[0])
+    assert_same(result.params, replay_in_numpy("adam", later, result.outputs, steps=[0])[0])
     assert (result.params["first.weight"] != run(program, feed).params["first.weight"]).any()
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_last_step_that_uint32_can_count_is_a_step(dtype):
+def test_the_largest_uint32_step_does_not_wrap_around(dtype):
     program = build("adam", dtype)
     feed = start("adam", program, dtype)
     feed = dataclasses.replace(feed, order=feed.order[:ROWS], first_step=2**32 - 1)
@@ -301,8 +309,8 @@ def test_the_last_step_that_uint32_can_count_is_a_step(dtype):
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_decay_is_decoupled_and_spares_vectors(name):
-    """State and direction are those without decay; only a matrix also shrinks, by rate * decay."""
+def test_weight_decay_is_decoupled_and_skips_vectors(name):
+    """Decay does not change the state or the update; it only shrinks matrices, by rate * decay."""
     decayed = OPTIMIZERS[name](learning_rate=0.1, weight_decay=0.3)
     without = OPTIMIZERS[name](learning_rate=0.1, weight_decay=0)
     results = []
@@ -310,35 +318,35 @@ def test_decay_is_decoupled_and_spares_vectors(name):
         program = build(part)
         feed = start(part, program)
         results.append(run(program, dataclasses.replace(feed, order=feed.order[:ROWS])))
-    got, wanted = results
-    assert_same(got.state, wanted.state, rtol=0)
+    actual, expected = results
+    assert_same(actual.state, expected.state, rtol=0)
     for key, shape in SHAPES.items():
         extra = 0.03 * feed.params[key] if len(shape) >= 2 else 0
-        np.testing.assert_allclose(got.params[key], wanted.params[key] - extra, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(actual.params[key], expected.params[key] - extra, rtol=1e-12, atol=1e-14)
 
 
 @given(rate=st.floats(0, 1), decay=st.floats(1e-3, 1), name=st.sampled_from(sorted(OPTIMIZERS)))
 @settings(max_examples=30, deadline=None)
-def test_without_a_gradient_only_decay_moves_a_matrix(rate, decay, name):
+def test_with_zero_gradient_a_matrix_changes_by_decay_only(rate, decay, name):
     part = OPTIMIZERS[name](learning_rate=rate, weight_decay=decay)
     before = np.arange(1.0, 7.0).reshape(2, 3)
-    after = alone(part, np.zeros((2, 3)), before, steps=2)
+    after = train_one_parameter(part, np.zeros((2, 3)), before, steps=2)
     np.testing.assert_allclose(after, before * (1 - rate * decay) ** 2, rtol=1e-12)
 
 
 def test_nesterov_looks_ahead():
-    """The same as Sutskever's form, which takes the gradient where the velocity alone would lead.
+    """The result equals Sutskever's form, which takes the gradient at the point after the velocity step.
 
-    His weights are those before that look ahead; the weights here are the point that he looks at.
+    His weights are those before this look-ahead; the weights here are the look-ahead point.
     """
     rate, mu, curvature = 0.1, 0.9, np.array([1.0, 4.0, 0.3])
     position, v = np.ones(3), np.zeros(3)
     for _ in range(STEPS):
         v = mu * v - rate * curvature * (position + mu * v)
         position = position + v
-    after = alone(SGD(rate, mu, nesterov=True), curvature, np.ones(3), STEPS)
+    after = train_one_parameter(SGD(rate, mu, nesterov=True), curvature, np.ones(3), STEPS)
     np.testing.assert_allclose(after, position + mu * v, rtol=1e-11, atol=1e-15)
-    assert (np.abs(alone(SGD(rate, mu), curvature, np.ones(3), STEPS) - after) > 1e-6).all()
+    assert (np.abs(train_one_parameter(SGD(rate, mu), curvature, np.ones(3), STEPS) - after) > 1e-6).all()
 
 
 def test_all_partial_derivatives_are_taken_at_the_old_weights():
@@ -400,8 +408,8 @@ def test_the_interface(spec):
     }
 
 
-def test_what_is_computed_once_is_computed_once():
-    """The corrections of Adam are scalars, and there are as many powers as betas, whatever the tree."""
+def test_the_bias_corrections_are_scalars_computed_once():
+    """Adam's corrections need one scalar power per beta, whatever the number of parameters."""
     powers = [node for node in build("adam").graph.nodes() if node.op.name == "power"]
     assert [node.types[0].shape for node in powers] == [(), ()]
 
@@ -424,7 +432,7 @@ def test_layer_of():
     assert layer_of("scale") == "scale"
 
 
-def test_what_is_missing_is_named():
+def test_a_missing_entry_is_named():
     part = optimizer("sgd(0.1, 0.9)")
     w, step, number = (
         make_input("w", (2,), "float64"),
@@ -447,7 +455,7 @@ def test_what_is_missing_is_named():
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_text_object_and_configuration_are_one(spec):
+def test_text_object_and_configuration_are_equivalent(spec):
     part = optimizer(spec)
     config = json.loads(json.dumps(OPTIMIZERS.config(part)))
     assert optimizer(config) == part
@@ -461,7 +469,7 @@ def test_every_optimizer_is_final_documented_and_frozen(name):
     assert issubclass(cls, Optimizer)
     assert getattr(cls, "__final__", False)
     assert cls.__doc__
-    assert cls.__name__.lower() == name  # what messages call it
+    assert cls.__name__.lower() == name  # the name in messages
     assert dataclasses.fields(cls)[0].name == "learning_rate"
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().learning_rate = 1.0
@@ -477,7 +485,7 @@ NUMBERS = [
 
 @pytest.mark.parametrize(("name", "option"), NUMBERS)
 @pytest.mark.parametrize("value", [-0.1, math.nan, math.inf, -math.inf, 10**310, "0.1", None, True])
-def test_impossible_numbers_are_refused(name, option, value):
+def test_invalid_numbers_are_refused(name, option, value):
     with pytest.raises(InputError) as caught:
         optimizer({"name": name, option: value})
     message = str(caught.value)
@@ -500,18 +508,18 @@ def test_impossible_numbers_are_refused(name, option, value):
         "adm",
     ],
 )
-def test_impossible_descriptions_are_refused_in_one_line(spec):
+def test_invalid_specifications_are_refused_in_one_line(spec):
     with pytest.raises(InputError) as caught:
         optimizer(spec)
     assert "\n" not in str(caught.value)
 
 
-def test_the_nearest_name_is_offered():
+def test_the_nearest_name_is_suggested():
     with pytest.raises(InputError, match="did you mean 'adam'"):
         optimizer("adm")
 
 
-def test_options_are_the_fields_and_defaults_those_of_the_class():
+def test_options_are_the_fields_and_defaults_come_from_the_class():
     part = optimizer("sgd(0.5)")
     assert part.options() == {"learning_rate": 0.5, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
     assert part.default("learning_rate") == 0.01

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: closed forms, boundaries, and purity."""
+"""Learning-rate schedules: closed forms, boundaries, and independence of how steps are split."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_step_falls_exactly_at_the_epoch():
     assert factors("step(2, 0.1)", [0, 19, 20, 39, 40]) == pytest.approx([1, 1, 0.1, 0.1, 0.01])
 
 
-def test_exponential_is_its_factor_per_epoch_and_smooth_between():
+def test_exponential_decays_by_factor_per_epoch_and_smoothly_within():
     values = factors("exponential(0.81)", [0, 5, 10, 20])
     assert values == pytest.approx([1, 0.9, 0.81, 0.6561])
     ratios = np.diff(np.log(factors("exponential(0.81)", 100)))
@@ -76,7 +76,7 @@ def test_warmup_rises_in_equal_steps_and_never_starts_at_zero():
     np.testing.assert_array_equal(factors("warmup(0, 'cosine')", 100), factors("cosine", 100))
 
 
-def test_warmup_hands_over_the_rest_of_the_run():
+def test_warmup_applies_the_inner_schedule_to_the_rest_of_the_run():
     after = factors("warmup(2, 'cosine(0.1)')", np.arange(20, 100))
     np.testing.assert_array_equal(after, factors("cosine(0.1)", 80, total=80))
     assert factors("warmup(1, 'step(2, 0.5)')", [29, 30]) == pytest.approx([1, 0.5])
@@ -122,16 +122,16 @@ def test_plateau_reduces_after_patience_epochs_without_progress():
     ]
 
 
-def test_progress_starts_the_count_anew():
+def test_progress_restarts_the_count():
     losses = [5, 5, 4, 4, 3, 3, 2, 2, 1]
     assert by_epoch("reduce_on_plateau(patience=2)", losses) == [1] * 10
 
 
 def test_progress_is_relative_to_the_best_loss():
-    just_not, just = [100, 99, 99], [100, 98.9, 98.9]
-    assert by_epoch("reduce_on_plateau(patience=2, threshold=0.01)", just_not)[-1] == 0.5
-    assert by_epoch("reduce_on_plateau(patience=2, threshold=0.01)", just)[-1] == 1
-    slow = [1 - 1e-5 * k for k in range(5)]  # each step is below the threshold, their sum too
+    below_threshold, above_threshold = [100, 99, 99], [100, 98.9, 98.9]
+    assert by_epoch("reduce_on_plateau(patience=2, threshold=0.01)", below_threshold)[-1] == 0.5
+    assert by_epoch("reduce_on_plateau(patience=2, threshold=0.01)", above_threshold)[-1] == 1
+    slow = [1 - 1e-5 * k for k in range(5)]  # each change, and the sum of all, is below the threshold
     assert by_epoch("reduce_on_plateau(patience=4)", slow)[-1] == 0.5
 
 
@@ -171,12 +171,12 @@ def test_plateau_refuses_missing_losses():
 
 
 def test_needs_validation():
-    needing = [spec for spec in ALL_SPECS if needs_validation(schedule(spec))]
-    assert needing == [spec for spec in ALL_SPECS if "reduce_on_plateau" in spec]
-    assert len(needing) == 3
+    schedules_with_losses = [spec for spec in ALL_SPECS if needs_validation(schedule(spec))]
+    assert schedules_with_losses == [spec for spec in ALL_SPECS if "reduce_on_plateau" in spec]
+    assert len(schedules_with_losses) == 3
 
 
-# Properties of all
+# Properties of all schedules
 
 
 @st.composite
@@ -223,12 +223,12 @@ def test_factors_are_within_0_and_1_and_independent_of_how_the_steps_are_split(
     assert ((values >= 0) & (values <= 1)).all()  # NaN fails too
     cut = data.draw(st.integers(0, total))
     for piece in (steps[:cut], steps[cut:]):
-        # Only what is known when the piece starts to be run, epoch by epoch.
+        # Pass only the losses that are known when each epoch of the piece starts.
         for epoch in np.unique(piece // per_epoch):
             inside = piece[piece // per_epoch == epoch]
-            known = losses[: int(epoch)]
+            past_losses = losses[: int(epoch)]
             np.testing.assert_array_equal(
-                part.factors(inside, **run, validation_losses=known), values[inside]
+                part.factors(inside, **run, validation_losses=past_losses), values[inside]
             )
     assert SCHEDULES.make(SCHEDULES.config(part)) == part
 
@@ -245,7 +245,7 @@ def test_round_trip_through_json(spec):
     assert schedule(part) is part
 
 
-def test_a_nested_part_is_the_same_however_it_is_written():
+def test_all_ways_to_write_a_nested_schedule_are_equal():
     inner = ReduceOnPlateau(patience=3)
     written = [
         Warmup(2, inner),

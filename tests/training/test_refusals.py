@@ -41,7 +41,7 @@ FORCEABLE = {
     "targets beyond tanh": (
         surface,
         {"output_activation": "tanh"},
-        "the targets reach from .* activation 'tanh' gives only -1 to 1: use activation identity",
+        "the targets range from .* activation 'tanh' gives only -1 to 1: use activation identity",
     ),
     "targets below relu": (positive, {"output_activation": "relu"}, "activation 'relu' gives only 0 to inf"),
     "a step in a hidden layer": (
@@ -54,7 +54,7 @@ FORCEABLE = {
         {"network": gg.Sequential(gg.nn.SimpleRNN(3, "step", last=True), gg.nn.Dense(3))},
         "layer 'simple_rnn_1': no gradient passes",
     ),
-    "negative counts": (negative_counts, {"loss": "poisson"}, "for counts and there are targets of -2"),
+    "negative counts": (negative_counts, {"loss": "poisson"}, "for counts and the lowest target is -2"),
     "targets that are no probabilities": (surface, {"loss": "kl_divergence"}, "for target probabilities"),
     "three classes under a loss of two": (blobs, {"loss": "bce"}, "for two classes, not 3"),
     "scaled tokens": (

@@ -1,4 +1,4 @@
-"""What ``explain`` finds, as plain typed results."""
+"""The result types of ``explain``."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from glassgrad.explain.step import StepView
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a product: ``symbol`` as in a formula, and its number.
+    """One factor of a path: the derivative of ``target`` by ``source``, with its ``symbol`` in a formula.
 
-    It is the derivative of ``target`` by ``source``, both units or values by name. ``kind`` is "loss", "weight",
-    "activation", "same" (layers that hand a value on as it is), "layer" (the local derivative of any other layer),
-    "value" (what a unit gives to a weight), "end" (any other derivative by the weight itself) or "scale".
+    ``target`` and ``source`` are names of units or values. ``kind`` is "loss", "weight", "activation", "same" (layers
+    that do not change the value), "layer" (the local derivative of any other layer), "value" (the value that the
+    weight is multiplied by), "end" (any other derivative by the weight itself) or "scale".
     """
 
     kind: str
@@ -30,17 +30,17 @@ class Factor:
 
 @dataclass(frozen=True)
 class Line:
-    """One path: the units it goes through from the output on, its factors, and their product."""
+    """One path: its units from the output back, its factors, and their product."""
 
     units: tuple[tuple[str, int], ...]
-    """The place and the number of each unit."""
+    """The tensor name and the index of each unit."""
     factors: tuple[Factor, ...]
     product: float
 
 
 @frozen
 class Layer:
-    """The values of one place for the row."""
+    """The values of one named tensor of the network for the row."""
 
     name: str
     shape: tuple[int, ...]
@@ -51,12 +51,13 @@ class Layer:
 class Explanation:
     """The derivative of one row's loss by one weight or input.
 
-    ``derivative`` comes from the reverse sweep over the whole graph; ``forward`` from the forward sweep along this
-    one direction, ``central`` from a central difference, with their relative errors. With ``kink`` the loss has a
-    corner at this very point, so that no central difference can agree. ``lines`` are the strongest paths; there are
-    ``paths`` in all, their sum is ``path_total`` (None: not searched, and ``omitted`` says why); ``zero`` says why
-    there is none. ``unit`` is the factor from a scaled input to the column as it was given, and ``given`` what that
-    held. ``probabilities`` are those of the classes, by label.
+    ``derivative`` is computed by the reverse sweep over the whole graph, ``forward`` by the forward sweep,
+    ``central`` by a central difference. ``forward_error`` and ``central_error`` are relative. ``kink`` says that
+    the loss has a kink at this point, so that no central difference can agree. ``lines`` are the strongest paths,
+    ``paths`` is the number of all paths, and ``path_total`` is their sum (None if not searched; ``omitted`` says
+    why). ``zero`` says why there is no path. ``given`` is the raw value of the input before scaling, and ``unit``
+    is the factor from the scaled input to the raw column. ``probabilities`` are pairs of class label and
+    probability.
     """
 
     source: str
@@ -93,16 +94,16 @@ class Explanation:
 
     @property
     def remainder(self) -> float:
-        """What the paths that are not shown add up to."""
+        """The sum of the paths that are not in ``lines``."""
         return self.derivative - self.shown
 
     def share(self, part: float) -> float | None:
-        """What share of the derivative ``part`` is; None where there is none."""
+        """``part`` as a share of the derivative; None if the derivative is 0."""
         return part / self.derivative if self.derivative else None
 
     @property
     def per_unit(self) -> float | None:
-        """The derivative by the column as it was given; None where it is the same."""
+        """The derivative by the raw column before scaling; None if there is no scaling."""
         return None if self.unit is None else self.derivative * self.unit.value
 
     def document(self) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The paths of the chain rule: from the loss back to one weight or input, the strongest first.
+"""The paths of the chain rule from the loss back to one weight or input, strongest first.
 
-The derivative is the sum, over all paths through units, of the product of the local derivatives along the path. The
-search keeps the best unfinished path in front (best-first). What a path can still become is bounded from above by
-its product so far times the largest product of any way from there to the end, which a dynamic programme finds once
-for all units (P. Hart, N. Nilsson and B. Raphael 1968: such a bound makes the first path found the strongest).
+The derivative is the sum over all paths of the product of the local derivatives along the path. The search is
+best-first (A*; P. Hart, N. Nilsson and B. Raphael 1968). The bound of an unfinished path is its product so far times
+the largest product of any path from there to the end. Dynamic programming computes these largest products for all
+units. Because this bound is exact, the search returns the paths in order of size.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.explain.links import Anatomy, Link
+from glassgrad.explain.links import EvaluatedNetwork, Link
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One unit that a path goes through, and the local derivative by which it came there (None: from the loss)."""
+    """One unit on a path, and the local derivative of the previous unit (or of the loss) by this unit."""
 
-    place: str
+    tensor_name: str
     unit: int
     kind: str
     derivative: float
@@ -31,55 +31,60 @@ class Hop:
 
 @dataclass(frozen=True)
 class Path:
-    """A path: hops from the output back to where the weight or input acts, and the last factor ``end``."""
+    """A path: hops from the output back to the unit where the weight or input acts, and the last factor ``end``."""
 
     hops: tuple[Hop, ...]
     end: float
     product: float
 
 
-class Ways:
-    """All ways from the units of ``place`` (with the factors ``ends`` there) up to the output ``output``."""
+class PathSearch:
+    """All paths from ``output`` back to the units of ``tensor_name``; ``ends`` are the last factors there."""
 
-    def __init__(self, anatomy: Anatomy, place: str, ends: Array, output: str, seed: Array) -> None:
+    def __init__(
+        self, evaluated: EvaluatedNetwork, tensor_name: str, ends: Array, output: str, seed: Array
+    ) -> None:
         """``seed`` is the derivative of the loss by each unit of the output."""
-        self.anatomy, self.place, self.ends, self.output, self.seed = anatomy, place, ends, output, seed
-        self.bounds: dict[str, Array] = {place: np.abs(ends)}
-        self.sums: dict[str, Array] = {place: ends.copy()}
-        # Python's own integers: there are soon more paths than 2 ** 63.
-        self.counts: dict[str, Array] = {place: (ends != 0).astype(object) + 0}
+        self.evaluated, self.tensor_name, self.ends = evaluated, tensor_name, ends
+        self.output, self.seed = output, seed
+        self.bounds: dict[str, Array] = {tensor_name: np.abs(ends)}
+        self.sums: dict[str, Array] = {tensor_name: ends.copy()}
+        # Python integers: the number of paths can exceed 2 ** 63.
+        self.counts: dict[str, Array] = {tensor_name: (ends != 0).astype(object) + 0}
         self.links: dict[str, list[Link]] = {}
-        names = list(anatomy.places)
-        between = names[names.index(place) + 1 : names.index(output) + 1]
-        found = self._matter(between)
+        names = list(evaluated.tensors)
+        between = names[names.index(tensor_name) + 1 : names.index(output) + 1]
+        links = self._relevant_links(between)
         for name in between:
-            self._reach(name, found[name])
+            self._extend(name, links[name])
 
-    def _matter(self, between: Sequence[str]) -> dict[str, list[Link]]:
-        """The links of the units that the loss answers to by any path: those of all others need not be known."""
-        found: dict[str, list[Link]] = {}
-        alive = {name: np.zeros(self.anatomy.places[name].values.size, bool) for name in self.anatomy.places}
-        alive[self.output] = self.seed != 0
+    def _relevant_links(self, between: Sequence[str]) -> dict[str, list[Link]]:
+        """The links of the units with a nonzero path to the loss. The links of other units are not computed."""
+        links: dict[str, list[Link]] = {}
+        relevant = {
+            name: np.zeros(self.evaluated.tensors[name].values.size, bool) for name in self.evaluated.tensors
+        }
+        relevant[self.output] = self.seed != 0
         for name in reversed(between):
-            (rows,) = np.nonzero(alive[name])
-            found[name] = self.anatomy.links(name, rows) if len(rows) else []
-            for link in found[name]:
-                alive[link.source][link.columns[alive[name][link.rows]]] = True
-        return found
+            (rows,) = np.nonzero(relevant[name])
+            links[name] = self.evaluated.links(name, rows) if len(rows) else []
+            for link in links[name]:
+                relevant[link.source][link.columns[relevant[name][link.rows]]] = True
+        return links
 
-    def _reach(self, name: str, links: Sequence[Link]) -> None:
-        """Extend the dynamic programmes to a place."""
-        found = [link for link in links if link.source in self.bounds]
-        if not found:
+    def _extend(self, name: str, links: Sequence[Link]) -> None:
+        """Extend the bounds, sums and counts to the tensor ``name``."""
+        reachable = [link for link in links if link.source in self.bounds]
+        if not reachable:
             return
-        size = self.anatomy.places[name].values.size
+        size = self.evaluated.tensors[name].values.size
         bound, total, count = np.zeros(size), np.zeros(size), np.zeros(size, object)
-        for link in found:
+        for link in reachable:
             rows = link.rows
             np.maximum.at(bound, rows, np.abs(link.values) * self.bounds[link.source][link.columns])
             np.add.at(total, rows, link.values * self.sums[link.source][link.columns])
             np.add.at(count, rows, self.counts[link.source][link.columns])
-        self.links[name], self.bounds[name] = found, bound
+        self.links[name], self.bounds[name] = reachable, bound
         self.sums[name], self.counts[name] = total, count
 
     @property
@@ -89,23 +94,23 @@ class Ways:
 
     @property
     def count(self) -> int:
-        """How many paths there are whose factors are all different from zero."""
+        """The number of paths without a factor of zero."""
         if self.output not in self.counts:
             return 0
         return int(sum(self.counts[self.output][self.seed != 0]))
 
     def strongest(self) -> Iterator[Path]:
-        """The paths, the largest product (in size) first."""
+        """The paths in order of the absolute value of their product, largest first."""
         if self.output not in self.bounds:
             return
-        ticket = itertools.count()
+        tie_breaker = itertools.count()
         queue: list[tuple[float, int, float, tuple[Hop, ...], bool]] = []
 
         def push(product: float, hops: tuple[Hop, ...]) -> None:
             hop = hops[-1]
-            reach = abs(product) * float(self.bounds[hop.place][hop.unit])
-            if reach > 0:
-                heapq.heappush(queue, (-reach, next(ticket), product, hops, False))
+            bound = abs(product) * float(self.bounds[hop.tensor_name][hop.unit])
+            if bound > 0:
+                heapq.heappush(queue, (-bound, next(tie_breaker), product, hops, False))
 
         for unit, value in enumerate(self.seed):
             if value:
@@ -116,16 +121,16 @@ class Ways:
             if finished:
                 yield Path(hops, float(self.ends[hop.unit]), product * float(self.ends[hop.unit]))
                 continue
-            if hop.place == self.place:
-                reach = abs(product * float(self.ends[hop.unit]))
-                heapq.heappush(queue, (-reach, next(ticket), product, hops, True))
+            if hop.tensor_name == self.tensor_name:
+                size = abs(product * float(self.ends[hop.unit]))
+                heapq.heappush(queue, (-size, next(tie_breaker), product, hops, True))
                 continue
-            for link in self.links.get(hop.place, ()):
+            for link in self.links.get(hop.tensor_name, ()):
                 columns, values = link.row(hop.unit)
                 for column, value in zip(columns.tolist(), values.tolist(), strict=True):
                     push(product * value, (*hops, Hop(link.source, column, link.kind, value)))
 
 
-def take(paths: Iterator[Path], count: int) -> Sequence[Path]:
+def first_paths(paths: Iterator[Path], count: int) -> Sequence[Path]:
     """The first ``count`` paths."""
     return list(itertools.islice(paths, count))

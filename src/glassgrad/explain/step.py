@@ -1,4 +1,4 @@
-"""The step's view: what one step of the optimizer on this row alone would do to one weight."""
+"""The effect of one optimizer step, on one row alone, on one weight."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from glassgrad.training.settings import OF_OPTIMIZER, Settings, settings_of_docu
 
 @dataclass(frozen=True)
 class Term:
-    """One line of the arithmetic of a step: ``name`` is what is computed, by ``formula``."""
+    """One line of the arithmetic of a step: the quantity ``name``, computed by ``formula``."""
 
     name: str
     formula: str
@@ -30,10 +30,10 @@ class Term:
 
 @dataclass(frozen=True)
 class StepView:
-    """One weight before and after a first step of the optimizer, with all that goes into it.
+    """One weight before and after a first step of the optimizer, with all quantities of the step.
 
-    ``gradient`` is after clipping; ``slots`` are what the optimizer then keeps for this weight (they began at
-    ``slots_before``): velocity, or Adam's m and v.
+    ``gradient`` is the gradient after clipping. ``slots`` is the optimizer state of this weight after the step, such
+    as the velocity or Adam's moments; ``slots_before`` is the state before the step.
     """
 
     optimizer: str
@@ -45,9 +45,9 @@ class StepView:
     slots: Mapping[str, float]
     new: float
     decays: bool
-    """Whether weight decay pulls at this weight."""
+    """Whether weight decay applies to this weight."""
     schedule: str | None
-    """The schedule of the learning rate, where it changes: this step is at the rate without it."""
+    """The learning-rate schedule, None if constant. The step uses the base rate without it."""
 
     @property
     def change(self) -> float:
@@ -58,16 +58,16 @@ class StepView:
     def terms(self) -> tuple[Term, ...]:
         """The arithmetic from the gradient to the new weight, line by line."""
         hyper, slots = self.hyperparameters, self.slots
-        found = [Term("w", "old weight", self.old), Term("g", "gradient", self.raw_gradient)]
+        terms = [Term("w", "old weight", self.old), Term("g", "gradient", self.raw_gradient)]
         limits = [f"{key} {hyper[key]:g}" for key in ("clip_value", "clip_norm") if key in hyper]
         if limits:
-            found.append(Term("g", f"clipped by {' and '.join(limits)}", self.gradient))
+            terms.append(Term("g", f"clipped by {' and '.join(limits)}", self.gradient))
         rate = hyper["learning_rate"]
-        found.append(Term("rate", "learning rate", rate))
+        terms.append(Term("rate", "learning rate", rate))
         divisor = "g"
         for slot, value in slots.items():
-            symbol, formula = _SLOTS.get(slot, (slot, "as the optimizer keeps it"))
-            found.append(
+            symbol, formula = _SLOTS.get(slot, (slot, "optimizer state"))
+            terms.append(
                 Term(symbol, formula.format_map({key: f"{item:g}" for key, item in hyper.items()}), value)
             )
         if {"first_moment", "second_moment"} <= set(slots):
@@ -75,25 +75,25 @@ class StepView:
                 slots[slot] / (1 - hyper[beta])
                 for slot, beta in (("first_moment", "beta1"), ("second_moment", "beta2"))
             )
-            found.append(Term("M", f"m / (1 - {hyper['beta1']:g}), for its start at 0", m))
-            found.append(Term("S", f"s / (1 - {hyper['beta2']:g}), for its start at 0", s))
+            terms.append(Term("M", f"m / (1 - {hyper['beta1']:g}), corrected for bias", m))
+            terms.append(Term("S", f"s / (1 - {hyper['beta2']:g}), corrected for bias", s))
             divisor = "M / (√S + ε)"
         elif {"mean_square", "sum_of_squares"} & set(slots):
             divisor = "g / (√s + ε)"
         elif "velocity" in slots:
             divisor = (
                 "v"
-                if abs(rate * slots["velocity"] - self._moved) <= 1e-9 * abs(self._moved)
+                if abs(rate * slots["velocity"] - self._update) <= 1e-9 * abs(self._update)
                 else f"(g + {hyper['momentum']:g} × v)"
             )
-        known = not slots or set(slots) <= set(_SLOTS)
-        found.append(
-            Term("step", f"rate × {divisor}" if known else "what the optimizer takes off", self._moved)
+        standard = not slots or set(slots) <= set(_SLOTS)
+        terms.append(
+            Term("step", f"rate × {divisor}" if standard else "update by the optimizer", self._update)
         )
         if self.decays:
-            found.append(Term("decay", f"rate × {hyper['weight_decay']:g} × w", self._decay))
-        found.append(Term("w", "new weight: w - step" + (" - decay" if self.decays else ""), self.new))
-        return tuple(found)
+            terms.append(Term("decay", f"rate × {hyper['weight_decay']:g} × w", self._decay))
+        terms.append(Term("w", "new weight: w - step" + (" - decay" if self.decays else ""), self.new))
+        return tuple(terms)
 
     @property
     def _decay(self) -> float:
@@ -101,7 +101,7 @@ class StepView:
         return hyper["learning_rate"] * hyper["weight_decay"] * self.old if self.decays else 0.0
 
     @property
-    def _moved(self) -> float:
+    def _update(self) -> float:
         return self.old - self._decay - self.new
 
 
@@ -121,10 +121,11 @@ def step_view(
     name: str,
     index: tuple[int, ...],
 ) -> StepView | None:
-    """The first step from a fresh optimizer, by the optimizer's own update graph; None for a frozen layer.
+    """The first step with a new optimizer state, computed by the optimizer's update graph.
 
-    ``training`` is what the model file says of its training; without settings (parts that are not registered)
-    there is no step to show. ``gradients`` are those of all weights on this row: clipping looks at all.
+    Returns None for a frozen layer, and for a model without training settings (parts that are not registered).
+    ``training`` is the training section of the model file. ``gradients`` has the gradients of all weights on this
+    row, because clipping needs all of them.
     """
     settings = _settings(training)
     if settings is None:
@@ -132,31 +133,33 @@ def step_view(
     trained = {key: array for key, array in weights.items() if layer_of(key) not in settings.freeze}
     if name not in trained:
         return None
-    made, clipping = settings.resolved_optimizer, gradient_transformation(settings)
-    hyper = made.hyperparameters() | clipping.hyperparameters()
-    fills = made.slots()
+    optimizer, clipping = settings.resolved_optimizer, gradient_transformation(settings)
+    hyper = optimizer.hyperparameters() | clipping.hyperparameters()
+    initial_slots = optimizer.slots()
     scalars = {key: fixed(np.asarray(value, np.float64)) for key, value in hyper.items()}
     params = {key: make_input(key, array.shape, "float64") for key, array in trained.items()}
     raw = {key: make_input(f"gradient/{key}", array.shape, "float64") for key, array in trained.items()}
     slots = {
         f"{slot}/{key}": fixed(np.full(array.shape, fill))
-        for slot, fill in fills.items()
+        for slot, fill in initial_slots.items()
         for key, array in trained.items()
     }
     clipped = clipping.apply(raw, scalars)
-    new, kept = made.update(clipped, params, slots, scalars, fixed(np.asarray(0, np.uint32)))
-    wanted = [new[name], clipped[name], *(kept[f"{slot}/{name}"] for slot in fills)]
-    graph = Graph((*params.values(), *raw.values()), tuple(wanted))
-    found = evaluate(graph, [*trained.values(), *(gradients[key] for key in trained)])
+    new_params, new_state = optimizer.update(clipped, params, slots, scalars, fixed(np.asarray(0, np.uint32)))
+    outputs = [new_params[name], clipped[name], *(new_state[f"{slot}/{name}"] for slot in initial_slots)]
+    graph = Graph((*params.values(), *raw.values()), tuple(outputs))
+    new_weight, clipped_gradient, *new_slots = evaluate(
+        graph, [*trained.values(), *(gradients[key] for key in trained)]
+    )
     return StepView(
-        type(made).__name__,
+        type(optimizer).__name__,
         float(weights[name][index]),
         float(gradients[name][index]),
-        float(found[1][index]),
+        float(clipped_gradient[index]),
         dict(hyper),
-        {slot: float(fill) for slot, fill in fills.items()},
-        {slot: float(array[index]) for slot, array in zip(fills, found[2:], strict=True)},
-        float(found[0][index]),
+        {slot: float(fill) for slot, fill in initial_slots.items()},
+        {slot: float(array[index]) for slot, array in zip(initial_slots, new_slots, strict=True)},
+        float(new_weight[index]),
         "weight_decay" in hyper and weights[name].ndim >= 2,
         _schedule(training["settings"]),
     )
@@ -172,8 +175,8 @@ def _settings(training: Mapping[str, Any]) -> Settings | None:
     document = training.get("settings")
     if not isinstance(document, Mapping):
         return None
-    wanted = ("optimizer", *OF_OPTIMIZER, "clip_norm", "clip_value", "freeze")
+    option_names = ("optimizer", *OF_OPTIMIZER, "clip_norm", "clip_value", "freeze")
     try:
-        return settings_of_document({key: document[key] for key in wanted if key in document})
+        return settings_of_document({key: document[key] for key in option_names if key in document})
     except InputError:
         return None

@@ -1,31 +1,30 @@
-"""The chain rule as a tree to walk down: from the loss to the outputs, and from each unit to those it answers to."""
+"""The chain rule as a tree: from the loss to the outputs, and from each unit to the units it depends on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from glassgrad.backends.base import Array
-from glassgrad.explain.links import PREACTIVATION, Anatomy
-from glassgrad.explain.whole import Whole
+from glassgrad.explain.links import PREACTIVATION, EvaluatedNetwork
+from glassgrad.explain.row_loss import RowLoss
 from glassgrad.nn.network import INPUT
 from glassgrad.training.model import Model
 
 BREADTH = 3
-"""The branches shown of every unit: those through which most of the derivative goes."""
+"""The branches shown per unit: those with the largest local derivatives."""
 
-MOST = 400
-"""The nodes of a tree."""
+MAXIMUM_NODES = 400
+"""The maximum number of nodes of a tree."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One unit (or weight) on the way: ``factor`` is the local derivative by which one came here from above.
+    """One unit or weight in the tree. ``factor`` is the local derivative of the parent by this node.
 
-    ``derivative`` is that of the loss along this way: the product of all factors so far. ``others`` counts the
-    units left out beside the ``children``.
+    ``derivative`` is the product of all factors from the loss to this node. ``others`` is the number of units that
+    are left out beside the ``children``.
     """
 
     name: str
@@ -37,68 +36,82 @@ class Node:
 
 
 def derivative_tree(
-    model: Model, x: Array, target: Array, breadth: int = BREADTH, most: int = MOST
+    model: Model, x: Array, target: Array, breadth: int = BREADTH, maximum_nodes: int = MAXIMUM_NODES
 ) -> tuple[float, Node]:
     """The loss of one prepared row ``x`` (without the batch axis) with its ``target``, and the tree below it.
 
-    The leaves are inputs, and weights of dense layers. Everything is in float64.
+    The leaves are inputs and weights of dense layers. All computations are in float64.
     """
-    anatomy = Anatomy(model.network, model.weights, model.statistics, x)
-    whole = Whole.of(anatomy, model.loss, target)
-    place = model.network.output
-    left = [most]
-    order = np.argsort(-np.abs(whole.seed), kind="stable")
-    alive = [int(unit) for unit in order if whole.seed[unit] != 0]
+    evaluated = EvaluatedNetwork(model.network, model.weights, model.statistics, x)
+    row_loss = RowLoss.of(evaluated, model.loss, target)
+    output = model.network.output
+    nodes_left = [maximum_nodes]
+    order = np.argsort(-np.abs(row_loss.seed), kind="stable")
+    nonzero = [int(unit) for unit in order if row_loss.seed[unit] != 0]
     children = tuple(
-        _node(anatomy, place, unit, float(whole.seed[unit]), float(whole.seed[unit]), breadth, left)
-        for unit in alive[:breadth]
+        _node(
+            evaluated,
+            output,
+            unit,
+            float(row_loss.seed[unit]),
+            float(row_loss.seed[unit]),
+            breadth,
+            nodes_left,
+        )
+        for unit in nonzero[:breadth]
     )
-    return whole.loss, Node("loss", whole.loss, 1.0, 1.0, children, max(0, len(alive) - breadth))
+    return row_loss.loss, Node("loss", row_loss.loss, 1.0, 1.0, children, max(0, len(nonzero) - breadth))
 
 
 def _node(
-    anatomy: Anatomy, place: str, unit: int, factor: float, derivative: float, breadth: int, left: list[int]
+    evaluated: EvaluatedNetwork,
+    tensor_name: str,
+    unit: int,
+    factor: float,
+    derivative: float,
+    breadth: int,
+    nodes_left: list[int],
 ) -> Node:
-    left[0] -= 1
-    here = anatomy.places[place]
-    value = float(here.values.reshape(-1)[unit])
+    nodes_left[0] -= 1
+    tensor = evaluated.tensors[tensor_name]
+    value = float(tensor.values.reshape(-1)[unit])
     branches: list[tuple[str, int, float]] = []
-    if place != INPUT and left[0] > 0:
-        for link in anatomy.links(place):
+    if tensor_name != INPUT and nodes_left[0] > 0:
+        for link in evaluated.links(tensor_name):
             columns, values = link.row(unit)
             branches += [(link.source, int(c), float(v)) for c, v in zip(columns, values, strict=True)]
     branches.sort(key=lambda item: -abs(item[2]))
     children = [
-        _node(anatomy, source, column, local, derivative * local, breadth, left)
+        _node(evaluated, source, column, local, derivative * local, breadth, nodes_left)
         for source, column, local in branches[:breadth]
-        if left[0] > 0
+        if nodes_left[0] > 0
     ]
-    children += _weights(anatomy, place, unit, derivative, breadth)
-    return Node(here.unit(unit), value, factor, derivative, tuple(children), max(0, len(branches) - breadth))
+    children += _weights(evaluated, tensor_name, unit, derivative, breadth)
+    return Node(
+        tensor.unit(unit), value, factor, derivative, tuple(children), max(0, len(branches) - breadth)
+    )
 
 
-def _weights(anatomy: Anatomy, place: str, unit: int, derivative: float, breadth: int) -> list[Node]:
-    """The weights of a dense layer that act on this unit: the strongest few."""
-    layer = place.removesuffix(f".{PREACTIVATION}")
-    piece = anatomy.pieces.get(layer)
-    if piece is None or piece.inner != place or type(piece.node.layer).__name__ != "Dense":
+def _weights(
+    evaluated: EvaluatedNetwork, tensor_name: str, unit: int, derivative: float, breadth: int
+) -> list[Node]:
+    """The weights of a dense layer that act on this unit, with the largest input values."""
+    layer_name = tensor_name.removesuffix(f".{PREACTIVATION}")
+    layer = evaluated.layers.get(layer_name)
+    if layer is None or layer.inner != tensor_name or type(layer.node.layer).__name__ != "Dense":
         return []
-    source = anatomy.places[piece.inputs[0]]
+    source = evaluated.tensors[layer.inputs[0]]
     if len(source.shape) != 1:
         return []
-    given, weights = source.values, _columns(piece.weights)
-    order = np.argsort(-np.abs(given), kind="stable")[:breadth]
+    inputs, weights = source.values, layer.weights["weights"]
+    order = np.argsort(-np.abs(inputs), kind="stable")[:breadth]
     return [
         Node(
-            f"{layer}.weights[{int(i)},{unit}]",
+            f"{layer_name}.weights[{int(i)},{unit}]",
             float(weights[i, unit]),
-            float(given[i]),
-            derivative * float(given[i]),
+            float(inputs[i]),
+            derivative * float(inputs[i]),
         )
         for i in order
-        if given[i] != 0
+        if inputs[i] != 0
     ]
-
-
-def _columns(weights: Mapping[str, Array]) -> Array:
-    return weights["weights"]

@@ -1,4 +1,4 @@
-"""What is said about an explanation, in the terminal and on a page alike."""
+"""The sentences about an explanation, shared by the terminal and the page."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from glassgrad.explain.step import StepView
 
 
 def tight(name: str) -> str:
-    """The name of a unit, without spaces and without saying that it is its pre-activation."""
+    """The name of a unit without spaces and without the suffix for pre-activations."""
     bare = name.replace(f".{PREACTIVATION}", "")
     return re.sub(r"(?<=\d), (?=\d+[\],])", ",", bare)
 
 
-def meaning_of(found: Explanation) -> str:
+def meaning_of(explanation: Explanation) -> str:
     """The derivative in a sentence."""
-    if not found.derivative:
-        return f"The loss of this row does not answer to this {found.what} at all."
-    way = "larger" if found.derivative > 0 else "smaller"
-    return f"A slightly larger {found.what} makes the loss of this row slightly {way}."
+    if not explanation.derivative:
+        return f"The derivative is 0: to first order, this {explanation.what} does not change the loss of this row."
+    way = "larger" if explanation.derivative > 0 else "smaller"
+    return f"A slightly larger {explanation.what} makes the loss of this row slightly {way}."
 
 
-def zero_of(found: Explanation) -> str:
+def zero_of(explanation: Explanation) -> str:
     """Why there is no path."""
-    return f"No path leads from the loss to this {found.what}: {tight(str(found.zero))}."
+    return f"No path leads from the loss to this {explanation.what}: {tight(str(explanation.zero))}."
 
 
 def route(line: Line) -> list[str]:
-    """The units that a path goes through, from the loss to the weight or input."""
+    """The units of a path, from the loss to the weight or input."""
     names = ["loss"]
     for factor in line.factors:
         name = tight(factor.source)
@@ -39,44 +39,44 @@ def route(line: Line) -> list[str]:
 
 
 def said_of(factor: Factor) -> str:
-    """What a factor is, in a few words."""
+    """A short description of a factor."""
     source, target = tight(factor.source), tight(factor.target)
     match factor.kind:
         case "loss":
-            return "how the loss answers to this output"
+            return "derivative of the loss by this output"
         case "weight":
             return f"weight from {source} to {target}"
         case "activation":
             return f"slope of the activation in {target}"
         case "same":
-            return f"hands {source} on as {target}"
+            return f"passes {source} unchanged to {target}"
         case "value":
-            return "what the weight is multiplied by"
+            return "value that the weight is multiplied by"
         case "end":
-            return "how the unit answers to the weight"
+            return "derivative of the unit by the weight"
         case _:
             return f"from {source} to {target}" if not factor.symbol.startswith("d ") else ""
 
 
 def kink_of() -> str:
-    """Why a central difference cannot agree."""
+    """The reason why the central difference does not agree."""
     return (
-        "The loss has a corner at this very point: its slopes to both sides differ, and the central difference is "
-        "their mean. The derivative is the one that the sweeps agree on by convention."
+        "The loss has a kink at this point: the slopes on its two sides differ, and the central difference is their "
+        "mean. The derivative shown is the one-sided value that both sweeps use by convention."
     )
 
 
-def shown_layers(found: Explanation) -> list[Layer]:
-    """The input, and what each layer makes of it."""
-    return [layer for layer in found.layers if not layer.name.endswith(f".{PREACTIVATION}")]
+def shown_layers(explanation: Explanation) -> list[Layer]:
+    """The input and the output of each layer, without pre-activations."""
+    return [layer for layer in explanation.layers if not layer.name.endswith(f".{PREACTIVATION}")]
 
 
 def step_note(step: StepView) -> str:
-    """What kind of a step is shown."""
-    said = (
-        "A first step, by a fresh optimizer, on this row alone: training takes the mean gradient over a batch, and "
-        "an optimizer that remembers its steps."
+    """The assumptions of the step that is shown."""
+    note = (
+        "A first step with a new optimizer state, on this row alone. Training uses the mean gradient over a batch "
+        "and the optimizer state of the earlier steps."
     )
     if step.schedule is not None:
-        said += f" The rate is that before the schedule ({step.schedule})."
-    return said
+        note += f" The rate does not include the schedule ({step.schedule})."
+    return note

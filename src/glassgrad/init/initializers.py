@@ -1,9 +1,9 @@
-"""Initial weights, made once by NumPy on the host from named random streams.
+"""Initial weights, drawn once by NumPy on the host from named random streams.
 
-Layout of weights: dense ``(inputs, units)``, convolution ``(height, width, channels_in, channels_out)``; the
-last axis is always the output. A deep network can be trained only if at its start the variance of the signal
-neither dies nor explodes from layer to layer, so most initializers here are one formula,
-``variance = scale / fan``, with three choices (Glorot and Bengio 2010; He et al. 2015).
+Shapes of weights: dense ``(inputs, units)``, convolution ``(height, width, channels_in, channels_out)``. The
+last axis is always the output. A deep network trains only if the variance of its signal neither vanishes nor
+explodes from layer to layer. Most initializers here therefore follow ``variance = scale / fan`` (Glorot and
+Bengio 2010; He et al. 2015); they differ in the scale, the fan and the distribution.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ Array: TypeAlias = NDArray[np.float64]
 
 
 def stream(seed: int, *names: str | int) -> np.random.Generator:
-    """The random stream called ``names`` of a run with this seed: ``stream(0, "dense_2", "weight")``.
+    """The random stream with these ``names`` in a run with this seed: ``stream(0, "dense_2", "weight")``.
 
-    Counter-based (Philox; Salmon et al. 2011) and keyed by seed and names alone, so that adding a layer does
-    not change the weights of another. ``1`` and ``"1"`` are different names.
+    The generator is counter-based (Philox; Salmon et al. 2011). Its key depends only on the seed and the names,
+    so adding a layer does not change the weights of other layers. ``1`` and ``"1"`` are different names.
     """
     # JSON is unambiguous and the same on every machine; Python's hash() is salted per process.
     label = json.dumps([int(seed), *(name if isinstance(name, str) else int(name) for name in names)])
@@ -41,44 +41,44 @@ def stream(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """``(fan_in, fan_out)`` of a weight: how many inputs feed one output, how many outputs one input feeds.
+    """``(fan_in, fan_out)`` of a weight: the inputs per output, and the outputs per input.
 
-    A convolution counts every tap of its window, at stride 1. A vector of n counts as n by n, a scalar as
-    1 by 1. Raises InputError for an empty axis.
+    A convolution counts every position of its window, at stride 1. A vector of n elements counts as n by n, a
+    scalar as 1 by 1. Raises InputError for an axis of size 0.
     """
     if 0 in shape:
         raise InputError(f"a weight of shape {shape} is empty: every axis needs a size of at least 1")
     if len(shape) < 2:
         return math.prod(shape), math.prod(shape)
-    taps = math.prod(shape[:-2])
-    return taps * shape[-2], taps * shape[-1]
+    window_size = math.prod(shape[:-2])
+    return window_size * shape[-2], window_size * shape[-1]
 
 
 @dataclass(frozen=True, eq=False)
 class Initializer(Part, ABC):
-    """How the first values of one weight are drawn."""
+    """Base of all initializers: how the initial values of one weight are drawn."""
 
     data_dependent: ClassVar[bool] = False
-    """Whether training rescales the drawn weights by what they do to a first batch (see ``LSUV``)."""
+    """Whether training rescales the drawn weights by the outputs of a first batch (see ``LSUV``)."""
 
     @abstractmethod
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
     ) -> Array:
-        """Draw a weight of ``shape``; the caller casts it. Fans are at least 1, see ``fans``."""
+        """Draw a weight of ``shape`` in float64; the caller casts it. Both fans are at least 1 (see ``fans``)."""
 
 
 INITIALIZERS: Registry[Initializer] = Registry("initializer", Initializer)  # type: ignore[type-abstract]
 
 
 def initializer(spec: str | Mapping[str, Any] | Initializer) -> Initializer:
-    """The initializer described, e.g. ``"he_normal"`` or ``"normal(0.02)"``; see ``Registry.make``."""
+    """The initializer for a specification such as ``"normal(0.02)"``; see ``Registry.make``."""
     return INITIALIZERS.make(spec)
 
 
 @final
 class Zeros(Initializer):
-    """All zeros: for biases. In a hidden layer's weight it keeps all units equal for ever."""
+    """All zeros, for biases. Units of a hidden layer whose weights start at zero stay equal during training."""
 
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
@@ -90,7 +90,7 @@ class Zeros(Initializer):
 @final
 @dataclass(frozen=True, eq=False)
 class Constant(Initializer):
-    """Every entry is ``value``."""
+    """Every element is ``value``."""
 
     value: float
 
@@ -146,9 +146,10 @@ class Normal(Initializer):
 @final
 @dataclass(frozen=True, eq=False)
 class TruncatedNormal(Initializer):
-    """Normal around 0, cut at two standard deviations: no entry lies beyond ``2 * std``.
+    """Normal around 0, truncated at two standard deviations: no element lies beyond ``2 * std``.
 
-    ``std`` is that of the normal *before* it is cut; the entries themselves have 0.8796 times as much.
+    ``std`` is the standard deviation *before* truncation. The standard deviation of the elements is 0.8796 times
+    ``std``.
     """
 
     std: float
@@ -158,7 +159,7 @@ class TruncatedNormal(Initializer):
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
     ) -> Array:
-        """Draw from N(0, std²); an entry beyond the cut is drawn again."""
+        """Draw from N(0, std²); an element beyond ``2 * std`` is drawn again."""
         values = generator.standard_normal(shape)
         while (outside := np.abs(values) > 2).any():
             values[outside] = generator.standard_normal(np.count_nonzero(outside))
@@ -166,11 +167,11 @@ class TruncatedNormal(Initializer):
 
 
 class VarianceScaling(Initializer):
-    """Mean 0 and ``variance = scale / fan``; subclasses make the three choices. Normals are not truncated."""
+    """Mean 0 and ``variance = scale / fan``; subclasses set the three attributes. Normals are not truncated."""
 
     scale: ClassVar[float]
     fan: ClassVar[Literal["in", "average"]]
-    shape_of_density: ClassVar[Literal["normal", "uniform"]]
+    distribution: ClassVar[Literal["normal", "uniform"]]
 
     @final
     def __call__(
@@ -178,7 +179,7 @@ class VarianceScaling(Initializer):
     ) -> Array:
         """Draw with variance ``scale / fan_in``, or ``scale / ((fan_in + fan_out) / 2)``."""
         std = math.sqrt(self.scale / (fan_in if self.fan == "in" else (fan_in + fan_out) / 2))
-        if self.shape_of_density == "normal":
+        if self.distribution == "normal":
             return generator.normal(0.0, std, shape)
         limit = math.sqrt(3) * std
         return generator.uniform(-limit, limit, shape)
@@ -186,54 +187,54 @@ class VarianceScaling(Initializer):
 
 @final
 class FanInUniform(VarianceScaling):
-    """Uniform within ±sqrt(1 / fan_in): the classical default (that of Torch and PyTorch).
+    """Uniform within ±sqrt(1 / fan_in): the default of Torch and PyTorch.
 
-    Its variance is a third of LeCun's, so a deep network's signal shrinks by 3 a layer.
+    The variance is a third of LeCun's, so the variance of the signal falls by a factor of 3 per linear layer.
     """
 
-    scale, fan, shape_of_density = 1 / 3, "in", "uniform"
+    scale, fan, distribution = 1 / 3, "in", "uniform"
 
 
 @final
 class LecunNormal(VarianceScaling):
-    """Variance 1 / fan_in: keeps the signal of linear layers (LeCun et al. 1998; for SELU)."""
+    """Variance 1 / fan_in: keeps the variance through linear layers (LeCun et al. 1998); also for SELU."""
 
-    scale, fan, shape_of_density = 1.0, "in", "normal"
+    scale, fan, distribution = 1.0, "in", "normal"
 
 
 @final
 class LecunUniform(VarianceScaling):
-    """As ``lecun_normal``, uniform."""
+    """Uniform with the variance of ``lecun_normal``."""
 
-    scale, fan, shape_of_density = 1.0, "in", "uniform"
+    scale, fan, distribution = 1.0, "in", "uniform"
 
 
 @final
 class XavierNormal(VarianceScaling):
-    """Variance 2 / (fan_in + fan_out): signal and gradient alike (Glorot and Bengio 2010; for tanh)."""
+    """Variance 2 / (fan_in + fan_out): balances signal and gradient (Glorot and Bengio 2010); for tanh."""
 
-    scale, fan, shape_of_density = 1.0, "average", "normal"
+    scale, fan, distribution = 1.0, "average", "normal"
 
 
 @final
 class XavierUniform(VarianceScaling):
-    """As ``xavier_normal``, uniform within ±sqrt(6 / (fan_in + fan_out))."""
+    """Uniform within ±sqrt(6 / (fan_in + fan_out)), with the variance of ``xavier_normal``."""
 
-    scale, fan, shape_of_density = 1.0, "average", "uniform"
+    scale, fan, distribution = 1.0, "average", "uniform"
 
 
 @final
 class HeNormal(VarianceScaling):
-    """Variance 2 / fan_in: makes up for the half of the signal that ReLU drops (He et al. 2015)."""
+    """Variance 2 / fan_in: compensates for the half of the signal that ReLU sets to 0 (He et al. 2015)."""
 
-    scale, fan, shape_of_density = 2.0, "in", "normal"
+    scale, fan, distribution = 2.0, "in", "normal"
 
 
 @final
 class HeUniform(VarianceScaling):
-    """As ``he_normal``, uniform."""
+    """Uniform with the variance of ``he_normal``."""
 
-    scale, fan, shape_of_density = 2.0, "in", "uniform"
+    scale, fan, distribution = 2.0, "in", "uniform"
 
 
 @final
@@ -241,8 +242,8 @@ class HeUniform(VarianceScaling):
 class Orthogonal(Initializer):
     """A random orthogonal matrix times ``gain`` (Saxe et al. 2014): every singular value is ``gain``.
 
-    A weight of more than two axes is taken as the matrix ``(prod(shape[:-1]), shape[-1])``: its columns
-    are orthonormal, or its rows where there are fewer of them.
+    A weight with more than two axes is treated as the matrix ``(prod(shape[:-1]), shape[-1])``. Before the gain,
+    its columns are orthonormal; if the matrix has fewer rows than columns, its rows are.
     """
 
     gain: float = 1.0
@@ -261,9 +262,9 @@ class Orthogonal(Initializer):
 class LSUV(Initializer):
     """Layer-sequential unit variance (Mishkin and Matas 2016): orthogonal, then rescaled on a first batch.
 
-    Calling it gives the orthogonal start. Training then goes through the layers from the first to the last
-    and multiplies each weight by ``lsuv_scale`` of the layer's outputs until their variance is within
-    ``tolerance`` of ``variance``, at most ``iterations`` times.
+    The initializer draws the orthogonal weights. Training then visits the layers from first to last. It
+    multiplies each weight by ``lsuv_scale`` of the layer's outputs until their variance is within ``tolerance``
+    of ``variance``, at most ``iterations`` times.
     """
 
     variance: float = 1.0
@@ -279,22 +280,23 @@ class LSUV(Initializer):
     def __call__(
         self, generator: np.random.Generator, shape: tuple[int, ...], *, fan_in: int, fan_out: int
     ) -> Array:
-        """The orthogonal start; InputError for a vector or a scalar."""
+        """Draw the orthogonal weights; InputError for a vector or a scalar."""
         return _orthogonal("lsuv", generator, shape)
 
 
 def lsuv_scale(outputs: NDArray[np.floating], variance: float) -> float:
-    """The factor for a layer's weight that gives its ``outputs`` (any shape, valid rows only) this variance.
+    """The factor of a layer's weight that gives its ``outputs`` (any shape, valid rows only) this variance.
 
-    Exact for a layer linear in its weight. Raises InputError where the outputs do not vary or are not finite.
+    The factor is exact for a layer that is linear in its weight. Raises InputError if the outputs are constant or
+    not finite.
     """
-    spread = float(np.var(outputs, dtype=np.float64))
-    if not (math.isfinite(spread) and spread > 0):
+    output_variance = float(np.var(outputs, dtype=np.float64))
+    if not (math.isfinite(output_variance) and output_variance > 0):
         raise InputError(
-            f"initializer 'lsuv': the layer's outputs have variance {spread} on the first batch, which no"
-            f" factor brings to {variance}; check the input data, or choose another initializer"
+            f"initializer 'lsuv': the layer's outputs have variance {output_variance} on the first batch, and no"
+            f" factor can scale it to {variance}; check the input data, or choose another initializer"
         )
-    return math.sqrt(variance / spread)
+    return math.sqrt(variance / output_variance)
 
 
 def _orthogonal(name: str, generator: np.random.Generator, shape: tuple[int, ...]) -> Array:
@@ -305,7 +307,7 @@ def _orthogonal(name: str, generator: np.random.Generator, shape: tuple[int, ...
         )
     rows, columns = math.prod(shape[:-1]), shape[-1]
     q, r = np.linalg.qr(generator.standard_normal((max(rows, columns), min(rows, columns))))
-    # The signs on r's diagonal are the algorithm's; only with all positive is q uniform (Mezzadri 2007).
+    # q is uniformly distributed only if the diagonal of r is positive (Mezzadri 2007).
     q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
     return np.ascontiguousarray(q if rows >= columns else q.T).reshape(shape)
 
@@ -325,7 +327,7 @@ _CLASSES: dict[str, type[Initializer]] = {
     "he_uniform": HeUniform,
     "orthogonal": Orthogonal,
     "lsuv": LSUV,
-    # Aliases come last: a part's configuration takes the first name of its class.
+    # Aliases come last: a configuration uses the first registered name of a class.
     "glorot_normal": XavierNormal,
     "glorot_uniform": XavierUniform,
 }

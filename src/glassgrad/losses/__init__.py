@@ -1,4 +1,4 @@
-"""Losses: how wrong each row of outputs is."""
+"""Loss functions."""
 
 from glassgrad.common.lazy import lazy_names
 

@@ -1,7 +1,7 @@
-"""Losses for classes: how much a row's outputs speak against its class.
+"""Classification losses.
 
-Those of probabilities take logits: log and exp then cancel on paper, where they would overflow in floats.
-Targets are class indices, int32 [B]; an index outside of the outputs belongs to no class and is not checked.
+The cross-entropies take logits, so that log and exp cancel in the formula and cannot overflow. Targets are class
+indices, int32 [B]. The range of an index is not checked: an index outside 0 to K - 1 belongs to no class.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 import glassgrad.ops.table as ops
 from glassgrad.common.constraints import SHARE
 from glassgrad.graph.node import Value
-from glassgrad.losses.base import RARE, Loss, class_shares, require_classes
+from glassgrad.losses.base import MINIMUM_SHARE, Loss, class_shares, require_classes
 from glassgrad.nn.activations import softplus
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class CategoricalCrossEntropy(Loss):
-    """-log p of the row's class, p = softmax(outputs): maximum likelihood (Bridle 1990).
+    """-log p of the row's class, with p = softmax(outputs): maximum likelihood (Bridle 1990).
 
-    With label smoothing e the target is 1 - e on the class plus e / K on each of the K classes (Szegedy et
+    With label smoothing e, the target is 1 - e for the class, plus e / K for each of the K classes (Szegedy et
     al. 2016).
     """
 
@@ -38,37 +38,37 @@ class CategoricalCrossEntropy(Loss):
     constraints = MappingProxyType({"label_smoothing": SHARE})
 
     def units(self, classes: int | None, targets: int) -> int:
-        """A logit per class."""
+        """One logit per class."""
         return require_classes(self, classes)
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
         """[B, K] and int32 [B] to [B]."""
         logs = ops.log_softmax(outputs)
-        losses = -_of_class(logs, targets)
+        losses = -_value_of_class(logs, targets)
         if not self.label_smoothing:
             return losses
-        share = self.label_smoothing
-        return (1 - share) * losses - share * ops.reduce_mean(logs, 1)
+        smoothing = self.label_smoothing
+        return (1 - smoothing) * losses - smoothing * ops.reduce_mean(logs, 1)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """The logarithms of the classes' smoothed shares."""
+        """The logarithms of the smoothed class shares."""
         shares = class_shares(targets, weights, units)
         logs: np.ndarray = np.log((1 - self.label_smoothing) * shares + self.label_smoothing / units)
         return logs
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """softmax(outputs), [B, K]."""
-        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-        shares: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
-        return shares
+        exponentials = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+        probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class BinaryCrossEntropy(Loss):
-    """-log p of the row's class, of two, p(1) = sigmoid(output): logistic regression (Cox 1958).
+    """-log p of the row's class for two classes, with p(1) = sigmoid(output): logistic regression (Cox 1958).
 
-    With label smoothing e the target is 1 - e / 2 on the class and e / 2 on the other.
+    With label smoothing e, the target is 1 - e / 2 for the class and e / 2 for the other class.
     """
 
     name = "binary_cross_entropy"
@@ -80,15 +80,15 @@ class BinaryCrossEntropy(Loss):
     constraints = MappingProxyType({"label_smoothing": SHARE})
 
     def units(self, classes: int | None, targets: int) -> int:
-        """The one logit of class 1."""
+        """One: the logit of class 1."""
         require_classes(self, classes)
         return 1
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
         """[B, 1] and int32 [B] to [B]."""
-        margins = _signed(outputs, targets)
+        margins = _margins(outputs, targets)
         losses = softplus(-margins)
-        # softplus(m) = softplus(-m) + m, so the share of the other class adds only its multiple of m.
+        # softplus(m) = softplus(-m) + m, so the other class adds only label_smoothing / 2 times m.
         return losses + 0.5 * self.label_smoothing * margins if self.label_smoothing else losses
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
@@ -97,51 +97,52 @@ class BinaryCrossEntropy(Loss):
         return np.array([np.log(shares[1] / shares[0])])
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
-        """[1 - p, p] of p = sigmoid(outputs), [B, 2]; both are accurate, however small."""
+        """[1 - p, p] with p = sigmoid(outputs), [B, 2]. Both are accurate even if they are close to 0."""
         logit = outputs[:, 0]
-        shares: np.ndarray = np.exp(-np.logaddexp(0, np.stack([logit, -logit], axis=1)))
-        return shares
+        probabilities: np.ndarray = np.exp(-np.logaddexp(0, np.stack([logit, -logit], axis=1)))
+        return probabilities
 
 
 @dataclass(frozen=True, eq=False)
 class _LogProbabilityLoss(Loss):
-    """A loss of outputs that are log-probabilities, [B, K]."""
+    """A loss whose outputs are log-probabilities, [B, K]."""
 
     expects = "log_probabilities"
 
     def probabilities(self, outputs: np.ndarray) -> np.ndarray:
         """exp(outputs), [B, K]."""
-        powers: np.ndarray = np.exp(outputs)
-        return powers
+        probabilities: np.ndarray = np.exp(outputs)
+        return probabilities
 
 
 @final
 class NegativeLogLikelihood(_LogProbabilityLoss):
-    """Minus the row's log-probability of its class, as given by a last layer with ``log_softmax``."""
+    """Minus the log-probability of the row's class; the last layer has the activation ``log_softmax``."""
 
     name = "negative_log_likelihood"
     task = "classification"
     target_kind = "class"
 
     def units(self, classes: int | None, targets: int) -> int:
-        """A log-probability per class."""
+        """One log-probability per class."""
         return require_classes(self, classes)
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
         """[B, K] and int32 [B] to [B]."""
-        return -_of_class(outputs, targets)
+        return -_value_of_class(outputs, targets)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """The logarithms of the classes' shares."""
+        """The logarithms of the class shares."""
         logs: np.ndarray = np.log(class_shares(targets, weights, units))
         return logs
 
 
 @final
 class KLDivergence(_LogProbabilityLoss):
-    """sum_k t_k (log t_k - o_k): how far a target distribution t is from exp(o) (Kullback and Leibler 1951).
+    """sum_k t_k (log t_k - o_k): the divergence of a target distribution t from exp(o).
 
-    A target probability of 0 adds 0. For a class, the distribution has all its mass there.
+    A target probability of 0 adds 0. A class index as target means probability 1 for that class. Source:
+    Kullback and Leibler 1951.
     """
 
     name = "kl_divergence"
@@ -149,13 +150,13 @@ class KLDivergence(_LogProbabilityLoss):
     target_kind = "distribution"
 
     def units(self, classes: int | None, targets: int) -> int:
-        """A log-probability per class, or per number of the target distribution."""
+        """One log-probability per class, or per number of the target distribution."""
         return targets if classes is None else classes
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
         """[B, K] and float [B, K], or int32 [B], to [B]."""
         if targets.dtype == "int32":
-            return -_of_class(outputs, targets)
+            return -_value_of_class(outputs, targets)
         present = targets > 0
         logs = ops.log(ops.select(present, targets, 1.0))
         return ops.reduce_sum(ops.select(present, targets * (logs - outputs), 0.0), 1)
@@ -166,61 +167,62 @@ class KLDivergence(_LogProbabilityLoss):
             shares = class_shares(targets, weights, units)
         else:
             mean = np.maximum(weights @ targets, 0.0)
-            shares = np.maximum(mean / mean.sum(), RARE)
+            shares = np.maximum(mean / mean.sum(), MINIMUM_SHARE)
         logs: np.ndarray = np.log(shares)
         return logs
 
 
 @dataclass(frozen=True, eq=False)
 class _MarginLoss(Loss):
-    """A loss of scores: one output for two classes (its sign decides), or one for each of K classes."""
+    """A loss of scores: one output whose sign decides between two classes, or one output per class."""
 
     task = "classification"
     target_kind = "sign"
     expects = "margins"
 
     @abstractmethod
-    def of_margins(self, margins: Value) -> Value:
-        """Two classes: the loss at the margins s * y, [B] to [B]; s is -1 for class 0 and 1 for class 1."""
+    def margin_losses(self, margins: Value) -> Value:
+        """Two classes: the loss of the margins s * y, [B] to [B]. s is -1 for class 0 and 1 for class 1."""
 
     @abstractmethod
-    def of_scores(self, scores: Value, targets: Value) -> Value:
-        """K classes: [B, K] and int32 [B] to [B]."""
+    def score_losses(self, scores: Value, targets: Value) -> Value:
+        """K classes: the loss of the scores, [B, K] and int32 [B] to [B]."""
 
     def units(self, classes: int | None, targets: int) -> int:
-        """One score for two classes, else one per class."""
+        """One score for two classes; else one per class."""
         count = require_classes(self, classes)
         return 1 if count == 2 else count
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
         """[B, 1] or [B, K], and int32 [B], to [B]."""
         if outputs.shape[1] == 1:
-            return self.of_margins(_signed(outputs, targets))
-        return self.of_scores(outputs, targets)
+            return self.margin_losses(_margins(outputs, targets))
+        return self.score_losses(outputs, targets)
 
 
 @final
 class Hinge(_MarginLoss):
-    """max(0, 1 - s * y): the support vector machine's loss (Cortes and Vapnik 1995).
+    """max(0, 1 - s * y): the loss of support vector machines (Cortes and Vapnik 1995).
 
-    For K classes max(0, 1 + the largest other score - the class's score) (Crammer and Singer 2001).
+    For K classes: max(0, 1 + the largest score of another class - the score of the row's class) (Crammer and
+    Singer 2001).
     """
 
     name = "hinge"
 
-    def of_margins(self, margins: Value) -> Value:
+    def margin_losses(self, margins: Value) -> Value:
         """max(0, 1 - s * y)."""
         return ops.maximum(1 - margins, 0.0)
 
-    def of_scores(self, scores: Value, targets: Value) -> Value:
-        """The largest score, each but the class's own raised by 1, minus the class's own."""
+    def score_losses(self, scores: Value, targets: Value) -> Value:
+        """The largest score, with 1 added for all other classes, minus the score of the row's class."""
         raised = scores + (1 - ops.one_hot(targets, scores.shape[1], scores.dtype))
-        return ops.reduce_max(raised, 1) - _of_class(scores, targets)
+        return ops.reduce_max(raised, 1) - _value_of_class(scores, targets)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """A margin of 1 for the most frequent class; of K classes only where it has more than half of the weight.
+        """A margin of 1 for the most frequent class; with K classes, only if its share p is above 1/2.
 
-        At a lead of d in [0, 1] over the other classes the loss is 1 + d - 2 p d, which is linear in d.
+        With a lead of d in [0, 1] over the other classes the loss is 1 + d - 2 p d, which is linear in d.
         """
         shares = class_shares(targets, weights, max(units, 2))
         if units == 1:
@@ -231,34 +233,35 @@ class Hinge(_MarginLoss):
 
 @final
 class Perceptron(_MarginLoss):
-    """max(0, -s * y): zero for a row on its right side (Rosenblatt 1958). Gradient descent is his rule.
+    """max(0, -s * y): zero for a correctly classified row (Rosenblatt 1958).
 
-    For K classes the largest score minus the class's own (Collins 2002). A row right on the boundary counts
-    as wrong: its gradient is not 0, so that training can leave weights of zero.
+    Gradient descent on this loss is Rosenblatt's rule. For K classes, the loss is the largest score minus the
+    score of the row's class (Collins 2002). A row on the boundary counts as wrong: its gradient is not 0, so that
+    training can start from weights of zero.
     """
 
     name = "perceptron"
 
-    def of_margins(self, margins: Value) -> Value:
+    def margin_losses(self, margins: Value) -> Value:
         """0 where s * y > 0, else -s * y."""
         return ops.select(margins > 0, 0.0, -margins)
 
-    def of_scores(self, scores: Value, targets: Value) -> Value:
+    def score_losses(self, scores: Value, targets: Value) -> Value:
         """max_j o_j - o_target."""
-        return ops.reduce_max(scores, 1) - _of_class(scores, targets)
+        return ops.reduce_max(scores, 1) - _value_of_class(scores, targets)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """Zero: without a margin the loss is 0 everywhere."""
+        """Zero: the loss is 0 if all scores are 0."""
         return np.zeros(units)
 
 
-def _of_class(values: Value, targets: Value) -> Value:
-    """Each row's value of its own class: [B, K] and int32 [B] to [B]. Other columns may be infinite."""
+def _value_of_class(values: Value, targets: Value) -> Value:
+    """The value of each row's class: [B, K] and int32 [B] to [B]. Values of other classes may be infinite."""
     chosen = ops.one_hot(targets, values.shape[1], "bool")
     return ops.reduce_sum(ops.select(chosen, values, 0.0), 1)
 
 
-def _signed(outputs: Value, targets: Value) -> Value:
-    """The margins s * y, [B], of one output [B, 1]: y for class 1, -y for class 0."""
+def _margins(outputs: Value, targets: Value) -> Value:
+    """The margins s * y, [B], of outputs [B, 1]: y for class 1, -y for class 0."""
     output = ops.reshape(outputs, targets.shape)
     return ops.select(targets > 0, output, -output)

@@ -1,4 +1,4 @@
-"""Losses for numbers: how far a row's outputs y are from its targets t, averaged over the row's n numbers."""
+"""Regression losses of outputs y and targets t. The loss of a row is the mean over its n numbers."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import glassgrad.ops.table as ops
 from glassgrad.common.constraints import Real
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Value
-from glassgrad.losses.base import RARE, Expects, Loss, TargetKind, Task, class_shares
+from glassgrad.losses.base import MINIMUM_SHARE, Expects, Loss, TargetKind, Task, class_shares
 
-OVERFLOW = 1000.0
-"""A log-rate whose exponential is infinite in both float formats."""
+OVERFLOWING_LOG_RATE = 1000.0
+"""A log-rate whose exponential is infinite in float32 and float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegressionLoss(Loss):
-    """A loss that compares output and target number by number."""
+    """A loss that compares outputs and targets element by element."""
 
     task: ClassVar[Task] = "regression"
     target_kind: ClassVar[TargetKind] = "values"
@@ -30,14 +30,14 @@ class RegressionLoss(Loss):
 
     @abstractmethod
     def errors(self, outputs: Value, targets: Value) -> Value:
-        """The loss of each number: [B, n] and [B, n] to [B, n]."""
+        """The loss of each element: [B, n] and [B, n] to [B, n]."""
 
     def units(self, classes: int | None, targets: int) -> int:
-        """One output per number."""
+        """One output per target."""
         return targets
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
-        """The mean over the row; raises GraphError unless targets are of the outputs' shape and dtype."""
+        """The mean over the row; raises GraphError if targets and outputs differ in shape or dtype."""
         if outputs.type != targets.type:
             raise GraphError(f"loss {self.name}: outputs of {outputs.type} and targets of {targets.type}")
         return ops.reduce_mean(self.errors(outputs, targets), 1)
@@ -45,7 +45,7 @@ class RegressionLoss(Loss):
 
 @final
 class SquaredError(RegressionLoss):
-    """(y - t)^2, least squares (Legendre 1805). On classes: to one-hot codes, as in Brier's score (1950)."""
+    """(y - t)^2: least squares (Legendre 1805). For classes, t is the one-hot code (Brier 1950)."""
 
     name = "squared_error"
     task = "both"
@@ -55,23 +55,23 @@ class SquaredError(RegressionLoss):
         return _square(outputs - targets)
 
     def units(self, classes: int | None, targets: int) -> int:
-        """One output per number, or per class."""
+        """One output per target, or per class."""
         return targets if classes is None else classes
 
     def row_losses(self, outputs: Value, targets: Value) -> Value:
-        """The mean over the row; targets are float [B, n], or classes int32 [B]."""
+        """The mean over the row. Targets are float [B, n], or class indices int32 [B]."""
         if targets.dtype == "int32":
             targets = ops.one_hot(targets, outputs.shape[1], outputs.dtype)
         return super().row_losses(outputs, targets)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """The mean; of classes their shares."""
+        """The mean; for classes, their shares."""
         return class_shares(targets, weights, units) if targets.ndim == 1 else _mean(targets, weights)
 
 
 @final
 class RootMeanSquaredError(RegressionLoss):
-    """sqrt(mean((y - t)^2)) over rows and numbers: in the units of the target."""
+    """sqrt(mean((y - t)^2)) over all rows and elements, in the units of the target."""
 
     name = "root_mean_squared_error"
 
@@ -80,7 +80,7 @@ class RootMeanSquaredError(RegressionLoss):
         return _square(outputs - targets)
 
     def finish(self, mean: Value) -> Value:
-        """The square root; its gradient at a perfect fit, infinite by the formula, is 0."""
+        """The square root. Its gradient at a perfect fit is set to 0; by the formula it is infinite."""
         perfect = ops.equal(mean, 0.0)
         return ops.select(perfect, 0.0, ops.sqrt(ops.select(perfect, 1.0, mean)))
 
@@ -91,7 +91,7 @@ class RootMeanSquaredError(RegressionLoss):
 
 @final
 class AbsoluteError(RegressionLoss):
-    """|y - t|: fits the median, so it is robust to outliers (Laplace 1774)."""
+    """|y - t|: the minimum is at the median, so the loss is robust to outliers (Laplace 1774)."""
 
     name = "absolute_error"
 
@@ -109,8 +109,8 @@ class AbsoluteError(RegressionLoss):
 class Huber(RegressionLoss):
     """Half a squared error up to ``delta``, linear beyond it (Huber 1964).
 
-    With d = |y - t|: d^2 / 2 where d <= delta, else delta * (d - delta / 2). ``delta`` is in units of the
-    target as the loss meets it.
+    With d = |y - t|: d^2 / 2 if d <= delta, else delta * (d - delta / 2). ``delta`` is in units of the target
+    after any standardization.
     """
 
     name = "huber"
@@ -123,30 +123,30 @@ class Huber(RegressionLoss):
         difference = outputs - targets
         distance = ops.absolute(difference)
         far = distance > self.delta
-        # The square is of the difference: that of `absolute` has the second derivative 0 at a perfect fit, not 1.
+        # Square the difference, not `distance`: at 0, `absolute` would make the second derivative 0 instead of 1.
         near = 0.5 * _square(ops.select(far, 0.0, difference))
         return ops.select(far, self.delta * (distance - 0.5 * self.delta), near)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """Where the slopes, the differences clipped to [-delta, delta], add up to 0."""
+        """The root of the sum of slopes: differences clipped to [-delta, delta]."""
         return _root(targets, weights, lambda differences: np.clip(differences, -self.delta, self.delta))
 
 
 @final
 class LogCosh(RegressionLoss):
-    """log(cosh(y - t)): like half a squared error near 0 and like an absolute error far off (Green 1990)."""
+    """log(cosh(y - t)): close to half the squared error near 0 and to the absolute error elsewhere (Green 1990)."""
 
     name = "log_cosh"
 
     def errors(self, outputs: Value, targets: Value) -> Value:
-        """|d| - log(1 + tanh|d|), since cosh d = exp|d| / (1 + tanh|d|): no overflow, and exact near 0."""
+        """|d| - log(1 + tanh|d|), because cosh d = exp|d| / (1 + tanh|d|). No overflow, and accurate near 0."""
         difference = outputs - targets
-        # Not `absolute`, whose derivative at 0 is 0: the second derivative at a perfect fit is 1.
+        # Not `absolute`: its derivative at 0 is 0, and the second derivative of the loss there must be 1.
         distance = ops.select(difference > 0, difference, -difference)
         return distance - ops.log1p(ops.tanh(distance))
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
-        """Where the slopes tanh(y - t) add up to 0."""
+        """The root of the sum of the slopes tanh(y - t)."""
         return _root(targets, weights, np.tanh)
 
 
@@ -155,7 +155,7 @@ class LogCosh(RegressionLoss):
 class Quantile(RegressionLoss):
     """The pinball loss, whose minimum is the quantile ``level`` of t (Koenker and Bassett 1978).
 
-    level * (t - y) where t is above y, else (1 - level) * (y - t). Level 0.5 is half the absolute error.
+    level * (t - y) if t is above y, else (1 - level) * (y - t). Level 0.5 is half the absolute error.
     """
 
     name = "quantile"
@@ -164,7 +164,7 @@ class Quantile(RegressionLoss):
     constraints = MappingProxyType({"level": Real(above=0, below=1)})
 
     def errors(self, outputs: Value, targets: Value) -> Value:
-        """max(level * d, (level - 1) * d) of d = t - y."""
+        """max(level * d, (level - 1) * d) with d = t - y."""
         difference = targets - outputs
         return ops.maximum(self.level * difference, (self.level - 1) * difference)
 
@@ -175,9 +175,10 @@ class Quantile(RegressionLoss):
 
 @final
 class Poisson(RegressionLoss):
-    """exp(o) - t * o: minus the log-likelihood of the count t at the rate exp(o), less log(t!).
+    """exp(o) - t * o: the negative log-likelihood of the count t at the rate exp(o), without the term log(t!).
 
-    Poisson regression (Nelder and Wedderburn 1972). May be negative. A log-rate above 88 overflows float32.
+    Poisson regression (Nelder and Wedderburn 1972). The loss may be negative. A log-rate above 88 overflows
+    float32.
     """
 
     name = "poisson"
@@ -186,13 +187,13 @@ class Poisson(RegressionLoss):
 
     def errors(self, outputs: Value, targets: Value) -> Value:
         """exp(o) - t * o."""
-        # At a rate of 0 a count of 0 adds 0, and beyond OVERFLOW the exponential is infinite and decides alone.
-        negligible = ops.logical_or(ops.equal(targets, 0.0), outputs > OVERFLOW)
+        # t * o is 0 if t is 0, also for o = -inf. If exp(o) overflows, the loss is infinite whatever t * o is.
+        negligible = ops.logical_or(ops.equal(targets, 0.0), outputs > OVERFLOWING_LOG_RATE)
         return ops.exp(outputs) - ops.select(negligible, 0.0, targets * outputs)
 
     def best_constant(self, targets: np.ndarray, weights: np.ndarray, units: int) -> np.ndarray:
         """The logarithm of the mean count."""
-        logs: np.ndarray = np.log(np.maximum(_mean(targets, weights), RARE))
+        logs: np.ndarray = np.log(np.maximum(_mean(targets, weights), MINIMUM_SHARE))
         return logs
 
 
@@ -201,28 +202,27 @@ def _square(x: Value) -> Value:
 
 
 def _mean(targets: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean of every column: [B, n] and [B] to [n]."""
+    """The weighted mean of each column: [B, n] and [B] to [n]."""
     mean: np.ndarray = np.average(targets.astype(np.float64), axis=0, weights=weights)
     return mean
 
 
 def _quantile(targets: np.ndarray, weights: np.ndarray, level: float) -> np.ndarray:
-    """The least target of every column that, with those below it, has the share ``level`` of the weight."""
+    """Per column, the smallest target whose cumulative weight reaches ``level`` of the total: float64 [n]."""
     order = np.argsort(targets, axis=0)
-    below = np.cumsum(weights[order], axis=0)
-    # In floats the sum may end a little below the total, and the last row is reached all the same.
-    rows = np.minimum((below < level * below[-1]).sum(axis=0), len(targets) - 1)
+    cumulative = np.cumsum(weights[order], axis=0)
+    rows = (cumulative < level * cumulative[-1]).sum(axis=0)
     sorted_targets = np.take_along_axis(targets, order, axis=0)
-    found: np.ndarray = sorted_targets[rows, np.arange(targets.shape[1])].astype(np.float64)
-    return found
+    quantiles: np.ndarray = sorted_targets[rows, np.arange(targets.shape[1])].astype(np.float64)
+    return quantiles
 
 
 def _root(targets: np.ndarray, weights: np.ndarray, slope: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """The constant y of every column, [n], where sum(w * slope(y - t)) is 0; by bisection, as slope never falls."""
+    """Per column, the constant y with sum(w * slope(y - t)) = 0: float64 [n]. By bisection; slope never decreases."""
     low, high = targets.min(axis=0).astype(np.float64), targets.max(axis=0).astype(np.float64)
     for _ in range(np.finfo(np.float64).nmant):
         middle = (low + high) / 2
-        falling = weights @ slope(middle - targets) < 0
-        low, high = np.where(falling, middle, low), np.where(falling, high, middle)
+        below_root = weights @ slope(middle - targets) < 0
+        low, high = np.where(below_root, middle, low), np.where(below_root, high, middle)
     root: np.ndarray = (low + high) / 2
     return root

@@ -1,4 +1,4 @@
-"""Every loss by name, and the loss that a text or a configuration describes."""
+"""All losses by name, and the construction of a loss from text or a configuration."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LOSSES: Registry[Loss] = Registry("loss", Loss)  # type: ignore[type-abstract]
 
 
 def loss(spec: str | Mapping[str, Any] | Loss) -> Loss:
-    """The loss described, e.g. ``"mse"`` or ``"huber(0.5)"``; see ``Registry.make``."""
+    """The loss for a specification such as ``"mse"`` or ``"huber(0.5)"``; see ``Registry.make``."""
     return LOSSES.make(spec)
 
 
@@ -64,6 +64,6 @@ ALIASES: dict[str, type[Loss]] = {
 }
 for _class in _CLASSES:
     LOSSES.add(_class.name, _class)
-# After the names proper: the configuration of a part takes the first name of its class.
+# Aliases come last: a configuration uses the first registered name of a class.
 for _alias, _class in ALIASES.items():
     LOSSES.add(_alias, _class)

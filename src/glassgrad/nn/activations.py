@@ -1,8 +1,8 @@
-"""Activations: the nonlinearities between layers, each built of ops, so that the chain rule needs no more.
+"""Activations: the nonlinearities between layers, built of ops, so that no derivatives are needed here.
 
-Every one keeps its value and its gradient finite at any finite input, and has its limits at infinity. The rule for
-that: where a branch of a ``select`` could overflow, its *input* is cut first, since a zero gradient times an overflow
-is not a number.
+The value and the gradient of an activation are finite for any finite input, and the value at infinity is its limit.
+If a branch of a ``select`` could overflow, its *input* is replaced first, because a zero gradient times an overflow
+is NaN.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ INF = math.inf
 
 @dataclass(frozen=True, eq=False)
 class Activation(Part, ABC):
-    """A function of a float value of any shape, to a value of the same shape and dtype.
+    """Base of all activations: a function of a float value of any shape; the output has its shape and dtype.
 
-    A subclass without options inherits all it needs from this dataclass and is not decorated again.
+    A subclass without options needs no ``@dataclass`` of its own.
     """
 
     name: ClassVar[str]
@@ -38,7 +38,7 @@ class Activation(Part, ABC):
         """Build the graph of the activation of ``x``."""
 
     def output_range(self) -> tuple[float, float]:
-        """The infimum and the supremum of what it can give: a target beyond them cannot be learned."""
+        """The infimum and the supremum of the outputs. A target outside this range cannot be learned."""
         return (-math.inf, math.inf)
 
 
@@ -46,7 +46,7 @@ ACTIVATIONS: Registry[Activation] = Registry("activation", Activation)  # type: 
 
 
 def activation(spec: str | Mapping[str, Any] | Activation | None) -> Activation:
-    """The activation described, e.g. ``"relu"`` or ``"elu(0.5)"``; None: identity. See ``Registry.make``."""
+    """The activation for a specification such as ``"elu(0.5)"``; None: identity. See ``Registry.make``."""
     return Identity() if spec is None else ACTIVATIONS.make(spec)
 
 
@@ -61,16 +61,16 @@ class Identity(Activation):
         return x
 
     def output_range(self) -> tuple[float, float]:
-        """Every number."""
+        """All numbers."""
         return (-INF, INF)
 
 
 @final
 class Step(Activation):
-    """1 where x >= 0, else 0: the threshold unit of the classical perceptron (McCulloch and Pitts 1943).
+    """1 if x >= 0, else 0: the threshold unit of the classical perceptron (McCulloch and Pitts 1943).
 
-    Its derivative is declared to be zero everywhere, so no gradient reaches the layers before it. To train a
-    perceptron by Rosenblatt's rule, take the loss ``perceptron`` on outputs without an activation.
+    Its derivative is defined as 0 everywhere, so no gradient reaches the layers before it. To train a perceptron
+    by Rosenblatt's rule, use the loss ``perceptron`` on outputs without an activation.
     """
 
     name = "step"
@@ -80,7 +80,7 @@ class Step(Activation):
         return ops.convert(x >= 0, x.dtype)
 
     def output_range(self) -> tuple[float, float]:
-        """0 or 1."""
+        """0 and 1."""
         return (0.0, 1.0)
 
 
@@ -101,7 +101,7 @@ class Sigmoid(Activation):
 
 @final
 class Tanh(Activation):
-    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)): the sigmoid around 0 (LeCun et al. 1998)."""
+    """(exp(x) - exp(-x)) / (exp(x) + exp(-x)): a sigmoid centered at 0 (LeCun et al. 1998)."""
 
     name = "tanh"
 
@@ -116,23 +116,23 @@ class Tanh(Activation):
 
 @final
 class ReLU(Activation):
-    """max(0, x), with the derivative 0 at 0 (Nair and Hinton 2010; Glorot, Bordes, Bengio 2011)."""
+    """max(0, x), with derivative 0 at 0 (Nair and Hinton 2010; Glorot, Bordes, Bengio 2011)."""
 
     name = "relu"
 
     def __call__(self, x: Value) -> Value:
-        """x where x > 0, else 0."""
-        return ops.select(x <= 0, 0.0, x)  # this way round, NaN stays NaN and can be found
+        """x if x > 0, else 0."""
+        return ops.select(x <= 0, 0.0, x)  # with x > 0 as the condition, NaN would become 0
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below 0."""
+        """At least 0."""
         return (0.0, INF)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class LeakyReLU(Activation):
-    """x where x > 0, else slope * x (Maas, Hannun, Ng 2013)."""
+    """x if x > 0, else slope * x (Maas, Hannun, Ng 2013)."""
 
     name = "leaky_relu"
     slope: float = 0.01
@@ -140,18 +140,18 @@ class LeakyReLU(Activation):
     constraints = MappingProxyType({"slope": Real()})
 
     def __call__(self, x: Value) -> Value:
-        """x where x > 0, else slope * x."""
+        """x if x > 0, else slope * x."""
         return ops.select(x > 0, x, self.slope * x)
 
     def output_range(self) -> tuple[float, float]:
-        """Every number, unless the slope is 0 or falls."""
+        """All numbers if the slope is above 0; else at least 0."""
         return (-INF if self.slope > 0 else 0.0, INF)
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ELU(Activation):
-    """x where x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner, Hochreiter 2016)."""
+    """x if x > 0, else alpha * (exp(x) - 1) (Clevert, Unterthiner, Hochreiter 2016)."""
 
     name = "elu"
     alpha: float = 1.0
@@ -159,24 +159,24 @@ class ELU(Activation):
     constraints = MappingProxyType({"alpha": Real(above=0)})
 
     def __call__(self, x: Value) -> Value:
-        """x where x > 0, else alpha * expm1(x)."""
+        """x if x > 0, else alpha * expm1(x)."""
         return _elu(x, self.alpha)
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below -alpha."""
+        """At least -alpha."""
         return (-float(self.alpha), INF)
 
 
-# The fixed point of Klambauer et al. 2017 (appendix 1): a unit keeps mean 0 and variance 1.
+# Klambauer et al. 2017, appendix 1: with these constants, mean 0 and variance 1 are a fixed point.
 SELU_ALPHA = 1.6732632423543772
 SELU_SCALE = 1.0507009873554805
 
 
 @final
 class SELU(Activation):
-    """scale * elu(x, alpha), made to keep mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
+    """scale * elu(x, alpha): keeps mean 0 and variance 1 from layer to layer (Klambauer et al. 2017).
 
-    It does so from weights of variance 1 / fan_in: the initializer ``lecun_normal``.
+    This needs initial weights of variance 1 / fan_in: the initializer ``lecun_normal``.
     """
 
     name = "selu"
@@ -186,13 +186,13 @@ class SELU(Activation):
         return SELU_SCALE * _elu(x, SELU_ALPHA)
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below -1.7581."""
+        """At least -1.7581."""
         return (-SELU_SCALE * SELU_ALPHA, INF)
 
 
 @final
 class GELU(Activation):
-    """x * Phi(x), Phi the normal distribution function, exact by erf (Hendrycks and Gimpel 2016)."""
+    """x * Phi(x), with the normal distribution function Phi computed by erf (Hendrycks and Gimpel 2016)."""
 
     name = "gelu"
 
@@ -201,7 +201,7 @@ class GELU(Activation):
         return _gated(x, lambda x: 0.5 * (1 + ops.erf(x * math.sqrt(0.5))))
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below its minimum, at x = -0.7518."""
+        """At least the minimum, at x = -0.7518."""
         return (-0.16997120747990369, INF)
 
 
@@ -216,7 +216,7 @@ class SiLU(Activation):
         return _gated(x, ops.sigmoid)
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below its minimum, at x = -1.2785."""
+        """At least the minimum, at x = -1.2785."""
         return (-0.27846454276107379, INF)
 
 
@@ -231,13 +231,13 @@ class Mish(Activation):
         return _gated(x, lambda x: ops.tanh(softplus(x)))
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below its minimum, at x = -1.1924."""
+        """At least the minimum, at x = -1.1924."""
         return (-0.30884341301725043, INF)
 
 
 @final
 class Softplus(Activation):
-    """log(1 + exp(x)): a smooth relu (Dugas et al. 2001)."""
+    """log(1 + exp(x)): a smooth ReLU (Dugas et al. 2001)."""
 
     name = "softplus"
 
@@ -246,7 +246,7 @@ class Softplus(Activation):
         return softplus(x)
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing below 0."""
+        """At least 0."""
         return (0.0, INF)
 
 
@@ -254,7 +254,7 @@ class Softplus(Activation):
 class Softmax(Activation):
     """exp(x) / sum(exp(x)) along the last axis: probabilities of K classes (Bridle 1990).
 
-    Not for the last layer under ``categorical_cross_entropy``, which takes the logits themselves.
+    Not for the last layer with the loss ``categorical_cross_entropy``, which takes logits.
     """
 
     name = "softmax"
@@ -279,32 +279,33 @@ class LogSoftmax(Activation):
         return ops.log_softmax(x)
 
     def output_range(self) -> tuple[float, float]:
-        """Nothing above 0."""
+        """At most 0."""
         return (-INF, 0.0)
 
 
 def softplus(x: Value) -> Value:
-    """log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), which nothing overflows.
+    """log(1 + exp(x)), computed as max(x, 0) + log(1 + exp(-|x|)), which does not overflow.
 
-    Made of ``select`` rather than ``maximum`` and ``absolute``: at x = 0 both derivatives (1/2 and 1/4) come
-    out right, since the two branches of -|x| have slopes of plus and minus one and no flat point between.
+    Built of ``select`` instead of ``maximum`` and ``absolute``, so that the first and the second derivative at
+    x = 0 (1/2 and 1/4) are right: the derivative of ``absolute`` at 0 is 0.
     """
     positive = x > 0
     return ops.select(positive, x, 0.0) + ops.log1p(ops.exp(ops.select(positive, -x, x)))
 
 
-FAR = 1e4
-"""Beyond it, every gate below is 0 or 1 in both float formats."""
+SATURATION = 1e4
+"""For |x| above it, the gates of GELU, SiLU and Mish are exactly 0 or 1 in float32 and float64."""
 
 
 def _gated(x: Value, gate: Callable[[Value], Value]) -> Value:
-    """x * gate(x), where ``gate`` rises from 0 at minus infinity to 1 at infinity.
+    """x * gate(x); ``gate`` rises from 0 at minus infinity to 1 at infinity.
 
-    Far from 0 it is x or 0 without the product: infinity times 0 is NaN, in the value and in its derivatives.
+    If the gate is saturated, the result is x or 0 without the product. In the product, infinity times 0 would give
+    NaN, in the value and in its derivatives.
     """
-    far = ops.absolute(x) > FAR
-    near = ops.select(far, 0.0, x)
-    return ops.select(far, ops.select(x > 0, x, 0.0), near * gate(near))
+    saturated = ops.absolute(x) > SATURATION
+    unsaturated_x = ops.select(saturated, 0.0, x)
+    return ops.select(saturated, ops.select(x > 0, x, 0.0), unsaturated_x * gate(unsaturated_x))
 
 
 def _elu(x: Value, alpha: float) -> Value:

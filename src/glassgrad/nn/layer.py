@@ -1,7 +1,7 @@
-"""What a layer is: shapes, weights and state that it wants, and the graph that it builds.
+"""The interface of layers: output shape, weights and buffers, and the graph of the layer.
 
-A layer holds no numbers. It is a frozen dataclass of options; the network gives it a name, the training floor
-draws its weights, and ``build`` turns inputs into an output and its state updates, as graph.
+A layer is a frozen dataclass of options and holds no arrays. The network names the layer, the package ``training``
+draws its weights, and ``build`` returns the graph of its output and of its buffer updates.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glassgrad.ops.random import random_mask, random_normal, random_uniform
 
 @frozen
 class ParameterSpec:
-    """A trainable parameter of a layer: its shape, its initializer, and the fans that the initializer scales by."""
+    """A trainable parameter of a layer: its shape, its initializer, and ``(fan_in, fan_out)``."""
 
     shape: Shape
     init: Initializer
@@ -34,7 +34,7 @@ class ParameterSpec:
 
 @frozen
 class BufferSpec:
-    """A buffer of a layer: an array kept between steps that no gradient reaches, such as a running mean."""
+    """A buffer of a layer: an array without a gradient that is kept between steps, such as a running mean."""
 
     shape: Shape
     fill: float
@@ -42,7 +42,7 @@ class BufferSpec:
 
 @frozen
 class Randomness:
-    """The random inputs of a program; each layer draws from a stream of its own."""
+    """The random inputs of a program. Each layer draws from its own random stream."""
 
     seed: Value
     step: Value
@@ -51,69 +51,71 @@ class Randomness:
 
 @frozen
 class BuildContext:
-    """What a layer may use while it builds its graph.
+    """The context in which a layer builds its graph.
 
-    ``row_mask`` is bool[batch], False for padding: statistics over the batch leave it out. ``random`` is None in
-    prediction. ``inner`` collects values worth reading that are not the output (pre-activations), by name.
+    ``row_mask`` is bool[batch], False for padded rows, which batch statistics must leave out. ``random`` is None in
+    prediction. ``inner`` collects, by name, inner values that can be read later, such as pre-activations.
 
-    Each call of ``mask``, ``uniform`` and ``normal`` draws from a random stream of its own, fixed by its order
-    among the draws of the layer. A layer that builds other layers hands its own ``building`` (or a
-    ``dataclasses.replace`` of it) to them, so that their draws are counted too. A body of ``scan`` runs once per
-    element but is built once: draw before the scan, and hand the numbers to it as a sequence.
+    Each call of ``mask``, ``uniform`` or ``normal`` draws from its own random stream, which follows from the
+    position of the call among the layer's draws. A layer that builds other layers passes them its ``context`` (or
+    a ``dataclasses.replace`` of it), so that their draws count too. The body of a ``scan`` is built once but runs
+    once per element: draw before the scan and pass the numbers to it as a sequence.
     """
 
     name: str
     stream: int
-    """The stream of the layer's first draw; those of later draws are derived from it."""
+    """The random stream of the layer's first draw; the streams of later draws are derived from it."""
     training: bool
     row_mask: Value
     random: Randomness | None = None
     inner: dict[str, Value] = field(default_factory=dict)
     draws: Iterator[int] = field(default_factory=itertools.count, repr=False)
-    """Numbers the draws of this layer."""
+    """Counts the draws of this layer."""
 
     def mask(self, shape: Shape, probability: float) -> Value:
-        """bool[batch, *shape], True with ``probability``; raises InputError outside of training."""
+        """bool[batch, *shape], True with ``probability``. Raises InputError outside training."""
         r, stream = self._next_draw()
         return random_mask(r.seed, r.step, r.rows, stream=stream, shape=shape, probability=probability)
 
     def uniform(self, shape: Shape, dtype: DType = "float32") -> Value:
-        """[batch, *shape], uniform in [0, 1); raises InputError outside of training."""
+        """[batch, *shape], uniform in [0, 1). Raises InputError outside training."""
         r, stream = self._next_draw()
         return random_uniform(r.seed, r.step, r.rows, stream=stream, shape=shape, dtype=dtype)
 
     def normal(self, shape: Shape, dtype: DType = "float32") -> Value:
-        """[batch, *shape], of mean 0 and standard deviation 1; raises InputError outside of training."""
+        """[batch, *shape], normal with mean 0 and standard deviation 1. Raises InputError outside training."""
         r, stream = self._next_draw()
         return random_normal(r.seed, r.step, r.rows, stream=stream, shape=shape, dtype=dtype)
 
     def _next_draw(self) -> tuple[Randomness, int]:
         """The random inputs, and the stream of the next draw."""
         if self.random is None:
-            raise InputError(f"layer {self.name!r} draws random numbers outside of training")
+            raise InputError(
+                f"layer {self.name!r} draws random numbers outside training; draw only if context.training is True"
+            )
         number = next(self.draws)
-        # The network's stream of a layer is the CRC-32 of its name; this continues it to that of "name/number",
-        # and "/" cannot be in the name of a layer.
+        # ``stream`` is the CRC-32 of the layer's name. Later draws use the CRC-32 of "name/number"; the name of a
+        # layer contains no "/".
         return self.random, zlib.crc32(f"/{number}".encode(), self.stream) if number else self.stream
 
 
 Built = tuple[Value, dict[str, Value]]
-"""What ``build`` gives: the output ([batch, *shape]) and the state after this step (only what changes)."""
+"""The result of ``build``: the output [batch, *shape], and the new values of the buffers that change."""
 
 
 class Layer(Part, ABC):
-    """Base of all layers. Shapes are those of one row: the batch axis is left out."""
+    """Base of all layers. Shapes are those of one row, without the batch axis."""
 
     @abstractmethod
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The shape of one output row; raises InputError where the inputs do not fit."""
+        """The shape of one output row. Raises InputError if the input shapes do not fit."""
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
-        """The weights wanted for these inputs, by name."""
+        """The trainable parameters for these input shapes, by name."""
         return {}
 
     def statistics(self, inputs: Sequence[Shape]) -> dict[str, BufferSpec]:
-        """The state wanted for these inputs, by name."""
+        """The buffers for these input shapes, by name."""
         return {}
 
     @abstractmethod
@@ -124,14 +126,14 @@ class Layer(Part, ABC):
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
     ) -> Built:
-        """The layer's output and its new state, as graph."""
+        """Build the graph of the layer's output and of its buffer updates."""
 
     def label(self) -> str:
-        """The name of the class: a network's messages say which layer it is."""
+        """The name of the class. The network adds the name of the layer to messages."""
         return type(self).__name__
 
     def __call__(self, *inputs: SymbolicTensor, name: str | None = None) -> SymbolicTensor:
-        """Apply this layer in the functional form; ``name`` replaces the automatic one."""
+        """Apply this layer in the functional form; ``name`` replaces the automatic name."""
         for item in inputs:
             if not isinstance(item, SymbolicTensor):
                 raise InputError(
@@ -141,16 +143,16 @@ class Layer(Part, ABC):
 
 
 @runtime_checkable
-class Activated(Protocol):
-    """A layer with an activation of its own, as an option."""
+class HasActivation(Protocol):
+    """A layer with the option ``activation``."""
 
     @property
     def activation(self) -> object:
-        """An ``Activation``, in the layers of this package."""
+        """An ``Activation`` in the layers of this package; any object in others."""
 
 
 class Weightless(Layer):
-    """A layer without weights or state: one function of its inputs, in training as in use."""
+    """A layer without weights and buffers: the same function of its inputs in training and prediction."""
 
     @abstractmethod
     def apply(self, inputs: Sequence[Value]) -> Value:
@@ -163,13 +165,13 @@ class Weightless(Layer):
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
     ) -> Built:
-        """That function."""
+        """The output of ``apply``, without buffer updates."""
         return self.apply(inputs), {}
 
 
 @frozen
 class SymbolicTensor:
-    """The output of a layer (or, with no layer, the network's input) in the functional form."""
+    """The output of a layer in the functional form; without a layer, the input of the network."""
 
     layer: Layer | None
     inputs: tuple[SymbolicTensor, ...] = ()
@@ -177,10 +179,10 @@ class SymbolicTensor:
 
 
 Spec = str | Mapping[str, Any]
-"""A part of a layer as text or as configuration."""
+"""An activation or initializer as text or as a configuration."""
 
 LAYERS: Registry[Layer] = Registry("layer", Layer)  # type: ignore[type-abstract]
-# Each file of nn/layers registers its own layers; it is loaded when one of them is asked for.
+# Each module of nn/layers registers its layers. It is imported when one of them is first requested.
 LAYERS.add_later("glassgrad.nn.layers.convolution", "conv2d")
 LAYERS.add_later("glassgrad.nn.layers.pooling", "max_pool2d", "average_pool2d", "global_average_pool2d")
 LAYERS.add_later("glassgrad.nn.layers.dense", "dense")
@@ -194,24 +196,26 @@ LAYERS.add_later("glassgrad.nn.layers.recurrent", "simple_rnn")
 
 
 def check_name(name: str) -> str:
-    """``name``, if it can be the name of a layer."""
+    """``name``; raises InputError if it is not a valid layer name."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", name) or name == "input":
-        raise InputError(f"{name!r} cannot name a layer; use letters, digits, '_' and '-', and not 'input'")
+        raise InputError(
+            f"{name!r} is not a valid layer name; use letters, digits, '_' and '-' (not 'input')"
+        )
     return name
 
 
-def one(layer: Layer, inputs: Sequence[Shape], rank: int | None = None) -> Shape:
-    """The single input of ``layer``, checked to have ``rank`` axes."""
+def single_input(layer: Layer, inputs: Sequence[Shape], rank: int | None = None) -> Shape:
+    """The shape of the only input of ``layer``; raises InputError unless it is one, with ``rank`` axes."""
     if len(inputs) != 1:
         raise InputError(f"takes one input, not {len(inputs)}")
     if rank is not None and len(inputs[0]) != rank:
-        raise InputError(f"takes rows of {rank} axes, not of shape {inputs[0]}")
+        raise InputError(f"takes rows with {rank} axes, not rows of shape {inputs[0]}")
     return inputs[0]
 
 
-def with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
-    """The single input of ``layer``, checked to have a last axis."""
-    shape = one(layer, inputs)
+def input_with_channels(layer: Layer, inputs: Sequence[Shape]) -> Shape:
+    """The shape of the only input of ``layer``; raises InputError unless it is one, with at least one axis."""
+    shape = single_input(layer, inputs)
     if not shape:
-        raise InputError("takes rows of at least one axis; give a Reshape([1]) before it")
+        raise InputError("takes rows with at least one axis; add Reshape([1]) before it")
     return shape

@@ -16,9 +16,9 @@ from glassgrad.nn.activations import Activation, activation
 from glassgrad.nn.earlier_names import current_names
 from glassgrad.nn.layer import (
     LAYERS,
-    Activated,
     BufferSpec,
     BuildContext,
+    HasActivation,
     Layer,
     ParameterSpec,
     Randomness,
@@ -33,7 +33,7 @@ INPUT = "input"
 
 @dataclass(frozen=True)
 class LayerNode:
-    """One layer of a network: its name, and the names of the layers (or ``input``) that it takes."""
+    """One layer of a network, its name, and the names of its input layers (or ``input``)."""
 
     name: str
     layer: Layer
@@ -42,7 +42,7 @@ class LayerNode:
 
 @frozen
 class Built:
-    """A network as graph: every layer's output, inner values (``dense_1.preactivation``), state updates."""
+    """The graph of a network: all layer outputs, inner values (``dense_1.preactivation``), buffer updates."""
 
     output: Value
     outputs: dict[str, Value]
@@ -52,28 +52,28 @@ class Built:
 
 @dataclass(frozen=True)
 class Network:
-    """Layers by name, each after those that it takes; the last one is the output.
+    """Named layers in topological order; the last layer is the output.
 
-    A network knows no sizes of its input: shapes, weights and state follow once the rows are known.
+    A network does not depend on the size of its input. Shapes, weights and buffers follow from the shape of a row.
     """
 
     nodes: tuple[LayerNode, ...]
 
     def __post_init__(self) -> None:
         """Check names and order; raises InputError."""
-        known = {INPUT}
+        earlier_names = {INPUT}
         if not self.nodes:
             raise InputError("a network needs at least one layer")
         for node in self.nodes:
             check_name(node.name)
-            if node.name in known:
+            if node.name in earlier_names:
                 raise InputError(f"two layers are named {node.name!r}")
             if not node.inputs:
-                raise InputError(f"layer {node.name!r} takes no input; name the layers that it takes")
+                raise InputError(f"layer {node.name!r} has no inputs; name its input layers")
             for source in node.inputs:
-                if source not in known:
-                    raise InputError(f"layer {node.name!r}: {unknown_name('input', source, known)}")
-            known.add(node.name)
+                if source not in earlier_names:
+                    raise InputError(f"layer {node.name!r}: {unknown_name('input', source, earlier_names)}")
+            earlier_names.add(node.name)
 
     def __getitem__(self, name: str) -> LayerNode:
         for node in self.nodes:
@@ -87,34 +87,34 @@ class Network:
         return self.nodes[-1].name
 
     def shapes(self, input_shape: Shape) -> dict[str, Shape]:
-        """The shape of one row of every layer's output; InputError names a layer that does not fit."""
+        """The shape of one output row of each layer. Raises InputError that names a layer that does not fit."""
         shapes = {INPUT: tuple(input_shape)}
         for node in self.nodes:
-            given = [shapes[name] for name in node.inputs]
+            input_shapes = [shapes[name] for name in node.inputs]
             try:
-                shapes[node.name] = node.layer.output_shape(given)
+                shapes[node.name] = node.layer.output_shape(input_shapes)
             except (InputError, GraphError) as error:
                 raise InputError(
-                    f"layer {node.name!r} ({kind_of(node.layer)}) on {' and '.join(map(str, given))}: {error}"
+                    f"layer {node.name!r} ({kind_of(node.layer)}) on {' and '.join(map(str, input_shapes))}: {error}"
                 ) from None
         return shapes
 
     def weights(self, input_shape: Shape) -> dict[str, ParameterSpec]:
-        """Every weight wanted, as ``layer.weight``."""
+        """All trainable parameters by full name (``layer.weight``)."""
         return self._collect(input_shape, lambda layer, shapes: layer.weights(shapes))
 
     def statistics(self, input_shape: Shape) -> dict[str, BufferSpec]:
-        """Every statistic wanted, as ``layer.statistic``."""
+        """All buffers by full name (``layer.buffer``)."""
         return self._collect(input_shape, lambda layer, shapes: layer.statistics(shapes))
 
     def _collect(
-        self, input_shape: Shape, ask: Callable[[Layer, list[Shape]], dict[str, Any]]
+        self, input_shape: Shape, specs_of: Callable[[Layer, list[Shape]], dict[str, Any]]
     ) -> dict[str, Any]:
         shapes = self.shapes(input_shape)
         return {
-            full_name(node.name, name): item
+            full_name(node.name, name): spec
             for node in self.nodes
-            for name, item in ask(node.layer, [shapes[source] for source in node.inputs]).items()
+            for name, spec in specs_of(node.layer, [shapes[source] for source in node.inputs]).items()
         }
 
     def build(
@@ -127,9 +127,9 @@ class Network:
         random: Randomness | None = None,
         frozen: Collection[str] = (),
     ) -> Built:
-        """The network applied to ``x`` ([batch, ...]); with ``random`` as in training, without as in use.
+        """Build the graph of the network on ``x`` [batch, ...]: for training with ``random``, else for prediction.
 
-        Layers in ``frozen`` behave as in use: no dropout, and their running statistics stay.
+        Layers in ``frozen`` behave as in prediction: no dropout, and their running statistics do not change.
         """
         outputs = {INPUT: x}
         inner: dict[str, Value] = {}
@@ -137,7 +137,7 @@ class Network:
         streams: set[int] = set()
         for node in self.nodes:
             stream = zlib.crc32(node.name.encode())
-            while stream in streams:  # two names may have one CRC-32, as "plumless" and "buckeroo" do
+            while stream in streams:  # two names may share a CRC-32, such as "plumless" and "buckeroo"
                 stream = zlib.crc32(b"/", stream)
             streams.add(stream)
             context = BuildContext(
@@ -148,39 +148,39 @@ class Network:
                 random,
             )
             with scope(layer=node.name):
-                outputs[node.name], changed = node.layer.build(
+                outputs[node.name], new_buffers = node.layer.build(
                     context,
                     [outputs[source] for source in node.inputs],
                     own_values(params, node.name),
                     own_values(state, node.name),
                 )
             inner |= {full_name(node.name, key): value for key, value in context.inner.items()}
-            updates |= {full_name(node.name, key): value for key, value in changed.items()}
+            updates |= {full_name(node.name, key): value for key, value in new_buffers.items()}
         return Built(outputs[self.output], outputs, inner, updates)
 
     def final_activation(self) -> Activation:
-        """The activation of the last layer that computes anything (identity where it has none)."""
+        """The activation of the last layer other than dropout, flatten and reshape; identity if it has none."""
         node = self.nodes[-1]
         while isinstance(node.layer, (Dropout, Flatten, Reshape)) and node.inputs[0] != INPUT:
             node = self[node.inputs[0]]
         return activation_of(node.layer)
 
     def to_document(self) -> dict[str, Any]:
-        """The network as plain configuration: the content of a ``--network`` file."""
+        """The network as a configuration: the content of a ``--network`` file."""
         layers = []
-        before = INPUT
+        previous = INPUT
         for node in self.nodes:
             config = LAYERS.config(node.layer)
             entry = {"type": config.pop("name"), "name": node.name}
-            if node.inputs != (before,):
+            if node.inputs != (previous,):
                 entry["inputs"] = list(node.inputs)
             layers.append(entry | config)
-            before = node.name
+            previous = node.name
         return {"layers": layers}
 
 
 def from_document(document: Mapping[str, Any]) -> Network:
-    """The network that a ``--network`` file describes; raises InputError naming the layer and the entry."""
+    """The network of a ``--network`` file. Raises InputError that names the layer and the entry."""
     if not isinstance(document, Mapping):
         raise InputError(f"a network is a table with the entry 'layers', not {type(document).__name__}")
     for key in document:
@@ -208,21 +208,21 @@ def from_document(document: Mapping[str, Any]) -> Network:
             name = names.take(layer, check_name(name) if name is not None else None)
         except (InputError, GraphError) as error:
             raise InputError(f"layer {number}: {error}") from None
-        before = nodes[-1].name if nodes else INPUT
+        previous = nodes[-1].name if nodes else INPUT
         if inputs is None or isinstance(inputs, str):
-            inputs = [inputs or before]
+            inputs = [inputs or previous]
         nodes.append(LayerNode(name, layer, tuple(inputs)))
     return Network(tuple(nodes))
 
 
 def Sequential(*layers: Layer | tuple[str, Layer]) -> Network:
-    """A chain of layers; a layer may be given as ``(name, layer)``."""
+    """A chain of layers. An item is a layer or a pair ``(name, layer)``."""
     tensor = Input()
     start = tensor
     for item in layers:
         name, layer = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         if not isinstance(layer, Layer):
-            raise InputError(f"Sequential takes layers, or (name, layer), not {item!r}")
+            raise InputError(f"Sequential takes layers or pairs (name, layer), not {item!r}")
         tensor = layer(tensor, name=name)
     if tensor is start:
         raise InputError("a network needs at least one layer")
@@ -235,63 +235,64 @@ def Input() -> SymbolicTensor:
 
 
 def functional(start: SymbolicTensor, output: SymbolicTensor) -> Network:
-    """The network between two symbolic tensors: every layer that ``output`` needs, in an order that can run."""
+    """The network from ``start`` to ``output``: all layers that ``output`` depends on, in topological order."""
     order: list[SymbolicTensor] = []
-    seen: set[SymbolicTensor] = set()
+    visited: set[SymbolicTensor] = set()
     stack = [(output, False)]
     while stack:
-        tensor, ready = stack.pop()
-        if ready:
+        tensor, sources_done = stack.pop()
+        if sources_done:
             order.append(tensor)
-        elif tensor not in seen:
-            seen.add(tensor)
+        elif tensor not in visited:
+            visited.add(tensor)
             if tensor.layer is None and tensor is not start:
-                raise InputError("the output depends on another Input() than the one given")
+                raise InputError("the output depends on an Input() that is not the start of the network")
             stack.append((tensor, True))
             stack.extend((source, False) for source in reversed(tensor.inputs))
-    if start not in seen or output is start:
+    if start not in visited or output is start:
         raise InputError("the output does not depend on the input")
     names = _Names(tensor.name for tensor in order)
-    called = {start: INPUT}
+    layer_names = {start: INPUT}
     nodes = []
     for tensor in order:
         if tensor.layer is not None:
-            called[tensor] = names.take(tensor.layer, tensor.name)
+            layer_names[tensor] = names.take(tensor.layer, tensor.name)
             nodes.append(
-                LayerNode(called[tensor], tensor.layer, tuple(called[source] for source in tensor.inputs))
+                LayerNode(
+                    layer_names[tensor], tensor.layer, tuple(layer_names[source] for source in tensor.inputs)
+                )
             )
     return Network(tuple(nodes))
 
 
 def kind_of(layer: Layer) -> str:
-    """The registered name of a layer's class, or the class's own name."""
-    own = type(layer).__name__.lower()
-    return LAYERS.name_of(type(layer)) or own
+    """The registered name of a layer's class, else the name of the class in lower case."""
+    return LAYERS.name_of(type(layer)) or type(layer).__name__.lower()
 
 
 def activation_of(layer: Layer) -> Activation:
-    """The activation that ``layer`` ends in (identity where it has none)."""
-    own = own_activation(layer)
-    return activation("identity") if own is None else own
+    """The activation of ``layer``; identity if it has none."""
+    option = own_activation(layer)
+    return activation("identity") if option is None else option
 
 
 def own_activation(layer: Layer) -> Activation | None:
-    """The activation that is an option of ``layer``; None where it has no such option."""
-    own = layer.activation if isinstance(layer, Activated) else None
-    return own if isinstance(own, Activation) else None
+    """The option ``activation`` of ``layer``; None if it has no such option."""
+    option = layer.activation if isinstance(layer, HasActivation) else None
+    return option if isinstance(option, Activation) else None
 
 
 class _Names:
-    """Automatic names: dense_1, dense_2, conv2d_1 ... counted by kind, past the names that are given."""
+    """Automatic names (dense_1, dense_2, conv2d_1 ...), counted per kind. Explicit names are skipped."""
 
-    def __init__(self, given: Iterable[object]) -> None:
-        self._given = set(map(str, given))
+    def __init__(self, explicit_names: Iterable[object]) -> None:
+        self._explicit_names = set(map(str, explicit_names))
         self._counts: dict[str, int] = {}
 
     def take(self, layer: Layer, name: str | None) -> str:
         kind = kind_of(layer)
         number = self._counts.get(kind, 0) + 1
-        while name is None and f"{kind}_{number}" in self._given:
+        while name is None and f"{kind}_{number}" in self._explicit_names:
             number += 1
         self._counts[kind] = number
         return name if name is not None else f"{kind}_{number}"

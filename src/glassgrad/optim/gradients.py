@@ -1,4 +1,4 @@
-"""Gradient transformations: clipping, applied to all gradients before any weight is updated."""
+"""Gradient transformations: clipping of all gradients before the weights are updated."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LIMITS: Mapping[str, Constraint] = {
 
 
 def global_norm(gradients: Values) -> Value:
-    """The Euclidean norm over all elements of all ``gradients`` (of one float dtype), a scalar of that dtype.
+    """The Euclidean norm over all elements of all ``gradients``: a scalar of their common float dtype.
 
-    Infinite from where a square overflows: in float32, for elements beyond 1.8e19. Raises GraphError for an
-    empty mapping.
+    The norm is infinite if a square overflows: in float32, if an element exceeds 1.8e19. Raises GraphError for
+    an empty mapping.
     """
     squares = [reduce_sum(gradient * gradient) for gradient in gradients.values()]
     if not squares:
-        raise GraphError("the norm of no gradients at all is not defined")
+        raise GraphError("global_norm got no gradients; pass at least one")
     total = squares[0]
     for square in squares[1:]:
         total = total + square
@@ -36,26 +36,26 @@ def global_norm(gradients: Values) -> Value:
 
 
 def clip_by_global_norm(gradients: Values, limit: Value) -> tuple[dict[str, Value], Value]:
-    """``gradients`` scaled by one factor so that their global norm is at most ``limit``; and the norm before.
+    """Scale all ``gradients`` by one factor so that their global norm is at most ``limit``.
 
-    R. Pascanu, T. Mikolov and Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013,
-    algorithm 1. ``limit`` is a scalar of the gradients' dtype. Up to it, they pass unchanged to the bit.
+    Returns the clipped gradients and the norm before clipping. ``limit`` is a scalar of the gradients' dtype.
+    Gradients with a norm of at most ``limit`` are unchanged to the bit. Source: R. Pascanu, T. Mikolov and
+    Y. Bengio, On the difficulty of training recurrent neural networks, ICML 2013, algorithm 1.
 
-    Where the norm is infinite or NaN no factor is right: limit / infinity would turn an overflow into
-    gradients of zero, and training would stand still without a sign. Such a norm goes into every gradient,
-    where it shows.
+    If the norm is infinite or NaN, every gradient is multiplied by the norm, so that the overflow is visible.
+    The factor limit / infinity would give zero gradients, and training would stop silently.
     """
     with scope("update", "clip by global norm"):
         norm = global_norm(gradients)
-        shrink = select(norm > limit, limit / norm, 1.0)
-        factor = select(is_finite(norm), shrink, norm)
+        finite_factor = select(norm > limit, limit / norm, 1.0)
+        factor = select(is_finite(norm), finite_factor, norm)
         return {name: gradient * factor for name, gradient in gradients.items()}, norm
 
 
 def clip_by_value(gradients: Values, limit: Value) -> dict[str, Value]:
-    """Every element of ``gradients`` cut to the range from ``-limit`` to ``limit``, a scalar of their dtype.
+    """Clip every element of ``gradients`` to the range [-limit, limit]; ``limit`` is a scalar of their dtype.
 
-    This changes the direction of the step. NaN stays NaN; an infinite element becomes the limit.
+    Clipping by value changes the direction of the step. NaN stays NaN; an infinite element becomes the limit.
     """
     with scope("update", "clip by value"):
         return {name: maximum(-limit, minimum(gradient, limit)) for name, gradient in gradients.items()}
@@ -64,10 +64,10 @@ def clip_by_value(gradients: Values, limit: Value) -> dict[str, Value]:
 @final
 @frozen
 class GradientTransformation:
-    """The clippings applied between gradients and update, and their default limits; None leaves one out.
+    """Gradient clipping between the gradients and the update, with default limits; None means no clipping.
 
-    With both, the elements are cut first: an outlier then does not shrink everything else by the norm.
-    Raises InputError for a limit that is not a finite number above 0.
+    With both limits, elements are clipped first, so that one outlier does not shrink all other gradients through
+    the norm. Raises InputError for a limit that is not a finite number above 0.
     """
 
     clip_norm: float | None = None
@@ -77,12 +77,12 @@ class GradientTransformation:
         check_fields(self, LIMITS)
 
     def hyperparameters(self) -> dict[str, float]:
-        """The run-time inputs of the clippings and their default values."""
+        """The limits in use, by name. They are run-time inputs of the step; the values are their defaults."""
         limits = {"clip_norm": self.clip_norm, "clip_value": self.clip_value}
         return {name: float(limit) for name, limit in limits.items() if limit is not None}
 
     def apply(self, gradients: Values, hyper: Values) -> dict[str, Value]:
-        """``gradients`` after the clippings, with their limits from ``hyper`` (scalars of the same dtype)."""
+        """The clipped ``gradients``. ``hyper`` has the limits as scalars of the same dtype."""
         clipped = dict(gradients)
         if self.clip_value is not None:
             clipped = clip_by_value(clipped, hyper["clip_value"])

@@ -1,13 +1,12 @@
-"""Optimizers: from gradients and old weights to new weights, as graph.
+"""Optimizers: the graph that computes new weights from gradients and old weights.
 
-Every number of an optimizer is a run-time input of the compiled step; the numbers given when it is made are
-their defaults. What the step looks like is decided when the optimizer is made: ``momentum=0`` or
-``weight_decay=0`` leaves out the term, and with it the state and the input that it would need.
+Every hyperparameter is a run-time input of the compiled step. The values passed to the constructor are the
+defaults of these inputs. The constructor also fixes the structure of the step: ``momentum=0`` or
+``weight_decay=0`` leaves out the term, its state and its input.
 
-Weight decay is decoupled everywhere (I. Loshchilov and F. Hutter, Decoupled weight decay regularization,
-ICLR 2019): ``w`` shrinks by ``learning_rate * weight_decay * w`` beside the step, and the gradient does not
-see it. It applies to parameters of two or more axes only: biases, and the scales and shifts of normalization,
-are left alone.
+All optimizers decouple weight decay (I. Loshchilov and F. Hutter, Decoupled weight decay regularization,
+ICLR 2019): each step also subtracts ``learning_rate * weight_decay * w``, and the gradient does not include
+the decay. Only parameters with two or more axes decay. Biases and the scales and shifts of normalization do not.
 """
 
 from __future__ import annotations
@@ -28,26 +27,27 @@ from glassgrad.ops.structure import convert
 
 Values = Mapping[str, Value]
 
-OPTIONAL = ("momentum", "weight_decay")
-"""Hyperparameters whose term is not built at all where the default is 0."""
+OMITTED_AT_ZERO = ("momentum", "weight_decay")
+"""Hyperparameters whose term is left out of the graph if their default is 0."""
 
-HYPERPARAMETERS: Mapping[str, Constraint] = {
+HYPERPARAMETER_CONSTRAINTS: Mapping[str, Constraint] = {
     "momentum": SHARE,
     "beta1": SHARE,
     "beta2": SHARE,
     "decay": SHARE,
     "epsilon": Real(above=0),
 }
-"""What hyperparameters of these names may be; any other is a number of at least 0."""
+"""Constraints by hyperparameter name; any other hyperparameter is a number of at least 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Optimizer(Part, ABC):
-    """How weights follow their gradients. A subclass is final: its fields, and the three methods below.
+    """Base of all optimizers: the rule that turns gradients into new weights.
 
-    Fields are hyperparameters (numbers, ``learning_rate`` first) or structural choices (booleans). Raises
-    InputError for a number that is negative or not finite, and for a rate of averaging of 1 or more. A class may
-    state other ``constraints`` for its fields.
+    A subclass is final. It defines fields and the methods ``slots``, ``scalars`` and ``move``. Fields are
+    hyperparameters (numbers, ``learning_rate`` first) or structural options (booleans). Raises InputError for a
+    number that is negative or not finite, and for an averaging rate (momentum, beta, decay) of 1 or more. A class
+    may replace these rules with ``constraints`` of its own.
     """
 
     def __post_init__(self) -> None:
@@ -55,74 +55,79 @@ class Optimizer(Part, ABC):
             field.name: Flag() if isinstance(field.default, bool) else Real(minimum=0)
             for field in fields(self)
         }
-        constraints |= {name: HYPERPARAMETERS[name] for name in constraints if name in HYPERPARAMETERS}
+        constraints |= {
+            name: HYPERPARAMETER_CONSTRAINTS[name]
+            for name in constraints
+            if name in HYPERPARAMETER_CONSTRAINTS
+        }
         check_fields(self, constraints | dict(self.constraints), self.label())
 
     @final
     def options(self) -> dict[str, float | bool]:
-        """The fields, hyperparameters and choices, and their values."""
+        """The values of all fields: hyperparameters and structural options."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @final
     def default(self, name: str) -> float | None:
-        """The default of the hyperparameter ``name``; None where there is no such number."""
+        """The class's default of the hyperparameter ``name``; None if there is no such hyperparameter."""
         value = next((field.default for field in fields(self) if field.name == name), None)
         return float(value) if isinstance(value, float | int) and not isinstance(value, bool) else None
 
     @abstractmethod
     def slots(self) -> dict[str, float]:
-        """The arrays kept per parameter between steps, and what they are filled with at the start.
+        """The optimizer state per parameter: slot names and initial fill values.
 
-        Each has the shape and dtype of its parameter; the program calls it ``f"{slot}/{parameter}"``.
+        Each slot has the shape and dtype of its parameter; its name in the program is ``f"{slot}/{parameter}"``.
         """
 
     @abstractmethod
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """What every parameter's move needs, from the hyperparameters and the step's number ``t``, from 1."""
+        """The scalars that ``move`` needs, from the hyperparameters and the step number ``t`` (counted from 1)."""
 
     @abstractmethod
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
-        """For one parameter: what to subtract from it, and its new slots."""
+        """For one parameter: the value to subtract from it, and its new slots."""
 
     @final
     def hyperparameters(self) -> dict[str, float]:
-        """The run-time inputs of the step and their default values, the learning rate first."""
+        """The hyperparameters in use and their defaults, ``learning_rate`` first. They are run-time inputs."""
         return {
             name: float(value)
             for name, value in self.options().items()
-            if not isinstance(value, bool) and not (name in OPTIONAL and value == 0)
+            if not isinstance(value, bool) and not (name in OMITTED_AT_ZERO and value == 0)
         }
 
     @final
     def update(
         self, gradients: Values, params: Values, state: Values, hyper: Values, step: Value
     ) -> tuple[dict[str, Value], dict[str, Value]]:
-        """The new parameters and the new state by name, all computed from the old ones.
+        """The new parameters and the new state by name. All are computed from the old parameters and state.
 
         ``gradients`` and ``params`` have the same names, shapes and dtype. ``hyper`` holds scalars of that
         dtype, at least those of ``hyperparameters()``. ``step`` is the program's uint32 scalar, from 0.
-        Raises GraphError naming what is missing.
+        Raises GraphError that names a missing gradient, parameter, state or hyperparameter.
         """
         slots = self.slots()
-        _need("a gradient for parameter", params, gradients)
-        _need("parameter", gradients, params)
-        _need("state", (f"{slot}/{name}" for slot in slots for name in params), state)
-        _need("hyperparameter", self.hyperparameters(), hyper)
+        _require("a gradient for parameter", params, gradients)
+        _require("parameter", gradients, params)
+        _require("state", (f"{slot}/{name}" for slot in slots for name in params), state)
+        _require("hyperparameter", self.hyperparameters(), hyper)
         rate = hyper["learning_rate"]
         with scope("update", type(self).__name__):
-            # Converted first: a uint32 step would wrap around to t = 0 at its end.
+            # Convert before adding 1: the largest uint32 step would wrap around to t = 0.
             scalars = self.scalars(hyper, convert(step, rate.dtype) + 1)
-            keep = 1 - rate * hyper["weight_decay"] if "weight_decay" in self.hyperparameters() else None
+            decay_factor = (
+                1 - rate * hyper["weight_decay"] if "weight_decay" in self.hyperparameters() else None
+            )
         new_params: dict[str, Value] = {}
         new_state: dict[str, Value] = {}
         for name, old in params.items():
             with scope("update", layer_of(name)):
-                moved, fresh = self.move(
-                    gradients[name], {slot: state[f"{slot}/{name}"] for slot in slots}, scalars
-                )
-                kept = old * keep if keep is not None and len(old.shape) >= 2 else old
-                new_params[name] = kept - moved
-                new_state |= {f"{slot}/{name}": fresh[slot] for slot in slots}
+                old_slots = {slot: state[f"{slot}/{name}"] for slot in slots}
+                change, new_slots = self.move(gradients[name], old_slots, scalars)
+                decayed = old * decay_factor if decay_factor is not None and len(old.shape) >= 2 else old
+                new_params[name] = decayed - change
+                new_state |= {f"{slot}/{name}": new_slots[slot] for slot in slots}
         return new_params, new_state
 
 
@@ -130,7 +135,7 @@ OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", Optimizer)  # type: igno
 
 
 def optimizer(spec: str | Mapping[str, Any] | Optimizer) -> Optimizer:
-    """The optimizer described, e.g. ``"adam"`` or ``"sgd(0.1, momentum=0.9)"``; see ``Registry.make``."""
+    """The optimizer for a specification such as ``"adam"`` or ``"sgd(0.1, momentum=0.9)"``; see ``Registry.make``."""
     return OPTIMIZERS.make(spec)
 
 
@@ -140,8 +145,8 @@ class SGD(Optimizer):
     """Gradient descent, with heavy-ball or Nesterov momentum (I. Sutskever et al., ICML 2013).
 
     ``v <- momentum v + g; w <- w - learning_rate v``, or with ``nesterov``
-    ``w <- w - learning_rate (g + momentum v)``: the velocity does not contain the learning rate, so that a
-    schedule acts at once. Without momentum there is no velocity: ``w <- w - learning_rate g``.
+    ``w <- w - learning_rate (g + momentum v)``. The velocity does not contain the learning rate, so that a
+    schedule takes effect at once. Without momentum the step is ``w <- w - learning_rate g``, without a velocity.
     """
 
     learning_rate: float = 0.01
@@ -155,27 +160,27 @@ class SGD(Optimizer):
             raise InputError("optimizer 'sgd': nesterov needs a momentum above 0, for example momentum=0.9")
 
     def slots(self) -> dict[str, float]:
-        """The velocity, where there is momentum."""
+        """The velocity, if momentum is above 0."""
         return {"velocity": 0.0} if self.momentum > 0 else {}
 
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """The hyperparameters as they are."""
+        """The hyperparameters unchanged."""
         return hyper
 
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
-        """``learning_rate`` times gradient, velocity, or the gradient and the velocity that it leads to."""
+        """``learning_rate`` times the gradient (plain), the new velocity (momentum), or their Nesterov sum."""
         rate = scalars["learning_rate"]
         if self.momentum == 0:
             return rate * gradient, {}
         momentum = scalars["momentum"]
         velocity = momentum * slots["velocity"] + gradient
-        ahead = gradient + momentum * velocity if self.nesterov else velocity
-        return rate * ahead, {"velocity": velocity}
+        direction = gradient + momentum * velocity if self.nesterov else velocity
+        return rate * direction, {"velocity": velocity}
 
 
 @dataclass(frozen=True, eq=False)
 class _Adam(Optimizer):
-    """What Adam and AdamW share; they differ in a default only."""
+    """Base of Adam and AdamW, which differ only in the default of ``weight_decay``."""
 
     learning_rate: float = 0.001
     beta1: float = 0.9
@@ -185,12 +190,12 @@ class _Adam(Optimizer):
 
     @final
     def slots(self) -> dict[str, float]:
-        """The running means of the gradient and of its square."""
+        """The running means of the gradient and of the squared gradient."""
         return {"first_moment": 0.0, "second_moment": 0.0}
 
     @final
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """Both corrections of the bias towards the zeros that the moments start from."""
+        """The bias corrections of both moments, which start at 0."""
         beta1, beta2 = hyper["beta1"], hyper["beta2"]
         return {
             **hyper,
@@ -202,21 +207,21 @@ class _Adam(Optimizer):
 
     @final
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
-        """The corrected mean, divided by the root of the corrected mean square."""
+        """The corrected first moment divided by the square root of the corrected second moment."""
         first = scalars["beta1"] * slots["first_moment"] + scalars["1 - beta1"] * gradient
         second = scalars["beta2"] * slots["second_moment"] + scalars["1 - beta2"] * (gradient * gradient)
-        spread = sqrt(second * scalars["correction"]) + scalars["epsilon"]
-        return scalars["rate"] * first / spread, {"first_moment": first, "second_moment": second}
+        denominator = sqrt(second * scalars["correction"]) + scalars["epsilon"]
+        return scalars["rate"] * first / denominator, {"first_moment": first, "second_moment": second}
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Adam(_Adam):
-    """Adam (D. Kingma and J. Ba, ICLR 2015, algorithm 1; epsilon outside of the corrected root).
+    """Adam (D. Kingma and J. Ba, ICLR 2015, algorithm 1; epsilon is added outside the square root).
 
     ``m <- beta1 m + (1 - beta1) g``, ``s <- beta2 s + (1 - beta2) g^2``, and with t counted from 1
-    ``w <- w - learning_rate (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)``. Its weight decay, if
-    any, is decoupled too, so ``adam(weight_decay=0.01)`` is ``adamw``.
+    ``w <- w - learning_rate (m / (1 - beta1^t)) / (sqrt(s / (1 - beta2^t)) + epsilon)``. Weight decay is
+    decoupled, so ``adam(weight_decay=0.01)`` equals ``adamw``.
     """
 
 
@@ -231,7 +236,7 @@ class AdamW(_Adam):
 @final
 @dataclass(frozen=True, eq=False)
 class RMSprop(Optimizer):
-    """Each weight's step divided by the running root mean square of its gradient; no momentum, not centred.
+    """Each weight's step is divided by the running root mean square of its gradient. No momentum, not centred.
 
     ``s <- decay s + (1 - decay) g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (T. Tieleman and
     G. Hinton, Neural networks for machine learning, lecture 6.5, 2012).
@@ -247,20 +252,20 @@ class RMSprop(Optimizer):
         return {"mean_square": 0.0}
 
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """The weight of the new square."""
+        """The hyperparameters, and the weight of the new square in the running mean."""
         return {**hyper, "1 - decay": 1 - hyper["decay"]}
 
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
-        """The gradient divided by its root mean square."""
+        """The gradient divided by its running root mean square."""
         square = scalars["decay"] * slots["mean_square"] + scalars["1 - decay"] * (gradient * gradient)
-        spread = sqrt(square) + scalars["epsilon"]
-        return scalars["learning_rate"] * gradient / spread, {"mean_square": square}
+        denominator = sqrt(square) + scalars["epsilon"]
+        return scalars["learning_rate"] * gradient / denominator, {"mean_square": square}
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Adagrad(Optimizer):
-    """Each weight's step divided by the root of the sum of all its squared gradients so far.
+    """Each weight's step is divided by the square root of the sum of its squared gradients so far.
 
     ``s <- s + g^2; w <- w - learning_rate g / (sqrt(s) + epsilon)`` (J. Duchi, E. Hazan and Y. Singer,
     JMLR 12, 2011, diagonal form).
@@ -275,20 +280,20 @@ class Adagrad(Optimizer):
         return {"sum_of_squares": 0.0}
 
     def scalars(self, hyper: Values, t: Value) -> Values:
-        """The hyperparameters as they are."""
+        """The hyperparameters unchanged."""
         return hyper
 
     def move(self, gradient: Value, slots: Values, scalars: Values) -> tuple[Value, dict[str, Value]]:
-        """The gradient divided by the root of its sum of squares."""
+        """The gradient divided by the square root of its sum of squares."""
         total = slots["sum_of_squares"] + gradient * gradient
-        spread = sqrt(total) + scalars["epsilon"]
-        return scalars["learning_rate"] * gradient / spread, {"sum_of_squares": total}
+        denominator = sqrt(total) + scalars["epsilon"]
+        return scalars["learning_rate"] * gradient / denominator, {"sum_of_squares": total}
 
 
-def _need(kind: str, wanted: Iterable[str], given: Iterable[str]) -> None:
-    known = set(given)
-    for name in wanted:
-        if name not in known:
+def _require(kind: str, required_names: Iterable[str], actual_names: Iterable[str]) -> None:
+    present = set(actual_names)
+    for name in required_names:
+        if name not in present:
             raise GraphError(f"the optimizer's update lacks {kind} {name!r}")
 
 

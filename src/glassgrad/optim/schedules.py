@@ -1,7 +1,7 @@
-"""Learning-rate schedules: what the base learning rate is multiplied by at each step.
+"""Learning-rate schedules: the factor of the base learning rate at each step.
 
-A schedule is a pure function of the step numbers and of past epochs' validation losses: it holds no counters.
-A resumed run, or one computed in chunks, therefore gets the same rates to the bit. All factors lie in [0, 1].
+A schedule is a pure function of the step numbers and the validation losses of past epochs. It has no counters.
+A run that is resumed or computed in chunks therefore gets the same rates to the bit. All factors are in [0, 1].
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ Steps: TypeAlias = NDArray[np.int64]
 Factors: TypeAlias = NDArray[np.float64]
 
 FACTOR = Real(above=0, maximum=1)
-REST = Real(minimum=0, maximum=1)
-"""What is left of the learning rate at the end; it may be nothing."""
+FINAL_FACTOR = Real(minimum=0, maximum=1)
+"""The constraint of a factor at the end of a schedule; it may be 0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Schedule(Part, ABC):
-    """How the learning rate changes over a run."""
+    """Base of all schedules: how the learning rate changes over a run."""
 
     @abstractmethod
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
-        """The multipliers of the base learning rate, one per entry of ``steps``, float64.
+        """The factors of the base learning rate, one per entry of ``steps``, float64.
 
-        ``steps`` are global step numbers from 0, in any order. ``total_steps`` of the run and
-        ``steps_per_epoch`` are at least 1; beyond the total, a schedule with an end stays there.
-        ``validation_losses[e]`` is the loss after epoch ``e`` (counted from 0): a step of epoch ``e`` looks
-        at the first ``e`` of them only, and only where ``needs_validation(schedule)``.
+        ``steps`` are global step numbers from 0, in any order. ``total_steps`` (of the run) and
+        ``steps_per_epoch`` are at least 1. After ``total_steps``, a schedule with an end keeps its last factor.
+        ``validation_losses[e]`` is the loss after epoch ``e`` (counted from 0). Only schedules with
+        ``needs_validation(schedule)`` read the losses; a step of epoch ``e`` reads only the first ``e`` of them.
         """
 
 
@@ -50,25 +50,25 @@ SCHEDULES: Registry[Schedule] = Registry("schedule", Schedule)  # type: ignore[t
 
 
 def schedule(spec: str | Mapping[str, Any] | Schedule) -> Schedule:
-    """The schedule described, e.g. ``"cosine"`` or ``"warmup(2, 'cosine(0.1)')"``; see ``Registry.make``."""
+    """The schedule for a specification such as ``"warmup(2, 'cosine(0.1)')"``; see ``Registry.make``."""
     return SCHEDULES.make(spec)
 
 
 @final
 class Constant(Schedule):
-    """The base learning rate throughout."""
+    """The base learning rate at every step."""
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
-        """``1``."""
+        """1 at every step."""
         return np.ones(len(steps))
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class StepDecay(Schedule):
-    """A staircase: times ``factor`` after every ``every`` epochs."""
+    """A staircase: the rate is multiplied by ``factor`` after each ``every`` epochs."""
 
     every: int = 10
     factor: float = 0.5
@@ -85,7 +85,7 @@ class StepDecay(Schedule):
 @final
 @dataclass(frozen=True, eq=False)
 class ExponentialDecay(Schedule):
-    """Times ``factor`` per epoch, in equal ratios from step to step."""
+    """Exponential decay by ``factor`` per epoch, with the same ratio between any two successive steps."""
 
     factor: float = 0.95
 
@@ -101,18 +101,18 @@ class ExponentialDecay(Schedule):
 @final
 @dataclass(frozen=True, eq=False)
 class Cosine(Schedule):
-    """Half a cosine from 1 down to ``final``, without restarts (Loshchilov and Hutter 2017, equation 5)."""
+    """Half a cosine from 1 to ``final``, without restarts (Loshchilov and Hutter 2017, equation 5)."""
 
     final: float = 0.0
 
-    constraints = MappingProxyType({"final": REST})
+    constraints = MappingProxyType({"final": FINAL_FACTOR})
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
         """``final + (1 - final) * (1 + cos(pi * step / total_steps)) / 2``.
 
-        ``final`` is reached where the next step would be: a last step of zero rate would be wasted.
+        ``final`` is reached at step ``total_steps``, one after the last: a last step of rate 0 would be wasted.
         """
         return _cosine(1.0, self.final, np.minimum(steps / total_steps, 1.0))
 
@@ -122,7 +122,7 @@ class Cosine(Schedule):
 class Warmup(Schedule):
     """A linear rise over ``epochs`` (fractions allowed), then the schedule ``then`` over the rest of the run.
 
-    Goyal et al. 2017. ``then`` counts its steps and epochs, and reads losses, from the end of the rise.
+    ``then`` counts steps, epochs and validation losses from the end of the rise. Source: Goyal et al. 2017.
     """
 
     epochs: float = 1.0
@@ -137,15 +137,15 @@ class Warmup(Schedule):
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
-        """``(step + 1) / rise``, so that not even step 0 has a zero rate; from step ``rise`` on, ``then``."""
-        rise = round(self.epochs * steps_per_epoch)
-        after = steps >= rise
-        result = (steps + 1) / max(rise, 1)
-        result[after] = schedule(self.then).factors(
-            steps[after] - rise,
-            total_steps=max(total_steps - rise, 1),
+        """``(step + 1) / rise_steps``, above 0 even at step 0; from step ``rise_steps`` on, ``then``."""
+        rise_steps = round(self.epochs * steps_per_epoch)
+        after_rise = steps >= rise_steps
+        result = (steps + 1) / max(rise_steps, 1)
+        result[after_rise] = schedule(self.then).factors(
+            steps[after_rise] - rise_steps,
+            total_steps=max(total_steps - rise_steps, 1),
             steps_per_epoch=steps_per_epoch,
-            validation_losses=validation_losses[rise // steps_per_epoch :],
+            validation_losses=validation_losses[rise_steps // steps_per_epoch :],
         )
         return result
 
@@ -155,20 +155,22 @@ class Warmup(Schedule):
 class OneCycle(Schedule):
     """From ``start`` up to 1 at the fraction ``peak_at`` of the run, then down to ``final``.
 
-    Smith and Topin 2018; both ways on half a cosine, as is now common, not on the paper's straight lines.
-    Momentum stays as it is.
+    Smith and Topin 2018. The rise and the fall are each half a cosine, as is now common; in the paper they are
+    linear. Momentum does not change.
     """
 
     peak_at: float = 0.3
     start: float = 1 / 25
     final: float = 1e-4
 
-    constraints = MappingProxyType({"peak_at": Real(above=0, below=1), "start": FACTOR, "final": REST})
+    constraints = MappingProxyType(
+        {"peak_at": Real(above=0, below=1), "start": FACTOR, "final": FINAL_FACTOR}
+    )
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
-        """The first step has ``start``, the last one ``final``."""
+        """Half a cosine up, then half a cosine down: ``start`` at the first step, ``final`` at the last."""
         progress = np.minimum(steps / max(total_steps - 1, 1), 1.0)
         rise = np.minimum(progress, self.peak_at) / self.peak_at
         fall = (np.maximum(progress, self.peak_at) - self.peak_at) / (1 - self.peak_at)
@@ -178,10 +180,11 @@ class OneCycle(Schedule):
 @final
 @dataclass(frozen=True, eq=False)
 class ReduceOnPlateau(Schedule):
-    """Times ``factor``, down to ``minimum``, after each ``patience`` epochs in a row without progress.
+    """The rate is multiplied by ``factor`` after ``patience`` epochs in a row without progress.
 
-    Progress is a validation loss below the best so far by more than ``threshold`` times that best; a loss
-    that is not finite is none. After a reduction the best loss stays, and the count of epochs begins anew.
+    The factor does not fall below ``minimum``. Progress means that the validation loss is below the best so far
+    by more than ``threshold`` times the best. A loss that is not finite is no progress. After a reduction the
+    best loss stays, and the count of epochs restarts at 0.
     """
 
     factor: float = 0.5
@@ -190,47 +193,49 @@ class ReduceOnPlateau(Schedule):
     minimum: float = 1e-3
 
     constraints = MappingProxyType(
-        {"factor": Real(above=0, below=1), "patience": COUNT, "threshold": SHARE, "minimum": REST}
+        {"factor": Real(above=0, below=1), "patience": COUNT, "threshold": SHARE, "minimum": FINAL_FACTOR}
     )
 
     def factors(
         self, steps: Steps, *, total_steps: int, steps_per_epoch: int, validation_losses: Sequence[float]
     ) -> Factors:
-        """Constant within an epoch. Raises InputError where the loss of a past epoch is missing."""
+        """Constant within an epoch. Raises InputError if the loss of a past epoch is missing."""
         epochs = steps // steps_per_epoch
-        needed = int(epochs.max(initial=0))
-        if len(validation_losses) < needed:
+        past_epochs = int(epochs.max(initial=0))
+        if len(validation_losses) < past_epochs:
             raise InputError(
-                f"schedule 'reduce_on_plateau' needs the validation losses of all {needed} past epochs and"
+                f"schedule 'reduce_on_plateau' needs the validation losses of all {past_epochs} past epochs and"
                 f" got {len(validation_losses)}; hold out rows for validation, or choose another schedule"
             )
-        return np.array(self._after_epochs(validation_losses[:needed]))[epochs]
+        return np.array(self._after_epochs(validation_losses[:past_epochs]))[epochs]
 
     def _after_epochs(self, losses: Sequence[float]) -> list[float]:
-        """The factor after 0, 1, ... ``len(losses)`` epochs."""
-        to_beat, waited, reductions = math.inf, 0, 0
+        """The factors after 0, 1, ..., ``len(losses)`` epochs."""
+        loss_to_beat, epochs_without_progress, reductions = math.inf, 0, 0
         result = [1.0]
         for loss in losses:
-            if math.isfinite(loss) and loss < to_beat:
-                # abs: a likelihood's loss may well be negative.
-                to_beat, waited = loss - self.threshold * abs(loss), 0
+            if math.isfinite(loss) and loss < loss_to_beat:
+                # abs: the loss of a likelihood may be negative.
+                loss_to_beat = loss - self.threshold * abs(loss)
+                epochs_without_progress = 0
             else:
-                waited += 1
-            if waited == self.patience:
-                waited, reductions = 0, reductions + 1
+                epochs_without_progress += 1
+            if epochs_without_progress == self.patience:
+                epochs_without_progress = 0
+                reductions += 1
             result.append(max(self.minimum, self.factor**reductions))
         return result
 
 
 def needs_validation(part: Schedule) -> bool:
-    """Whether ``part`` cannot do without validation losses, so that training can refuse it at once."""
+    """Whether ``part`` reads validation losses, so that training without validation can refuse it at once."""
     while isinstance(part, Warmup):
         part = schedule(part.then)
     return isinstance(part, ReduceOnPlateau)
 
 
 def _cosine(start: float, end: float, progress: Factors) -> Factors:
-    """``start`` at progress 0 and ``end`` at 1, level at both."""
+    """Half a cosine: ``start`` at progress 0, ``end`` at progress 1, with slope 0 at both."""
     return end + (start - end) * (1 + np.cos(np.pi * progress)) / 2
 
 

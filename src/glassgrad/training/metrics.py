@@ -39,7 +39,7 @@ def metrics_of(
         mean = float(np.mean(row_losses, dtype=np.float64))
         result = {"loss": finished(loss, mean)}
         if schema.classes is not None:
-            result["accuracy"] = float(np.mean(loss.scores(outputs) == targets))
+            result["accuracy"] = float(np.mean(loss.predicted_classes(outputs) == targets))
             return result
         predicted = schema.decode_outputs(quantities(loss, outputs)).reshape(len(outputs), -1)
         true = schema.decode_outputs(targets).reshape(len(outputs), -1)

@@ -80,7 +80,7 @@ class Model:
         """What raw outputs [rows, units] mean: labels [rows], or quantities in their own units."""
         if self.schema.classes is None:
             return self.schema.decode_outputs(quantities(self.loss, outputs))
-        return self.schema.labels(self.loss.scores(outputs))
+        return self.schema.labels(self.loss.predicted_classes(outputs))
 
     def probabilities(self, outputs: Array) -> Array:
         """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""

@@ -23,7 +23,7 @@ def further_scores(model: Model, features: Array, targets: Array) -> dict[str, f
     Balanced accuracy is the mean over the classes of the share of their rows that were decided right.
     """
     outputs = model.outputs_prepared(features, targets).astype(np.float64)
-    right = model.loss.scores(outputs) == targets
+    right = model.loss.predicted_classes(outputs) == targets
     shares = [float(right[targets == number].mean()) for number in np.unique(targets)]
     found = {"balanced_accuracy": float(np.mean(shares))}
     with np.errstate(all="ignore"):

@@ -197,7 +197,7 @@ def measured(subject: Subject) -> LossMeasurement:
         batch=one_batch(subject),
         classes=() if schema.classes is None else tuple(map(str, schema.classes)),
         counts=np.zeros(0, np.int64) if count is None else np.bincount(train[1], minlength=count),
-        recalls=np.zeros(0) if count is None else recalls(loss.scores(outputs), held[1], count),
+        recalls=np.zeros(0) if count is None else recalls(loss.predicted_classes(outputs), held[1], count),
         calibration=_calibration(loss, outputs, held[1], count),
         parts=None if test is None else two_parts(train[0], test[0]),
         as_labels=_as_labels(subject, outputs),

@@ -1,4 +1,4 @@
-"""An activation as a layer of its own."""
+"""The activation layer."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import final
 
 from glassgrad.graph.node import Shape, Value
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, Spec, one
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, Spec, single_input
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class ActivationLayer(Layer):
-    """An activation on its own."""
+    """An activation as a layer."""
 
     activation: Activation | Spec
 
@@ -24,7 +24,7 @@ class ActivationLayer(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        return one(self, inputs)
+        return single_input(self, inputs)
 
     def build(
         self,

@@ -1,4 +1,4 @@
-"""Convolution over images: a row is (height, width, channels)."""
+"""Convolution over images. The shape of a row is (height, width, channels)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glassgrad.common.constraints import COUNT, Choice
 from glassgrad.graph.node import Shape, Value
 from glassgrad.init.initializers import Initializer, initializer
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, one
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, single_input
 from glassgrad.nn.layers.windows import axis_pair, both_axes, window_counts
 from glassgrad.ops.convolution import Pair, conv2d
 
@@ -19,10 +19,10 @@ from glassgrad.ops.convolution import Pair, conv2d
 @final
 @dataclass(frozen=True, eq=False)
 class Conv2D(Layer):
-    """``filters`` neurons, each of which looks at every window of the image with the same weights.
+    """Two-dimensional convolution: each of the ``filters`` neurons applies the same weights to every window.
 
     Rows (h, w, c) -> (h', w', filters); weights (*kernel_size, c, filters), bias (filters,). ``padding`` is "valid"
-    (none) or "same" (zeros around, so that h' = ceil(h / stride)).
+    (no padding) or "same" (zeros at the borders, so that h' = ceil(h / stride)).
     """
 
     filters: int
@@ -46,7 +46,7 @@ class Conv2D(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """(h', w', filters)."""
-        shape = one(self, inputs, rank=3)
+        shape = single_input(self, inputs, rank=3)
         return (*window_counts(shape, self.kernel_size, self.stride, self.padding), self.filters)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:

@@ -11,17 +11,17 @@ from glassgrad.common.constraints import COUNT, Flag
 from glassgrad.graph.node import Shape, Value
 from glassgrad.init.initializers import Initializer, initializer
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, with_channels
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, input_with_channels
 from glassgrad.ops.products import matmul
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Dense(Layer):
-    """``units`` neurons, each of which sees every input: activation(x @ weights + bias).
+    """``units`` neurons, each connected to all inputs: activation(x @ weights + bias).
 
-    Rows (..., n) -> (..., units); weights (n, units), bias (units,). A neuron is one column of the weights,
-    its bias, and the activation: ``dense_1[7]`` is the neuron of column 7.
+    Rows (..., n) -> (..., units); weights (n, units), bias (units,). A neuron is one column of the weights, its
+    bias, and the activation: ``dense_1[7]`` is the neuron of column 7.
     """
 
     units: int
@@ -41,15 +41,15 @@ class Dense(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The last axis becomes ``units``."""
-        return (*with_channels(self, inputs)[:-1], self.units)
+        return (*input_with_channels(self, inputs)[:-1], self.units)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``weights`` (n, units) and ``bias`` (units,)."""
         n = inputs[0][-1]
-        wanted = {"weights": ParameterSpec((n, self.units), initializer(self.init), (n, self.units))}
+        specs = {"weights": ParameterSpec((n, self.units), initializer(self.init), (n, self.units))}
         if self.bias:
-            wanted["bias"] = ParameterSpec((self.units,), initializer(self.bias_init), (n, self.units))
-        return wanted
+            specs["bias"] = ParameterSpec((self.units,), initializer(self.bias_init), (n, self.units))
+        return specs
 
     def build(
         self,

@@ -1,4 +1,4 @@
-"""Dropout."""
+"""The dropout layer."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import final
 
 from glassgrad.common.constraints import SHARE
 from glassgrad.graph.node import Shape, Value
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, one
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, single_input
 from glassgrad.ops.elementwise import select
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Dropout(Layer):
-    """In training, each element is 0 with probability ``rate``, and the others are scaled by 1 / (1 - rate).
+    """In training, each element is set to 0 with probability ``rate``; the others are scaled by 1 / (1 - rate).
 
-    N. Srivastava et al., "Dropout", JMLR 2014, in the "inverted" form: prediction changes nothing.
+    In prediction the layer is the identity ("inverted" dropout). Source: N. Srivastava et al., "Dropout", JMLR 2014.
     """
 
     rate: float = 0.5
@@ -27,7 +27,7 @@ class Dropout(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        return one(self, inputs)
+        return single_input(self, inputs)
 
     def build(
         self,
@@ -36,7 +36,7 @@ class Dropout(Layer):
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
     ) -> Built:
-        """x / (1 - rate) where the mask holds, else 0; x outside of training."""
+        """x / (1 - rate) where the mask is True, else 0; x outside training."""
         (x,) = inputs
         if not context.training or self.rate == 0:
             return x, {}

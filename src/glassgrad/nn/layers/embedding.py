@@ -1,4 +1,4 @@
-"""The embedding of tokens."""
+"""The embedding layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import final
 from glassgrad.common.constraints import COUNT
 from glassgrad.graph.node import Shape, Value
 from glassgrad.init.initializers import Initializer, initializer
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, one
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, single_input
 from glassgrad.ops.indexing import gather_rows
 from glassgrad.ops.structure import convert
 
@@ -18,9 +18,9 @@ from glassgrad.ops.structure import convert
 @final
 @dataclass(frozen=True, eq=False)
 class Embedding(Layer):
-    """A learned row of ``dimension`` numbers for each of ``entries`` tokens, given as whole numbers.
+    """A learned vector of ``dimension`` numbers for each of ``entries`` token indices.
 
-    Rows (...) of indices -> (..., dimension). An index outside of 0 to entries - 1 is clipped into it.
+    Rows (...) of indices -> (..., dimension). An index outside 0 to entries - 1 is clipped to this range.
     """
 
     entries: int
@@ -35,8 +35,8 @@ class Embedding(Layer):
         object.__setattr__(self, "init", initializer(self.init))
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """One more axis, of ``dimension``."""
-        return (*one(self, inputs), self.dimension)
+        """The input shape with ``dimension`` as an additional last axis."""
+        return (*single_input(self, inputs), self.dimension)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``weights`` (entries, dimension)."""

@@ -15,32 +15,32 @@ from glassgrad.ops.parts import concatenate
 
 
 @dataclass(frozen=True, eq=False)
-class _Together(Weightless):
-    """Two or more inputs of one shape, element by element, to one."""
+class _ElementwiseMerge(Weightless):
+    """Combines two or more inputs of the same shape element by element."""
 
     op: ClassVar[Callable[[Value, Value], Value]]
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The shape of every input."""
+        """The common shape of the inputs."""
         if len(inputs) < 2 or any(shape != inputs[0] for shape in inputs):
             raise InputError(f"takes two or more inputs of one shape, not {list(inputs)}")
         return inputs[0]
 
     def apply(self, inputs: Sequence[Value]) -> Value:
-        """The first with the second, that with the third ..."""
+        """The op applied to the inputs from left to right."""
         return reduce(type(self).op, inputs)
 
 
 @final
-class Add(_Together):
-    """The sum of two or more inputs of one shape: a residual connection."""
+class Add(_ElementwiseMerge):
+    """The sum of two or more inputs of the same shape: a residual connection."""
 
     op = staticmethod(add)
 
 
 @final
-class Multiply(_Together):
-    """The product, element by element, of two or more inputs of one shape: a gate."""
+class Multiply(_ElementwiseMerge):
+    """The elementwise product of two or more inputs of the same shape: a gate."""
 
     op = staticmethod(multiply)
 
@@ -48,10 +48,10 @@ class Multiply(_Together):
 @final
 @dataclass(frozen=True, eq=False)
 class Concatenate(Weightless):
-    """Two or more inputs side by side along the last axis."""
+    """The concatenation of two or more inputs along the last axis."""
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
-        """The last axes added up."""
+        """The shape of the first input, with the sum of all last axes."""
         if len(inputs) < 2 or any(shape[:-1] != inputs[0][:-1] or not shape for shape in inputs):
             raise InputError(
                 f"takes two or more inputs that agree in all but the last axis, not {list(inputs)}"
@@ -59,7 +59,7 @@ class Concatenate(Weightless):
         return (*inputs[0][:-1], sum(shape[-1] for shape in inputs))
 
     def apply(self, inputs: Sequence[Value]) -> Value:
-        """The inputs in order."""
+        """The inputs concatenated in order."""
         return concatenate(inputs, len(inputs[0].shape) - 1)
 
 

@@ -1,4 +1,4 @@
-"""Layers that bring values to mean 0 and variance 1."""
+"""Normalization layers: values get mean 0 and variance 1."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from typing import final
 from glassgrad.common.constraints import SHARE, Real
 from glassgrad.graph.node import Shape, Value
 from glassgrad.init.initializers import initializer
-from glassgrad.nn.layer import LAYERS, BufferSpec, BuildContext, Built, Layer, ParameterSpec, with_channels
+from glassgrad.nn.layer import (
+    LAYERS,
+    BufferSpec,
+    BuildContext,
+    Built,
+    Layer,
+    ParameterSpec,
+    input_with_channels,
+)
 from glassgrad.ops.elementwise import select, sqrt
 from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradient
 
@@ -19,11 +27,11 @@ from glassgrad.ops.structure import broadcast, convert, reduce_sum, stop_gradien
 @final
 @dataclass(frozen=True, eq=False)
 class BatchNorm(Layer):
-    """Each channel (last axis) to mean 0 and variance 1 over the batch, then scaled and shifted.
+    """Normalizes each channel (last axis) to mean 0 and variance 1 over the batch, then scales and shifts it.
 
-    S. Ioffe and C. Szegedy, "Batch normalization", 2015. Training uses the valid rows of the batch and moves
-    the running statistics by ``momentum`` (the variance among them is the unbiased one); prediction uses
-    these. A sample weight plays no part.
+    Training uses the statistics of the valid rows of the batch. It also updates the running statistics:
+    ``running += momentum * (batch - running)``, with the unbiased batch variance. Prediction uses the running
+    statistics. Sample weights have no effect. Source: S. Ioffe and C. Szegedy, "Batch normalization", 2015.
     """
 
     momentum: float = 0.1
@@ -33,7 +41,7 @@ class BatchNorm(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        return with_channels(self, inputs)
+        return input_with_channels(self, inputs)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``scale`` and ``shift``, both (channels,)."""
@@ -62,7 +70,7 @@ class BatchNorm(Layer):
             axes = range(len(x.shape) - 1)
             per_row = math.prod(x.shape[1:-1])
             mask = broadcast(context.row_mask, x.shape, [0])
-            # The padding is never empty-handed: a batch has at least one valid row.
+            # Every batch has at least one valid row, so count is above 0.
             count = reduce_sum(convert(context.row_mask, x.dtype)) * float(per_row)
             mean = reduce_sum(select(mask, x, 0.0), axes) / count
             offset = select(mask, x - mean, 0.0)
@@ -79,7 +87,7 @@ class BatchNorm(Layer):
 @final
 @dataclass(frozen=True, eq=False)
 class LayerNorm(Layer):
-    """Each row to mean 0 and variance 1 over its last axis, then scaled and shifted (J. Ba et al., 2016)."""
+    """Normalizes the last axis to mean 0 and variance 1, then scales and shifts it (J. Ba et al., 2016)."""
 
     epsilon: float = 1e-5
 
@@ -87,7 +95,7 @@ class LayerNorm(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """The shape of the input."""
-        return with_channels(self, inputs)
+        return input_with_channels(self, inputs)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
         """``scale`` and ``shift``, both (channels,)."""
@@ -102,9 +110,9 @@ class LayerNorm(Layer):
     ) -> Built:
         """(x - mean) / sqrt(variance + epsilon) * scale + shift."""
         (x,) = inputs
-        share = 1.0 / x.shape[-1]
-        offset = x - reduce_sum(x, -1, keepdims=True) * share
-        variance = reduce_sum(offset * offset, -1, keepdims=True) * share
+        reciprocal = 1.0 / x.shape[-1]
+        offset = x - reduce_sum(x, -1, keepdims=True) * reciprocal
+        variance = reduce_sum(offset * offset, -1, keepdims=True) * reciprocal
         return offset / sqrt(variance + self.epsilon) * weights["scale"] + weights["shift"], {}
 
 

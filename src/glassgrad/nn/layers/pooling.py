@@ -1,4 +1,4 @@
-"""Pooling over images: a row is (height, width, channels)."""
+"""Pooling over images. The shape of a row is (height, width, channels)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import final
 
 from glassgrad.graph.node import Shape, Value
-from glassgrad.nn.layer import LAYERS, Weightless, one
+from glassgrad.nn.layer import LAYERS, Weightless, single_input
 from glassgrad.nn.layers.windows import axis_pair, both_axes, window_counts
 from glassgrad.ops.convolution import Pair, average_pool2d, max_pool2d
 from glassgrad.ops.reductions import reduce_mean
@@ -15,7 +15,7 @@ from glassgrad.ops.reductions import reduce_mean
 
 @dataclass(frozen=True, eq=False)
 class _Pool(Weightless):
-    """One number for every window, channel by channel."""
+    """Reduces every window of every channel to one number."""
 
     pool_size: Pair | int = 2
     stride: Pair | int | None = None
@@ -28,13 +28,13 @@ class _Pool(Weightless):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """(h', w', channels)."""
-        shape = one(self, inputs, rank=3)
+        shape = single_input(self, inputs, rank=3)
         return (*window_counts(shape, self.pool_size, self.stride or self.pool_size, "valid"), shape[-1])
 
 
 @final
 class MaxPool2D(_Pool):
-    """The maximum of every window, channel by channel; ``stride`` defaults to ``pool_size``."""
+    """The maximum of every window of every channel; ``stride`` defaults to ``pool_size``."""
 
     def apply(self, inputs: Sequence[Value]) -> Value:
         """The maximum over each window."""
@@ -43,7 +43,7 @@ class MaxPool2D(_Pool):
 
 @final
 class AveragePool2D(_Pool):
-    """The mean of every window, channel by channel; ``stride`` defaults to ``pool_size``."""
+    """The mean of every window of every channel; ``stride`` defaults to ``pool_size``."""
 
     def apply(self, inputs: Sequence[Value]) -> Value:
         """The mean over each window."""
@@ -57,7 +57,7 @@ class GlobalAveragePool2D(Weightless):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """(channels,)."""
-        return one(self, inputs, rank=3)[-1:]
+        return single_input(self, inputs, rank=3)[-1:]
 
     def apply(self, inputs: Sequence[Value]) -> Value:
         """The mean over height and width."""

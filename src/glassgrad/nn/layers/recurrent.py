@@ -1,4 +1,4 @@
-"""Recurrent layers: a row is (time, features)."""
+"""Recurrent layers. The shape of a row is (time, features)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from glassgrad.common.constraints import COUNT, Flag
 from glassgrad.graph.node import Shape, Value
 from glassgrad.init.initializers import Initializer, initializer
 from glassgrad.nn.activations import Activation, activation
-from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, one
+from glassgrad.nn.layer import LAYERS, BuildContext, Built, Layer, ParameterSpec, Spec, single_input
 from glassgrad.ops.loops import scan
 from glassgrad.ops.parts import slice_axis
 from glassgrad.ops.products import matmul
@@ -21,9 +21,10 @@ from glassgrad.ops.structure import reshape, transpose, zeros_like
 @final
 @dataclass(frozen=True, eq=False)
 class SimpleRNN(Layer):
-    """A recurrent layer (J. Elman, 1990): h = activation(x @ weights + h @ recurrent + bias), per time step.
+    """A recurrent layer: h = activation(x @ weights + h @ recurrent + bias) at each time step.
 
-    Rows (time, n) -> (time, units), or (units,) of the last step with ``last``. The state starts at 0.
+    Rows (time, n) -> (time, units); with ``last``, only the last time step: (units,). The hidden state h starts at
+    0. Source: J. Elman, 1990.
     """
 
     units: int
@@ -43,7 +44,7 @@ class SimpleRNN(Layer):
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         """(time, units) or (units,)."""
-        time, _ = one(self, inputs, rank=2)
+        time, _ = single_input(self, inputs, rank=2)
         return (self.units,) if self.last else (time, self.units)
 
     def weights(self, inputs: Sequence[Shape]) -> dict[str, ParameterSpec]:
@@ -62,16 +63,16 @@ class SimpleRNN(Layer):
         weights: Mapping[str, Value],
         state: Mapping[str, Value],
     ) -> Built:
-        """One scan over the time axis; the products with the inputs are taken before it, all at once."""
+        """One scan over the time axis. The products with the inputs are computed before it, for all time steps."""
         function = activation(self.activation)
-        driven = transpose(matmul(inputs[0], weights["weights"]) + weights["bias"], (1, 0, 2))
+        input_terms = transpose(matmul(inputs[0], weights["weights"]) + weights["bias"], (1, 0, 2))
 
-        def step(h: Value, drive: Value, recurrent: Value) -> tuple[Value, Value]:
-            new = function(drive + matmul(h, recurrent))
-            return new, new
+        def step(h: Value, input_term: Value, recurrent: Value) -> tuple[Value, Value]:
+            new_h = function(input_term + matmul(h, recurrent))
+            return new_h, new_h
 
-        start = reshape(zeros_like(slice_axis(driven, 0, 0, 1)), driven.shape[1:])
-        (final_state,), (states,) = scan(step, [start], [driven], [weights["recurrent"]])
+        start = reshape(zeros_like(slice_axis(input_terms, 0, 0, 1)), input_terms.shape[1:])
+        (final_state,), (states,) = scan(step, [start], [input_terms], [weights["recurrent"]])
         return (final_state if self.last else transpose(states, (1, 0, 2))), {}
 
 

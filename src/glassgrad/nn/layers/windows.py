@@ -1,4 +1,4 @@
-"""Options and shapes of windows over images, for convolution and pooling."""
+"""Window options and window counts, for convolution and pooling."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from glassgrad.ops.convolution import Pair
 
 
 def both_axes(number: Pair | int) -> Pair:
-    """One number for both axes, as two; a pair as it is."""
+    """A number as a pair (the same for both axes); a pair unchanged."""
     return (number, number) if isinstance(number, int) else (number[0], number[1])
 
 
 def axis_pair(layer: Layer, key: str, value: Any) -> Pair:
-    """The option ``key`` of ``layer`` as a pair of whole numbers above 0; InputError for anything else."""
+    """The option ``key`` of ``layer`` as a pair of whole numbers above 0. Raises InputError for anything else."""
     pair = tuple(value) if isinstance(value, (list, tuple)) else (value, value)
     if len(pair) != 2:
         raise InputError(f"{layer.label()}: {key} is one number or two, not {shown(value)}")
@@ -26,7 +26,7 @@ def axis_pair(layer: Layer, key: str, value: Any) -> Pair:
 
 
 def window_counts(shape: Shape, size: Pair | int, stride: Pair | int, padding: str) -> Shape:
-    """How many windows lie along both axes of an image; InputError where none fits."""
+    """The number of windows along both axes of an image. Raises InputError if no window fits."""
     if padding == "same":
         return tuple(-(-n // d) for n, d in zip(shape, both_axes(stride), strict=False))
     counts = tuple(
