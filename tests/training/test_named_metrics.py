@@ -10,6 +10,7 @@ from sklearn import metrics as sk
 
 import glassgrad as gg
 from glassgrad.training.named_metrics import METRICS, OTHER_NAMES, metric, named_metrics
+from training.small import blobs, surface
 
 RANDOM = np.random.default_rng(0)
 
@@ -101,3 +102,71 @@ def test_unknown_and_unfit_metrics_are_refused() -> None:
     with pytest.raises(gg.InputError, match=r"metric 'auc' needs probabilities, .* use one of rmse, mae"):
         named_metrics(["auc"], np.zeros((2, 1)), values=np.zeros((2, 1)))
     assert set(OTHER_NAMES.values()) <= set(METRICS)
+
+
+# --- in training -------------------------------------------------------------------------------------------
+
+
+def test_a_run_has_the_metrics_asked_for_in_its_history_and_for_every_part() -> None:
+    run = gg.train(blobs(), metrics=["auc", "f1"], layers=[6], epochs=3)
+    assert {"validation_roc_auc", "validation_f1"} <= run.history[0].keys()
+    for part in ("train", "validation", "test"):
+        assert list(run.metrics[part]) == ["loss", "accuracy", "roc_auc", "f1"]
+    known = run.model.evaluate(blobs().features, blobs().targets, metrics=["auc"])
+    probabilities = run.model.predict_probabilities(blobs().features)
+    assert known["roc_auc"] == pytest.approx(
+        sk.roc_auc_score(blobs().targets, probabilities, multi_class="ovr")
+    )
+
+
+def test_a_metric_in_the_targets_own_units() -> None:
+    run = gg.train(surface(), metrics=["mape", "pinball"], loss="quantile(0.9)", layers=[6], epochs=3)
+    data = surface()
+    predicted = run.model.predict(data.features)
+    results = run.model.evaluate(data.features, data.targets, metrics=["mape", "pinball"])
+    assert results["mape"] == pytest.approx(sk.mean_absolute_percentage_error(data.targets, predicted))
+    assert results["pinball"] == pytest.approx(sk.mean_pinball_loss(data.targets, predicted, alpha=0.9))
+
+
+def test_the_best_weights_and_early_stopping_go_by_the_metric() -> None:
+    options = {"layers": [6], "epochs": 80, "learning_rate": 0.05, "batch_size": 8}
+    run = gg.train(blobs(), metric="auc", patience=6, **options)
+    values = [record["validation_roc_auc"] for record in run.history]
+    assert run.best_epoch == 1 + int(np.argmax(values))
+    assert run.epochs == run.best_epoch + 6
+    assert run.stopped == f"no better validation roc auc in 6 epochs, the best was in epoch {run.best_epoch}"
+    assert run.settings.metric == "roc_auc"
+
+
+def test_a_time_limit_is_an_option() -> None:
+    run = gg.train(blobs(), max_time="50ms", layers=[6], epochs=10**6)
+    assert run.settings.max_time == 0.05
+    assert run.stopped == "0.05 seconds of training are over"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["auk"]}, "unknown metric 'auk'"),
+        ({"metrics": 3}, "metrics: entry 1 must be the name of a metric"),
+        ({"metric": "rmse"}, "metric 'rmse' needs values, which this model does not give"),
+        ({"patience": 0}, "patience must be"),
+        ({"patience": 3, "validation": 0}, "patience counts epochs"),
+        ({"max_time": "soon"}, "max_time must be a time above 0"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(gg.InputError, match=message):
+        gg.train(blobs(), layers=[4], epochs=2, **options)
+
+
+def test_a_training_that_was_stopped_early_goes_on_with_more_patience(tmp_path) -> None:
+    options = {"layers": [6], "epochs": 60, "learning_rate": 0.05, "batch_size": 8}
+    trainer = gg.Trainer(blobs(), patience=2, **options)
+    first = trainer.run()
+    assert first.stopped is not None
+    trainer.checkpoint(tmp_path / "ck")
+    assert gg.Trainer.resume(tmp_path / "ck", blobs()).ended
+    longer = gg.Trainer.resume(tmp_path / "ck", blobs(), patience=50).run()
+    assert longer.epochs > first.epochs
+    assert longer.history[: first.epochs] == first.history

@@ -1,7 +1,7 @@
 """Metrics by name, beyond those that every evaluation has: each one record, computed in float64 on the host.
 
-Their definitions are scikit-learn's. A metric that is undefined on the rows at hand (the area under the ROC curve where
-all rows have one class) is NaN.
+Their definitions are scikit-learn's. A metric that is undefined on the rows at hand (the area under the ROC curve
+where all rows have one class) is NaN.
 """
 
 from __future__ import annotations
@@ -198,10 +198,17 @@ OTHER_NAMES: Mapping[str, str] = MappingProxyType(
 
 def metric(name: str) -> Metric:
     """The metric called ``name``, or by a common short name; InputError for an unknown one."""
+    if not isinstance(name, str):
+        raise InputError(f"a metric is given by its name, such as roc_auc, not {name!r}")
     full_name = OTHER_NAMES.get(name, name)
     if full_name not in METRICS:
         raise unknown_name("metric", name, METRICS)
     return METRICS[full_name]
+
+
+def lower_is_better(name: str) -> float:
+    """The factor that turns a metric (or "loss") so that lower is better: 1 or -1."""
+    return -1.0 if name != "loss" and metric(name).higher_is_better else 1.0
 
 
 def named_metrics(
@@ -211,8 +218,9 @@ def named_metrics(
     labels: Array | None = None,
     probabilities: Array | None = None,
     values: Array | None = None,
+    quantile: float | None = None,
 ) -> dict[str, float]:
-    """The metrics called ``names``, in this order.
+    """The metrics called ``names``, in this order; ``quantile`` is that of ``pinball`` (None: the median's).
 
     Raises InputError for an unknown metric, and for one of another kind of task, or of a model without probabilities.
     """
@@ -228,5 +236,6 @@ def named_metrics(
                     f"metric {name!r} needs {item.takes}, which this model does not give; use one of "
                     f"{', '.join(usable)}"
                 )
-            results[item.name] = item.compute(np.asarray(predictions), np.asarray(targets))
+            compute = pinball(quantile) if item.name == "pinball" and quantile is not None else item.compute
+            results[item.name] = compute(np.asarray(predictions), np.asarray(targets))
     return results
