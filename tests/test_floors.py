@@ -582,7 +582,7 @@ ESCAPES = {
     # Commands of the command line, in their own room.
     "cli/app.py": ["import_module(f'glassgrad.cli.{name}')"],
     # Modules that register their parts with `add_later`; test_parts_that_load_later_lie_in_the_room_that_names_them.
-    "common/registry.py": ["import_module(self._later[name])"],
+    "common/registry.py": ["import_module(self._modules[name])"],
     # The operators of values; test_operators_lie_in_the_room_of_ops.
     "ops/op.py": ["import_module(module)"],
     # Whether NumPy has been loaded.

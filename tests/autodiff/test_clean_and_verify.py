@@ -169,7 +169,7 @@ def broken_region() -> Graph:
         (lambda: Graph((), (ops.sin(X),)), "input 'x' is used but not listed"),
         (lambda: Graph((X, X), (ops.sin(X),)), "lists the same input twice"),
         (broken_types, "sin has types"),
-        (broken_order, "sin takes a value that is built after it"),
+        (broken_order, "sin takes a value that was built after it"),
         (broken_operands, "add"),
         (broken_region, "sin has types"),
     ],

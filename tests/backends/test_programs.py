@@ -174,7 +174,7 @@ def test_epochs_are_drawn_as_they_would_be_listed(
 def test_epochs_that_do_not_fit_are_refused(backend: str, compiled: dict[str, Executable]) -> None:
     whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
     for wrong, said in (
-        (Epochs(ROWS, BATCH + 1, seed=0), "epochs in batches of 5: the program takes 4"),
+        (Epochs(ROWS, BATCH + 1, seed=0), "the epochs have batches of 5, but the program takes 4"),
         (Epochs(ROWS + 1, BATCH, seed=0), "rows outside of 0 to 9"),
         (Epochs(ROWS, BATCH, seed=0)[:0], "at least one row"),
     ):
@@ -251,7 +251,7 @@ def bad(**changes: Any) -> Feed:
         ({"data": {"x": None}}, r"data 'x': the program takes float32\[4, 3\] per batch, got nothing"),
         ({"data": {"x": np.zeros((ROWS, FEATURES))}}, r"data 'x': .* got float64\[10, 3\]"),
         ({"data": {"x": np.zeros((ROWS, 2), np.float32)}}, r"data 'x': .* got float32\[10, 2\]"),
-        ({"data": {"y": np.zeros(9, np.float32)}}, "data 'y' has 9 rows where another has 10"),
+        ({"data": {"y": np.zeros(9, np.float32)}}, "data 'y' has 9 rows, but other data has 10"),
         ({"order": np.array([3, 10])}, "rows outside of 0 to 9"),
         ({"order": np.array([-2])}, "rows outside of 0 to 9"),
         ({"order": np.array([0, 1, 2, 3, -1])}, "padding only"),
@@ -260,7 +260,7 @@ def bad(**changes: Any) -> Feed:
         ({"params": {"b": np.zeros(1, np.float32)}}, r"parameter 'b': .* got float32\[1\]"),
         ({"state": {"count": np.array(0)}}, r"state 'count': the program takes int32, got int64\[\]"),
         ({"hyper": {"momentum": None}}, "hyperparameter 'momentum' is missing"),
-        ({"hyper": {"rate": np.ones(4)}}, r"hyperparameter 'rate' is one number or one per step \(5\)"),
+        ({"hyper": {"rate": np.ones(4)}}, r"hyperparameter 'rate' must be one number or one per step \(5\)"),
     ],
 )
 def test_a_bad_feed_is_refused_by_name(

@@ -39,7 +39,7 @@ def test_what_is_no_number_is_refused(constraint: Constraint, value: Any) -> Non
     with pytest.raises(InputError) as caught:
         check("rate", value, constraint)
     message = str(caught.value)
-    assert message.startswith(f"rate must be {constraint.wanted}, not ")
+    assert message.startswith(f"rate must be {constraint.requirement}, not ")
     assert "\n" not in message
     assert len(message) < 200
 

@@ -20,7 +20,7 @@ def python_handler() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert not interrupts._state.waiting
+    assert not interrupts._state.pending
     assert interrupts._state.depth == interrupts._state.held == 0
     signal.signal(signal.SIGINT, before)
 

@@ -7,8 +7,8 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 
 import glassgrad as gg
-from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.common.part import Part
+from glassgrad.common.process_setting import ProcessSetting
 from glassgrad.init.initializers import initializer
 
 
@@ -85,7 +85,7 @@ def test_a_part_with_an_init_of_its_own_sets_what_it_likes() -> None:
 
 def test_a_setting_holds_until_the_last_one_leaves() -> None:
     told: list[str] = []
-    setting = Meanwhile(lambda: told.append("made"), lambda: told.append("taken back"))
+    setting = ProcessSetting(lambda: told.append("made"), lambda: told.append("taken back"))
     setting.__enter__()
     setting.__enter__()
     setting.__exit__()

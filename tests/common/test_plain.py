@@ -11,7 +11,7 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.common.plain import plain
-from glassgrad.diagnosis import findings
+from glassgrad.diagnosis.core import findings
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layers.dense import Dense
 

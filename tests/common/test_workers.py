@@ -96,10 +96,10 @@ def test_ctrl_c_is_heard_while_jobs_go_on() -> None:
 
 FORKING = """
 import os, sys, threading
-from glassgrad.common.meanwhile import Meanwhile
+from glassgrad.common.process_setting import ProcessSetting
 
 told = []
-setting = Meanwhile(lambda: told.append("made"), lambda: told.append("taken back"), alone={alone})
+setting = ProcessSetting(lambda: told.append("made"), lambda: told.append("taken back"), alone={alone})
 inside, leave = threading.Event(), threading.Event()
 
 def work():

@@ -119,7 +119,7 @@ def test_what_scan_refuses() -> None:
         ops.scan(lambda s, a, b: [s + a + b], [zero], [x, y])
     with pytest.raises(GraphError, match="needs a length"):
         ops.scan(lambda s: [s], [zero], [])
-    with pytest.raises(GraphError, match=r"scan.*must give its carries back"):
+    with pytest.raises(GraphError, match=r"scan.*must return its carries"):
         ops.scan(lambda s, a: [a > s], [zero], [x])
     with pytest.raises(GraphError, match="'y' from outside"):
         ops.scan(lambda s, a: [s + a + ops.reduce_sum(y)], [zero], [x])
