@@ -167,5 +167,5 @@ def _named(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _below(tensors: Mapping[str, Array], group: str) -> dict[str, Array]:
-    prefix = group + "/"
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    start = f"{group}/"
+    return {name.removeprefix(start): array for name, array in tensors.items() if name.startswith(start)}
