@@ -280,7 +280,7 @@ def test_a_nested_part_is_the_same_however_it_is_written():
         ("reduce_on_plateau(threshold=1)", "'reduce_on_plateau': threshold"),
         ("reduce_on_plateau(minimum=-1)", "'reduce_on_plateau': minimum"),
         ("linear", "unknown schedule 'linear'"),
-        ("constant(1)", "takes nothing"),
+        ("constant(1)", "takes no arguments"),
     ],
 )
 def test_wrong_parameters(spec, message):

@@ -57,7 +57,7 @@ def vjp(
             continue
         with scope("backward", node.scope.layer):
             output_cts = [cotangent_of.get(value) for value in node.outputs]
-            if len(output_cts) > 1:  # explicit zeros: the rule of an op with several outputs never sees None
+            if len(output_cts) > 1:  # so the rule of an op with several float outputs never sees None for one
                 output_cts = [
                     zeros_like(value) if ct is None and value.type.is_float else ct
                     for value, ct in zip(node.outputs, output_cts, strict=True)
