@@ -1,7 +1,8 @@
-"""The floors of the house: imports inside ``glassgrad`` go downwards only (see docs/architecture.md).
+"""The layers of the package: imports inside ``glassgrad`` go downwards only (see docs/architecture.md).
 
-Large rooms have floors inside, to which the same rule applies: an entry in ``INNER_FLOORS`` is all that takes. No
-module imports itself through others, anywhere.
+A floor is a layer; a room is a module or package on a floor. A large room may have floors inside, listed in
+``INNER_FLOORS``, to which the same rule applies. Import cycles are not allowed anywhere. The file is one, because the
+import walker and its own tests belong together.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "glassgrad"
 
-# Top to bottom. Rooms on one floor are siblings; a room is a module or a package.
+# Top to bottom. Rooms on one floor are siblings, which do not import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("__main__",),
     ("cli", "web"),
@@ -39,7 +40,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("common",),
 )
 
-# The floors inside large rooms, top to bottom: sub-rooms are modules or packages, named from their room on.
+# The floors inside large rooms, top to bottom. Inner rooms are named relative to their room.
 INNER_FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "backends.native": (
         ("backend",),
@@ -67,7 +68,7 @@ def heights(floors: Iterable[Iterable[str]]) -> dict[str, int]:
 
 HEIGHT = heights(FLOORS)
 
-# Layers and optimizers know no backend, although what the backends share lies below them.
+# (room, room that it must not import), although the second lies on a lower floor.
 FORBIDDEN = {
     ("nn", "backends.base"),
     ("optim", "backends.base"),
@@ -80,11 +81,11 @@ FORBIDDEN = {
     ("losses", "backends.xla"),
 }
 
-# The packages with public names: their __init__ holds a lazy listing and nothing else. All others are empty.
+# The packages with public names. Their __init__ holds only a lazy listing; every other __init__ is empty.
 NAMESPACES = ("", "init", "losses", "nn", "ops", "optim")
 LISTING = "__getattr__, __dir__, __all__ = lazy_names"
 
-# The only room in which a heavy library may be imported at the top level of a module (None: nowhere).
+# By heavy library: the only room whose modules may import it at the top level (None: no room).
 HEAVY: dict[str, str | None] = {
     "jax": "backends.xla",
     "jaxlib": "backends.xla",
@@ -114,7 +115,7 @@ class Import:
 
 
 def find_imports(node: ast.AST, at_top: bool = True) -> Iterator[Import]:
-    """Every import below ``node``; ``at_top`` says whether it runs when the module is imported."""
+    """All imports in ``node``. ``at_top`` says whether they run when the module is imported."""
     if isinstance(node, ast.Import):
         yield from (Import(node.lineno, alias.name, at_top=at_top) for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -137,19 +138,19 @@ def find_imports(node: ast.AST, at_top: bool = True) -> Iterator[Import]:
 
 
 def room_of(module: str, height: Mapping[str, int] = HEIGHT) -> str | None:
-    """The room that holds ``module`` (a dotted name below ``glassgrad``, or below a room), or None."""
+    """The room of ``module``, a dotted name relative to ``glassgrad`` or to a room; None if it is in no room."""
     parts = module.split(".")
     prefixes = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
     return next((prefix for prefix in prefixes if prefix in height), None)
 
 
-def targets(found: Import, packages: set[str], modules: set[str]) -> Iterator[tuple[str, str | None]]:
-    """What ``found`` imports from glassgrad: (dotted name below glassgrad, what is wrong with it or None)."""
-    if found.module == "glassgrad":
+def targets(statement: Import, packages: set[str], modules: set[str]) -> Iterator[tuple[str, str | None]]:
+    """The modules that ``statement`` imports from glassgrad: (dotted name, error message or None)."""
+    if statement.module == "glassgrad":
         yield "", "imports glassgrad itself"
         return
-    base = found.module.removeprefix("glassgrad.")
-    children = [f"{base}.{name}" for name in found.names]
+    base = statement.module.removeprefix("glassgrad.")
+    children = [f"{base}.{name}" for name in statement.names]
     for target in [child if child in packages | modules else base for child in children] or [base]:
         if target in packages:
             yield target, f"imports the package glassgrad.{target}; name the leaf module"
@@ -160,7 +161,7 @@ def targets(found: Import, packages: set[str], modules: set[str]) -> Iterator[tu
 
 
 def direction(room: str, other: str) -> str | None:
-    """What is wrong with ``room`` importing ``other``, or None."""
+    """The error message if ``room`` must not import ``other``, else None."""
     if room == other:
         return None
     if HEIGHT[other] == HEIGHT[room] or (room, other) in FORBIDDEN:
@@ -171,70 +172,72 @@ def direction(room: str, other: str) -> str | None:
 def inner_direction(
     room: str, module: str, target: str, inner_floors: Mapping[str, tuple[tuple[str, ...], ...]]
 ) -> str | None:
-    """What is wrong with ``module`` importing ``target``, both in ``room``, or None (also if it has no floors)."""
+    """The error message if ``module`` must not import ``target``, both in ``room``; else None."""
     if room not in inner_floors:
         return None
     height = heights(inner_floors[room])
-    own, other = (room_of(name.removeprefix(f"{room}."), height) for name in (module, target))
-    if own is None or other is None or own == other:
+    inner, other = (room_of(name.removeprefix(f"{room}."), height) for name in (module, target))
+    if inner is None or other is None or inner == other:
         return None
-    if height[own] == height[other]:
-        return f"{room}.{own} must not know its sibling {room}.{other}"
-    return f"{room}.{own} imports upwards from {room}.{other}" if height[other] > height[own] else None
+    if height[inner] == height[other]:
+        return f"{room}.{inner} must not know its sibling {room}.{other}"
+    return f"{room}.{inner} imports upwards from {room}.{other}" if height[other] > height[inner] else None
 
 
 def names_in(sources: Mapping[str, str]) -> tuple[dict[str, str], set[str], set[str]]:
-    """The dotted name of each path, and which of them are packages and modules."""
+    """The dotted names by path, the packages, and the modules of ``sources``."""
     dotted = {path: ".".join(PurePosixPath(path).with_suffix("").parts) for path in sources}
     packages = {name.removesuffix(".__init__") for name in dotted.values() if name.endswith(".__init__")}
     modules = {name for name in dotted.values() if not name.endswith("__init__")}
     return dotted, packages, modules
 
 
-def complaints(
+def violations_in(
     sources: Mapping[str, str], inner_floors: Mapping[str, tuple[tuple[str, ...], ...]] = INNER_FLOORS
 ) -> list[str]:
-    """Every broken rule in ``sources`` (text by path below src/glassgrad), one line each."""
+    """One line per violation in ``sources`` (source text by path relative to src/glassgrad)."""
     dotted, packages, modules = names_in(sources)
-    wrong: list[str] = []
+    violations: list[str] = []
     for path, source in sources.items():
         tree = ast.parse(source)
-        found = list(find_imports(tree))
-        wrong += [f"{path}:{item.line} relative import" for item in found if item.relative]
+        imports = list(find_imports(tree))
+        violations += [f"{path}:{item.line} relative import" for item in imports if item.relative]
         if path == "__init__.py" or path.removesuffix("/__init__.py") in NAMESPACES:
-            wrong += [f"{path}: {problem}" for problem in listing_problems(path, tree, modules)]
+            violations += [f"{path}: {problem}" for problem in listing_problems(path, tree, modules)]
             continue
         room = room_of(dotted[path].removesuffix(".__init__"))
         if path.endswith("__init__.py"):
             name = dotted[path].removesuffix(".__init__")
-            if room is None and not any(known.startswith(name + ".") for known in HEIGHT):
-                wrong.append(f"{path}: no such room in FLOORS")
+            if room is None and not any(registered.startswith(name + ".") for registered in HEIGHT):
+                violations.append(f"{path}: no such room in FLOORS")
             if [node for node in tree.body if not isinstance(node, ast.Expr)]:
-                wrong.append(f"{path}: the __init__ of a package without public names stays empty")
+                violations.append(f"{path}: the __init__ of a package without public names stays empty")
             continue
         if room is None:
-            wrong.append(f"{path}: no such room in FLOORS")
+            violations.append(f"{path}: no such room in FLOORS")
             continue
         inside = dotted[path].removeprefix(f"{room}.")
         if room in inner_floors and room_of(inside, heights(inner_floors[room])) is None:
-            wrong.append(f"{path}: no such room in INNER_FLOORS of {room}")
-        for item in found:
+            violations.append(f"{path}: no such room in INNER_FLOORS of {room}")
+        for item in imports:
             top = item.module.split(".")[0]
             if top == "glassgrad" and not item.relative:
-                for target, unfit in targets(item, packages, modules):
+                for target, error in targets(item, packages, modules):
                     other = room_of(target)
-                    problem = unfit or (direction(room, other) if other else None)
+                    problem = error or (direction(room, other) if other else None)
                     if problem is None and other == room:
                         problem = inner_direction(room, dotted[path], target, inner_floors)
-                    wrong += [f"{path}:{item.line} {problem}"] if problem else []
+                    violations += [f"{path}:{item.line} {problem}"] if problem else []
             elif top in HEAVY and item.at_top and HEAVY[top] != room:
-                place = HEAVY[top] or "no room"
-                wrong.append(f"{path}:{item.line} imports {top} at the top level; only {place} may")
-    return wrong
+                allowed_room = HEAVY[top] or "no room"
+                violations.append(
+                    f"{path}:{item.line} imports {top} at the top level; only {allowed_room} may"
+                )
+    return violations
 
 
 def import_cycles(sources: Mapping[str, str]) -> list[str]:
-    """The cycles in which modules import one another, inside functions or not: one line for each knot of modules."""
+    """The import cycles, including imports inside functions: one line per strongly connected group of modules."""
     dotted, packages, modules = names_in(sources)
     imported: dict[str, set[str]] = {}
     for path, source in sources.items():
@@ -243,28 +246,28 @@ def import_cycles(sources: Mapping[str, str]) -> list[str]:
             names = {name for item in imports for name, _ in targets(item, packages, modules)}
             imported[dotted[path]] = names & modules
     reachable = {module: reached_from(module, imported) for module in imported}
-    knots = {
+    groups = {
         frozenset(other for other in reached if module in reachable[other])
         for module, reached in reachable.items()
         if module in reached
     }
-    return sorted(" <-> ".join(sorted(knot)) for knot in knots)
+    return sorted(" <-> ".join(sorted(group)) for group in groups)
 
 
 def reached_from(module: str, imported: Mapping[str, set[str]]) -> set[str]:
-    """Every module that ``module`` imports, at whatever distance; itself only where there is a cycle."""
+    """All modules that ``module`` imports, directly or indirectly. It contains itself only in a cycle."""
     reached: set[str] = set()
-    waiting = list(imported[module])
-    while waiting:
-        other = waiting.pop()
+    pending = list(imported[module])
+    while pending:
+        other = pending.pop()
         if other not in reached:
             reached.add(other)
-            waiting.extend(imported[other])
+            pending.extend(imported[other])
     return reached
 
 
 def listing_problems(path: str, tree: ast.Module, modules: set[str]) -> Iterator[str]:
-    """What is wrong with the ``__init__`` of a public namespace: other code, or a name from a wrong room."""
+    """The violations in the ``__init__`` of a public namespace: other code, or a name from a wrong room."""
     code = [node for node in tree.body if not isinstance(node, ast.Expr)]
     if not code:
         return
@@ -278,15 +281,15 @@ def listing_problems(path: str, tree: ast.Module, modules: set[str]) -> Iterator
         return
     for module in ast.literal_eval(call.args[1]):
         target = module.removeprefix("glassgrad.")
-        own, other = room_of(path.removesuffix("/__init__.py")), room_of(target)
+        room, other = room_of(path.removesuffix("/__init__.py")), room_of(target)
         if target not in modules:
             yield f"lists names of {module}, which does not exist"
-        elif own and other and (problem := direction(own, other)):
+        elif room and other and (problem := direction(room, other)):
             yield problem
 
 
 def code_lines(source: str) -> int:
-    """Lines that carry code: blank lines, comments and docstrings do not count."""
+    """The number of lines of code, without blank lines, comments and docstrings."""
     skipped = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -308,10 +311,10 @@ def read_sources() -> dict[str, str]:
 def test_imports_go_downwards_only() -> None:
     sources = read_sources()
     assert len(sources) > 20, "the walker looked in the wrong place"
-    assert complaints(sources) == []
+    assert violations_in(sources) == []
 
 
-def test_no_module_imports_itself_at_whatever_distance() -> None:
+def test_no_import_cycles() -> None:
     assert import_cycles(read_sources()) == []
 
 
@@ -319,8 +322,8 @@ def test_no_module_imports_itself_at_whatever_distance() -> None:
 def test_every_inner_room_exists(room: str) -> None:
     folder = PACKAGE.joinpath(*room.split("."))
     for name in heights(INNER_FLOORS[room]):
-        place = folder.joinpath(*name.split("."))
-        assert place.is_dir() or place.with_suffix(".py").is_file(), name
+        path = folder.joinpath(*name.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), name
 
 
 def test_autodiff_stays_small() -> None:
@@ -335,15 +338,15 @@ def test_importing_glassgrad_is_light() -> None:
     assert done.stdout.strip() == "[]"
 
 
-# The walker itself: a made-up house in which each line breaks one rule, or none.
+# Tests of the import walker itself, on a small made-up package in which each case breaks one rule or none.
 
 
 def listing(module: str) -> str:
-    """The source of an ``__init__`` that lists one name of ``module``."""
+    """The source of an ``__init__`` that lists one name from ``module``."""
     return f'from glassgrad.common.lazy import lazy_names\n{LISTING}(__name__, {{"{module}": ("name",)}})'
 
 
-HOUSE = {
+SMALL_PACKAGE = {
     "__init__.py": "",
     "common/__init__.py": "",
     "common/errors.py": "",
@@ -361,8 +364,8 @@ HOUSE = {
 }
 
 
-def test_a_sound_house_draws_no_complaint() -> None:
-    assert complaints(HOUSE) == []
+def test_a_valid_package_has_no_violations() -> None:
+    assert violations_in(SMALL_PACKAGE) == []
 
 
 @pytest.mark.parametrize(
@@ -378,8 +381,8 @@ def test_a_sound_house_draws_no_complaint() -> None:
         ("nn/__init__.py", listing("glassgrad.graph.node")),
     ],
 )
-def test_the_walker_lets_sound_sources_pass(path: str, source: str) -> None:
-    assert complaints(HOUSE | {path: source}) == []
+def test_the_walker_accepts_valid_sources(path: str, source: str) -> None:
+    assert violations_in(SMALL_PACKAGE | {path: source}) == []
 
 
 @pytest.mark.parametrize(
@@ -424,15 +427,15 @@ def test_the_walker_lets_sound_sources_pass(path: str, source: str) -> None:
         ("cli/bad.py", "import pandas", "only no room"),
     ],
 )
-def test_the_walker_sees_each_broken_rule(path: str, source: str, problem: str) -> None:
-    found = complaints(HOUSE | {path: source})
-    assert len(found) == 1
-    assert found[0].startswith(path)
-    assert problem in found[0]
+def test_the_walker_finds_each_violation(path: str, source: str, problem: str) -> None:
+    violations = violations_in(SMALL_PACKAGE | {path: source})
+    assert len(violations) == 1
+    assert violations[0].startswith(path)
+    assert problem in violations[0]
 
 
 INNER = {"nn": (("top",), ("left", "right"), ("low.deep", "low.other"), ("low",))}
-INNER_HOUSE = {
+INNER_PACKAGE = {
     "common/__init__.py": "",
     "common/errors.py": "",
     "optim/adam.py": "",
@@ -468,10 +471,10 @@ INNER_HOUSE = {
         ("nn/low/rest.py", "from glassgrad.optim.adam import Adam", "sibling optim"),
     ],
 )
-def test_the_walker_sees_each_broken_rule_inside_a_room(path: str, source: str, problem: str) -> None:
-    (complaint,) = complaints(INNER_HOUSE | {path: source}, INNER)
-    assert complaint.startswith(path)
-    assert problem in complaint
+def test_the_walker_finds_each_violation_inside_a_room(path: str, source: str, problem: str) -> None:
+    (violation,) = violations_in(INNER_PACKAGE | {path: source}, INNER)
+    assert violation.startswith(path)
+    assert problem in violation
 
 
 @pytest.mark.parametrize(
@@ -484,13 +487,13 @@ def test_the_walker_sees_each_broken_rule_inside_a_room(path: str, source: str, 
         ("cli/new.py", "from glassgrad.nn.low.rest import C"),
     ],
 )
-def test_the_walker_lets_sound_sources_pass_inside_a_room(path: str, source: str) -> None:
-    assert complaints(INNER_HOUSE | {path: source}, INNER) == []
+def test_the_walker_accepts_valid_sources_inside_a_room(path: str, source: str) -> None:
+    assert violations_in(INNER_PACKAGE | {path: source}, INNER) == []
 
 
-def test_a_room_without_floors_inside_orders_nothing() -> None:
+def test_a_room_without_inner_floors_has_no_inner_order() -> None:
     upwards = {"nn/low/new.py": "from glassgrad.nn.top import A", "nn/new.py": ""}
-    assert complaints(INNER_HOUSE | upwards, {}) == []
+    assert violations_in(INNER_PACKAGE | upwards, {}) == []
 
 
 @pytest.mark.parametrize(
@@ -528,11 +531,11 @@ def test_a_room_without_floors_inside_orders_nothing() -> None:
         ),
     ],
 )
-def test_the_walker_sees_each_cycle(sources: dict[str, str], cycles: list[str]) -> None:
+def test_the_walker_finds_each_cycle(sources: dict[str, str], cycles: list[str]) -> None:
     assert import_cycles(sources) == cycles
 
 
-def test_only_code_counts_as_code() -> None:
+def test_code_lines_ignores_blank_lines_comments_and_docstrings() -> None:
     source = '''"""Two lines
 of docstring."""
 
@@ -555,67 +558,67 @@ class Thing:
 
 
 LAZY_NAMES = "common/lazy.py"
-"""It serves the public names, which may lie on any floor."""
+"""The module that loads public names, which may be on any floor."""
 
 
 @pytest.mark.parametrize("path", sorted(set(read_sources()) - {LAZY_NAMES}))
-def test_no_module_reaches_another_floor_through_sys_modules(path: str) -> None:
-    """``sys.modules`` and ``import_module`` of a name that is computed would escape the walker above."""
+def test_no_module_imports_dynamically_except_the_listed_ones(path: str) -> None:
+    """The walker above does not see ``sys.modules`` and ``import_module`` with a computed name."""
     assert escapes(read_sources()[path]) == ESCAPES.get(path, [])
 
 
 def escapes(source: str) -> list[str]:
-    """The uses of ``sys.modules`` in ``source``, and of ``import_module`` with a name that is not written out."""
-    found = []
+    """The uses of ``sys.modules`` in ``source``, and of ``import_module`` with a computed name."""
+    uses = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.modules":
-            found.append("sys.modules")
+            uses.append("sys.modules")
         if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
             first = node.args[0] if node.args else None
             if not (isinstance(first, ast.Constant) and isinstance(first.value, str)):
-                found.append(ast.unparse(node))
-    return found
+                uses.append(ast.unparse(node))
+    return uses
 
 
-# Each with the reason why it does not lead upwards.
+# The allowed uses by path, each with the reason why it does not import upwards.
 ESCAPES = {
-    # Commands of the command line, in their own room.
+    # Commands of the command line, in the same room.
     "cli/app.py": ["import_module(f'glassgrad.cli.{name}')"],
-    # Modules that register their parts with `add_later`; test_parts_that_load_later_lie_in_the_room_that_names_them.
-    "common/registry.py": ["import_module(self._later[name])"],
-    # The operators of values; test_operators_lie_in_the_room_of_ops.
+    # Modules registered with `add_later`; test_lazily_registered_parts_are_in_the_room_that_registers_them.
+    "common/registry.py": ["import_module(self._modules[name])"],
+    # The operators of values; test_operators_are_in_the_ops_package.
     "ops/op.py": ["import_module(module)"],
     # Whether NumPy has been loaded.
     "common/constraints.py": ["sys.modules"],
     # Parts of pyarrow.
     "data/arrow_columns.py": ["importlib.import_module(part)"],
-    # Backends lie below training; test_backends_are_found_below_training.
+    # Backends lie below training; test_backends_are_below_training.
     "training/backends.py": ["import_module(module)"],
-    # Whether the room's own table of emitters has been loaded.
+    # Whether the table of emitters, in the same room, has been loaded.
     "backends/native/backend.py": ["sys.modules"],
 }
 
 
-def test_the_escapes_are_seen() -> None:
+def test_dynamic_imports_are_found() -> None:
     assert escapes("import sys\nx = sys.modules['glassgrad']") == ["sys.modules"]
     assert escapes("import_module('glassgrad.' + name)") == ["import_module('glassgrad.' + name)"]
     assert escapes("import_module('glassgrad.nn.layers')") == []
 
 
-def test_operators_lie_in_the_room_of_ops() -> None:
+def test_operators_are_in_the_ops_package() -> None:
     from glassgrad.ops.op import ELEMENTWISE, PRODUCTS
 
     assert {room_of(module.removeprefix("glassgrad.")) for module in (ELEMENTWISE, PRODUCTS)} == {"ops"}
 
 
-def test_backends_are_found_below_training() -> None:
+def test_backends_are_below_training() -> None:
     from glassgrad.training.backends import BACKENDS
 
     rooms = [room_of(module.removeprefix("glassgrad.")) for module, _ in BACKENDS.values()]
     assert all(room is not None and HEIGHT[room] < HEIGHT["training"] for room in rooms)
 
 
-def test_parts_that_load_later_lie_in_the_room_that_names_them() -> None:
+def test_lazily_registered_parts_are_in_the_room_that_registers_them() -> None:
     calls = [
         (path, node.args[0].value)
         for path, source in read_sources().items()
@@ -626,5 +629,5 @@ def test_parts_that_load_later_lie_in_the_room_that_names_them() -> None:
     ]
     assert calls
     for path, module in calls:
-        own = room_of(".".join(PurePosixPath(path).with_suffix("").parts))
-        assert room_of(str(module).removeprefix("glassgrad.")) == own
+        room = room_of(".".join(PurePosixPath(path).with_suffix("").parts))
+        assert room_of(str(module).removeprefix("glassgrad.")) == room

@@ -1,7 +1,7 @@
-"""Program: a step as one graph, and what each of its inputs and outputs means.
+"""Program: one step as a graph, with the role of each input and output.
 
-A program says nothing of how it runs. Training and prediction are two programs of one model; a backend
-compiles either, and runs it over many rows as a loop of steps.
+Training and prediction are two programs of one model. A program does not say how it is executed: a backend compiles
+it, and runs it over many rows as a loop of steps.
 """
 
 from __future__ import annotations
@@ -26,10 +26,15 @@ Role = Literal["data", "param", "state", "hyper", "row_mask", "row", "seed", "st
 class Input:
     """One input of a program.
 
-    data: the rows of the batch, gathered from an array with one entry per row of the data set.
-    param, state: kept between steps; updated where the program says so. hyper: a number per step.
-    row_mask: bool[batch], False for padding. row: uint32[batch], the row's number in the data set.
-    seed: uint32[2]. step: uint32, counting steps from the start of the training.
+    Roles:
+
+    * data: the rows of the batch, gathered from an array with one entry per row of the data set.
+    * param, state: carried from step to step, and changed by the updates of the program.
+    * hyper: a scalar per step.
+    * row_mask: bool[batch], False for padding.
+    * row: uint32[batch], the index of each row in the data set.
+    * seed: uint32[2], the seed as low and high word.
+    * step: uint32, the number of steps since the start of training.
     """
 
     name: str
@@ -44,7 +49,7 @@ class Input:
 
 @frozen
 class Output:
-    """One output: of each step, or (``per_row``: first axis = batch) of each row."""
+    """One output: one value per step, or with ``per_row`` one per row (the first axis is the batch)."""
 
     name: str
     value: Value
@@ -53,11 +58,11 @@ class Output:
 
 @frozen
 class Program:
-    """A step: ``inputs`` by role, ``updates`` of params and state by name, ``outputs`` by name.
+    """One step: ``inputs`` with their roles, ``updates`` of params and state by input name, and ``outputs``.
 
-    The updates all read the old values, and take effect together when the step ends. ``probes`` are what a step
-    can measure besides, in those steps where a call asks for it: a graph of its own from the same inputs, so that
-    looking changes no bit of what the step does.
+    All updates read the old values and take effect together at the end of the step. ``probes`` are measurements that
+    a step takes only where the caller asks for them. They form a separate graph of the same inputs, so measuring
+    changes no bit of the step.
     """
 
     name: str
@@ -68,7 +73,7 @@ class Program:
     probes: tuple[Output, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check names, that every update has a target of its type, and that the graph is whole."""
+        """Check names, types and shapes, and verify both graphs. Raises GraphError."""
         by_name = {item.name: item for item in self.inputs}
         if len(by_name) != len(self.inputs):
             raise GraphError(f"program {self.name!r} uses an input name twice")
@@ -79,18 +84,18 @@ class Program:
                 )
             if value.type != by_name[name].type:
                 raise GraphError(f"{name!r} is {by_name[name].type}, but its update is {value.type}")
-        values = {item.value.node.attributes["name"]: item.type for item in self.inputs}
+        type_of = {item.value.node.attributes["name"]: item.type for item in self.inputs}
         for item in self.inputs:
             if item.role in ("data", "row_mask", "row") and item.type.shape[:1] != (self.batch,):
                 raise GraphError(f"{item.name!r} is {item.type}, but a batch has {self.batch} rows")
             background = item.value.node.attributes.get("background", ZERO)
-            if background != ZERO and values.get(background) != Type((), item.type.dtype):
+            if background != ZERO and type_of.get(background) != Type((), item.type.dtype):
                 raise GraphError(
-                    f"the background of {item.name!r} is {background!r}: no scalar input of its dtype"
+                    f"the background of {item.name!r} is {background!r}, which is not a scalar input of its dtype"
                 )
         for output in self.outputs:
             if output.per_row and output.value.shape[:1] != (self.batch,):
-                raise GraphError(f"output {output.name!r} is {output.value.type}: not one per row")
+                raise GraphError(f"output {output.name!r} is {output.value.type}, which is not one per row")
         for probe in self.probes:
             if probe.per_row:
                 raise GraphError(f"probe {probe.name!r} is per row; a probe is one value per step")
@@ -99,22 +104,22 @@ class Program:
 
     @cached_property
     def graph(self) -> Graph:
-        """The step as a function: all inputs to (updates..., outputs...)."""
-        values = (*self.updates.values(), *(item.value for item in self.outputs))
-        return Graph(tuple(item.value for item in self.inputs), values)
+        """The step as a function from all inputs to (updates..., outputs...)."""
+        results = (*self.updates.values(), *(item.value for item in self.outputs))
+        return Graph(tuple(item.value for item in self.inputs), results)
 
     @cached_property
     def probe_graph(self) -> Graph:
-        """What a step measures besides, as a function: all inputs to (probes...)."""
+        """The measurements as a function from all inputs to (probes...)."""
         return Graph(tuple(item.value for item in self.inputs), tuple(item.value for item in self.probes))
 
     def of_role(self, role: Role) -> tuple[Input, ...]:
-        """The inputs of one role, in order."""
+        """The inputs of ``role``, in order."""
         return tuple(item for item in self.inputs if item.role == role)
 
     @cached_property
     def data(self) -> tuple[Input, ...]:
-        """The inputs gathered row by row."""
+        """The inputs that are gathered from the data set by row."""
         return self.of_role("data")
 
     @cached_property
@@ -124,7 +129,7 @@ class Program:
 
     @cached_property
     def state(self) -> tuple[Input, ...]:
-        """What else is kept between steps: running statistics, the optimizer's moments."""
+        """The other values carried from step to step: running statistics and the optimizer's moments."""
         return self.of_role("state")
 
     @cached_property
@@ -133,19 +138,22 @@ class Program:
         return self.of_role("hyper")
 
     def cleaned(self) -> Program:
-        """The same program, cleaned for execution: take derivatives of this one, not of that one."""
+        """The program cleaned for execution. Take derivatives before cleaning (see ``clean_for_execution``)."""
         graph = clean_for_execution(self.graph)
         updates = dict(zip(self.updates, graph.outputs, strict=False))
-        values = graph.outputs[len(updates) :]
+        output_values = graph.outputs[len(updates) :]
         outputs = tuple(
-            Output(item.name, value, item.per_row) for item, value in zip(self.outputs, values, strict=True)
+            Output(item.name, value, item.per_row)
+            for item, value in zip(self.outputs, output_values, strict=True)
         )
-        measured = clean_for_execution(self.probe_graph).outputs
-        probes = tuple(Output(item.name, value) for item, value in zip(self.probes, measured, strict=True))
+        probe_values = clean_for_execution(self.probe_graph).outputs
+        probes = tuple(
+            Output(item.name, value) for item, value in zip(self.probes, probe_values, strict=True)
+        )
         return Program(self.name, self.batch, self.inputs, updates, outputs, probes)
 
     def __str__(self) -> str:
-        """Forward, backward and update as numbered equations."""
+        """The program as text: inputs, numbered equations of the step, updates, outputs and probes."""
         lines = [f"program {self.name}, batch {self.batch}", "inputs:"]
         width = max((len(item.name) for item in self.inputs), default=0)
         lines += [f"  {item.name:<{width}}  : {item.type}  ({item.role})" for item in self.inputs]
@@ -153,13 +161,13 @@ class Program:
         body, name = equations(self.graph, names, "%")
         lines += body
         if self.updates:
-            lines.append("together, at the end of the step:")
+            lines.append("updates, applied together at the end of the step:")
             lines += [f"  {target} <- {name(value)}" for target, value in self.updates.items()]
         lines.append("outputs:")
         for item in self.outputs:
             kind = "per row" if item.per_row else "per step"
             lines.append(f"  {item.name} = {name(item.value)}  : {item.value.type}  ({kind})")
         if self.probes:
-            lines.append("measured besides, in the steps that are asked for:")
+            lines.append("probes, measured in the requested steps:")
             lines += [f"  {item.name}  : {item.value.type}" for item in self.probes]
         return "\n".join(lines)

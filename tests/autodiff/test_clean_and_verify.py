@@ -1,4 +1,4 @@
-"""The clean-up passes change no result, and the verifier sees what is broken."""
+"""The clean-up passes preserve results, and the verifier finds malformed graphs."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from ops.differences import weighted_sum
 
 
 def names(graph: Graph) -> list[str]:
-    """The ops of ``graph``, those of its regions included; inputs and constants left out."""
-    found = []
+    """The op names of ``graph`` and its regions, without inputs and constants."""
+    op_names = []
     for node in graph.nodes():
-        found += [node.op.name] if node.op.name not in ("input", "constant") else []
+        op_names += [node.op.name] if node.op.name not in ("input", "constant") else []
         for region in node.regions:
-            found += names(region)
-    return found
+            op_names += names(region)
+    return op_names
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_cleaning_changes_no_result(case: Case) -> None:
-    """Array equality: NaN is equal to NaN, and the one licence is the sign of a zero (x + 0 becomes x)."""
+def test_cleaning_preserves_results(case: Case) -> None:
+    """NaN counts as equal to NaN. Only the sign of a zero may change, because x + 0 becomes x."""
     dtype = "float64" if case.differentiable else case.dtypes[-1]
     graph, arrays = case.graph(dtype), case.arrays(dtype)
     wrt = [value for value in graph.inputs if value.type.is_float]
@@ -56,7 +56,7 @@ OWN_RULE = ops.custom_op(lambda x: ops.sin(x) * 1, derivative=own_rule)
 
 
 @pytest.mark.parametrize(
-    ("value", "left"),
+    ("value", "remaining"),
     [
         (X * 1, []),
         (1 * X, []),
@@ -88,16 +88,18 @@ OWN_RULE = ops.custom_op(lambda x: ops.sin(x) * 1, derivative=own_rule)
         ),
     ],
 )
-def test_what_computes_nothing_is_taken_out_and_equal_nodes_are_shared(value: Value, left: list[str]) -> None:
+def test_nodes_that_compute_nothing_are_removed_and_equal_nodes_are_merged(
+    value: Value, remaining: list[str]
+) -> None:
     cleaned = clean(Graph((X,), (value,)))
-    assert sorted(names(cleaned)) == sorted(left)
+    assert sorted(names(cleaned)) == sorted(remaining)
     array = [[1.5, np.inf, -0.25], [np.nan, -np.inf, 3.0]]
     (got,), (want,) = evaluate(cleaned, [array]), evaluate(Graph((X,), (value,)), [array])
     np.testing.assert_array_equal(got, want)
 
 
 @pytest.mark.parametrize(
-    ("value", "left"),
+    ("value", "remaining"),
     [
         (ops.stop_gradient(X), []),
         (OWN_RULE(ops.stop_gradient(X)), ["sin"]),
@@ -111,16 +113,18 @@ def test_what_computes_nothing_is_taken_out_and_equal_nodes_are_shared(value: Va
         (ops.custom_op(OWN_RULE)(X), ["sin"]),
     ],
 )
-def test_cleaning_for_execution_drops_what_only_the_chain_rule_reads(value: Value, left: list[str]) -> None:
+def test_cleaning_for_execution_removes_what_only_derivatives_need(
+    value: Value, remaining: list[str]
+) -> None:
     graph = Graph((X,), (value,))
     cleaned = clean_for_execution(graph)
-    assert sorted(names(cleaned)) == sorted(left)
+    assert sorted(names(cleaned)) == sorted(remaining)
     assert "stop_gradient" in names(clean(graph)) or "call" in names(clean(graph))
     array = [[1.5, 0.5, -0.25], [2.0, -1.0, 3.0]]
     np.testing.assert_array_equal(evaluate(cleaned, [array])[0], evaluate(graph, [array])[0])
 
 
-def test_random_bits_of_two_streams_are_not_shared() -> None:
+def test_random_bits_of_different_streams_are_not_merged() -> None:
     seed, step, rows = (make_input(n, s, "uint32") for n, s in (("seed", (2,)), ("step", ()), ("rows", (4,))))
     bits = [ops.random_bits(seed, step, rows, stream=stream, shape=(2,)) for stream in (1, 2, 1)]
     first, second, third = clean(Graph((seed, step, rows), tuple(bits))).outputs
@@ -128,7 +132,7 @@ def test_random_bits_of_two_streams_are_not_shared() -> None:
     assert first is not second
 
 
-def test_an_input_that_falls_out_of_use_stays_an_input() -> None:
+def test_an_unused_input_is_kept() -> None:
     y = make_input("y", (), "float32")
     cleaned = clean(Graph((X, y), (ops.sin(X),)))
     assert cleaned.inputs == (X, y)
@@ -164,22 +168,22 @@ def broken_region() -> Graph:
 
 
 @pytest.mark.parametrize(
-    ("build", "complaint"),
+    ("build", "message"),
     [
         (lambda: Graph((), (ops.sin(X),)), "input 'x' is used but not listed"),
         (lambda: Graph((X, X), (ops.sin(X),)), "lists the same input twice"),
         (broken_types, "sin has types"),
-        (broken_order, "sin takes a value that is built after it"),
+        (broken_order, "sin takes a value that was built after it"),
         (broken_operands, "add"),
         (broken_region, "sin has types"),
     ],
 )
-def test_the_verifier_sees_a_graph_broken_by_hand(build: Callable[[], Graph], complaint: str) -> None:
-    with pytest.raises(GraphError, match=complaint):
+def test_the_verifier_rejects_malformed_graphs(build: Callable[[], Graph], message: str) -> None:
+    with pytest.raises(GraphError, match=message):
         verify(build())
 
 
-def test_the_verifier_lets_a_sound_graph_pass_and_one_cut_in_the_middle() -> None:
+def test_the_verifier_accepts_well_formed_graphs_and_subgraphs() -> None:
     y = ops.sin(X)
     z = ops.reduce_sum(y * y)
     for graph in (Graph((X,), (z,)), Graph((y,), (z,))):
@@ -187,6 +191,6 @@ def test_the_verifier_lets_a_sound_graph_pass_and_one_cut_in_the_middle() -> Non
     assert evaluate(Graph((y,), (z,)), [np.full((2, 3), 2.0)])[0] == 24
 
 
-def test_a_node_is_refused_when_it_is_built() -> None:
+def test_an_invalid_node_is_rejected_when_it_is_built() -> None:
     with pytest.raises(GraphError, match=r"add\(float32\[2, 3\], float32\[3\]\): the operands"):
         Node(ops.TABLE["add"], (X, make_input("b", (3,), "float32")))

@@ -1,4 +1,4 @@
-"""A graph as text: the text is what people read, so it is pinned."""
+"""The printed form of a graph, pinned because people read it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ forward:
 return %1"""
 
 
-def test_forward_and_backward_read_as_numbered_equations() -> None:
+def test_forward_and_backward_are_printed_as_numbered_equations() -> None:
     x, w = make_input("x", (2, 3), "float32"), make_input("w", (3, 1), "float32")
     with scope("forward", "dense"):
         hidden = ops.tanh(x @ w)
@@ -53,7 +53,7 @@ def test_forward_and_backward_read_as_numbered_equations() -> None:
     assert format_graph(cleaned, names={cleaned.outputs[0]: "loss"}) == PRINTED
 
 
-def test_the_body_of_a_scan_is_printed_within_it() -> None:
+def test_the_body_of_a_scan_is_printed_below_it() -> None:
     x = make_input("x", (4,), "float32")
     (last,), _ = ops.scan(lambda s, x: [s * 0.5 + x, -s], [constant(np.float32(0), "float32")], [x])
     assert format_graph(Graph((x,), (last,))) == SCANNED

@@ -1,4 +1,4 @@
-"""Random small graphs, drawn by Hypothesis: the sweeps against differences and against each other."""
+"""Small random graphs from Hypothesis: derivatives against central differences, and passes and backends compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassgrad.ops.op import Context, Maybe, constant, make_input
 from glassgrad.passes.clean import clean
 from ops.differences import assert_near, central_direction
 
-N = 3  # every value of a random graph is a square matrix: then any op can follow any other
+N = 3  # every value is an N x N matrix, so any op can follow any other
 
 STEPS: tuple[Callable[[Value, Value], Value], ...] = (
     lambda a, b: a + b,
@@ -53,7 +53,7 @@ recipes = st.lists(
 def build(
     recipe: list[tuple[int, int, int]], steps: Sequence[Callable[[Value, Value], Value]] = STEPS
 ) -> tuple[Graph, list[Value], Value]:
-    """A scalar of two matrices: each step takes two of the values made so far, and is kept within (-1, 1)."""
+    """A scalar function of two matrices. Each step takes two earlier values; tanh keeps its result within (-1, 1)."""
     inputs = [make_input(name, (N, N), "float64") for name in ("x", "y")]
     values = list(inputs)
     for which, a, b in recipe:
@@ -69,7 +69,7 @@ def arrays(seed: int) -> list[np.ndarray]:
 
 @settings(max_examples=60, derandomize=True)
 @given(recipes)
-def test_both_orders_equal_differences_and_cleaning_changes_nothing(
+def test_first_and_second_derivatives_equal_differences_and_cleaning_preserves_them(
     recipe: list[tuple[int, int, int]],
 ) -> None:
     graph, inputs, scalar = build(recipe)
@@ -77,14 +77,14 @@ def test_both_orders_equal_differences_and_cleaning_changes_nothing(
     x, v = arrays(1), arrays(2)
     curve = hessian_vector_product(scalar, inputs, [constant(item, "float64") for item in v])
     whole = verify(Graph(graph.inputs, (scalar, *derived, *curve)))
-    found = evaluate(whole, x)
+    actual = evaluate(whole, x)
     (slope,) = central_direction(lambda x: evaluate(graph, x), x, v)
-    assert_near([np.array(sum((g * d).sum() for g, d in zip(found[1:3], v, strict=True)))], [slope])
+    assert_near([np.array(sum((g * d).sum() for g, d in zip(actual[1:3], v, strict=True)))], [slope])
     first = Graph(graph.inputs, tuple(derived))
-    assert_near(found[3:], central_direction(lambda x: evaluate(first, x), x, v))
+    assert_near(actual[3:], central_direction(lambda x: evaluate(first, x), x, v))
     cleaned = clean(whole)
     assert len(cleaned.nodes()) <= len(whole.nodes())
-    for got, want in zip(evaluate(cleaned, x), found, strict=True):
+    for got, want in zip(evaluate(cleaned, x), actual, strict=True):
         np.testing.assert_array_equal(got, want)
 
 
@@ -94,7 +94,7 @@ def straight_through(
     return cotangents
 
 
-# Steps that the chain rule treats in a way of its own.
+# Steps with stop_gradient and with custom derivative rules.
 RULED: tuple[Callable[[Value, Value], Value], ...] = (
     *STEPS,
     lambda a, b: a * ops.stop_gradient(b),
@@ -126,7 +126,7 @@ ruled_recipes = st.lists(
 
 @settings(max_examples=60, derandomize=True)
 @given(ruled_recipes)
-def test_gradients_after_cleaning_are_those_before(recipe: list[tuple[int, int, int]]) -> None:
+def test_cleaning_preserves_gradients(recipe: list[tuple[int, int, int]]) -> None:
     graph, inputs, scalar = build(recipe, RULED)
     (cleaned,) = clean(graph).outputs
     slopes = [
@@ -142,7 +142,7 @@ def test_gradients_after_cleaning_are_those_before(recipe: list[tuple[int, int, 
 def test_every_backend_agrees(recipe: list[tuple[int, int, int]]) -> None:
     graph, inputs, scalar = build(recipe)
     whole = Graph(graph.inputs, (scalar, *gradient(scalar, inputs)))
-    wanted = evaluate(whole, arrays(1))
+    expected = evaluate(whole, arrays(1))
     for name, run in RUNNERS.items():
         if name != "reference":
-            assert_agree(run(whole, arrays(1)), wanted, terms=20 * len(recipe))
+            assert_agree(run(whole, arrays(1)), expected, terms=20 * len(recipe))

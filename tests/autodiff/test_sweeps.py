@@ -1,4 +1,4 @@
-"""The two sweeps: what they do with missing rules, dead ends, diamonds, and with each other's graphs."""
+"""The two sweeps: missing rules, unused inputs, shared values, and derivatives of derivatives."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ones(shape: tuple[int, ...]) -> Value:
     return constant(np.ones(shape), "float64")
 
 
-# --- what has no derivative ------------------------------------------------------------------------------
+# --- no derivative ---------------------------------------------------------------------------------------
 
 
 def test_a_missing_rule_raises_and_names_the_op() -> None:
@@ -41,7 +41,7 @@ def test_a_missing_rule_raises_and_names_the_op() -> None:
         jvp([y], [ones((3,))], [x])
 
 
-def test_a_missing_rule_beside_the_path_does_not_matter() -> None:
+def test_a_missing_rule_off_the_path_is_not_an_error() -> None:
     x, z = make_input("x", (3,), "float64"), make_input("z", (3,), "float64")
     y = ops.reduce_sum(x * UNFINISHED(z) + ops.stop_gradient(UNFINISHED(x)))
     (slope,) = run(gradient(y, [x]), [x, z], np.zeros(3), np.full(3, 8.0))
@@ -61,7 +61,7 @@ def test_no_gradient_passes_through_an_op_without_one(case: Case) -> None:
     assert jvp(graph.outputs, tangents, wrt) == [None] * len(graph.outputs)
 
 
-def test_whole_numbers_take_no_gradient() -> None:
+def test_integers_have_no_gradient() -> None:
     x, n = make_input("x", (3,), "float64"), make_input("n", (3,), "int32")
     y = ops.reduce_sum(x * ops.convert(n, "float64") + ops.convert(ops.convert(x, "int32"), "float64"))
     (slope,) = run(gradient(y, [x]), [x, n], np.ones(3), [1, 2, 3])
@@ -69,14 +69,14 @@ def test_whole_numbers_take_no_gradient() -> None:
     assert vjp([y], [ones(())], [n]) == [None]
 
 
-def test_stop_gradient_keeps_the_value_and_cuts_the_path() -> None:
+def test_stop_gradient_preserves_the_value_and_blocks_the_gradient() -> None:
     x = make_input("x", (3,), "float64")
     y = ops.reduce_sum(x * ops.stop_gradient(x))
     value, slope = run([y, *gradient(y, [x])], [x], [1, 2, 3])
     assert (value, slope.tolist()) == (14, [1, 2, 3])
 
 
-def test_the_gradient_by_an_unused_input_is_zeros() -> None:
+def test_the_gradient_with_respect_to_an_unused_input_is_zero() -> None:
     x, unused = make_input("x", (3,), "float64"), make_input("unused", (2, 2), "float32")
     y = ops.reduce_sum(x)
     assert vjp([y], [ones(())], [unused]) == [None]
@@ -86,14 +86,14 @@ def test_the_gradient_by_an_unused_input_is_zeros() -> None:
         assert not item.any()
 
 
-def test_a_gradient_is_of_one_float() -> None:
+def test_the_gradient_needs_a_float_scalar() -> None:
     x = make_input("x", (3,), "float64")
     for y in (x, ops.argmax(x)):
-        with pytest.raises(GraphError, match="of a float scalar, not of"):
+        with pytest.raises(GraphError, match="needs a float scalar, not"):
             gradient(y, [x])
 
 
-def test_a_cotangent_of_another_type_is_refused() -> None:
+def test_a_cotangent_of_another_type_is_rejected() -> None:
     x = make_input("x", (3,), "float64")
     with pytest.raises(GraphError, match=r"sin: a cotangent of float64\[2\] for a value of float64\[3\]"):
         vjp([ops.sin(x)], [ones((2,))], [x])
@@ -108,12 +108,12 @@ def test_cotangents_add_up_where_paths_meet() -> None:
     y = a * a + ops.sin(a) + a  # three uses of a, two of them in one node
     (tangent,) = jvp([y], [ones(())], [x])
     assert tangent is not None
-    found, moved = run([*gradient(y, [x]), tangent], [x], 0.3)
-    assert found == pytest.approx(8 * 0.3 + 2 * np.cos(0.6) + 2)
-    assert moved == pytest.approx(float(found))
+    actual, moved = run([*gradient(y, [x]), tangent], [x], 0.3)
+    assert actual == pytest.approx(8 * 0.3 + 2 * np.cos(0.6) + 2)
+    assert moved == pytest.approx(float(actual))
 
 
-def test_a_ladder_of_diamonds_is_walked_once() -> None:
+def test_each_node_is_visited_once() -> None:
     x = make_input("x", (), "float64")
     y = x
     for _ in range(60):  # 2**60 paths
@@ -121,19 +121,19 @@ def test_a_ladder_of_diamonds_is_walked_once() -> None:
     assert run(gradient(y, [x]), [x], 3.0)[0] == 1.0
 
 
-def test_by_a_value_in_the_middle() -> None:
+def test_the_gradient_with_respect_to_an_intermediate_value() -> None:
     x = make_input("x", (3,), "float64")
     middle = ops.sin(x)
     y = ops.reduce_sum(middle * middle)
     array = np.array([0.1, 0.2, 0.3])
     by_middle, by_x = 2 * np.sin(array), 2 * np.sin(array) * np.cos(array)
-    for wrt, wanted in (
+    for wrt, expected in (
         ([middle], [by_middle]),
         ([x], [by_x]),
         ([x, middle], [by_x, by_middle]),
         ([middle, x, x], [by_middle, by_x, by_x]),
     ):
-        for got, want in zip(run(gradient(y, wrt), [x], array), wanted, strict=True):
+        for got, want in zip(run(gradient(y, wrt), [x], array), expected, strict=True):
             np.testing.assert_allclose(got, want)
 
 
@@ -146,7 +146,7 @@ def test_independent_variables_get_partial_derivatives() -> None:
     assert run([by_x, by_middle], [x], 0.3) == pytest.approx([1.0, 2 * np.sin(0.3)])
 
 
-# x, y = sin(x), w = x * y, and the loss w * exp(y) + x**3 as a function of what is added to each of the three.
+# x, y = sin(x) and w = x * y. The loss w * exp(y) + x**3 is a function of an offset added to each of the three.
 
 
 def offset_loss(dx, dy, dw, x=0.7):
@@ -185,7 +185,7 @@ def test_the_order_of_wrt_does_not_matter() -> None:
         assert run(gradient(loss, [value]), [x], 0.7) == [forwards[i]]
 
 
-def test_one_output_of_a_node_hides_no_path_through_another() -> None:
+def test_wrt_one_output_of_a_node_keeps_paths_through_its_other_outputs() -> None:
     x = make_input("x", (3,), "float64")
     (last,), (seen,) = ops.scan(lambda h, e: (h * e, h + e), [ones(())], [x])
     y = last * 10 + ops.reduce_sum(seen)
@@ -195,7 +195,7 @@ def test_one_output_of_a_node_hides_no_path_through_another() -> None:
     assert by_last == 10
 
 
-def test_a_loss_that_is_one_of_wrt() -> None:
+def test_the_output_may_be_one_of_wrt() -> None:
     x = make_input("x", (), "float64")
     y = x * x
     assert run(gradient(y, [x, y]), [x], 3.0) == [6.0, 1.0]
@@ -209,13 +209,13 @@ def test_tangents_of_one_value_given_twice_add_up() -> None:
     assert run([moved], [x], 3.0) == [12.0]
 
 
-def test_a_tangent_of_another_type_is_refused() -> None:
+def test_a_tangent_of_another_type_is_rejected() -> None:
     x = make_input("x", (3,), "float64")
     with pytest.raises(GraphError, match=r"input: a tangent of float64\[2\] for a value of float64\[3\]"):
         jvp([ops.sin(x)], [ones((2,))], [x])
 
 
-def test_several_outputs_each_with_its_cotangent() -> None:
+def test_vjp_of_several_outputs() -> None:
     x = make_input("x", (2,), "float64")
     outputs = [x * x, ops.exp(x), x * 3]
     (back,) = vjp(outputs, [constant([1.0, 0.0], "float64"), constant([0.0, 1.0], "float64"), None], [x])
@@ -235,7 +235,7 @@ def test_backward_nodes_are_marked_with_the_layer_they_belong_to() -> None:
     assert ("backward", "second") in added
 
 
-# --- order upon order ------------------------------------------------------------------------------------
+# --- higher orders ---------------------------------------------------------------------------------------
 
 SHAPES = ((3, 4), (4, 2), (2,))
 ARRAYS = [RNG.normal(size=shape) for shape in SHAPES]
@@ -251,8 +251,8 @@ def inputs() -> list[Value]:
     return [make_input(f"x{i}", shape, "float64") for i, shape in enumerate(SHAPES)]
 
 
-def test_the_hessian_in_every_mixture_of_sweeps_equals_that_of_jax() -> None:
-    x, w, b = given = inputs()
+def test_the_hessian_by_every_combination_of_sweeps_equals_that_of_jax() -> None:
+    x, w, b = values = inputs()
     y = loss(x, w, b)
     size = w.type.size
     basis = [constant(np.eye(size)[i].reshape(w.shape), "float64") for i in range(size)]
@@ -263,16 +263,16 @@ def test_the_hessian_in_every_mixture_of_sweeps_equals_that_of_jax() -> None:
     reverse_over_forward = [gradient(a, [w])[0] for a in along if a is not None]
     forward_over_forward = [jvp([a], [v], [w])[0] for a in along if a is not None for v in basis]
     columns = [*forward_over_reverse, *reverse_over_reverse, *reverse_over_forward]
-    found = run([*columns, *(item for item in forward_over_forward if item is not None)], given, *ARRAYS)
+    actual = run([*columns, *(item for item in forward_over_forward if item is not None)], values, *ARRAYS)
 
     with jax.enable_x64(True):
-        graph = Graph(tuple(given), (y,))
+        graph = Graph(tuple(values), (y,))
         arrays = [jax.numpy.asarray(array) for array in ARRAYS]
         hessian = jax.hessian(lambda w: interpret(graph, [arrays[0], w, arrays[2]])[0])
-        wanted = np.asarray(jax.jit(hessian)(arrays[1])).reshape(size, size)
-    mixtures = [np.stack(found[i * size : (i + 1) * size]).reshape(size, size) for i in range(3)]
-    for mixture in (*mixtures, np.stack(found[3 * size :]).reshape(size, size)):
-        np.testing.assert_allclose(mixture, wanted, atol=1e-12)
+        expected = np.asarray(jax.jit(hessian)(arrays[1])).reshape(size, size)
+    mixtures = [np.stack(actual[i * size : (i + 1) * size]).reshape(size, size) for i in range(3)]
+    for mixture in (*mixtures, np.stack(actual[3 * size :]).reshape(size, size)):
+        np.testing.assert_allclose(mixture, expected, atol=1e-12)
 
 
 def test_third_order() -> None:
@@ -285,14 +285,14 @@ def test_third_order() -> None:
 
 
 def test_the_two_sweeps_are_transposes_of_each_other() -> None:
-    given = inputs()
-    y = ops.tanh(given[0] @ given[1] + given[2])
+    x, w, b = values = inputs()
+    y = ops.tanh(x @ w + b)
     tangents = [constant(RNG.normal(size=shape), "float64") for shape in SHAPES]
     cotangent = constant(RNG.normal(size=y.shape), "float64")
-    (moved,) = jvp([y], tangents, given)
-    back = vjp([y], [cotangent], given)
+    (moved,) = jvp([y], tangents, values)
+    back = vjp([y], [cotangent], values)
     assert moved is not None
     left = ops.reduce_sum(moved * cotangent)
     right = [ops.reduce_sum(t * b) for t, b in zip(tangents, back, strict=True) if b is not None]
-    found = run([left, *right], given, *ARRAYS)
-    assert found[0] == pytest.approx(float(sum(found[1:])), rel=1e-13)
+    actual = run([left, *right], values, *ARRAYS)
+    assert actual[0] == pytest.approx(float(sum(actual[1:])), rel=1e-13)

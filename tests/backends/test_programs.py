@@ -1,4 +1,4 @@
-"""Running a program: every backend against a loop written by hand, in one call and in chunks."""
+"""Running programs: every backend against a hand-written NumPy loop, in one call and in chunks."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def compiled() -> dict[str, Executable]:
 
 
 def by_hand(given: Feed, dtype: DType) -> dict[str, np.ndarray]:
-    """The same training in plain NumPy, with batches of their true length."""
+    """The same training in NumPy, with a short last batch instead of padding."""
     w, b = given.params["w"].astype(float), float(given.params["b"])
     velocity = given.state["velocity"].astype(float)
     seed = np.array([given.seed & 0xFFFFFFFF, given.seed >> 32], np.uint32)
-    found: dict[str, list[Any]] = {"loss": [], "prediction": [], "kept": [], "row": []}
+    outputs: dict[str, list[Any]] = {"loss": [], "prediction": [], "kept": [], "row": []}
     for step, start in enumerate(range(0, given.order.size, BATCH)):
         rows = given.order[start : start + BATCH]
         number = np.uint32(given.first_step + step)
@@ -46,34 +46,34 @@ def by_hand(given: Feed, dtype: DType) -> dict[str, np.ndarray]:
         rate = np.asarray(given.hyper["rate"], dtype)[step]
         velocity = 0.5 * velocity - rate * 2 * (error @ x) / len(rows)
         w, b = w + velocity, b - rate * 2 * error.sum() / len(rows)
-        found["loss"].append([np.mean(error**2)])
+        outputs["loss"].append([np.mean(error**2)])
         for name, array in (("prediction", prediction), ("kept", kept), ("row", rows)):
-            found[name].append(array)
-    joined = {name: np.concatenate(parts) for name, parts in found.items()}
+            outputs[name].append(array)
+    joined = {name: np.concatenate(parts) for name, parts in outputs.items()}
     return joined | {"w": w, "b": np.array(b), "velocity": velocity}
 
 
 @every_backend
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [20, 18, 3])
-def test_training_equals_a_loop_written_by_hand(backend: str, dtype: DType, rows: int) -> None:
+def test_training_equals_a_hand_written_loop(backend: str, dtype: DType, rows: int) -> None:
     given = shortened(feed(dtype), rows)
     result = BACKENDS[backend].compile(regression(dtype)).run(given)
-    wanted = by_hand(given, dtype)
-    found = {"loss": result.outputs["loss"], "prediction": result.outputs["prediction"]}
-    found |= result.params | {"velocity": result.state["velocity"]}
-    for name, array in found.items():
-        assert (array.dtype, array.shape) == (dtype, wanted[name].shape)
-        # Fewer than a hundred operations, each right to eps, on numbers of order ten.
-        np.testing.assert_allclose(array, wanted[name], rtol=0, atol=1000 * np.finfo(dtype).eps)
-    np.testing.assert_array_equal(result.outputs["kept"], wanted["kept"])
-    np.testing.assert_array_equal(result.outputs["row"], wanted["row"])
+    expected = by_hand(given, dtype)
+    actual = {"loss": result.outputs["loss"], "prediction": result.outputs["prediction"]}
+    actual |= result.params | {"velocity": result.state["velocity"]}
+    for name, array in actual.items():
+        assert (array.dtype, array.shape) == (dtype, expected[name].shape)
+        # Fewer than 100 operations, each exact to eps, on numbers of magnitude 10.
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=1000 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(result.outputs["kept"], expected["kept"])
+    np.testing.assert_array_equal(result.outputs["row"], expected["row"])
     assert result.state["count"] == rows
     assert result.outputs["step"].tolist() == [100 + i for i in range(-(-rows // BATCH))]
 
 
 def chunk(whole: Feed, start: int, stop: int, before: Result | None) -> Feed:
-    """Steps ``start`` to ``stop`` of ``whole``, going on from ``before``."""
+    """The feed for steps ``start`` to ``stop`` of ``whole``, which continues from the result ``before``."""
     part = replace(
         whole,
         order=whole.order[start * BATCH : stop * BATCH],
@@ -83,32 +83,32 @@ def chunk(whole: Feed, start: int, stop: int, before: Result | None) -> Feed:
     return part if before is None else replace(part, params=before.params, state=before.state)
 
 
-def assert_same_bits(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
-    assert found.keys() == wanted.keys()
-    for name, array in found.items():
+def assert_same_bits(actual: dict[str, np.ndarray], expected: dict[str, np.ndarray]) -> None:
+    assert actual.keys() == expected.keys()
+    for name, array in actual.items():
         assert (array.dtype, array.shape, array.tobytes()) == (
-            wanted[name].dtype,
-            wanted[name].shape,
-            wanted[name].tobytes(),
+            expected[name].dtype,
+            expected[name].shape,
+            expected[name].tobytes(),
         )
 
 
 @every_backend
-def test_a_run_in_chunks_gives_the_bits_of_the_whole(backend: str, compiled: dict[str, Executable]) -> None:
+def test_a_run_in_chunks_has_the_bits_of_one_call(backend: str, compiled: dict[str, Executable]) -> None:
     whole = shortened(feed(), 18)
-    wanted = compiled[backend].run(whole)
+    expected = compiled[backend].run(whole)
     before, outputs = None, []
     for start, stop in ((0, 1), (1, 3), (3, 4), (4, 5)):
         before = compiled[backend].run(chunk(whole, start, stop, before))
         outputs.append(before.outputs)
     assert before is not None
-    assert_same_bits(before.params, wanted.params)
-    assert_same_bits(before.state, wanted.state)
-    assert_same_bits({k: np.concatenate([o[k] for o in outputs]) for k in wanted.outputs}, wanted.outputs)
+    assert_same_bits(before.params, expected.params)
+    assert_same_bits(before.state, expected.state)
+    assert_same_bits({k: np.concatenate([o[k] for o in outputs]) for k in expected.outputs}, expected.outputs)
 
 
 @every_backend
-def test_running_again_gives_the_same_bits_and_leaves_the_feed_alone(
+def test_a_second_run_gives_the_same_bits_and_the_feed_is_not_changed(
     backend: str, compiled: dict[str, Executable]
 ) -> None:
     given = feed()
@@ -119,7 +119,7 @@ def test_running_again_gives_the_same_bits_and_leaves_the_feed_alone(
         assert_same_bits(a, b)
     for group, copy in zip(groups, copies, strict=True):
         assert_same_bits(dict(group), copy)
-    first.params["w"][:] = 0  # a result belongs to the caller
+    first.params["w"][:] = 0  # the caller may change the result
     assert_same_bits(second.params, compiled[backend].run(given).params)
 
 
@@ -128,13 +128,15 @@ def test_threads_may_share_a_compiled_program(backend: str, compiled: dict[str, 
     feeds = [replace(feed(), seed=seed) for seed in range(6)]
     alone = [compiled[backend].run(item) for item in feeds]
     with ThreadPoolExecutor(3) as pool:
-        for found, wanted in zip(pool.map(compiled[backend].run, feeds), alone, strict=True):
-            assert_same_bits(found.params, wanted.params)
+        for actual, expected in zip(pool.map(compiled[backend].run, feeds), alone, strict=True):
+            assert_same_bits(actual.params, expected.params)
 
 
 @every_backend
-def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executable]) -> None:
-    """Two epochs of ten rows in batches of four, in one call and one by one: the same bits."""
+def test_one_call_runs_several_epochs_separated_by_padding(
+    backend: str, compiled: dict[str, Executable]
+) -> None:
+    """Two epochs of 10 rows in batches of 4 give the same bits in one call and in two calls."""
     whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
     epochs = whole.order[:ROWS], whole.order[ROWS:]
     padding = np.full(2, -1, np.int32)
@@ -152,38 +154,38 @@ def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executab
 
 
 @every_backend
-@pytest.mark.parametrize("worth", [-1, 1 << 60])
-def test_epochs_are_drawn_as_they_would_be_listed(
-    backend: str, worth: int, compiled: dict[str, Executable], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("worth_code", [-1, 1 << 60])
+def test_epochs_give_the_results_of_the_listed_order(
+    backend: str, worth_code: int, compiled: dict[str, Executable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("glassgrad.backends.native.runtime.orders.WORTH_CODE", worth)
+    monkeypatch.setattr("glassgrad.backends.native.runtime.orders.WORTH_CODE", worth_code)
     whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
     epochs = Epochs(ROWS, BATCH, seed=11, first=3, count=4)
     for part in (epochs, epochs[2 * BATCH : 7 * BATCH], epochs[: 5 * BATCH]):
-        found = compiled[backend].run(replace(whole, order=part))
-        wanted = compiled[backend].run(replace(whole, order=np.asarray(part)))
+        actual = compiled[backend].run(replace(whole, order=part))
+        expected = compiled[backend].run(replace(whole, order=np.asarray(part)))
         for a, b in (
-            (found.params, wanted.params),
-            (found.state, wanted.state),
-            (found.outputs, wanted.outputs),
+            (actual.params, expected.params),
+            (actual.state, expected.state),
+            (actual.outputs, expected.outputs),
         ):
             assert_same_bits(a, b)
 
 
 @every_backend
-def test_epochs_that_do_not_fit_are_refused(backend: str, compiled: dict[str, Executable]) -> None:
+def test_epochs_that_do_not_fit_are_rejected(backend: str, compiled: dict[str, Executable]) -> None:
     whole = replace(feed(), hyper={"rate": 0.05, "momentum": 0.5})
-    for wrong, said in (
-        (Epochs(ROWS, BATCH + 1, seed=0), "epochs in batches of 5: the program takes 4"),
+    for epochs, message in (
+        (Epochs(ROWS, BATCH + 1, seed=0), "the epochs have batches of 5, but the program takes 4"),
         (Epochs(ROWS + 1, BATCH, seed=0), "rows outside of 0 to 9"),
         (Epochs(ROWS, BATCH, seed=0)[:0], "at least one row"),
     ):
-        with pytest.raises(InputError, match=said):
-            compiled[backend].run(replace(whole, order=wrong))
+        with pytest.raises(InputError, match=message):
+            compiled[backend].run(replace(whole, order=epochs))
 
 
 @every_backend
-def test_the_order_chooses_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
+def test_the_order_selects_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
     given = replace(feed(), order=np.array([9, 0, 9, 3], np.int32), hyper={"rate": 0.0, "momentum": 0.0})
     result = compiled[backend].run(given)
     assert result.outputs["row"].tolist() == [9, 0, 9, 3]
@@ -192,35 +194,33 @@ def test_the_order_chooses_the_rows(backend: str, compiled: dict[str, Executable
 
 
 @every_backend
-def test_padding_rows_change_nothing(backend: str, compiled: dict[str, Executable]) -> None:
-    """Padded places point at row 0: poisoning it must not be felt by a batch without it."""
+def test_padding_does_not_affect_the_results(backend: str, compiled: dict[str, Executable]) -> None:
+    """Padding refers to row 0, so changing row 0 must not affect a batch without it."""
     given = replace(feed(), order=np.array([5, 2, 7], np.int32), hyper={"rate": 0.1, "momentum": 0.5})
-    wanted = compiled[backend].run(given)
+    expected = compiled[backend].run(given)
     data = {name: array.copy() for name, array in given.data.items()}
     for array in data.values():
         array[0] = 1e6
-    found = compiled[backend].run(replace(given, data=data))
-    assert_same_bits(found.params, wanted.params)
-    assert_same_bits(found.outputs, wanted.outputs)
-    assert wanted.outputs["prediction"].shape == (3,)
+    actual = compiled[backend].run(replace(given, data=data))
+    assert_same_bits(actual.params, expected.params)
+    assert_same_bits(actual.outputs, expected.outputs)
+    assert expected.outputs["prediction"].shape == (3,)
 
 
 @every_backend
-def test_the_seed_and_the_step_decide_the_random_numbers(
-    backend: str, compiled: dict[str, Executable]
-) -> None:
+def test_the_random_numbers_depend_on_seed_and_step(backend: str, compiled: dict[str, Executable]) -> None:
     def masks(**changes: Any) -> np.ndarray:
         return compiled[backend].run(replace(feed(), **changes)).outputs["kept"]
 
     base = masks()
     assert 0.5 < base.mean() < 0.95
     assert (masks(seed=2**40 + 18) != base).any()
-    assert (masks(seed=17) != base).any()  # the upper half counts
+    assert (masks(seed=17) != base).any()  # only the upper word differs
     assert (masks(first_step=0) != base).any()
 
 
 @every_backend
-def test_a_program_may_have_no_data(backend: str) -> None:
+def test_a_program_may_have_no_data_inputs(backend: str) -> None:
     w, row_mask = make_input("w", (2,), "float32"), make_input("row_mask", (BATCH,), "bool")
     inputs = (Input("w", "param", w), Input("row_mask", "row_mask", row_mask))
     program = Program(
@@ -233,7 +233,7 @@ def test_a_program_may_have_no_data(backend: str) -> None:
 
 
 def bad(**changes: Any) -> Feed:
-    """The feed with parts of its tables replaced; None takes an entry out."""
+    """The feed with entries replaced; None removes an entry."""
     given = feed()
     for kind, change in changes.items():
         if isinstance(change, dict):
@@ -246,12 +246,12 @@ def bad(**changes: Any) -> Feed:
 
 @every_backend
 @pytest.mark.parametrize(
-    ("changes", "complaint"),
+    ("changes", "message"),
     [
         ({"data": {"x": None}}, r"data 'x': the program takes float32\[4, 3\] per batch, got nothing"),
         ({"data": {"x": np.zeros((ROWS, FEATURES))}}, r"data 'x': .* got float64\[10, 3\]"),
         ({"data": {"x": np.zeros((ROWS, 2), np.float32)}}, r"data 'x': .* got float32\[10, 2\]"),
-        ({"data": {"y": np.zeros(9, np.float32)}}, "data 'y' has 9 rows where another has 10"),
+        ({"data": {"y": np.zeros(9, np.float32)}}, "data 'y' has 9 rows, but other data has 10"),
         ({"order": np.array([3, 10])}, "rows outside of 0 to 9"),
         ({"order": np.array([-2])}, "rows outside of 0 to 9"),
         ({"order": np.array([0, 1, 2, 3, -1])}, "padding only"),
@@ -260,12 +260,12 @@ def bad(**changes: Any) -> Feed:
         ({"params": {"b": np.zeros(1, np.float32)}}, r"parameter 'b': .* got float32\[1\]"),
         ({"state": {"count": np.array(0)}}, r"state 'count': the program takes int32, got int64\[\]"),
         ({"hyper": {"momentum": None}}, "hyperparameter 'momentum' is missing"),
-        ({"hyper": {"rate": np.ones(4)}}, r"hyperparameter 'rate' is one number or one per step \(5\)"),
+        ({"hyper": {"rate": np.ones(4)}}, r"hyperparameter 'rate' must be one number or one per step \(5\)"),
     ],
 )
-def test_a_bad_feed_is_refused_by_name(
-    backend: str, changes: dict[str, Any], complaint: str, compiled: dict[str, Executable]
+def test_an_invalid_feed_is_rejected_and_the_entry_is_named(
+    backend: str, changes: dict[str, Any], message: str, compiled: dict[str, Executable]
 ) -> None:
-    with pytest.raises(InputError, match=complaint) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         compiled[backend].run(bad(**changes))
     assert "\n" not in str(caught.value)

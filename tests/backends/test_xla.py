@@ -1,4 +1,4 @@
-"""What only the XLA backend can get wrong: compiling, JAX's global settings, JAX missing."""
+"""Tests of the XLA backend alone: recompilation, JAX's global settings, and a missing JAX."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glassgrad.program import Input, Output, Program
 UNKNOWN = Op("unknown", lambda t, a, r: (t[0],), np.cbrt, NO_GRADIENT)
 
 
-def test_only_another_number_of_steps_or_rows_compiles_again() -> None:
+def test_only_a_change_in_the_number_of_steps_or_rows_recompiles() -> None:
     executable = xla.XlaBackend().compile(regression())
     assert executable.seconds_compiling == 0
     given = feed()
@@ -36,7 +36,7 @@ def test_only_another_number_of_steps_or_rows_compiles_again() -> None:
     assert executable.seconds_compiling > once
 
 
-def test_the_settings_of_jax_are_left_alone() -> None:
+def test_the_global_settings_of_jax_are_not_changed() -> None:
     before = jax.config.jax_enable_x64
     result = xla.XlaBackend().compile(regression("float64")).run(feed("float64"))
     assert result.params["w"].dtype == np.float64
@@ -44,18 +44,18 @@ def test_the_settings_of_jax_are_left_alone() -> None:
     assert jax.numpy.ones(1).dtype == (np.float64 if before else np.float32)
 
 
-def test_data_that_cannot_change_stays_on_the_device_and_other_data_does_not() -> None:
+def test_only_read_only_data_stays_on_the_device() -> None:
     executable, given = xla.XlaBackend().compile(regression()), feed()
     assert isinstance(executable, xla.XlaExecutable)
-    wanted = executable.run(given)
+    expected = executable.run(given)
     assert executable._resident == {}
     fixed = {name: array.copy() for name, array in given.data.items()}
     for array in fixed.values():
         array.setflags(write=False)
     for _ in range(2):
-        found = executable.run(replace(given, data=fixed))
-        np.testing.assert_array_equal(found.params["w"], wanted.params["w"])
-        assert {name: known[0] is fixed[name] for name, known in executable._resident.items()} == {
+        actual = executable.run(replace(given, data=fixed))
+        np.testing.assert_array_equal(actual.params["w"], expected.params["w"])
+        assert {name: resident[0] is fixed[name] for name, resident in executable._resident.items()} == {
             "x": True,
             "y": True,
         }
@@ -74,7 +74,7 @@ def test_an_op_without_a_lowering_is_named_when_the_program_is_compiled(inside: 
         xla.run_graph(Graph((x,), (y,)), [np.ones((4, 3))])
 
 
-def test_without_jax_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_jax_the_message_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jax", None)
     xla.lowerings.cache_clear()
     try:

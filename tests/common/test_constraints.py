@@ -1,4 +1,4 @@
-"""What a value may be, checked in one place with one form of message."""
+"""Constraints on values, and that all parts and settings use them."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ from glassgrad.optim.schedules import SCHEDULES
 from glassgrad.training.settings import CONSTRAINTS, Settings
 
 HUGE = 10**5000
-NO_NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", None, [1], 1j, np.nan, np.True_, HUGE, -HUGE]
+NOT_NUMBERS = [math.nan, math.inf, -math.inf, True, False, "1", None, [1], 1j, np.nan, np.True_, HUGE, -HUGE]
 
 SHARE = Real(minimum=0, below=1)
 EPOCHS = Whole(0, 100)
 
 
-@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: shown(value, 20))
+@pytest.mark.parametrize("value", NOT_NUMBERS, ids=lambda value: shown(value, 20))
 @pytest.mark.parametrize("constraint", [Real(), SHARE, EPOCHS, Optional(Real(above=0)), Optional(EPOCHS)])
-def test_what_is_no_number_is_refused(constraint: Constraint, value: Any) -> None:
+def test_values_that_are_not_finite_numbers_are_rejected(constraint: Constraint, value: Any) -> None:
     if value is None and isinstance(constraint, Optional):
         assert check("rate", value, constraint) is None
         return
     with pytest.raises(InputError) as caught:
         check("rate", value, constraint)
     message = str(caught.value)
-    assert message.startswith(f"rate must be {constraint.wanted}, not ")
+    assert message.startswith(f"rate must be {constraint.requirement}, not ")
     assert "\n" not in message
     assert len(message) < 200
 
@@ -59,7 +59,7 @@ def test_what_is_no_number_is_refused(constraint: Constraint, value: Any) -> Non
         (Optional(SHARE), [None, 0.5], [1]),
     ],
 )
-def test_bounds(constraint: Constraint, allowed: list[Any], refused: list[Any]) -> None:
+def test_bounds_are_checked(constraint: Constraint, allowed: list[Any], refused: list[Any]) -> None:
     for value in allowed:
         assert check("it", value, constraint) == value
     for value in refused:
@@ -92,7 +92,7 @@ def test_messages(constraint: Constraint, value: Any, message: str) -> None:
         check("rate", value, constraint)
 
 
-def test_numbers_of_numpy_become_plain() -> None:
+def test_numpy_numbers_become_python_numbers() -> None:
     for value, plain in (
         (np.int64(3), int),
         (np.uint8(3), int),
@@ -115,7 +115,7 @@ def test_numbers_of_numpy_become_plain() -> None:
         check_fields(Part(1.0, 2), {"rate": SHARE}, "Part")
 
 
-def test_any_value_can_be_shown() -> None:
+def test_any_value_can_appear_in_a_message() -> None:
     class Faulty:
         def __repr__(self) -> str:
             raise ValueError
@@ -144,30 +144,30 @@ NUMBERS = [math.nan, math.inf, True, "x", HUGE, -HUGE, 10**400]
 
 
 def fields_of_parts() -> list[tuple[str, str, str, Callable[..., Any]]]:
-    found: list[tuple[str, str, str, Callable[..., Any]]] = []
-    for registry in (ACTIVATIONS, INITIALIZERS, LAYERS, LOSSES, SCHEDULES):
-        made: Any = registry
-        found += [
-            (made.kind, name, field, made.make)
-            for name in made
-            for field, constraint in made[name].constraints.items()
+    fields: list[tuple[str, str, str, Callable[..., Any]]] = []
+    for item in (ACTIVATIONS, INITIALIZERS, LAYERS, LOSSES, SCHEDULES):
+        registry: Any = item
+        fields += [
+            (registry.kind, name, field, registry.make)
+            for name in registry
+            for field, constraint in registry[name].constraints.items()
             if isinstance(constraint, Real | Whole)
         ]
     numbers = [
         (name, field) for name in OPTIMIZERS for field in OPTIMIZERS.fields_of(name) if field != "nesterov"
     ]
-    found += [("optimizer", name, field, OPTIMIZERS.make) for name, field in numbers]
-    return found
+    fields += [("optimizer", name, field, OPTIMIZERS.make) for name, field in numbers]
+    return fields
 
 
 @pytest.mark.parametrize(("kind", "name", "field", "make"), fields_of_parts())
-def test_every_number_of_every_part_is_checked(
+def test_every_numeric_field_of_every_part_is_checked(
     kind: str, name: str, field: str, make: Callable[..., Any]
 ) -> None:
-    given = REQUIRED.get(name, {})
+    required = REQUIRED.get(name, {})
     for value in NUMBERS:
         with pytest.raises(InputError) as caught:
-            make({"name": name} | given | {field: value})
+            make({"name": name} | required | {field: value})
         message = str(caught.value)
         assert f": {field} must be " in message, message
         assert "\n" not in message
@@ -175,7 +175,7 @@ def test_every_number_of_every_part_is_checked(
 
 
 @pytest.mark.parametrize("name", list(CONSTRAINTS))
-def test_every_number_of_the_settings_is_checked(name: str) -> None:
+def test_every_numeric_setting_is_checked(name: str) -> None:
     for value in [math.nan, HUGE, 10**30] if name in ("batch_size", "epochs", "seed") else [math.nan, HUGE]:
         with pytest.raises(InputError, match=f"^{name} must be ") as caught:
             Settings(optimizer="sgd", **{name: value})
@@ -185,7 +185,7 @@ def test_every_number_of_the_settings_is_checked(name: str) -> None:
 @pytest.mark.parametrize(
     "value", [0, -1, 2.5, 10**30, HUGE, True, "3", math.nan], ids=lambda value: shown(value, 20)
 )
-def test_units_and_sizes(value: Any) -> None:
+def test_units_and_sizes_must_be_positive_integers(value: Any) -> None:
     attempts: list[Callable[[], object]] = [
         lambda: gg.nn.Dense(value),
         lambda: gg.nn.Conv2D(value),
@@ -202,7 +202,7 @@ def test_units_and_sizes(value: Any) -> None:
             attempt()
 
 
-def test_other_numbers() -> None:
+def test_other_numbers_are_checked_with_short_messages() -> None:
     for attempt in (
         lambda: GradientTransformation(clip_norm=HUGE),
         lambda: gg.nn.Reshape((HUGE,)),
@@ -222,7 +222,7 @@ def test_other_numbers() -> None:
         assert len(str(caught.value)) < 250
 
 
-def test_numbers_of_numpy_train() -> None:
+def test_numpy_numbers_are_accepted_as_settings_and_options() -> None:
     settings = Settings(learning_rate=np.float64(0.5), epochs=np.int64(3), layers=np.array([4, 5]))
     assert (type(settings.epochs), type(settings.learning_rate), settings.layers) == (int, float, (4, 5))
     dense: Any = gg.nn.Dense(np.int64(3))

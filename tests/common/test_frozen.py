@@ -1,4 +1,4 @@
-"""Frozen values are the standard library's frozen dataclasses, made faster."""
+"""``frozen`` classes behave like frozen dataclasses of the standard library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glassgrad.common.frozen import frozen
 
 
 class Working:
-    """What both have: something that is worked out at once, and something later."""
+    """The base of both classes: one attribute computed at construction, and one computed on first use."""
 
     x: float
     y: float
@@ -32,7 +32,7 @@ class Working:
 
 @frozen
 class Point(Working):
-    """Two numbers, and a list of its own."""
+    """A class with all kinds of fields."""
 
     x: float
     y: float = 2.0
@@ -45,7 +45,7 @@ class Point(Working):
 
 @dataclass(frozen=True, eq=False)
 class Standard(Working):
-    """The same, by the standard library."""
+    """The same class as a dataclass of the standard library."""
 
     x: float
     y: float = 2.0
@@ -58,7 +58,7 @@ class Standard(Working):
 
 @frozen
 class Named(Point):
-    """One field more."""
+    """A subclass with one more field."""
 
     name: str = "somewhere"
 
@@ -70,7 +70,7 @@ numbers = st.floats(allow_nan=False)
 
 
 @given(x=numbers, y=numbers)
-def test_it_is_what_the_standard_library_makes(x: float, y: float) -> None:
+def test_it_behaves_like_a_standard_dataclass(x: float, y: float) -> None:
     ours, theirs = Point(x, y=y), Standard(x, y=y)
     assert vars(ours) == vars(theirs)
     assert repr(ours) == repr(theirs).replace("Standard", "Point")
@@ -82,7 +82,7 @@ def test_it_is_what_the_standard_library_makes(x: float, y: float) -> None:
 
 @pytest.mark.parametrize("name", ["x", "y", "near", "length", "spare", "own", "kind", "unknown"])
 @pytest.mark.parametrize("kind", [Point, Standard, Named])
-def test_nothing_can_be_set_or_deleted(kind: Callable[[float], Any], name: str) -> None:
+def test_no_attribute_can_be_set_or_deleted(kind: Callable[[float], Any], name: str) -> None:
     value = kind(1.0)
     before = dict(vars(value))
     with pytest.raises(FrozenInstanceError, match=f"cannot assign to field '{name}'"):
@@ -92,13 +92,13 @@ def test_nothing_can_be_set_or_deleted(kind: Callable[[float], Any], name: str) 
     assert vars(value) == before
 
 
-def test_what_is_worked_out_later_is_kept() -> None:
+def test_cached_properties_are_cached() -> None:
     point = Point(4.0)
     assert point.doubled == 8.0
     assert vars(point)["doubled"] == 8.0
 
 
-def test_a_class_derived_from_one_is_one_and_keeps_its_own_methods() -> None:
+def test_a_subclass_inherits_fields_and_keeps_its_own_methods() -> None:
     value = Named(1.0, name="here")
     assert repr(value) == "<here>"
     assert (value.x, value.y, value.length) == (1.0, 2.0, 3.0)
@@ -108,13 +108,13 @@ def test_a_class_derived_from_one_is_one_and_keeps_its_own_methods() -> None:
     "through", [copy.copy, copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))]
 )
 def test_copies_are_frozen_too(through: Callable[[Any], Any]) -> None:
-    made = through(Point(1.0, near=[3]))
-    assert vars(made) == vars(Point(1.0, near=[3]))
+    duplicate = through(Point(1.0, near=[3]))
+    assert vars(duplicate) == vars(Point(1.0, near=[3]))
     with pytest.raises(FrozenInstanceError):
-        made.x = 2.0
+        duplicate.x = 2.0
 
 
-def test_arguments_are_those_of_the_standard_library() -> None:
+def test_invalid_arguments_raise_the_errors_of_a_standard_dataclass() -> None:
     with pytest.raises(TypeError, match="missing 1 required positional argument: 'x'"):
         Point()  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="unexpected keyword argument 'z'"):

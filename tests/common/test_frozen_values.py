@@ -1,4 +1,4 @@
-"""Every class of the package that is frozen refuses assignment, whatever the field."""
+"""Every frozen class of the package rejects assignment to any field."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ OURS = frozen_module._set_once
 
 
 def is_frozen(cls: type) -> bool:
-    """Whether ``cls``, or what it is derived from, is a frozen dataclass by the standard library or by us."""
+    """Whether ``cls`` is frozen: by the standard library, by ``frozen``, or as a ``Part``."""
     if not is_dataclass(cls):
         return issubclass(cls, Part) and cls is not Part
     return cls.__dataclass_params__.frozen or cls.__setattr__ is OURS  # type: ignore[attr-defined]
 
 
 def frozen_classes() -> list[type]:
-    found: dict[str, type] = {}
+    classes: dict[str, type] = {}
     for module_info in pkgutil.walk_packages(glassgrad.__path__, "glassgrad."):
         if module_info.name.endswith("__main__"):
             continue
         module = importlib.import_module(module_info.name)
         for cls in vars(module).values():
             if inspect.isclass(cls) and cls.__module__ == module.__name__ and is_frozen(cls):
-                found[f"{cls.__module__}.{cls.__qualname__}"] = cls
-    return [found[name] for name in sorted(found)]
+                classes[f"{cls.__module__}.{cls.__qualname__}"] = cls
+    return [classes[name] for name in sorted(classes)]
 
 
 CLASSES = frozen_classes()
 
 
 def bare_instance(cls: type) -> Any:
-    """An instance as ``__init__`` leaves it, with a placeholder in every field that it sets."""
+    """An instance with a placeholder in every field that ``__init__`` sets."""
     value = object.__new__(cls)
     for item in fields(cls) if is_dataclass(cls) else ():
         if item.init:
@@ -48,7 +48,7 @@ def bare_instance(cls: type) -> Any:
     return value
 
 
-def test_the_walk_finds_them() -> None:
+def test_the_walk_finds_frozen_classes() -> None:
     names = {cls.__name__ for cls in CLASSES}
     assert {"Dataset", "Origin", "Program", "Graph", "Type", "Dense", "Add", "Feed", "Schema"} <= names
     assert len(CLASSES) > 150

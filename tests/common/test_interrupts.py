@@ -1,4 +1,4 @@
-"""Signals that wait: they are handled where the work polls, in the order in which they came, and none is lost."""
+"""Deferred signals: their handlers run in ``poll``, in order of arrival, and none is lost."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ HAS_USR1 = pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="SIGUSR1 is
 
 @pytest.fixture(autouse=True)
 def python_handler() -> Iterator[None]:
-    """Python's own handler of Ctrl-C, which a job in the background lacks."""
+    """Install Python's handler of Ctrl-C, which a background job may not have."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    assert not interrupts._state.waiting
+    assert not interrupts._state.pending
     assert interrupts._state.depth == interrupts._state.held == 0
     signal.signal(signal.SIGINT, before)
 
@@ -38,11 +38,11 @@ def test_a_signal_waits_for_poll() -> None:
         reached.append("after the signal")
         with pytest.raises(KeyboardInterrupt):
             interrupts.poll()
-        interrupts.poll()  # two of the same are one
+        interrupts.poll()  # the same signal twice is handled once
     assert reached == ["after the signal"]
 
 
-def test_a_signal_that_nobody_polled_for_is_handled_at_the_end_of_the_outermost_block() -> None:
+def test_a_pending_signal_is_handled_at_the_end_of_the_outermost_block() -> None:
     reached = []
 
     def work() -> None:
@@ -57,14 +57,14 @@ def test_a_signal_that_nobody_polled_for_is_handled_at_the_end_of_the_outermost_
     assert reached == ["after the inner block"]
 
 
-def test_poll_outside_of_a_block_does_nothing_and_signals_act_at_once() -> None:
+def test_outside_of_a_block_poll_does_nothing_and_signals_are_handled_at_once() -> None:
     interrupts.poll()
     with pytest.raises(KeyboardInterrupt):
         ctrl_c()
 
 
 @HAS_USR1
-def test_handlers_of_the_caller_are_called_in_order_and_put_back() -> None:
+def test_the_callers_handlers_are_called_in_order_and_restored() -> None:
     calls: list[tuple[int, bool]] = []
 
     def mine(number: int, frame: object) -> None:
@@ -85,7 +85,7 @@ def test_handlers_of_the_caller_are_called_in_order_and_put_back() -> None:
 
 
 @HAS_USR1
-def test_an_exception_of_a_handler_leaves_the_other_signals_waiting() -> None:
+def test_an_exception_in_a_handler_leaves_the_other_signals_pending() -> None:
     calls = []
     before = signal.signal(signal.SIGUSR1, lambda *_: calls.append("usr1"))
     try:
@@ -113,14 +113,14 @@ def test_ignored_signals_stay_ignored() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_handler_that_the_block_itself_installs_stays() -> None:
+def test_a_handler_installed_inside_the_block_is_kept() -> None:
     with interrupts.deferred():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def test_held_work_is_not_interrupted_and_settled_signals_do_not_raise() -> None:
+def test_held_blocks_are_not_interrupted_and_settle_suppresses_the_interrupt() -> None:
     with interrupts.deferred():
         ctrl_c()
         with interrupts.held():
@@ -153,7 +153,7 @@ def test_other_threads_neither_defer_nor_handle() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is POSIX")
 @pytest.mark.filterwarnings("ignore:.*os.fork")  # another test of this process may have loaded JAX
-def test_in_a_forked_process_signals_act_at_once() -> None:
+def test_in_a_forked_process_signals_are_handled_at_once() -> None:
     with interrupts.deferred():
         child = os.fork()
         if child == 0:

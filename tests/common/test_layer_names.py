@@ -1,4 +1,4 @@
-"""Names of what belongs to a layer."""
+"""Names of values that belong to a layer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glassgrad.common.layer_names import full_name, layer_of, of_layer, own_valu
 VALUES = {"dense_1.weights": 1, "dense_10.weights": 2, "dense_1.bias": 3, "dense_1": 4, "gate.dense_1.w": 5}
 
 
-def test_a_layer_whose_name_begins_alike_is_another_layer():
+def test_layers_whose_names_share_a_prefix_are_separate():
     assert of_layer(VALUES, "dense_1") == {"dense_1.weights": 1, "dense_1.bias": 3}
     assert own_values(VALUES, "dense_1") == {"weights": 1, "bias": 3}
     assert own_values(VALUES, "gone") == {}
@@ -41,7 +41,7 @@ BY_HAND = re.compile(
 ROOMS = ("nn", "optim", "training", "explain", "diagnosis", "report", "cli")
 
 
-def test_nobody_searches_for_the_prefix_of_a_layer_by_hand():
+def test_no_module_searches_for_a_layer_prefix_itself():
     root = Path(glassgrad.__file__).parent
     files = [file for room in ROOMS for file in sorted((root / room).rglob("*.py"))]
     assert len(files) > 50

@@ -1,4 +1,4 @@
-"""The order of an epoch, and orders that nobody has drawn yet."""
+"""The row order of an epoch, and ``Epochs``, which draws orders later."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_an_order_is_a_permutation(rows: int, seed: int, epoch: int) -> None:
     assert np.array_equal(order, epoch_order(rows, seed=seed, epoch=epoch))
 
 
-def test_every_seed_and_epoch_has_its_own_order() -> None:
+def test_each_seed_and_epoch_gives_a_different_order() -> None:
     orders = {tuple(epoch_order(50, seed=s, epoch=e).tolist()) for s in range(5) for e in range(5)}
     assert len(orders) == 25
     assert epoch_order(50, seed=1, epoch=3, shuffle=False).tolist() == list(range(50))
@@ -32,7 +32,7 @@ def test_the_order_does_not_change_between_releases() -> None:
     assert epoch_order(8, seed=7, epoch=2).tolist() == [3, 5, 1, 6, 2, 0, 7, 4]
 
 
-def test_what_is_out_of_range_is_refused() -> None:
+def test_rows_seeds_and_epochs_out_of_range_are_rejected() -> None:
     for rows in (-1, 2**31):
         with pytest.raises(InputError, match="cannot be ordered"):
             epoch_order(rows, seed=0, epoch=0)
@@ -54,14 +54,14 @@ def test_what_is_out_of_range_is_refused() -> None:
 
 
 @given(st.data(), st.integers(1, 40), st.integers(1, 12), st.integers(1, 4))
-def test_epochs_stand_for_the_array_that_they_give(
+def test_epochs_and_their_slices_equal_the_listed_orders(
     data: st.DataObject, rows: int, batch: int, count: int
 ) -> None:
     epochs = Epochs(rows, batch, seed=3, first=5, count=count)
     padding = [-1] * (-rows % batch)
     listed = [[*epoch_order(rows, seed=3, epoch=5 + i).tolist(), *padding] for i in range(count)]
     whole = np.array(listed, np.int32).reshape(-1)
-    for _ in range(3):  # a part, and parts of the part
+    for _ in range(3):  # a slice, and slices of it
         ends = sorted(data.draw(st.tuples(*[st.integers(0, len(epochs) // batch)] * 2)))
         epochs, whole = (item[ends[0] * batch : ends[1] * batch] for item in (epochs, whole))
         drawn = np.asarray(epochs)
@@ -72,7 +72,7 @@ def test_epochs_stand_for_the_array_that_they_give(
         np.testing.assert_array_equal(epochs.rows_per_step(), visited)
 
 
-def test_epochs_are_cut_between_batches_only() -> None:
+def test_epochs_can_be_sliced_at_batch_boundaries_only() -> None:
     epochs = Epochs(10, 4, seed=0)
     assert len(epochs[:4]) == 4
     for wrong in (slice(1, None), slice(0, 5), slice(0, 8, 2)):

@@ -1,4 +1,4 @@
-"""Parts are values; what is no dataclass is itself only."""
+"""Parts are frozen values that compare by class and fields."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import FrozenInstanceError, dataclass
 import pytest
 
 import glassgrad as gg
-from glassgrad.common.meanwhile import Meanwhile
 from glassgrad.common.part import Part
+from glassgrad.common.process_setting import ProcessSetting
 from glassgrad.init.initializers import initializer
 
 
@@ -39,7 +39,7 @@ def test_parts_of_one_class_with_equal_fields_are_equal() -> None:
     assert gg.nn.Dense(3, "relu") != gg.nn.Dense(3, "tanh")
 
 
-def test_a_part_that_is_no_dataclass_is_equal_to_itself_only() -> None:
+def test_a_part_that_is_not_a_dataclass_compares_by_identity() -> None:
     one, other = Plain(1), Plain(1)
     assert one == one
     assert one != other
@@ -47,13 +47,13 @@ def test_a_part_that_is_no_dataclass_is_equal_to_itself_only() -> None:
 
 
 class Same(Pair):
-    """Derived without options of its own."""
+    """A subclass without new fields."""
 
     kind = "same"
 
 
 class Counting(Pair):
-    """Derived with an ``__init__`` of its own."""
+    """A subclass with its own ``__init__``."""
 
     def __init__(self, a: int) -> None:
         super().__init__(a)
@@ -69,12 +69,12 @@ def test_parts_are_frozen(value: Part, name: str) -> None:
         delattr(value, name)
 
 
-def test_the_constants_of_a_class_cannot_be_changed_in_one_of_its_parts() -> None:
+def test_a_class_constant_cannot_be_changed_through_an_instance() -> None:
     with pytest.raises(FrozenInstanceError, match="cannot assign to field 'scale'"):
         initializer("he_normal").scale = 5.0  # type: ignore[attr-defined]
 
 
-def test_a_part_with_an_init_of_its_own_sets_what_it_likes() -> None:
+def test_a_part_with_its_own_init_is_mutable() -> None:
     for part in (Counting(1), Plain(1)):
         part.calls = 3  # type: ignore[union-attr]
         assert part.calls == 3  # type: ignore[union-attr]
@@ -83,12 +83,12 @@ def test_a_part_with_an_init_of_its_own_sets_what_it_likes() -> None:
         Counting(1).a = 2  # type: ignore[misc]
 
 
-def test_a_setting_holds_until_the_last_one_leaves() -> None:
-    told: list[str] = []
-    setting = Meanwhile(lambda: told.append("made"), lambda: told.append("taken back"))
+def test_a_setting_is_reverted_when_the_last_block_ends() -> None:
+    events: list[str] = []
+    setting = ProcessSetting(lambda: events.append("apply"), lambda: events.append("revert"))
     setting.__enter__()
     setting.__enter__()
     setting.__exit__()
-    assert told == ["made"]
+    assert events == ["apply"]
     setting.__exit__()
-    assert told == ["made", "taken back"]
+    assert events == ["apply", "revert"]

@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of values to the types of JSON."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from glassgrad.nn.layers.dense import Dense
         (Path("x"), "x"),
     ],
 )
-def test_a_value_becomes_what_json_has(value, expected):
-    found = plain(value)
-    assert found == expected
-    assert type(found) is type(expected)
-    assert json.loads(json.dumps(found, allow_nan=False)) == expected
+def test_a_value_becomes_a_json_value(value, expected):
+    actual = plain(value)
+    assert actual == expected
+    assert type(actual) is type(expected)
+    assert json.loads(json.dumps(actual, allow_nan=False)) == expected
 
 
-def test_a_network_is_its_document_or_its_text():
+def test_a_network_becomes_its_document_or_its_text():
     network = gg.Sequential(gg.nn.Dense(3))
     assert plain([network]) == [network.to_document()]
 
@@ -55,7 +55,7 @@ def test_nan_can_be_kept_and_other_values_converted():
     assert plain({"a": [2 + 0j]}, other=lambda item: item.real) == {"a": [2.0]}
 
 
-def test_a_part_inside_a_part_is_its_configuration():
+def test_a_nested_part_becomes_its_configuration():
     from glassgrad.nn.layer import LAYERS
 
     layer = Dense(3, activation=ACTIVATIONS.make("leaky_relu(0.2)"))

@@ -1,4 +1,4 @@
-"""Registries whose parts are loaded when somebody asks for them."""
+"""Registries whose parts are imported on first use."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from glassgrad.common.registry import Registry
 
 
 class Part:
-    """The base of the parts here."""
+    """The base class of the parts in this file."""
 
 
 @dataclass(frozen=True)
 class Near(Part):
-    """Registered at once."""
+    """Registered without a delay."""
 
     size: int = 1
 
@@ -41,10 +41,10 @@ def register(parts):
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> Registry[Part]:
-    """``near``, and ``far`` in a module that is not loaded."""
-    found: Registry[Part] = Registry("part", Part)
-    found.add("near", Near)
-    found.add_later("made_up_far", "far", "distant")
+    """A registry with ``near``, and with ``far`` in a module that is not imported yet."""
+    registry: Registry[Part] = Registry("part", Part)
+    registry.add("near", Near)
+    registry.add_later("made_up_far", "far", "distant")
 
     class Finder:
         @staticmethod
@@ -62,11 +62,11 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> Registry[Part]:
         @staticmethod
         def exec_module(module: types.ModuleType) -> None:
             exec(FAR, vars(module))
-            vars(module)["register"](found)
+            vars(module)["register"](registry)
 
     monkeypatch.setattr(sys, "meta_path", [Finder, *sys.meta_path])
     monkeypatch.delitem(sys.modules, "made_up_far", raising=False)
-    return found
+    return registry
 
 
 def test_names_are_known_before_their_module_is_loaded(parts: Registry[Part]) -> None:
@@ -77,17 +77,17 @@ def test_names_are_known_before_their_module_is_loaded(parts: Registry[Part]) ->
     assert "made_up_far" not in sys.modules
 
 
-def test_the_module_is_loaded_for_its_parts(parts: Registry[Part]) -> None:
-    made = parts.make("far(5)")
+def test_the_module_is_imported_when_one_of_its_parts_is_used(parts: Registry[Part]) -> None:
+    part = parts.make("far(5)")
     assert "made_up_far" in sys.modules
-    assert type(made).__module__ == "made_up_far"
-    assert parts.config(made) == {"name": "far", "size": 5}
-    assert parts.name_of(type(made)) == "far"
+    assert type(part).__module__ == "made_up_far"
+    assert parts.config(part) == {"name": "far", "size": 5}
+    assert parts.name_of(type(part)) == "far"
     assert parts.make({"name": "distant"}) == parts.make("far")
     assert list(parts) == ["near", "far", "distant"]
 
 
-def test_a_name_of_another_module_is_taken(parts: Registry[Part]) -> None:
+def test_a_name_cannot_be_registered_twice(parts: Registry[Part]) -> None:
     with pytest.raises(InputError, match="registered already"):
         parts.add("far", Near)
     with pytest.raises(InputError, match="registered already"):
@@ -95,7 +95,7 @@ def test_a_name_of_another_module_is_taken(parts: Registry[Part]) -> None:
     assert parts.name_of(Part) is None
 
 
-def test_a_network_of_dense_layers_loads_no_layers_for_images() -> None:
+def test_a_dense_network_does_not_import_convolution() -> None:
     script = (
         "import sys, glassgrad.nn.network as n; from glassgrad.nn.layers.dense import Dense\n"
         "document = n.Sequential(Dense(3)).to_document(); n.from_document(document)\n"

@@ -1,4 +1,4 @@
-"""Threads that take jobs: none is left when the block is over, and none is needed."""
+"""The thread pool: no thread survives the block, and jobs run even if no thread can start."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glassgrad.common.workers import Workers
 
 
 def refuse_threads(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
-    """Let the system start ``allowed`` more threads."""
+    """Let the process start at most ``allowed`` more threads."""
     start, left = threading.Thread.start, [allowed]
 
     def limited(self: threading.Thread) -> None:
@@ -28,7 +28,7 @@ def refuse_threads(monkeypatch: pytest.MonkeyPatch, allowed: int) -> None:
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2, 99])
-def test_jobs_are_done_by_as_many_threads_as_can_be_started(
+def test_all_jobs_run_however_many_threads_can_be_started(
     allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_threads(monkeypatch, allowed)
@@ -40,7 +40,7 @@ def test_jobs_are_done_by_as_many_threads_as_can_be_started(
     assert threading.active_count() == before
 
 
-def test_what_a_job_raises_is_raised_where_its_result_is_read() -> None:
+def test_result_raises_the_exception_of_the_job() -> None:
     with Workers(1) as workers:
         wrong, right = workers.submit(int, "x"), workers.submit(int, "3")
         with pytest.raises(ValueError, match="invalid literal"):
@@ -48,7 +48,7 @@ def test_what_a_job_raises_is_raised_where_its_result_is_read() -> None:
         assert workers.result(right) == 3
 
 
-def test_an_exception_cancels_what_has_not_begun_and_waits_for_what_has() -> None:
+def test_an_exception_cancels_pending_jobs_and_waits_for_running_ones() -> None:
     begun, ended = threading.Event(), []
 
     def slow(number: int) -> None:
@@ -72,7 +72,7 @@ def test_an_exception_cancels_what_has_not_begun_and_waits_for_what_has() -> Non
     assert futures[-1].cancelled()
 
 
-def test_ctrl_c_is_heard_while_jobs_go_on() -> None:
+def test_ctrl_c_interrupts_the_wait_for_jobs() -> None:
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     over = threading.Event()
     before = threading.active_count()
@@ -96,10 +96,10 @@ def test_ctrl_c_is_heard_while_jobs_go_on() -> None:
 
 FORKING = """
 import os, sys, threading
-from glassgrad.common.meanwhile import Meanwhile
+from glassgrad.common.process_setting import ProcessSetting
 
-told = []
-setting = Meanwhile(lambda: told.append("made"), lambda: told.append("taken back"), alone={alone})
+events = []
+setting = ProcessSetting(lambda: events.append("apply"), lambda: events.append("revert"), alone={alone})
 inside, leave = threading.Event(), threading.Event()
 
 def work():
@@ -114,19 +114,19 @@ child = os.fork()
 if child == 0:
     with setting:
         pass
-    os._exit(0 if told == ["made", "taken back"] * 2 else 1)
+    os._exit(0 if events == ["apply", "revert"] * 2 else 1)
 leave.set()
 thread.join()
 with setting:
     pass
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or told != ["made", "taken back"] * 2)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) or events != ["apply", "revert"] * 2)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forking is POSIX")
 @pytest.mark.parametrize(("alone", "wait"), [(False, 60), (True, 0.2)])
-def test_a_fork_in_the_middle_of_the_work_of_another_thread(alone: bool, wait: float) -> None:
-    """The new process lacks that thread: the setting is taken back there (``alone``: before the fork)."""
+def test_a_fork_while_another_thread_needs_the_setting(alone: bool, wait: float) -> None:
+    """The child process does not have that thread, so the setting is reverted there (``alone``: before the fork)."""
     script = FORKING.format(alone=alone, wait=wait)
     done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
     assert done.returncode == 0

@@ -231,7 +231,7 @@ def test_configuration_names_the_class_and_not_its_alias():
         ("lsuv(iterations=True)", "'lsuv': iterations"),
         ("lsuv(iterations=2.5)", "'lsuv': iterations"),
         ("he_norml", "did you mean 'he_normal'"),
-        ("he_normal(2)", "takes nothing"),
+        ("he_normal(2)", "takes no arguments"),
         ("normal", "takes std, mean"),
     ],
 )

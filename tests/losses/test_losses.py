@@ -461,7 +461,7 @@ def test_an_alias_takes_options():
             "loss 'categorical_cross_entropy': label_smoothing must be a number of at least 0",
         ),
         ("bce(-0.1)", "loss 'binary_cross_entropy': label_smoothing must be a number of at least 0"),
-        ("hinge(2)", "loss 'hinge' takes nothing"),
+        ("hinge(2)", "loss 'hinge' takes no arguments"),
     ],
 )
 def test_bad_specifications(spec, message):

@@ -225,7 +225,7 @@ def test_none_is_the_identity():
         ("elu('a')", "activation 'elu': alpha must be a number above 0, not 'a'"),
         ("leaky_relu(True)", "activation 'leaky_relu': slope must be a finite number, not True"),
         ("leaky_relu(1e999)", "activation 'leaky_relu': slope must be a finite number, not inf"),
-        ("relu(1)", "activation 'relu' takes nothing"),
+        ("relu(1)", "activation 'relu' takes no arguments"),
     ],
 )
 def test_refusals(spec, message):

@@ -1,7 +1,8 @@
-"""At least one case for every op of the table; the conformance tests are generated from them.
+"""At least one case for every op of the table. The conformance tests are generated from the cases.
 
-A case says how to build its values and how to draw its inputs: inside the op's domain, and away from kinks
-and ties, where finite differences would mean nothing (``test_kinks.py`` checks what happens there).
+A case defines how to build its values and how to draw its inputs: inside the op's domain, and away from kinks and
+ties, where finite differences are meaningless (``test_kinks.py`` tests those). The file is one table, sorted by
+family of ops, so it is not split.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from glassgrad.ops.op import NO_GRADIENT, TABLE, constant, make_input
 
 Draw = Callable[[np.random.Generator, Shape], np.ndarray]
 
-# An input has no meaning of its own: it is what the others take.
+# Inputs are the operands of the other cases.
 EXEMPT = ("input",)
 
 
 @dataclass(frozen=True)
 class Arg:
-    """One input; dtype None is the dtype under test."""
+    """One input. Its dtype None means the dtype under test."""
 
     shape: Shape
     draw: Draw
@@ -33,7 +34,7 @@ class Arg:
 
 @dataclass(frozen=True)
 class Case:
-    """One way to apply ``op``. ``terms``: how many numbers are added up in one result, at most."""
+    """One use of ``op``. ``terms`` is the largest number of terms summed in one element of the result."""
 
     op: str
     label: str
@@ -48,7 +49,7 @@ class Case:
 
     @property
     def differentiable(self) -> bool:
-        """Whether the derivative tests apply: floats in, floats out, and a derivative that is not zero."""
+        """Whether the derivative tests apply: float inputs, float outputs, and a derivative that is not zero."""
         if not self.smooth or "float64" not in self.dtypes or TABLE[self.op].derivative is NO_GRADIENT:
             return False
         graph = self.graph("float64")
@@ -57,22 +58,22 @@ class Case:
     def graph(self, dtype: DType) -> Graph:
         """The case as a graph."""
         inputs = [make_input(f"x{i}", arg.shape, arg.dtype or dtype) for i, arg in enumerate(self.args)]
-        given = self.build(*inputs)
-        return Graph(tuple(inputs), (given,) if isinstance(given, Value) else tuple(given))
+        results = self.build(*inputs)
+        return Graph(tuple(inputs), (results,) if isinstance(results, Value) else tuple(results))
 
     def single_output_graphs(self, dtype: DType) -> list[Graph]:
-        """For a case with several outputs: one graph per output, in which nothing reads the others."""
+        """For a case with several outputs: one graph per output, in which the other outputs are unused."""
         count = len(self.graph(dtype).outputs)
         graphs = [self.graph(dtype) for _ in range(count)] if count > 1 else []
         return [Graph(graph.inputs, (graph.outputs[i],)) for i, graph in enumerate(graphs)]
 
     def arrays(self, dtype: DType) -> list[np.ndarray]:
-        """The inputs of the case, the same ones every time."""
+        """The input arrays of the case, which are always the same."""
         rng = np.random.default_rng([len(self.op), *str(self).encode()])
         return [np.asarray(arg.draw(rng, arg.shape)).astype(arg.dtype or dtype) for arg in self.args]
 
 
-# --- how to draw inputs ----------------------------------------------------------------------------------
+# --- drawing inputs --------------------------------------------------------------------------------------
 
 
 def normal(rng: np.random.Generator, shape: Shape) -> np.ndarray:
@@ -88,13 +89,13 @@ def away_from_zero(rng: np.random.Generator, shape: Shape) -> np.ndarray:
 
 
 def distinct(rng: np.random.Generator, shape: Shape) -> np.ndarray:
-    """No two alike, and none within 0.2 of another one."""
+    """Distinct numbers, at least 0.2 apart."""
     size = int(np.prod(shape))
     return (rng.permutation(size).reshape(shape) - size / 2) * 0.21
 
 
 def grid(offset: float) -> Draw:
-    """Multiples of 1/2 plus ``offset``: draws with two offsets never meet."""
+    """Multiples of 1/2 plus ``offset``. Numbers with different offsets are never equal."""
     return lambda rng, shape: rng.integers(-4, 5, shape) * 0.5 + offset
 
 
@@ -114,12 +115,12 @@ def coins(rng: np.random.Generator, shape: Shape) -> np.ndarray:
     return rng.integers(0, 2, shape).astype(bool)
 
 
-# Floats around the ends of the ranges of int32 and uint32, and far beyond. 33 of them: vectors and a remainder.
+# Floats around the limits of int32 and uint32, and far beyond. 33 numbers fill vectors and leave a remainder.
 _ENDS = (0.0, 0.5, 1.0, 1.5, 2.0**31 - 128, 2.0**31 - 1, 2.0**31, 2.0**31 + 1, 2.0**32 - 256, 2.0**32 - 1)
 _ENDS += (2.0**32, 2.0**32 + 1, 1e20, 1e30, np.inf, 1e-30)
 OUT_OF_RANGE = (*_ENDS, *(-end for end in _ENDS), np.nan)
 
-# Zeros and NaN of both signs, whose order is a matter of convention; two different rows of 9.
+# Zeros and NaN of both signs, whose order is a convention. Resized to two rows of 9, the rows differ.
 UNORDERED = (0.0, -0.0, np.nan, 1.0, -np.inf, np.inf, -np.nan, -0.0, 0.0, -1.0, np.nan)
 
 words = whole(0, 2**32)
@@ -135,7 +136,7 @@ EVERY: tuple[DType, ...] = (*NUMBERS, "bool")
 
 
 def elementwise_cases() -> list[Case]:
-    """Each op on a matrix, on a number, and with operands that are broadcast together."""
+    """Each op on matrices, on scalars, and with operands that are broadcast together."""
     unary: dict[str, tuple[Draw, tuple[float, ...]]] = {
         "exp": (normal, (-90, -5, 0, 1e-6, 60)),
         "log": (positive, (1e-30, 1e-3, 1, 1.0001, 1e30)),
@@ -419,7 +420,7 @@ CASES: tuple[Case, ...] = (
     *random_cases(),
     *region_cases(),
 )
-# The cases with several outputs: a backend must also be right where only one of them is read.
+# Each output of the cases with several outputs: a backend must also be correct if only that one is used.
 SINGLE_OUTPUTS: tuple[tuple[Case, DType, int], ...] = tuple(
     (case, dtype, i)
     for case in CASES

@@ -1,8 +1,8 @@
-"""Central differences, the judge of every derivative.
+"""Central differences, with which the tests compare every derivative.
 
-With a step of h the formula errs by h^2/6 of the third derivative and by about eps/h of the function. For
-float64 and h = eps^(1/3) = 6e-6 both are near 1e-11, so that 1e-7 of the size of the numbers is a wide and
-still a sharp limit: a wrong rule is wrong in the first digits.
+With a step h, the truncation error is h^2/6 times the third derivative, and the rounding error is about eps/h times
+the function. For float64 and h = eps^(1/3) = 6e-6 both are near 1e-11. A tolerance of 1e-7 relative to the numbers is
+therefore safe, and a wrong rule still fails, because it is wrong in the first digits.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ LIMIT = 1e-7
 
 
 def central_gradient(function: Callable[[Arrays], float], arrays: Arrays) -> list[np.ndarray]:
-    """The gradient of a scalar ``function`` by every element of ``arrays``."""
+    """The gradient of a scalar ``function`` with respect to every element of ``arrays``."""
     gradients = []
     for which, array in enumerate(arrays):
-        found = np.empty(array.shape)
-        for spot in np.ndindex(array.shape):
+        derivative = np.empty(array.shape)
+        for index in np.ndindex(array.shape):
             ahead, behind = (array.copy() for _ in range(2))
-            ahead[spot] += STEP
-            behind[spot] -= STEP
+            ahead[index] += STEP
+            behind[index] -= STEP
             values = [function([*arrays[:which], moved, *arrays[which + 1 :]]) for moved in (ahead, behind)]
-            found[spot] = (values[0] - values[1]) / (2 * STEP)
-        gradients.append(found)
+            derivative[index] = (values[0] - values[1]) / (2 * STEP)
+        gradients.append(derivative)
     return gradients
 
 
 def central_direction(
     function: Callable[[Arrays], list[np.ndarray]], arrays: Arrays, direction: Arrays
 ) -> list[np.ndarray]:
-    """The derivative of every output of ``function`` when ``arrays`` move along ``direction``."""
+    """The directional derivative of every output of ``function`` at ``arrays`` along ``direction``."""
     ahead = function([x + STEP * v for x, v in zip(arrays, direction, strict=True)])
     behind = function([x - STEP * v for x, v in zip(arrays, direction, strict=True)])
     return [(a - b) / (2 * STEP) for a, b in zip(ahead, behind, strict=True)]
 
 
-def assert_near(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray], limit: float = LIMIT) -> None:
-    """Equal to ``limit`` of the largest number."""
-    assert len(found) == len(wanted) > 0
-    for got, want in zip(found, wanted, strict=True):
+def assert_near(actual: Sequence[np.ndarray], expected: Sequence[np.ndarray], limit: float = LIMIT) -> None:
+    """Assert equality within ``limit`` times the largest expected number (at least 1)."""
+    assert len(actual) == len(expected) > 0
+    for got, want in zip(actual, expected, strict=True):
         assert got.shape == want.shape
         np.testing.assert_allclose(got, want, rtol=0, atol=limit * max(1.0, float(np.abs(want).max())))
 
 
 def weighted_sum(outputs: Sequence[Value], seed: int = 0, *, curved: bool = False) -> Value:
-    """One number from all float outputs, with random weights; ``curved`` adds their squares."""
+    """The sum of all float outputs with random weights. ``curved`` adds half of their squares."""
     rng = np.random.default_rng(seed)
     total: Value | None = None
     for value in outputs:
@@ -64,5 +64,5 @@ def weighted_sum(outputs: Sequence[Value], seed: int = 0, *, curved: bool = Fals
             )
             term = reduce_sum(weights * (value + value * value * 0.5 if curved else value))
             total = term if total is None else total + term
-    assert total is not None, "there is nothing to differentiate"
+    assert total is not None, "no float output to differentiate"
     return total

@@ -1,7 +1,7 @@
-"""Derivatives where they are delicate: at 0 and 1, at infinities, at ties, and at the ends of a domain.
+"""Derivatives at edge cases: at 0 and 1, at infinities, at ties, and at the ends of a domain.
 
-Each number is the derivative itself, its one-sided limit inside the domain, or the documented choice at a kink. NaN
-says that there is no limit, and None that the number is not held: the two orders of differentiation need not agree.
+Each number is the derivative, its one-sided limit inside the domain, or the documented value at a kink. NaN means
+that no limit exists. None means that the number is not tested, because the two orders of differentiation may differ.
 """
 
 from __future__ import annotations
@@ -56,18 +56,18 @@ UNARY: dict[str, dict[float, tuple[float, float]]] = {
     },
     "sin": {0: (1, 0), 1: (math.cos(1), -math.sin(1)), -1: (math.cos(1), math.sin(1)), INF: (NAN, NAN)},
     "cos": {0: (0, -1), 1: (-math.sin(1), -math.cos(1)), -1: (math.sin(1), -math.cos(1)), INF: (NAN, NAN)},
-    # At the kink: 0, half-way between -1 and 1.
+    # At the kink: 0, halfway between -1 and 1.
     "absolute": {0: (0, 0), 1: (1, 0), -1: (-1, 0), INF: (1, 0), -INF: (-1, 0)},
 }
 
-# --- of two variables: {(a, b): (by a, by b, by a twice, by a and b, by b twice)} --------------------------
+# --- of two variables: {(a, b): (d/da, d/db, d2/da2, d2/da db, d2/db2)} ------------------------------------
 
 Five = tuple[float, float, float, float | None, float]
 LN2 = math.log(2)
 
 
 def _power(a: float, b: float) -> Five:
-    """a ** b at a > 0, by its formula."""
+    """The derivatives of a ** b at a > 0, by formula."""
     y, log = a**b, math.log(a)
     return (b * a ** (b - 1), y * log, b * (b - 1) * a ** (b - 2), a ** (b - 1) * (1 + b * log), y * log**2)
 
@@ -109,8 +109,9 @@ BINARY: dict[str, dict[tuple[float, float], Five]] = {
         **{
             (a, b): _power(a, b) for a in (0.5, 1.0, 2.0) for b in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0)
         },
-        # A base of 0: by the base, the limit from the right. The exponent counts as a constant there, which is the
-        # limit for exponents above 0 alone. Both orders of the mixed derivative agree only for exponents above 1.
+        # Base 0. The derivative with respect to the base is the limit from the right. The derivative with respect to
+        # the exponent is 0, which is the limit for positive exponents only. The two mixed derivatives agree only for
+        # exponents above 1.
         (0, -2): (-INF, 0, INF, None, 0),
         (0, -1): (-INF, 0, INF, None, 0),
         (0, -0.5): (-INF, 0, INF, None, 0),
@@ -120,7 +121,8 @@ BINARY: dict[str, dict[tuple[float, float], Five]] = {
         (0, 1.5): (0, 0, INF, 0, 0),
         (0, 2): (0, 0, 2, 0, 0),
         (0, 3): (0, 0, 0, 0, 0),
-        # A base below 0 has powers of whole exponents only, so no derivative by the exponent: it counts as 0.
+        # Negative bases. Their powers exist for integer exponents only, so the derivative with respect to the
+        # exponent is defined as 0.
         (-2, -2): (0.25, 0, 0.375, None, 0),
         (-2, -1): (-0.25, 0, -0.25, None, 0),
         (-1, 0): (0, 0, 0, None, 0),
@@ -148,9 +150,9 @@ Numbers = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Edge:
-    """A scalar function of n numbers, its gradient, and its Hessian by rows (empty: zeros; None: not held).
+    """A scalar function of n numbers, its gradient, and its Hessian by rows (empty: zeros; None: not tested).
 
-    ``forward`` is False where the forward sweep multiplies a tangent of 0 by an infinite slope, which is NaN.
+    ``forward`` is False if the forward sweep multiplies a tangent of 0 by an infinite slope, which gives NaN.
     """
 
     op: str
@@ -228,8 +230,8 @@ EDGES: tuple[Edge, ...] = (
     Edge("logsumexp", "minus infinity everywhere", ops.logsumexp, (-INF, -INF), (0.5, 0.5), QUARTERS),
 )  # fmt: skip
 
-# Ops with a derivative and without an edge of their own. Linear and bilinear ops need none: their derivatives do not
-# depend on what they are linear in, and multiply stands for the products.
+# Ops with a derivative but without edge cases, and the reason. Linear and bilinear ops need no entry: the derivative
+# of a linear op does not depend on its inputs, and multiply covers the products.
 WITHOUT_EDGES: Mapping[str, str] = {
     "call": "the chain rule through its body",
     "scan": "the chain rule through its body",

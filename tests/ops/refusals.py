@@ -1,4 +1,4 @@
-"""What every shape rule refuses: inputs and attributes that an op does not take."""
+"""Inputs and attributes that the shape rule of each op must reject."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from glassgrad.graph.node import DType, Type
 
 @dataclass(frozen=True)
 class Refusal:
-    """Inputs (and attributes) that ``op`` does not take."""
+    """Input types and attributes that ``op`` must reject."""
 
     op: str
     types: tuple[Type, ...]
@@ -23,7 +23,7 @@ class Refusal:
 
 
 def _type(text: str) -> Type:
-    """``f32 3 5`` as a type."""
+    """The type that a text such as ``f32 3 5`` stands for."""
     name, *extents = text.split()
     dtypes: dict[str, DType] = {
         "f32": "float32",
@@ -98,5 +98,5 @@ def refusals() -> list[Refusal]:
 
 REFUSALS = tuple(refusals())
 
-# Rules that take any type; scan's and call's are tested with their bodies.
+# Ops that accept any type. scan and call are tested with their bodies.
 REFUSES_NOTHING = ("input", "stop_gradient", "scan", "call")

@@ -1,4 +1,4 @@
-"""No op escapes: everything generated is counted, so that a typo cannot silence a part of the suite."""
+"""Every op is tested: the generated tests are counted, so a typo cannot remove some of them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from glassgrad.ops.table import TABLE
 from ops.cases import CASES, DIFFERENTIABLE, EXEMPT, SINGLE_OUTPUTS
 from ops.refusals import REFUSALS, REFUSES_NOTHING
 
-# Pinned, so that a case cannot get lost: change a number only together with the cases.
+# Pinned, so no case can get lost. Change a number only together with the cases.
 OPS, NUMBER_OF_CASES, NUMBER_DIFFERENTIABLE, NUMBER_OF_REFUSALS = 58, 182, 85, 95
 
-# Ops with a derivative that have no float to differentiate by.
+# Ops with a derivative but without a float input.
 WITHOUT_FLOATS: tuple[str, ...] = ()
 
 
 def generated(module: ModuleType) -> dict[str, int]:
-    """How many tests pytest makes of each test function of ``module``, by its parametrize marks."""
+    """The number of tests of each test function of ``module``, by its parametrize marks."""
     counts = {}
     for name, function in vars(module).items():
         if name.startswith("test_"):
@@ -34,7 +34,7 @@ def generated(module: ModuleType) -> dict[str, int]:
     return counts
 
 
-def test_the_table_is_as_large_as_it_was() -> None:
+def test_the_numbers_of_ops_and_cases_are_pinned() -> None:
     assert len(TABLE) == OPS
     assert len(CASES) == NUMBER_OF_CASES
     assert len(DIFFERENTIABLE) == NUMBER_DIFFERENTIABLE
@@ -46,24 +46,24 @@ def test_every_op_has_a_case() -> None:
     assert len({str(case) for case in CASES}) == len(CASES)
 
 
-def test_every_op_with_several_outputs_has_each_of_them_read_alone() -> None:
+def test_every_output_of_an_op_with_several_is_also_used_alone() -> None:
     several = {"top_k", "scan", "call"}
     assert {name for name, op in TABLE.items() if op.outputs != 1} == several
     assert {case.op for case, _, _ in SINGLE_OUTPUTS} == several
 
 
 def test_every_op_with_a_derivative_is_differentiated() -> None:
-    wanted = {
+    expected = {
         name for name, op in TABLE.items() if op.derivative is not None and op.derivative is not NO_GRADIENT
     }
-    assert {case.op for case in DIFFERENTIABLE} == wanted - set(WITHOUT_FLOATS)
+    assert {case.op for case in DIFFERENTIABLE} == expected - set(WITHOUT_FLOATS)
 
 
-def test_no_op_of_the_table_lacks_its_derivative() -> None:
+def test_every_op_has_a_derivative_entry() -> None:
     assert [name for name, op in TABLE.items() if op.derivative is None] == []
 
 
-def test_every_shape_rule_refuses_something() -> None:
+def test_every_shape_rule_has_a_case_that_it_rejects() -> None:
     assert {refusal.op for refusal in REFUSALS} == set(TABLE) - set(REFUSES_NOTHING)
 
 
@@ -76,7 +76,7 @@ def test_every_backend_is_compared() -> None:
     assert set(results.COMPARED) == set(RUNNERS) - {"reference"}
 
 
-def test_as_many_tests_are_generated_as_the_table_asks_for() -> None:
+def test_the_number_of_generated_tests_follows_from_the_table() -> None:
     by_dtype = sum(len(case.dtypes) for case in CASES)
     backends = len(RUNNERS) - 1
     assert generated(derivatives) == {
@@ -86,23 +86,23 @@ def test_as_many_tests_are_generated_as_the_table_asks_for() -> None:
         "test_first_and_second_order_equal_those_of_jax": NUMBER_DIFFERENTIABLE,
     }
     assert generated(results) == {
-        "test_the_shape_rule_says_what_the_reference_gives": by_dtype,
-        "test_the_shape_rule_refuses_and_names_op_and_types": NUMBER_OF_REFUSALS,
+        "test_the_shape_rule_agrees_with_the_reference": by_dtype,
+        "test_the_shape_rule_rejects_invalid_types_and_names_op_and_types": NUMBER_OF_REFUSALS,
         "test_every_backend_agrees_with_the_reference": by_dtype * backends,
-        "test_an_output_is_the_same_where_no_other_output_is_read": len(SINGLE_OUTPUTS) * len(RUNNERS),
-        "test_a_float_out_of_range_becomes_the_nearest_integer_and_nan_zero": len(RUNNERS) * 2,
+        "test_an_output_does_not_depend_on_whether_the_others_are_used": len(SINGLE_OUTPUTS) * len(RUNNERS),
+        "test_a_float_out_of_range_converts_to_the_nearest_integer_and_nan_to_zero": len(RUNNERS) * 2,
         "test_every_backend_agrees_on_the_gradient": NUMBER_DIFFERENTIABLE * backends,
     }
 
 
 @pytest.mark.parametrize("module", [derivatives, results], ids=["derivatives", "results"])
-def test_pytest_collects_what_is_generated(module: ModuleType, request: pytest.FixtureRequest) -> None:
-    """Compared with what this very run collected, where it collected the whole module."""
+def test_pytest_collects_all_generated_tests(module: ModuleType, request: pytest.FixtureRequest) -> None:
+    """Compare with the tests that this run collected, if it collected the whole module."""
     collected: dict[str, int] = {}
     for item in request.session.items:
         function: Callable[..., None] | None = getattr(item, "function", None)
         if function is not None and function.__module__ == module.__name__:
             collected[function.__name__] = collected.get(function.__name__, 0) + 1
     if set(collected) != set(generated(module)):
-        pytest.skip("only a part of the suite was asked for")
+        pytest.skip("only part of the module was collected")
     assert collected == generated(module)

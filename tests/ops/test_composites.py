@@ -1,4 +1,4 @@
-"""What is made of ops: means, softmax, convolution and pooling, against JAX's own, with gradients."""
+"""Functions composed of ops (means, softmax, convolution, pooling) and their gradients, against JAX."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ def test_value_and_gradient_equal_those_of_jax(name: str) -> None:
     x = tuple(make_input(f"x{i}", shape, "float64") for i, shape in enumerate(shapes))
     arrays = [RNG.normal(size=shape) for shape in shapes]
     y = mine(*x)
-    found = evaluate(Graph(x, (y, *gradient(weighted_sum([y]), x))), arrays)
-    # The same weights, as the derivative of the weighted sum by y.
-    (weights,) = evaluate(Graph((y,), tuple(gradient(weighted_sum([y]), [y]))), [found[0]])
+    actual = evaluate(Graph(x, (y, *gradient(weighted_sum([y]), x))), arrays)
+    # The weights of the weighted sum, which are its derivative with respect to y.
+    (weights,) = evaluate(Graph((y,), tuple(gradient(weighted_sum([y]), [y]))), [actual[0]])
     with jax.enable_x64(True):
         value, back = jax.vjp(jax.jit(theirs), *arrays)
-        wanted = [np.asarray(item) for item in (value, *back(jax.numpy.asarray(weights)))]
-    assert_near(found, wanted, limit=1e-12)
+        expected = [np.asarray(item) for item in (value, *back(jax.numpy.asarray(weights)))]
+    assert_near(actual, expected, limit=1e-12)
 
 
 @pytest.mark.parametrize("build", [ops.softmax, ops.log_softmax, ops.logsumexp])
-def test_softmax_and_its_kin_do_not_overflow(build: Callable[[Value], Value]) -> None:
+def test_softmax_log_softmax_and_logsumexp_do_not_overflow(build: Callable[[Value], Value]) -> None:
     x = make_input("x", (3,), "float32")
     y = build(x)
     outputs = (y, *gradient(weighted_sum([y]), [x]))
@@ -98,11 +98,11 @@ def test_the_probabilities_sum_to_one() -> None:
     x = make_input("x", (4, 9), "float32")
     array = RNG.normal(size=(4, 9)) * 20
     for build in (ops.softmax, lambda x: ops.exp(ops.log_softmax(x))):
-        (found,) = evaluate(Graph((x,), (ops.reduce_sum(build(x), 1),)), [array])
-        np.testing.assert_allclose(found, 1, rtol=1e-6)
+        (actual,) = evaluate(Graph((x,), (ops.reduce_sum(build(x), 1),)), [array])
+        np.testing.assert_allclose(actual, 1, rtol=1e-6)
 
 
-def test_same_padding_gives_ceil_of_extent_by_stride() -> None:
+def test_same_padding_gives_ceil_of_extent_over_stride() -> None:
     weights = make_input("w", (3, 3, 1, 1), "float32")
     for extent in range(1, 9):
         for stride in range(1, 4):
@@ -131,7 +131,7 @@ def test_same_padding_gives_ceil_of_extent_by_stride() -> None:
         lambda x: ops.slice_axis(x, 1, 3, 9),
     ],
 )
-def test_what_cannot_be_built_is_refused_in_one_line(build: Callable[[Value], Value]) -> None:
+def test_invalid_operands_are_rejected_with_a_one_line_message(build: Callable[[Value], Value]) -> None:
     with pytest.raises(GraphError, match=r"^[^\n]+$"):
         build(make_input("x", (2, 5, 4, 1), "float32"))
 
@@ -139,10 +139,10 @@ def test_what_cannot_be_built_is_refused_in_one_line(build: Callable[[Value], Va
 def test_arithmetic_with_python_numbers_keeps_the_dtype() -> None:
     x = make_input("x", (3,), "float32")
     values = [x + 1, 1 - x, 2 * x, 1 / x, x**2, 2**x, -x, x / 3]
-    found = evaluate(Graph((x,), tuple(values)), [[0.5, 1.0, 4.0]])
-    wanted = [lambda a: a + 1, lambda a: 1 - a, lambda a: 2 * a, lambda a: 1 / a]
-    wanted += [lambda a: a**2, lambda a: 2**a, lambda a: -a, lambda a: a / 3]
-    for got, formula in zip(found, wanted, strict=True):
+    actual = evaluate(Graph((x,), tuple(values)), [[0.5, 1.0, 4.0]])
+    expected = [lambda a: a + 1, lambda a: 1 - a, lambda a: 2 * a, lambda a: 1 / a]
+    expected += [lambda a: a**2, lambda a: 2**a, lambda a: -a, lambda a: a / 3]
+    for got, formula in zip(actual, expected, strict=True):
         assert got.dtype == np.float32
         np.testing.assert_allclose(got, formula(np.array([0.5, 1.0, 4.0])), rtol=1e-6)
     comparisons = Graph((x,), (x < 1, x <= 1, x > 1, x >= 1))
@@ -164,11 +164,13 @@ def test_arithmetic_with_python_numbers_keeps_the_dtype() -> None:
         ([np.nan, 0.0], np.nan, [np.nan, np.nan]),
     ],
 )
-def test_softmax_and_its_relatives_at_infinity(row: list[float], total: float, shares: list[float]) -> None:
+def test_softmax_log_softmax_and_logsumexp_at_infinity(
+    row: list[float], total: float, shares: list[float]
+) -> None:
     x = make_input("x", (2,), "float64")
     graph = Graph((x,), (ops.logsumexp(x), ops.softmax(x), ops.log_softmax(x)))
-    found = evaluate(graph, [row])
-    np.testing.assert_array_equal(found[0], total)
-    np.testing.assert_array_equal(found[1], shares)
+    actual = evaluate(graph, [row])
+    np.testing.assert_array_equal(actual[0], total)
+    np.testing.assert_array_equal(actual[1], shares)
     with np.errstate(divide="ignore"):
-        np.testing.assert_allclose(found[2], np.log(shares), rtol=1e-15)
+        np.testing.assert_allclose(actual[2], np.log(shares), rtol=1e-15)

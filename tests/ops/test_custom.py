@@ -1,4 +1,4 @@
-"""Custom ops: a function of values as an op, with the chain rule through its body or a rule of its own."""
+"""Custom ops: a function of values as an op, with or without its own derivative rule."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ X = np.array([-1.5, -0.2, 0.3, 2.0])
 
 def run(outputs: Sequence[Value], x: Value, backend: str = "reference") -> list[np.ndarray]:
     graph = Graph((x,), tuple(outputs))
-    found = RUNNERS[backend](graph, [X])
-    for got, want in zip(RUNNERS[backend](clean(graph), [X]), found, strict=True):
+    actual = RUNNERS[backend](graph, [X])
+    for got, want in zip(RUNNERS[backend](clean(graph), [X]), actual, strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-15)
-    return found
+    return actual
 
 
 def pass_through(
@@ -52,15 +52,15 @@ def test_without_a_rule_the_derivative_is_that_of_the_body(backend: str) -> None
 
 
 @pytest.mark.parametrize("backend", RUNNERS)
-def test_a_rule_of_ones_own_replaces_that_of_the_body(backend: str) -> None:
+def test_a_custom_rule_replaces_the_derivative_of_the_body(backend: str) -> None:
     rounded = ops.custom_op(ops.floor, derivative=pass_through, name="straight through")
     x = make_input("x", (4,), "float64")
     y = rounded(x)
     one = constant(np.ones(4), "float64")
     slopes = [*gradient(ops.reduce_sum(y), [x]), *(t for t in jvp([y], [one], [x]) if t is not None)]
-    found = run([y, *slopes], x, backend)
-    assert found[0].tolist() == [-2, -1, 0, 2]
-    assert [slope.tolist() for slope in found[1:]] == [[1] * 4] * 2
+    actual = run([y, *slopes], x, backend)
+    assert actual[0].tolist() == [-2, -1, 0, 2]
+    assert [slope.tolist() for slope in actual[1:]] == [[1] * 4] * 2
     assert run(gradient(ops.reduce_sum(ops.floor(x)), [x]), x, backend)[0].tolist() == [0] * 4
 
 
@@ -80,7 +80,7 @@ def test_the_rule_is_differentiated_for_the_second_order() -> None:
     np.testing.assert_allclose(second, 6 * X)
 
 
-def test_a_rule_sees_zeros_for_an_output_that_does_not_count() -> None:
+def test_a_rule_gets_zeros_for_an_unused_output() -> None:
     def rule(
         ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
@@ -96,7 +96,7 @@ def test_a_rule_sees_zeros_for_an_output_that_does_not_count() -> None:
     assert slope.tolist() == [10] * 4
 
 
-def test_a_value_from_outside_is_refused() -> None:
+def test_a_value_from_outside_is_rejected() -> None:
     x, y = make_input("x", (4,), "float64"), make_input("y", (4,), "float64")
     with pytest.raises(GraphError, match="'y' from outside"):
         ops.custom_op(lambda a: a + y)(x)
@@ -105,7 +105,7 @@ def test_a_value_from_outside_is_refused() -> None:
 def product_rule(
     ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
 ) -> Sequence[Maybe]:
-    """A rule that differentiates a formula of its own by each input."""
+    """A rule that differentiates another formula with ``ctx.vjp``."""
     return ctx.vjp([inputs[0] * ops.exp(inputs[1])], cotangents, inputs)
 
 
@@ -113,7 +113,7 @@ def product_rule(
 @pytest.mark.parametrize(
     "second", [lambda x: x, ops.sin, lambda x: x * 1.0], ids=["the same", "a function of it", "a copy"]
 )
-def test_inputs_that_depend_on_one_another_count_once_each(rule, second) -> None:
+def test_inputs_that_depend_on_each_other_each_count_once(rule, second) -> None:
     def plain(a: Value, b: Value) -> Value:
         return a * ops.exp(b)
 
@@ -131,7 +131,7 @@ def test_inputs_that_depend_on_one_another_count_once_each(rule, second) -> None
 
 
 @pytest.mark.parametrize("backend", RUNNERS)
-def test_a_python_number_is_an_operand_like_any_other(backend: str) -> None:
+def test_an_operand_may_be_a_python_number(backend: str) -> None:
     def scaled(x: Value, factor: Value, offset: Value) -> Value:
         return x * factor + offset
 
@@ -141,8 +141,8 @@ def test_a_python_number_is_an_operand_like_any_other(backend: str) -> None:
     total = ops.reduce_sum(y * y)
     tangent = jvp([y], [constant(np.ones(4), "float64")], [x])[0]
     assert tangent is not None
-    found, slope, moved = run([y, *gradient(total, [x]), tangent], x, backend)
-    np.testing.assert_allclose(found, 2 * X + 3)
+    actual, slope, moved = run([y, *gradient(total, [x]), tangent], x, backend)
+    np.testing.assert_allclose(actual, 2 * X + 3)
     np.testing.assert_allclose(slope, 4 * (2 * X + 3))
     np.testing.assert_allclose(moved, [2] * 4)
     (first,) = run([op(2.0, x, x)], x, backend)
@@ -158,7 +158,7 @@ def test_a_python_number_takes_the_dtype_of_the_first_float_operand() -> None:
         ops.custom_op(lambda i, n: i + n)(index, 0.5)
 
 
-def test_a_rule_of_ones_own_takes_python_numbers_too() -> None:
+def test_an_op_with_a_custom_rule_takes_python_numbers() -> None:
     def rule(
         ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
@@ -171,7 +171,7 @@ def test_a_rule_of_ones_own_takes_python_numbers_too() -> None:
     assert run(gradient(ops.reduce_sum(op(x, 2.0)), [x]), x)[0].tolist() == [20] * 4
 
 
-def test_operands_that_are_no_values_are_refused() -> None:
+def test_operands_without_a_value_are_rejected() -> None:
     op = ops.custom_op(lambda a, b: a + b, name="both")
     with pytest.raises(GraphError, match="both needs at least one value"):
         op(1.0, 2.0)

@@ -1,4 +1,4 @@
-"""Derivatives of first and second order at the edges of every op, in both sweeps, on every backend."""
+"""First and second derivatives at the edge cases of every op, by both sweeps, on every backend."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SWEEPS = {"forward": forward, "reverse": reverse}
 
 
 def elementwise_derivatives(y: Value, inputs: Sequence[Value]) -> dict[str, Value]:
-    """Every first derivative by both sweeps, and every second one by all four pairs of them."""
+    """All first derivatives by both sweeps, and all second derivatives by all four pairs of sweeps."""
     results = {}
     for i, x in enumerate(inputs):
         for name, sweep in SWEEPS.items():
@@ -63,7 +63,7 @@ def elementwise_derivatives(y: Value, inputs: Sequence[Value]) -> dict[str, Valu
 
 
 def elementwise_truth(op: str) -> dict[str, list[float | None]]:
-    """What the table says, under the names of the derivatives less their sweeps."""
+    """The derivatives in the table of edges, by the indices of the inputs that they are taken with respect to."""
     if op in UNARY:
         first, second = zip(*UNARY[op].values(), strict=True)
         return {"0": list(first), "00": list(second)}
@@ -78,21 +78,21 @@ def points(op: str) -> list[np.ndarray]:
 
 
 @cache
-def found_elementwise(backend: str, dtype: DType) -> dict[str, dict[str, np.ndarray]]:
+def computed_elementwise(backend: str, dtype: DType) -> dict[str, dict[str, np.ndarray]]:
     """The derivatives of every elementwise op of the table, from one graph."""
     inputs: list[Value] = []
     arrays: list[np.ndarray] = []
     outputs: dict[tuple[str, str], Value] = {}
     for op in (*UNARY, *BINARY):
-        given = points(op)
-        values = [make_input(f"{op}{i}", array.shape, dtype) for i, array in enumerate(given)]
-        made = elementwise_derivatives(getattr(ops, op)(*values), values)
-        outputs |= {(op, name): value for name, value in made.items()}
+        op_arrays = points(op)
+        values = [make_input(f"{op}{i}", array.shape, dtype) for i, array in enumerate(op_arrays)]
+        derivatives = elementwise_derivatives(getattr(ops, op)(*values), values)
+        outputs |= {(op, name): value for name, value in derivatives.items()}
         inputs += values
-        arrays += given
+        arrays += op_arrays
     results: dict[str, dict[str, np.ndarray]] = {}
-    arrays_found = ON[backend](Graph(tuple(inputs), tuple(outputs.values())), arrays)
-    for (op, name), array in zip(outputs, arrays_found, strict=True):
+    output_arrays = ON[backend](Graph(tuple(inputs), tuple(outputs.values())), arrays)
+    for (op, name), array in zip(outputs, output_arrays, strict=True):
         results.setdefault(op, {})[name] = array
     return results
 
@@ -100,14 +100,14 @@ def found_elementwise(backend: str, dtype: DType) -> dict[str, dict[str, np.ndar
 def skip_unless_runnable(backend: str) -> None:
     width = WIDTHS.get(backend.removeprefix("native on "), 0)
     if host().vector_bytes < width:
-        pytest.skip("this processor has no vectors that wide")
+        pytest.skip("this processor does not have vectors of that width")
 
 
-def assert_held(found: np.ndarray, truth: Sequence[float | None], dtype: DType, what: str) -> None:
-    """Equal where the table holds a number; infinities and NaN exactly."""
-    held = [i for i, number in enumerate(truth) if number is not None]
-    wanted = np.array([truth[i] for i in held], np.float64)
-    np.testing.assert_allclose(found[held], wanted, rtol=LIMIT[dtype], atol=LIMIT[dtype], err_msg=what)
+def assert_matches(actual: np.ndarray, truth: Sequence[float | None], dtype: DType, what: str) -> None:
+    """Assert equality where ``truth`` has a number; infinities and NaN must match exactly."""
+    checked = [i for i, number in enumerate(truth) if number is not None]
+    expected = np.array([truth[i] for i in checked], np.float64)
+    np.testing.assert_allclose(actual[checked], expected, rtol=LIMIT[dtype], atol=LIMIT[dtype], err_msg=what)
 
 
 @on_every_backend
@@ -116,8 +116,8 @@ def assert_held(found: np.ndarray, truth: Sequence[float | None], dtype: DType, 
 def test_an_elementwise_op_has_the_right_derivatives(op: str, dtype: DType, backend: str) -> None:
     skip_unless_runnable(backend)
     truth, compared = elementwise_truth(op), 0
-    for name, array in found_elementwise(backend, dtype)[op].items():
-        assert_held(array, truth[name.split()[0]], dtype, name)
+    for name, array in computed_elementwise(backend, dtype)[op].items():
+        assert_matches(array, truth[name.split()[0]], dtype, name)
         compared += 1
     assert compared == (6 if op in UNARY else 2 * 2 * (1 + 2 * 2))
 
@@ -137,13 +137,13 @@ def array_derivatives(edge: Edge, x: Value) -> list[Value]:
 
 
 @cache
-def found_of_arrays(backend: str, dtype: DType) -> dict[str, list[np.ndarray]]:
+def computed_on_arrays(backend: str, dtype: DType) -> dict[str, list[np.ndarray]]:
     """The derivatives of every array edge of the table, from one graph."""
     inputs = [make_input(f"x{i}", (len(edge.at),), dtype) for i, edge in enumerate(EDGES)]
-    made = [array_derivatives(edge, x) for edge, x in zip(EDGES, inputs, strict=True)]
-    graph = Graph(tuple(inputs), tuple(value for part in made for value in part))
+    derivatives = [array_derivatives(edge, x) for edge, x in zip(EDGES, inputs, strict=True)]
+    graph = Graph(tuple(inputs), tuple(value for part in derivatives for value in part))
     arrays = iter(ON[backend](graph, [np.array(edge.at, np.float64) for edge in EDGES]))
-    return {str(edge): [next(arrays) for _ in part] for edge, part in zip(EDGES, made, strict=True)}
+    return {str(edge): [next(arrays) for _ in part] for edge, part in zip(EDGES, derivatives, strict=True)}
 
 
 @on_every_backend
@@ -151,30 +151,30 @@ def found_of_arrays(backend: str, dtype: DType) -> dict[str, list[np.ndarray]]:
 @pytest.mark.parametrize("edge", EDGES, ids=str)
 def test_an_op_on_arrays_has_the_right_derivatives(edge: Edge, dtype: DType, backend: str) -> None:
     skip_unless_runnable(backend)
-    slope, moved, *hessians = found_of_arrays(backend, dtype)[str(edge)]
-    assert_held(slope, edge.first, dtype, "reverse")
+    slope, moved, *hessians = computed_on_arrays(backend, dtype)[str(edge)]
+    assert_matches(slope, edge.first, dtype, "reverse")
     if edge.forward:
-        assert_held(moved, edge.first, dtype, "forward")
+        assert_matches(moved, edge.first, dtype, "forward")
     size = len(edge.at)
     rows = edge.second or ((0.0,) * size,) * size
     assert len(hessians) == (0 if edge.second is None else 2)
     for hessian, name in zip(hessians, ("forward over reverse", "reverse over reverse"), strict=False):
-        assert_held(hessian.ravel(), [number for row in rows for number in row], dtype, name)
+        assert_matches(hessian.ravel(), [number for row in rows for number in row], dtype, name)
 
 
-def test_every_op_with_a_derivative_has_edges_or_a_reason_to_have_none() -> None:
-    wanted = {
+def test_every_op_with_a_derivative_has_edge_cases_or_a_stated_reason() -> None:
+    expected = {
         name
         for name, op in TABLE.items()
         if op.derivative is not NO_GRADIENT and not isinstance(op.derivative, Linear | Bilinear)
     }
     covered = {*UNARY, *BINARY, *(edge.op for edge in EDGES)}
-    assert wanted - covered == set(WITHOUT_EDGES)
-    assert covered - wanted == {"select", *COMPOSITES}
+    assert expected - covered == set(WITHOUT_EDGES)
+    assert covered - expected == {"select", *COMPOSITES}
     assert len({str(edge) for edge in EDGES}) == len(EDGES)
     assert all(WITHOUT_EDGES.values())
 
 
-def test_every_function_of_one_variable_is_tried_at_zero_at_one_and_at_infinity() -> None:
+def test_every_function_of_one_variable_is_tested_at_zero_one_and_infinity() -> None:
     for op, at in UNARY.items():
         assert {0, 1, np.inf} <= set(at), op

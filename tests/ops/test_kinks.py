@@ -1,4 +1,4 @@
-"""What the derivative is where there is none: the documented choice at each kink and tie."""
+"""Derivatives at kinks and ties, where the op defines a value for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Build = Callable[..., Value]
 
 
 def slopes(build: Build, *numbers: float) -> list[float]:
-    """The derivatives of ``build`` by each of its scalar arguments, by both sweeps, which must agree."""
+    """The derivatives of ``build`` with respect to its scalar arguments. Both sweeps must agree."""
     x = [make_input(f"x{i}", (), "float64") for i in range(len(numbers))]
     y = build(*x)
     one, zero = constant(1.0, "float64"), constant(0.0, "float64")
@@ -31,7 +31,7 @@ def slopes(build: Build, *numbers: float) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("build", "at", "wanted"),
+    ("build", "at", "expected"),
     [
         (ops.maximum, (2.0, 2.0), [0.5, 0.5]),
         (ops.maximum, (2.0, 1.0), [1, 0]),
@@ -48,14 +48,14 @@ def slopes(build: Build, *numbers: float) -> list[float]:
         (ops.log, (0.0,), [np.inf]),
     ],
 )
-def test_the_slope_at_a_kink(build: Build, at: tuple[float, ...], wanted: list[float]) -> None:
-    assert slopes(build, *at) == wanted
+def test_the_derivative_at_a_kink(build: Build, at: tuple[float, ...], expected: list[float]) -> None:
+    assert slopes(build, *at) == expected
 
 
 def of_array(build: Build, array: list[float]) -> list[float]:
     x = make_input("x", (len(array),), "float64")
-    (found,) = evaluate(Graph((x,), tuple(gradient(build(x), [x]))), [array])
-    return [float(item) for item in found]
+    (actual,) = evaluate(Graph((x,), tuple(gradient(build(x), [x]))), [array])
+    return [float(item) for item in actual]
 
 
 def test_equal_maxima_share_the_gradient_evenly() -> None:
@@ -63,24 +63,24 @@ def test_equal_maxima_share_the_gradient_evenly() -> None:
     assert of_array(ops.reduce_min, [1, 0, 3, 0]) == [0, 0.5, 0, 0.5]
 
 
-def test_the_first_of_equal_numbers_is_among_the_largest() -> None:
+def test_top_k_takes_the_first_of_equal_numbers() -> None:
     assert of_array(lambda x: ops.reduce_sum(ops.top_k(x, 2)[0]), [1, 3, 3, 3]) == [0, 1, 1, 0]
 
 
 def test_equal_maxima_of_a_window_share_the_gradient() -> None:
     image = make_input("image", (1, 2, 2, 1), "float64")
     (slope,) = gradient(ops.reduce_sum(ops.max_pool2d(image, (2, 2))), [image])
-    (found,) = evaluate(Graph((image,), (slope,)), [np.array([5.0, 5.0, 1.0, 5.0]).reshape(1, 2, 2, 1)])
-    np.testing.assert_allclose(found.ravel(), [1 / 3, 1 / 3, 0, 1 / 3])
+    (actual,) = evaluate(Graph((image,), (slope,)), [np.array([5.0, 5.0, 1.0, 5.0]).reshape(1, 2, 2, 1)])
+    np.testing.assert_allclose(actual.ravel(), [1 / 3, 1 / 3, 0, 1 / 3])
 
 
-def test_a_number_not_chosen_by_select_has_slope_zero_even_where_its_own_slope_is_infinite() -> None:
-    # The safe form: the bad operand is replaced before the function, not after it.
+def test_an_unselected_operand_has_derivative_zero_even_if_its_own_is_infinite() -> None:
+    # The safe form replaces the invalid operand before the function is applied, not after.
     assert slopes(lambda x: ops.select(x > 0, ops.log(ops.select(x > 0, x, 1.0)), 0.0), 0.0) == [0]
 
 
 @pytest.mark.parametrize("backend", RUNNERS)
-def test_top_k_takes_nan_first_and_zeros_of_both_signs_in_their_order(backend: str) -> None:
+def test_top_k_puts_nan_first_and_keeps_the_order_of_signed_zeros(backend: str) -> None:
     x = make_input("x", (7,), "float64")
     graph = Graph((x,), ops.top_k(x, 7))
     values, index = RUNNERS[backend](graph, [[-0.0, 2.0, np.nan, 0.0, np.inf, -np.nan, -np.inf]])

@@ -1,4 +1,4 @@
-"""The derivative of every op, of first and second order, in both sweeps, against two independent judges."""
+"""First and second derivatives of every op, by both sweeps, against central differences and JAX."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from ops.differences import assert_near, central_direction, central_gradient, we
 
 each = pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)
 
-# These compilations test lowerings, which need no optimization to be right; without it they take a third.
+# Compiling without optimization takes a third of the time, and these tests need correct lowerings only.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
 class Subject:
-    """A case in float64, with only its float inputs free."""
+    """A case in float64 as a function of its float inputs."""
 
     def __init__(self, case: Case) -> None:
         self.arrays = case.arrays("float64")
@@ -38,13 +38,13 @@ class Subject:
         self.v = [rng.normal(size=array.shape).astype(array.dtype) for array in self.x]
 
     def run(self, outputs: Sequence[Value], x: Sequence[np.ndarray] | None = None) -> list[np.ndarray]:
-        """``outputs`` on the reference, at other float inputs if given."""
+        """``outputs`` on the reference backend, at the float inputs ``x`` if given."""
         arrays = dict(enumerate(self.arrays)) | dict(zip(self.floats, x or self.x, strict=True))
         return evaluate(Graph(self.graph.inputs, tuple(outputs)), [arrays[i] for i in range(len(arrays))])
 
     @cached_property
     def curved(self) -> Value:
-        """A scalar with a second derivative even where the op is linear."""
+        """A scalar whose second derivative is not zero even for a linear op."""
         return weighted_sum(self.graph.outputs, curved=True)
 
 
@@ -57,8 +57,8 @@ def subject(case: Case) -> Subject:
 def test_reverse_mode_equals_central_differences(case: Case) -> None:
     it = subject(case)
     scalar = weighted_sum(it.graph.outputs)
-    wanted = central_gradient(lambda x: float(it.run([scalar], x)[0]), it.x)
-    assert_near(it.run(gradient(scalar, it.wrt)), wanted)
+    expected = central_gradient(lambda x: float(it.run([scalar], x)[0]), it.x)
+    assert_near(it.run(gradient(scalar, it.wrt)), expected)
 
 
 @each
@@ -75,11 +75,11 @@ def test_second_order_equals_central_differences_of_the_gradient(case: Case) -> 
     it = subject(case)
     gradients = gradient(it.curved, it.wrt)
     vectors = [constant(v, "float64") for v in it.v]
-    wanted = central_direction(lambda x: it.run(gradients, x), it.x, it.v)
-    assert_near(it.run(hessian_vector_product(it.curved, it.wrt, vectors)), wanted)
+    expected = central_direction(lambda x: it.run(gradients, x), it.x, it.v)
+    assert_near(it.run(hessian_vector_product(it.curved, it.wrt, vectors)), expected)
     pairs = zip(gradients, vectors, strict=True)
     along = sum((reduce_sum(g * v) for g, v in pairs), constant(0.0, "float64"))
-    assert_near(it.run(gradient(along, it.wrt)), wanted)  # reverse over reverse: the Hessian is symmetric
+    assert_near(it.run(gradient(along, it.wrt)), expected)  # reverse over reverse: the Hessian is symmetric
 
 
 @each
@@ -87,7 +87,7 @@ def test_first_and_second_order_equal_those_of_jax(case: Case) -> None:
     it = subject(case)
     vectors = [make_input(f"v{i}", v.shape, "float64") for i, v in enumerate(it.v)]
     mine = [*gradient(it.curved, it.wrt), *hessian_vector_product(it.curved, it.wrt, vectors)]
-    found = evaluate(Graph((*it.graph.inputs, *vectors), tuple(mine)), [*it.arrays, *it.v])
+    actual = evaluate(Graph((*it.graph.inputs, *vectors), tuple(mine)), [*it.arrays, *it.v])
     graph = Graph(it.graph.inputs, (it.curved,))
 
     def scalar(x: list[jax.Array]) -> jax.Array:
@@ -97,5 +97,5 @@ def test_first_and_second_order_equal_those_of_jax(case: Case) -> None:
     with jax.enable_x64(True):
         second = jax.jit(lambda x, v: jax.jvp(jax.grad(scalar), (x,), (v,)))
         first, moved = second.lower(it.x, it.v).compile(QUICK)(it.x, it.v)
-        wanted = [np.asarray(item) for item in (*first, *moved)]
-    assert_near(found, wanted, limit=1e-12)
+        expected = [np.asarray(item) for item in (*first, *moved)]
+    assert_near(actual, expected, limit=1e-12)

@@ -1,4 +1,4 @@
-"""What every op gives: by its own shape rule, and on every backend."""
+"""The results of every op: against its shape rule, and on every backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.differences import weighted_sum
 from ops.refusals import REFUSALS, Refusal
 
 COMPARED = [name for name in RUNNERS if name != "reference"]
-# Floats that both formats hold, and what they are as int32, as uint32 and as bool.
+# Floats that float32 represents exactly, with their conversions to int32, uint32 and bool.
 CONVERTED: tuple[tuple[float, int, int, bool], ...] = (
     (np.nan, 0, 0, True),
     (0.0, 0, 0, False),
@@ -41,24 +41,24 @@ every_dtype = pytest.mark.parametrize(
 
 
 @every_dtype
-def test_the_shape_rule_says_what_the_reference_gives(case: Case, dtype: DType) -> None:
+def test_the_shape_rule_agrees_with_the_reference(case: Case, dtype: DType) -> None:
     graph, arrays = verify(case.graph(dtype)), case.arrays(dtype)
     applied = [node for node in graph.nodes() if node.op.name == case.op]
     assert applied, f"the case does not use {case.op}"
     for node in applied:
-        if node.regions:  # the interpreter gives a region its body; its results are compared with their types
+        if node.regions:  # the reference of such an op needs its regions, so the interpreter runs the node
             results = evaluate(Graph(graph.inputs, node.outputs), arrays)
         else:
-            given = evaluate(Graph(graph.inputs, node.inputs), arrays) if node.inputs else []
+            operands = evaluate(Graph(graph.inputs, node.inputs), arrays) if node.inputs else []
             assert isinstance(node.op, Op)
-            raw = node.op.reference(*given, **node.attributes)
+            raw = node.op.reference(*operands, **node.attributes)
             results = list(raw) if isinstance(raw, tuple) else [raw]
         assert [np.shape(item) for item in results] == [item.shape for item in node.types]
         assert [np.asarray(item).dtype for item in results] == [item.dtype for item in node.types]
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=str)
-def test_the_shape_rule_refuses_and_names_op_and_types(refusal: Refusal) -> None:
+def test_the_shape_rule_rejects_invalid_types_and_names_op_and_types(refusal: Refusal) -> None:
     inputs = [make_input(f"x{i}", item.shape, item.dtype) for i, item in enumerate(refusal.types)]
     with pytest.raises(GraphError) as caught:
         TABLE[refusal.op].apply(inputs, refusal.attributes)
@@ -78,23 +78,25 @@ def test_every_backend_agrees_with_the_reference(case: Case, dtype: DType, backe
 
 @pytest.mark.parametrize(("case", "dtype", "output"), SINGLE_OUTPUTS, ids=str)
 @pytest.mark.parametrize("backend", RUNNERS)
-def test_an_output_is_the_same_where_no_other_output_is_read(
+def test_an_output_does_not_depend_on_whether_the_others_are_used(
     case: Case, dtype: DType, output: int, backend: str
 ) -> None:
     arrays = case.arrays(dtype)
-    wanted = evaluate(case.graph(dtype), arrays)[output]
-    found = RUNNERS[backend](case.single_output_graphs(dtype)[output], arrays)
-    assert_agree(found, [wanted], case.terms)
+    expected = evaluate(case.graph(dtype), arrays)[output]
+    actual = RUNNERS[backend](case.single_output_graphs(dtype)[output], arrays)
+    assert_agree(actual, [expected], case.terms)
 
 
 @pytest.mark.parametrize("source", ["float32", "float64"])
 @pytest.mark.parametrize("backend", RUNNERS)
-def test_a_float_out_of_range_becomes_the_nearest_integer_and_nan_zero(backend: str, source: DType) -> None:
+def test_a_float_out_of_range_converts_to_the_nearest_integer_and_nan_to_zero(
+    backend: str, source: DType
+) -> None:
     x = make_input("x", (len(CONVERTED),), source)
     graph = Graph((x,), tuple(convert(x, target) for target in ("int32", "uint32", "bool")))
-    numbers, *wanted = zip(*CONVERTED, strict=True)
-    found = RUNNERS[backend](graph, [numbers])
-    assert [tuple(array.tolist()) for array in found] == wanted
+    numbers, *expected = zip(*CONVERTED, strict=True)
+    actual = RUNNERS[backend](graph, [numbers])
+    assert [tuple(array.tolist()) for array in actual] == expected
 
 
 @pytest.mark.parametrize("case", DIFFERENTIABLE, ids=str)

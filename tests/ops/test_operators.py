@@ -1,4 +1,4 @@
-"""The operators of values: whatever was imported, and with numbers and NumPy arrays on either side."""
+"""The operators of values: without other imports, and with numbers and NumPy arrays on either side."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_numbers_and_arrays_on_either_side_of_every_operator(kind: str, dtype: A
     assert all(isinstance(value, Value) for value in built)
     a, b = ARRAY.astype(dtype), np.asarray(other).astype(dtype)
     with np.errstate(divide="ignore"):
-        wanted = [f(a, b) for f in BINARY.values()] + [f(b, a) for f in BINARY.values()]
-    for got, want in zip(RUNNERS["reference"](Graph((x,), tuple(built)), [a]), wanted, strict=True):
+        expected = [f(a, b) for f in BINARY.values()] + [f(b, a) for f in BINARY.values()]
+    for got, want in zip(RUNNERS["reference"](Graph((x,), tuple(built)), [a]), expected, strict=True):
         assert (got.dtype, got.shape) == (want.dtype, want.shape)
         np.testing.assert_array_equal(got, want)
 
@@ -104,8 +104,8 @@ def test_integers_with_integers_and_bools() -> None:
         7 - u,
         n > 1,
     )
-    found = RUNNERS["reference"](Graph((n, u), built), [[-1, 0, 5], [1, 2, 3]])
-    assert [item.tolist() for item in found] == [
+    actual = RUNNERS["reference"](Graph((n, u), built), [[-1, 0, 5], [1, 2, 3]])
+    assert [item.tolist() for item in actual] == [
         [1, 2, 7],
         [-1, 0, 15],
         [-2, -1, 4],
@@ -113,11 +113,11 @@ def test_integers_with_integers_and_bools() -> None:
         [6, 5, 4],
         [False, False, True],
     ]
-    assert [str(item.dtype) for item in found] == ["int32"] * 3 + ["uint32"] * 2 + ["bool"]
+    assert [str(item.dtype) for item in actual] == ["int32"] * 3 + ["uint32"] * 2 + ["bool"]
 
 
 @pytest.mark.parametrize(
-    ("dtype", "other", "complaint"),
+    ("dtype", "other", "message"),
     [
         ("int32", 1.5, r"the number 1\.5 does not fit a value of int32\[3\]; convert"),
         ("int32", np.float32(2), "the number 2.0 does not fit"),
@@ -141,27 +141,29 @@ def test_integers_with_integers_and_bools() -> None:
         ("float32", np.ones(4), r"cannot be broadcast together"),
     ],
 )
-def test_what_does_not_fit_is_refused_in_one_line(dtype: Any, other: Any, complaint: str) -> None:
+def test_operands_that_do_not_fit_are_rejected_with_a_one_line_message(
+    dtype: Any, other: Any, message: str
+) -> None:
     x = make_input("x", (3,), dtype)
     for build in (lambda: x + other, lambda: other * x):
-        with pytest.raises(GraphError, match=complaint) as caught:
+        with pytest.raises(GraphError, match=message) as caught:
             build()
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("number", [1e300, 10**200, np.inf, -np.inf, np.nan])
-def test_a_float_keeps_what_it_can_hold(number: Any) -> None:
+def test_float64_values_take_any_number_within_range(number: Any) -> None:
     x = make_input("x", (3,), "float64")
-    (found,) = RUNNERS["reference"](Graph((x,), (x * number,)), [np.ones(3)])
-    np.testing.assert_array_equal(found, np.full(3, float(number)))
+    (actual,) = RUNNERS["reference"](Graph((x,), (x * number,)), [np.ones(3)])
+    np.testing.assert_array_equal(actual, np.full(3, float(number)))
 
 
 def test_a_bool_value_takes_bools_only() -> None:
     from glassgrad.ops.elementwise import logical_and
 
     b = make_input("b", (3,), "bool")
-    found = RUNNERS["reference"](Graph((b,), (logical_and(b, np.array([True, False, True])),)), [[1, 1, 0]])
-    assert found[0].tolist() == [True, False, False]
+    actual = RUNNERS["reference"](Graph((b,), (logical_and(b, np.array([True, False, True])),)), [[1, 1, 0]])
+    assert actual[0].tolist() == [True, False, False]
     with pytest.raises(GraphError, match=r"the number 2 does not fit a value of bool\[3\]"):
         logical_and(b, 2)
 

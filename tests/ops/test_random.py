@@ -1,6 +1,6 @@
-"""The random numbers: the published generator, the right distributions, the same for any split into batches.
+"""Random numbers: the published generator, the distributions, and independence of the division into batches.
 
-That every backend gives these very bits is a conformance test (``test_op_results.py``).
+``test_op_results.py`` tests that every backend gives the same bits.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ def draw(
     rows = np.arange(ROWS) if rows is None else rows
     inputs = make_input("seed", (2,), "uint32"), make_input("step", (), "uint32")
     inputs = (*inputs, make_input("rows", rows.shape, "uint32"))
-    (found,) = evaluate(Graph(inputs, (build(*inputs),)), [np.array(seed), np.array(step), rows])
-    return found
+    (actual,) = evaluate(Graph(inputs, (build(*inputs),)), [np.array(seed), np.array(step), rows])
+    return actual
 
 
 def bits(seed: Value, step: Value, rows: Value, *, stream: int = 5) -> Value:
     return random_bits(seed, step, rows, stream=stream, shape=(7,))
 
 
-# Known answers of the authors' Random123 distribution (kat_vectors, threefry2x32, 20 rounds).
+# Known answers from the authors' Random123 library (kat_vectors, threefry2x32, 20 rounds).
 @pytest.mark.parametrize(
-    ("counter", "key", "wanted"),
+    ("counter", "key", "expected"),
     [
         ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
         ((0xFFFFFFFF, 0xFFFFFFFF), (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
@@ -45,17 +45,17 @@ def bits(seed: Value, step: Value, rows: Value, *, stream: int = 5) -> Value:
     ],
 )
 def test_threefry_gives_the_published_numbers(
-    counter: tuple[int, int], key: tuple[int, int], wanted: tuple[int, int]
+    counter: tuple[int, int], key: tuple[int, int], expected: tuple[int, int]
 ) -> None:
     def words(pair: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         return np.array([pair[0]], np.uint32), np.array([pair[1]], np.uint32)
 
     with np.errstate(over="ignore"):
-        found = threefry2x32(words(key), words(counter))
-    assert tuple(int(word[0]) for word in found) == wanted
+        actual = threefry2x32(words(key), words(counter))
+    assert tuple(int(word[0]) for word in actual) == expected
 
 
-def test_a_row_gets_its_numbers_in_whatever_batch_it_comes() -> None:
+def test_the_numbers_of_a_row_do_not_depend_on_its_batch() -> None:
     whole = draw(bits)
     order = np.random.default_rng(0).permutation(ROWS)[:30]
     parts = [draw(bits, rows) for rows in (order[:13], order[13:])]
@@ -69,15 +69,15 @@ def test_seed_step_stream_row_and_element_each_change_the_bits() -> None:
         draw(bits, rows, seed=(13, 0)),
         draw(bits, rows, seed=(12, 1)),
         draw(bits, rows, step=4),
-        draw(lambda *given: bits(*given, stream=6), rows),
+        draw(lambda *inputs: bits(*inputs, stream=6), rows),
     ]
-    every = np.concatenate([item.ravel() for item in variants])
-    assert len(np.unique(every)) > len(every) - 2  # 1400 of 2**32: a collision is a rare accident
+    all_bits = np.concatenate([item.ravel() for item in variants])
+    assert len(np.unique(all_bits)) > len(all_bits) - 2  # 1400 numbers below 2**32 rarely collide
 
 
 @pytest.mark.parametrize(("dtype", "unit"), [("float32", 2.0**-24), ("float64", 2.0**-32)])
 def test_uniform_numbers(dtype: DType, unit: float) -> None:
-    x = draw(lambda *given: random_uniform(*given, stream=1, shape=(50,), dtype=dtype))
+    x = draw(lambda *inputs: random_uniform(*inputs, stream=1, shape=(50,), dtype=dtype))
     assert x.dtype == dtype
     assert x.min() >= 0
     assert x.max() < 1
@@ -92,7 +92,7 @@ def test_uniform_numbers(dtype: DType, unit: float) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_normal_numbers(dtype: DType) -> None:
-    x = draw(lambda *given: random_normal(*given, stream=2, shape=(50,), dtype=dtype))
+    x = draw(lambda *inputs: random_normal(*inputs, stream=2, shape=(50,), dtype=dtype))
     assert (x.dtype, x.shape) == (dtype, (ROWS, 50))
     assert np.isfinite(x).all()
     n = x.size
@@ -103,16 +103,16 @@ def test_normal_numbers(dtype: DType) -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 0.97, 1.0])
-def test_a_mask_is_true_at_its_rate(probability: float) -> None:
-    mask = draw(lambda *given: random_mask(*given, stream=3, shape=(50,), probability=probability))
+def test_a_mask_is_true_with_its_probability(probability: float) -> None:
+    mask = draw(lambda *inputs: random_mask(*inputs, stream=3, shape=(50,), probability=probability))
     assert mask.dtype == bool
     spread = np.sqrt(probability * (1 - probability) / mask.size)
     assert abs(mask.mean() - probability) <= 5 * spread
 
 
-def test_masks_of_a_rate_contain_those_of_a_smaller_rate() -> None:
+def test_a_mask_contains_the_mask_of_a_smaller_probability() -> None:
     few, many = (
-        draw(lambda *given, p=p: random_mask(*given, stream=3, shape=(50,), probability=p))
+        draw(lambda *inputs, p=p: random_mask(*inputs, stream=3, shape=(50,), probability=p))
         for p in (0.2, 0.6)
     )
     assert (many | ~few).all()

@@ -1,4 +1,4 @@
-"""scan: a recurrent network against JAX's own scan, both directions, and what scan refuses."""
+"""scan: a recurrent network against JAX's scan in both directions, nested scans, and invalid bodies."""
 
 from __future__ import annotations
 
@@ -51,27 +51,27 @@ def test_a_recurrent_network_has_the_gradient_and_the_curvature_of_jax(backwards
     value = network(*inputs, backwards=backwards)
     moved = hessian_vector_product(value, inputs, [constant(v, "float64") for v in VECTORS])
     graph = Graph(tuple(inputs), (value, *gradient(value, inputs), *moved))
-    found = evaluate(graph, ARRAYS)
-    for got, want in zip(evaluate(clean(graph), ARRAYS), found, strict=True):
+    actual = evaluate(graph, ARRAYS)
+    for got, want in zip(evaluate(clean(graph), ARRAYS), actual, strict=True):
         np.testing.assert_array_equal(got, want)
 
     with jax.enable_x64(True):
 
-        def judge(x: list[Any], v: list[Any]) -> Any:
+        def value_slopes_and_curves(x: list[Any], v: list[Any]) -> Any:
             return jax.jvp(jax.value_and_grad(lambda x: network_of_jax(x, backwards)), (x,), (v,))
 
-        (wanted, slopes), (_, curves) = jax.jit(judge)(ARRAYS, VECTORS)
-        assert_near(found, [np.asarray(item) for item in (wanted, *slopes, *curves)], limit=1e-12)
+        (expected, slopes), (_, curves) = jax.jit(value_slopes_and_curves)(ARRAYS, VECTORS)
+        assert_near(actual, [np.asarray(item) for item in (expected, *slopes, *curves)], limit=1e-12)
 
 
-def test_results_keep_their_place_when_the_scan_runs_backwards() -> None:
+def test_results_keep_the_order_of_the_sequence_when_the_scan_runs_backwards() -> None:
     x = make_input("x", (4,), "float32")
     (last,), (sums,) = ops.scan(lambda s, x: [s + x, s + x], [constant(0.0, "float32")], [x], backwards=True)
-    found = evaluate(Graph((x,), (last, sums)), [[1, 2, 3, 4]])
-    assert [item.tolist() for item in found] == [10, [10, 9, 7, 4]]
+    actual = evaluate(Graph((x,), (last, sums)), [[1, 2, 3, 4]])
+    assert [item.tolist() for item in actual] == [10, [10, 9, 7, 4]]
 
 
-def test_a_whole_number_is_carried_and_has_no_gradient() -> None:
+def test_an_integer_carry_has_no_gradient() -> None:
     x, start = make_input("x", (5,), "float64"), make_input("start", (), "int32")
 
     def body(count: Value, total: Value, x: Value) -> list[Value]:
@@ -97,7 +97,7 @@ def test_a_scan_within_a_scan_is_differentiated() -> None:
     (y,), _ = ops.scan(outer, [constant(1.0, "float64")], [x])
     (slope,) = gradient(y, [x])
     array = RNG.uniform(0.5, 1.5, (3, 4))
-    (found,) = evaluate(Graph((x,), (slope,)), [array])
+    (actual,) = evaluate(Graph((x,), (slope,)), [array])
 
     def by_hand(items: np.ndarray) -> float:
         total = 1.0
@@ -109,17 +109,17 @@ def test_a_scan_within_a_scan_is_differentiated() -> None:
         step = np.zeros_like(array)
         step[spot] = 1e-6
         difference = (by_hand(array + step) - by_hand(array - step)) / 2e-6
-        assert found[spot] == pytest.approx(difference, abs=1e-8)
+        assert actual[spot] == pytest.approx(difference, abs=1e-8)
 
 
-def test_what_scan_refuses() -> None:
+def test_invalid_scans_are_rejected() -> None:
     x, y = make_input("x", (3,), "float32"), make_input("y", (4,), "float32")
     zero = constant(0.0, "float32")
     with pytest.raises(GraphError, match="every sequence needs 3 elements"):
         ops.scan(lambda s, a, b: [s + a + b], [zero], [x, y])
     with pytest.raises(GraphError, match="needs a length"):
         ops.scan(lambda s: [s], [zero], [])
-    with pytest.raises(GraphError, match=r"scan.*must give its carries back"):
+    with pytest.raises(GraphError, match=r"scan.*must return its carries"):
         ops.scan(lambda s, a: [a > s], [zero], [x])
     with pytest.raises(GraphError, match="'y' from outside"):
         ops.scan(lambda s, a: [s + a + ops.reduce_sum(y)], [zero], [x])

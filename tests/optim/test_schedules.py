@@ -280,7 +280,7 @@ def test_all_ways_to_write_a_nested_schedule_are_equal():
         ("reduce_on_plateau(threshold=1)", "'reduce_on_plateau': threshold"),
         ("reduce_on_plateau(minimum=-1)", "'reduce_on_plateau': minimum"),
         ("linear", "unknown schedule 'linear'"),
-        ("constant(1)", "takes nothing"),
+        ("constant(1)", "takes no arguments"),
     ],
 )
 def test_wrong_parameters(spec, message):

@@ -121,7 +121,7 @@ def test_the_step_is_the_same_program():
     assert seen.startswith(plain)
     assert not program(False).probes
     rest = seen.removeprefix(plain).splitlines()[1:]
-    assert rest[0] == "measured besides, in the steps that are asked for:"
+    assert rest[0] == "probes, measured in the requested steps:"
     assert rest[1] == "  gradient_norm/dense_1  : float32"
 
 

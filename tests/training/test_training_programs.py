@@ -100,7 +100,7 @@ def test_the_text_of_a_small_program():
     text = str(program())
     assert text.startswith("program train, batch 4\ninputs:\n  features         : float32[4, 5]  (data)\n")
     assert GOLDEN in text
-    assert "\ntogether, at the end of the step:\n  dense_1.weights <- %" in text
+    assert "\nupdates, applied together at the end of the step:\n  dense_1.weights <- %" in text
     assert "\noutputs:\n  loss = %" in text
     assert text.endswith(" : float32  (per step)")
 

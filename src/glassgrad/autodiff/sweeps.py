@@ -1,7 +1,7 @@
-"""The chain rule: one reverse and one forward sweep over a graph.
+"""The chain rule: one reverse sweep (``vjp``) and one forward sweep (``jvp``) over a graph.
 
-Both know no single op. Each walks the nodes once and asks the node's own derivative entry; what they build is
-graph again, so the derivative can be printed, compiled, and differentiated once more.
+Neither sweep knows any particular op. Each visits the nodes once, in topological order or its reverse, and calls the
+derivative entry of the node's op record. The result is graph again: it can be printed, compiled and differentiated.
 """
 
 from __future__ import annotations
@@ -23,105 +23,118 @@ def vjp(
     *,
     independent: bool = False,
 ) -> list[Maybe]:
-    """The reverse sweep: the cotangent of each of ``wrt``, given those of ``outputs`` (None: zero).
+    """The reverse sweep (vector-Jacobian product): the cotangents of ``wrt`` from those of ``outputs``.
 
-    A cotangent of y is the derivative of the one number at the end by y. None in the result: no path.
+    The cotangent of a value y is the derivative of the final scalar with respect to y; it has the type of y. None in
+    ``cotangents`` means zero. None in the result means that no output depends on that value.
 
-    Where one of ``wrt`` depends on another, as in ``wrt = [x, y]`` with y = f(x), each gets its total derivative:
-    that by x includes the paths through y. With ``independent`` each is a variable of its own, and the result is
-    the partial derivatives: a path ends at the first of ``wrt`` that it meets. Raises GraphError for a cotangent of
-    another type than its value, and for an op without a derivative rule.
+    Values of ``wrt`` may depend on each other, as in ``wrt = [x, y]`` with y = f(x). By default each gets its total
+    derivative: that of x includes the paths through y. With ``independent`` the result is the partial derivatives:
+    a path ends at the first value of ``wrt`` that it reaches.
+
+    Raises GraphError if the type of a cotangent differs from that of its value, and for an op without a derivative
+    rule.
     """
-    bar: dict[Value, Value] = {}
+    cotangent_of: dict[Value, Value] = {}
 
     def accumulate(value: Value, ct: Maybe) -> None:
         if ct is None:
             return
         if ct.type != value.type:
             raise GraphError(f"{value.node.op.name}: a cotangent of {ct.type} for a value of {value.type}")
-        bar[value] = add(bar[value], ct) if value in bar else ct
+        cotangent_of[value] = add(cotangent_of[value], ct) if value in cotangent_of else ct
 
     for value, ct in zip(outputs, cotangents, strict=True):
         accumulate(value, ct)
     nodes = topological(outputs, wrt) if independent else _between(outputs, wrt)
     active = _depends_on(nodes, wrt)
-    ends = {value.node for value in wrt} if independent else set()
+    path_ends = {value.node for value in wrt} if independent else set()
     for node in reversed(nodes):
-        if node in ends or not any(value in bar for value in node.outputs):
+        if node in path_ends or not any(value in cotangent_of for value in node.outputs):
             continue
         needs = tuple(value in active for value in node.inputs)
         if not any(needs):
             continue
         with scope("backward", node.scope.layer):
-            given = [bar.get(value) for value in node.outputs]
-            if len(given) > 1:  # rules of ops with several outputs need not ask which of them counted
-                given = [
+            output_cts = [cotangent_of.get(value) for value in node.outputs]
+            if len(output_cts) > 1:  # so the rule of an op with several float outputs never sees None for one
+                output_cts = [
                     zeros_like(value) if ct is None and value.type.is_float else ct
-                    for value, ct in zip(node.outputs, given, strict=True)
+                    for value, ct in zip(node.outputs, output_cts, strict=True)
                 ]
             rule = _derivative(node)
-            back = rule.reverse(_context(node, needs), given, node.outputs, node.inputs)
-            for value, needed, ct in zip(node.inputs, needs, back, strict=True):
+            input_cts = rule.reverse(_context(node, needs), output_cts, node.outputs, node.inputs)
+            for value, needed, ct in zip(node.inputs, needs, input_cts, strict=True):
                 if needed:
                     accumulate(value, ct)
-    return [bar.get(value) for value in wrt]
+    return [cotangent_of.get(value) for value in wrt]
 
 
 def jvp(outputs: Sequence[Value], tangents: Sequence[Maybe], wrt: Sequence[Value]) -> list[Maybe]:
-    """The forward sweep: the tangent of each of ``outputs``, given those of ``wrt`` (None: zero).
+    """The forward sweep (Jacobian-vector product): the tangents of ``outputs`` from those of ``wrt``.
 
-    The transpose of ``vjp``: where one of ``wrt`` depends on another, its own tangent is added to the one that
-    follows from the other. Raises GraphError for a tangent of another type than its value, and for an op without a
-    derivative rule.
+    The tangent of a value is its directional derivative; it has the type of the value. None means zero. This is the
+    transpose of ``vjp``: where y of ``wrt`` depends on x of ``wrt``, the given tangent of y is added to the one that
+    follows from x.
+
+    Raises GraphError if the type of a tangent differs from that of its value, and for an op without a derivative
+    rule.
     """
-    dot: dict[Value, Value] = {}
+    tangent_of: dict[Value, Value] = {}
 
     def accumulate(value: Value, tangent: Maybe) -> None:
         if tangent is None or not value.type.is_float:
             return
         if tangent.type != value.type:
             raise GraphError(f"{value.node.op.name}: a tangent of {tangent.type} for a value of {value.type}")
-        dot[value] = add(dot[value], tangent) if value in dot else tangent
+        tangent_of[value] = add(tangent_of[value], tangent) if value in tangent_of else tangent
 
     for value, tangent in zip(wrt, tangents, strict=True):
         accumulate(value, tangent)
     for node in _between(outputs, wrt):
-        given = [dot.get(value) for value in node.inputs]
-        if any(tangent is not None for tangent in given):
+        input_tangents = [tangent_of.get(value) for value in node.inputs]
+        if any(tangent is not None for tangent in input_tangents):
             with scope(layer=node.scope.layer):
-                needs = tuple(tangent is not None for tangent in given)
-                moved = _derivative(node).forward(_context(node, needs), given, node.outputs, node.inputs)
-                for value, tangent in zip(node.outputs, moved, strict=True):
+                needs = tuple(tangent is not None for tangent in input_tangents)
+                rule = _derivative(node)
+                output_tangents = rule.forward(
+                    _context(node, needs), input_tangents, node.outputs, node.inputs
+                )
+                for value, tangent in zip(node.outputs, output_tangents, strict=True):
                     accumulate(value, tangent)
-    return [dot.get(value) for value in outputs]
+    return [tangent_of.get(value) for value in outputs]
 
 
 def gradient(output: Value, wrt: Sequence[Value]) -> list[Value]:
-    """The gradient of the scalar ``output`` by each of ``wrt``; zeros where there is no path.
+    """The gradient of the scalar ``output`` with respect to each value of ``wrt``, of that value's type.
 
-    Where one of ``wrt`` depends on another, each gets its total derivative (see ``vjp``). Raises GraphError for an
-    ``output`` that is no float scalar.
+    The gradient is zero for a value that ``output`` does not depend on. Values of ``wrt`` that depend on each other
+    get total derivatives (see ``vjp``). Raises GraphError unless ``output`` is a float scalar.
     """
     if output.shape != () or not output.type.is_float:
-        raise GraphError(f"a gradient is of a float scalar, not of {output.type}")
+        raise GraphError(f"a gradient needs a float scalar, not {output.type}")
     with scope("backward", ""):
         cotangents = vjp([output], [full((), 1, output.dtype)], wrt)
         return [zeros_like(v) if ct is None else ct for v, ct in zip(wrt, cotangents, strict=True)]
 
 
 def hessian_vector_product(output: Value, wrt: Sequence[Value], vectors: Sequence[Value]) -> list[Value]:
-    """H v: the forward sweep over the graph of the gradient (B. Pearlmutter, 1994).
+    """H v: the forward sweep over the graph of the gradient.
 
-    H is the Hessian of ``output`` as a function of what is added to each of ``wrt``. So where y = f(x) is one of
-    ``wrt`` beside x, a change of x moves y too, as in ``gradient`` and ``jvp``.
+    ``vectors`` and the result have the types of ``wrt``. H is the Hessian of ``output`` with respect to ``wrt``. If
+    ``wrt`` holds both x and y = f(x), a change of x changes y too, as in ``gradient`` and ``jvp``.
+    B. Pearlmutter, "Fast exact multiplication by the Hessian", 1994.
     """
     gradients = gradient(output, wrt)
-    moved = jvp(gradients, vectors, wrt)
-    return [zeros_like(v) if t is None else t for v, t in zip(wrt, moved, strict=True)]
+    products = jvp(gradients, vectors, wrt)
+    return [zeros_like(v) if t is None else t for v, t in zip(wrt, products, strict=True)]
 
 
 def _between(outputs: Sequence[Value], wrt: Sequence[Value]) -> list[Node]:
-    """The nodes that ``outputs`` and ``wrt`` need; nothing older than all of ``wrt`` can depend on one of them."""
+    """The nodes that ``outputs`` and ``wrt`` need, in topological order.
+
+    The walk stops at nodes older than every value of ``wrt``, which cannot depend on any of them.
+    """
     return topological((*outputs, *wrt), since=min((value.node.serial for value in wrt), default=0))
 
 
@@ -135,7 +148,7 @@ def _depends_on(nodes: Sequence[Node], wrt: Sequence[Value]) -> set[Value]:
 
 
 def _context(node: Node, needs: tuple[bool, ...]) -> Context:
-    """What a rule may ask. A rule differentiates by the inputs of its node, whatever these depend on."""
+    """The context of the derivative rule of ``node``, which treats the inputs of ``node`` as independent."""
     return Context(node, needs, partial(vjp, independent=True))
 
 

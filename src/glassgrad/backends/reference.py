@@ -1,4 +1,4 @@
-"""The reference backend: an interpreter over NumPy. Slow, plain, and the oracle of every other backend."""
+"""The reference backend: a NumPy interpreter. It is slow and simple; the tests compare other backends with it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from glassgrad.backends.base import (
     Handle,
     Result,
     collect,
+    handle_through_run,
     lay_out,
-    plain_handle,
 )
 from glassgrad.common import interrupts
 from glassgrad.graph.node import Graph, Node
@@ -30,25 +30,25 @@ Watch = Callable[[Node, tuple[Array, ...]], None]
 
 
 def evaluate(graph: Graph, arrays: Iterable[Any], watch: Watch | None = None) -> list[Array]:
-    """The outputs of ``graph`` on ``arrays``; ``watch`` sees every node with its results, in order."""
-    known: dict[Any, Array] = {}
+    """The outputs of ``graph`` for the inputs ``arrays``. ``watch`` is called for each node with its results."""
+    array_of: dict[Any, Array] = {}
     for value, array in zip(graph.inputs, arrays, strict=True):
-        known[value] = np.asarray(array, value.dtype)
+        array_of[value] = np.asarray(array, value.dtype)
     for node in graph.nodes():
-        if all(value in known for value in node.outputs):
+        if all(value in array_of for value in node.outputs):
             continue
         assert isinstance(node.op, Op)
         attributes = dict(node.attributes)
         if node.regions:
             attributes["regions"] = [_function(region) for region in node.regions]
         with np.errstate(all="ignore"):
-            given = node.op.reference(*(known[value] for value in node.inputs), **attributes)
-        results = given if isinstance(given, tuple) else (given,)
+            result = node.op.reference(*(array_of[value] for value in node.inputs), **attributes)
+        results = result if isinstance(result, tuple) else (result,)
         for value, array in zip(node.outputs, results, strict=True):
-            known[value] = np.asarray(array, value.dtype)
+            array_of[value] = np.asarray(array, value.dtype)
         if watch is not None:
-            watch(node, tuple(known[value] for value in node.outputs))
-    return [known[value] for value in graph.outputs]
+            watch(node, tuple(array_of[value] for value in node.outputs))
+    return [array_of[value] for value in graph.outputs]
 
 
 def _function(region: Graph) -> Callable[..., list[Array]]:
@@ -57,24 +57,24 @@ def _function(region: Graph) -> Callable[..., list[Array]]:
 
 @dataclass
 class ReferenceExecutable:
-    """A program, interpreted step by step."""
+    """A program that is interpreted step by step."""
 
     program: Program
     seconds_compiling: float = 0.0
     _graph: Graph = field(init=False)
 
     def __post_init__(self) -> None:
-        """Lay the graph out once."""
+        """Build the graph of the step once."""
         start = time.perf_counter()
         self._graph = self.program.graph
         self.seconds_compiling = time.perf_counter() - start
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
-        """A prepared call of one step."""
-        return plain_handle(self, params, state)
+        """A function that runs one step with fixed ``params`` and ``state``."""
+        return handle_through_run(self, params, state)
 
     def run(self, feed: Feed) -> Result:
-        """Run the steps of ``feed`` one after the other."""
+        """Run the steps of ``feed`` in order. Raises InputError if ``feed`` does not fit the program."""
         program, chunk = self.program, lay_out(self.program, feed)
         params = {item.name: np.array(feed.params[item.name]) for item in program.params}
         state = {item.name: np.array(feed.state[item.name]) for item in program.state}
@@ -92,7 +92,7 @@ class ReferenceExecutable:
                 stacked[item.name].append(array)
         joined = {name: np.stack(arrays) for name, arrays in stacked.items()}
         probes = {
-            item.name: np.array([found[i] for found in measured], item.value.dtype).reshape(
+            item.name: np.array([values[i] for values in measured], item.value.dtype).reshape(
                 -1, *item.value.shape
             )
             for i, item in enumerate(program.probes)
@@ -103,7 +103,7 @@ class ReferenceExecutable:
 def step_values(
     program: Program, feed: Feed, chunk: Chunk, step: int, params: dict[str, Array], state: dict[str, Array]
 ) -> list[Array]:
-    """The arrays that one step takes, in the order of the program's inputs."""
+    """The input arrays of one step, in the order of the program's inputs."""
     rows = chunk.rows[step]
     arrays: list[Array] = []
     for item in program.inputs:
@@ -128,10 +128,10 @@ def step_values(
 
 
 class ReferenceBackend:
-    """``compile`` keeps the program as it is; running it interprets the graph."""
+    """The backend ``reference``, which interprets programs."""
 
     name = "reference"
 
     def compile(self, program: Program) -> Executable:
-        """Nothing to compile."""
+        """An executable that interprets ``program``; nothing is compiled."""
         return ReferenceExecutable(program)

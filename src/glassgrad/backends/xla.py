@@ -1,7 +1,8 @@
-"""The XLA backend: a whole chunk of steps as one XLA program, by way of JAX.
+"""The XLA backend: all steps of a call as one XLA program, built with JAX.
 
-JAX is optional. It is imported on first use, at one place, and none of its global settings is touched: 64-bit
-types are switched on around every call, for that call alone.
+JAX is optional. Only ``load_jax`` imports it, on first use. Its global settings are not changed: 64-bit types are
+enabled around each call only. The backend is one file because the op table, the interpreter and the executable are
+small and use each other.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from glassgrad.backends.base import (
     Handle,
     Result,
     collect,
+    handle_through_run,
     lay_out,
-    plain_handle,
 )
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.graph.node import Graph, Value
@@ -38,7 +39,7 @@ Lowering = Callable[..., Any]
 
 
 def load_jax() -> Any:
-    """JAX: nothing else imports it. Raises InputError where it is not installed."""
+    """The module ``jax``. Raises InputError if JAX is not installed."""
     try:
         import jax
     except ImportError:
@@ -51,9 +52,9 @@ def load_jax() -> Any:
 
 @cache
 def lowerings() -> dict[str, Lowering]:
-    """Every op but ``input``, by name, as ``function(*arrays, **attributes)`` on JAX arrays.
+    """The lowering of each op except ``input``: a function ``(*arrays, **attributes)`` of JAX arrays, by op name.
 
-    An op with regions gets each as a callable on arrays, in the keyword ``regions``.
+    For an op with regions, the keyword ``regions`` holds each region as a function of arrays.
     """
     jax = load_jax()
     jnp, lax = jax.numpy, jax.lax
@@ -93,7 +94,7 @@ def lowerings() -> dict[str, Lowering]:
         "convert": lambda x, dtype: x.astype(dtype),
         "stop_gradient": lax.stop_gradient,
     }
-    # An integer sum would become 64 bits wide without its dtype.
+    # Without its dtype, JAX would sum integers in 64 bits.
     numbers: dict[str, Lowering] = {
         "constant": lambda *, value: jnp.asarray(value),
         "iota": lambda size, dtype: jnp.arange(size, dtype=dtype),
@@ -137,7 +138,11 @@ def lowerings() -> dict[str, Lowering]:
 
 
 def _top_k(x: Any, k: int) -> tuple[Any, Any]:
-    """XLA orders by bits: -0.0 below 0.0, and a NaN with its sign bit set below everything."""
+    """Top k with the order of the op ``top_k``.
+
+    XLA orders by bits: -0.0 is below 0.0, and a NaN with its sign bit set is below everything. So the sort key has no
+    negative zero and no negative NaN.
+    """
     jax = load_jax()
     jnp = jax.numpy
     key = jnp.where(x == 0, 0.0, jnp.where(jnp.isnan(x), jnp.nan, x))
@@ -146,7 +151,7 @@ def _top_k(x: Any, k: int) -> tuple[Any, Any]:
 
 
 def _windows(image: Any, size: tuple[int, int], stride: tuple[int, int]) -> Any:
-    """One strided slice for every place within the window, stacked."""
+    """One strided slice of the image per position within the window, stacked."""
     jnp = load_jax().numpy
     rows, *extents, channels = image.shape
     high, wide = ((n - s) // d + 1 for n, s, d in zip(extents, size, stride, strict=True))
@@ -159,17 +164,17 @@ def _windows(image: Any, size: tuple[int, int], stride: tuple[int, int]) -> Any:
 
 
 def _fold_windows(parts: Any, image: tuple[int, int], stride: tuple[int, int]) -> Any:
-    """The transpose: every slice spread to its places in the image, and added in the reference's order."""
+    """The transpose of ``_windows``: dilate and pad each slice to the image, and sum in the reference's order."""
     jax = load_jax()
     _, high, wide, *size, _ = parts.shape
 
     def spread(i: int, j: int) -> Any:
-        spots = [
+        padding = [
             (start, extent - start - (count - 1) * step - 1, step - 1)
             for start, extent, count, step in zip((i, j), image, (high, wide), stride, strict=True)
         ]
         zero = jax.numpy.zeros((), parts.dtype)
-        return jax.lax.pad(parts[:, :, :, i, j], zero, [(0, 0, 0), *spots, (0, 0, 0)])
+        return jax.lax.pad(parts[:, :, :, i, j], zero, [(0, 0, 0), *padding, (0, 0, 0)])
 
     return reduce(add, (spread(i, j) for i in range(size[0]) for j in range(size[1])))
 
@@ -199,20 +204,20 @@ def _scan(
 
 
 def interpret(graph: Graph, arrays: Iterable[Any]) -> list[Any]:
-    """The outputs of ``graph`` on JAX arrays, or on tracers: so JAX sees the graph as a function of its own.
+    """The outputs of ``graph`` for JAX arrays or tracers, so ``jax.jit`` and ``jax.grad`` apply to it.
 
-    Call it where 64-bit types are on; raises GraphError naming an op that has no lowering.
+    64-bit types must be enabled. Raises GraphError, which names the op, for an op without a lowering.
     """
-    known: dict[Value, Any] = dict(zip(graph.inputs, arrays, strict=True))
+    array_of: dict[Value, Any] = dict(zip(graph.inputs, arrays, strict=True))
     for node in graph.nodes():
-        if all(value in known for value in node.outputs):
+        if all(value in array_of for value in node.outputs):
             continue
         attributes = dict(node.attributes)
         if node.regions:
             attributes["regions"] = [partial(_call, region) for region in node.regions]
-        given = _lowering(node.op.name)(*(known[value] for value in node.inputs), **attributes)
-        known.update(zip(node.outputs, given if isinstance(given, tuple) else (given,), strict=True))
-    return [known[value] for value in graph.outputs]
+        result = _lowering(node.op.name)(*(array_of[value] for value in node.inputs), **attributes)
+        array_of.update(zip(node.outputs, result if isinstance(result, tuple) else (result,), strict=True))
+    return [array_of[value] for value in graph.outputs]
 
 
 def _call(region: Graph, *arrays: Any) -> list[Any]:
@@ -226,6 +231,7 @@ def _lowering(name: str) -> Lowering:
 
 
 def _check(graph: Graph) -> None:
+    """Raise GraphError unless every op of ``graph`` and its regions has a lowering."""
     for node in graph.nodes():
         if node.op.name != "input":
             _lowering(node.op.name)
@@ -234,12 +240,12 @@ def _check(graph: Graph) -> None:
 
 
 def run_graph(graph: Graph, arrays: Iterable[Any]) -> list[Array]:
-    """The outputs of ``graph`` on ``arrays``, compiled for this one call."""
+    """The outputs of ``graph`` for the inputs ``arrays``. The graph is compiled for this call."""
     _check(graph)
     jax = load_jax()
-    given = [np.asarray(array, value.dtype) for value, array in zip(graph.inputs, arrays, strict=True)]
+    inputs = [np.asarray(array, value.dtype) for value, array in zip(graph.inputs, arrays, strict=True)]
     with jax.enable_x64(True):
-        return [np.array(item) for item in jax.jit(partial(interpret, graph))(given)]
+        return [np.array(item) for item in jax.jit(partial(interpret, graph))(inputs)]
 
 
 # --- programs --------------------------------------------------------------------------------------------
@@ -248,14 +254,14 @@ def run_graph(graph: Graph, arrays: Iterable[Any]) -> list[Array]:
 def capacity(steps: int) -> int:
     """The number of steps that a chunk of ``steps`` is padded to: a power of two, at least 2.
 
-    Chunks of different lengths then share their code. With arrays of one step XLA drops the axis of the steps and
-    may fuse the step differently, which changes bits.
+    Chunks of different lengths then share compiled code. With a capacity of 1, XLA drops the step axis and may fuse
+    the step differently, which changes bits.
     """
     return max(2, 1 << (steps - 1).bit_length())
 
 
 def _padded(array: Array, capacity: int) -> Array:
-    """``array`` with zeros after its last step."""
+    """``array`` (steps, ...) padded with zeros to (capacity, ...)."""
     padded = np.zeros((capacity, *array.shape[1:]), array.dtype)
     padded[: len(array)] = array
     return padded
@@ -263,7 +269,7 @@ def _padded(array: Array, capacity: int) -> Array:
 
 @dataclass
 class XlaExecutable:
-    """A program, compiled for each capacity in steps and each number of rows on its first run with them."""
+    """A program that is compiled on the first run with each step capacity and each number of data rows."""
 
     program: Program
     seconds_compiling: float = 0.0
@@ -272,11 +278,11 @@ class XlaExecutable:
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
-        """A prepared call of one step."""
-        return plain_handle(self, params, state)
+        """A function that runs one step with fixed ``params`` and ``state``."""
+        return handle_through_run(self, params, state)
 
     def run(self, feed: Feed) -> Result:
-        """Run the steps of ``feed`` in one call of the compiled program."""
+        """Run the steps of ``feed`` in one compiled call. Raises InputError if ``feed`` does not fit the program."""
         program, chunk = self.program, lay_out(self.program, feed)
         jax = load_jax()
         with jax.enable_x64(True):
@@ -292,25 +298,30 @@ class XlaExecutable:
                 chunk.seed,
                 np.int32(chunk.steps),
             )
-            found = self._compile(chunk, arguments)(*arguments)
-            params, state, stacked, measured = jax.tree.map(np.array, found)
+            results = self._compile(chunk, arguments)(*arguments)
+            params, state, stacked, measured = jax.tree.map(np.array, results)
         stacked, measured = (
             {name: array[: chunk.steps] for name, array in arrays.items()} for arrays in (stacked, measured)
         )
-        none = {p.name: np.zeros((chunk.steps, *p.value.shape), p.value.dtype) for p in program.probes}
-        probes = {name: array[chunk.probed] for name, array in (none | measured).items()}
+        unmeasured = {p.name: np.zeros((chunk.steps, *p.value.shape), p.value.dtype) for p in program.probes}
+        probes = {name: array[chunk.probed] for name, array in (unmeasured | measured).items()}
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def _on_device(self, name: str, array: Array) -> Any:
-        """``array`` for JAX; the last read-only one of each name stays on the device, others move anew."""
+        """``array`` as an argument for JAX.
+
+        The most recent read-only array of each name stays on the device. A writable array may change between calls,
+        so it is transferred each time.
+        """
         if array.flags.writeable or array.base is not None:
             return array
-        known = self._resident.get(name)
-        if known is None or known[0] is not array:
-            known = self._resident[name] = (array, load_jax().device_put(array))
-        return known[1]
+        resident = self._resident.get(name)
+        if resident is None or resident[0] is not array:
+            resident = self._resident[name] = (array, load_jax().device_put(array))
+        return resident[1]
 
     def _compile(self, chunk: Chunk, arguments: tuple[Any, ...]) -> Any:
+        """The compiled function for ``arguments``, from the cache if possible."""
         key = (
             capacity(chunk.steps),
             bool(chunk.probed.any()),
@@ -332,49 +343,57 @@ class XlaExecutable:
         seed: Any,
         steps: Any,
     ) -> tuple[dict[str, Any], ...]:
-        """The function that JAX compiles: a loop over the steps, the gathering of rows included."""
+        """The function that JAX compiles: a loop over the steps, each of which gathers its rows.
+
+        Returns params, state, outputs and probes; the last two are stacked over steps.
+        """
         jax, program, graph = load_jax(), self.program, self.program.graph
         capacity, probing = per_step["rows"].shape[0], "probed" in per_step
 
-        def values(now: dict[str, Any], params: dict[str, Any], state: dict[str, Any]) -> list[Any]:
-            """The program's inputs in one step."""
-            rows = now["rows"]
-            by_role = {"param": params, "state": state, "hyper": now["hyper"]}
-            shared = {
-                "row_mask": now["row_mask"],
+        def values(current: dict[str, Any], params: dict[str, Any], state: dict[str, Any]) -> list[Any]:
+            """The program's inputs in one step, where ``current`` holds the entries of ``per_step`` for it."""
+            rows = current["rows"]
+            by_role = {"param": params, "state": state, "hyper": current["hyper"]}
+            single = {
+                "row_mask": current["row_mask"],
                 "row": rows.astype("uint32"),
                 "seed": seed,
-                "step": now["step"],
+                "step": current["step"],
             }
 
             def value_of(item: Input) -> Any:
                 if item.role == "data":
                     return jax.numpy.take(data[item.name], rows, axis=0, mode="clip")
-                return by_role[item.role][item.name] if item.role in by_role else shared[item.role]
+                return by_role[item.role][item.name] if item.role in by_role else single[item.role]
 
             return [value_of(item) for item in program.inputs]
 
         def measure(
-            index: Any, now: Any, params: Any, state: Any, measured: dict[str, Any]
+            index: Any, current: Any, params: Any, state: Any, measured: dict[str, Any]
         ) -> dict[str, Any]:
-            found = interpret(program.probe_graph, values(now, params, state))
+            probe_values = interpret(program.probe_graph, values(current, params, state))
             return {
                 item.name: measured[item.name].at[index].set(array)
-                for item, array in zip(program.probes, found, strict=True)
+                for item, array in zip(program.probes, probe_values, strict=True)
             }
 
-        def step(index: Any, kept: tuple[dict[str, Any], ...]) -> Any:
-            params, state, stacked, measured = kept
-            now = jax.tree.map(lambda array: array[index], per_step)
-            if probing:  # a branch that shares nothing with the step, so that XLA leaves the step as it is
+        def skip(*operands: Any) -> Any:
+            return operands[-1]
+
+        def step(index: Any, carry: tuple[dict[str, Any], ...]) -> Any:
+            params, state, stacked, measured = carry
+            current = jax.tree.map(lambda array: array[index], per_step)
+            if (
+                probing
+            ):  # a branch that shares no values with the step, so XLA compiles the step as without it
                 measured = jax.lax.cond(
-                    now["probed"], measure, lambda *given: given[-1], index, now, params, state, measured
+                    current["probed"], measure, skip, index, current, params, state, measured
                 )
-            found = interpret(graph, values(now, params, state))
-            updates = dict(zip(program.updates, found, strict=False))
+            results = interpret(graph, values(current, params, state))
+            updates = dict(zip(program.updates, results, strict=False))
             stacked = {
                 item.name: stacked[item.name].at[index].set(array)
-                for item, array in zip(program.outputs, found[len(updates) :], strict=True)
+                for item, array in zip(program.outputs, results[len(updates) :], strict=True)
             }
             return (
                 {name: updates.get(name, array) for name, array in params.items()},
@@ -389,19 +408,22 @@ class XlaExecutable:
                 for item in outputs
             }
 
-        # The number of steps is an argument, so that the loop stays a loop: XLA takes apart one that is known
-        # to turn once, and may then fuse its step differently; a run in chunks has to keep its bits.
-        kept = (params, state, empty(program.outputs), empty(program.probes if probing else ()))
-        return jax.lax.fori_loop(0, steps, step, kept)  # type: ignore[no-any-return]
+        # The number of steps is an argument, so XLA cannot unroll a loop of one step and fuse that step differently.
+        # Otherwise the bits of a run would depend on how its steps are divided into calls.
+        carry = (params, state, empty(program.outputs), empty(program.probes if probing else ()))
+        return jax.lax.fori_loop(0, steps, step, carry)  # type: ignore[no-any-return]
 
 
 class XlaBackend:
-    """``compile`` checks that every op can be lowered; XLA compiles when the number of steps is known."""
+    """The backend ``xla``. XLA compiles a program on its first run, when the number of steps is known."""
 
     name = "xla"
 
     def compile(self, program: Program) -> Executable:
-        """Raises GraphError naming an op without a lowering, and InputError where JAX is missing."""
+        """An executable of ``program``, whose ops are checked now.
+
+        Raises GraphError, which names the op, for an op without a lowering, and InputError if JAX is not installed.
+        """
         _check(program.graph)
         _check(program.probe_graph)
         return XlaExecutable(program)

@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 
 class cached_property(functools.cached_property[T]):
-    """``functools.cached_property`` without its lock, which it has before Python 3.12.
+    """``functools.cached_property`` without the lock that it has before Python 3.12.
 
-    All objects of a class share that lock. A process that is forked off while another thread computes the property
-    would wait for it for ever. Two threads may both compute the property, to the same value.
+    All objects of a class share that lock. A process forked while another thread holds the lock would wait forever.
+    Without the lock, two threads may both compute the property; they get the same value.
     """
 
     def __init__(self, func: Callable[[Any], T]) -> None:
-        """``func`` computes the property of an object."""
+        """Make a property whose value ``func`` computes from the object."""
         super().__init__(func)
         self.lock = nullcontext()

@@ -1,8 +1,8 @@
-"""What a value may be, stated as data; and the one function that checks it.
+"""Constraints on values, stated as data, and the function that checks them.
 
-A part (a layer, a loss, an optimizer ...) states a table of constraints, one per field. Each message has one form:
-the field, what it must be, and what was given. A number of NumPy counts as Python's own; True and False are no
-numbers; NaN and infinity are refused everywhere.
+A part (a layer, a loss, an optimizer ...) has a table of constraints, one per field. Every message names the field,
+the allowed values and the rejected value. A NumPy scalar counts as the Python scalar. True and False do not count as
+numbers. NaN and infinity are always rejected.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from glassgrad.common.frozen import frozen
 
 
 class Constraint(ABC):
-    """What a value may be."""
+    """A set of allowed values."""
 
     @abstractmethod
     def allows(self, value: Any) -> bool:
-        """Whether ``value``, without NumPy's types, is allowed."""
+        """Whether ``value``, which is not of a NumPy type, is allowed."""
 
     @property
     @abstractmethod
-    def wanted(self) -> str:
-        """What an allowed value is, in words that follow "must be"."""
+    def requirement(self) -> str:
+        """The allowed values, in words that follow "must be"."""
 
     def refusal(self, name: str, value: Any) -> InputError:
         """The error for a ``value`` of ``name`` that is not allowed."""
-        return InputError(f"{name} must be {self.wanted}, not {shown(value)}")
+        return InputError(f"{name} must be {self.requirement}, not {shown(value)}")
 
 
 @frozen
 class Real(Constraint):
-    """A finite number, int or float, within bounds: ``minimum`` and ``maximum`` belong to them, the others do not."""
+    """A finite int or float. ``minimum`` and ``maximum`` are inclusive bounds, ``above`` and ``below`` exclusive."""
 
     minimum: float | None = None
     maximum: float | None = None
@@ -44,7 +44,7 @@ class Real(Constraint):
 
     def allows(self, value: Any) -> bool:
         """Whether ``value`` is a finite number within the bounds."""
-        # Compared and not converted: a whole number may be too large for a float.
+        # Compare without converting: an int may be too large for a float.
         return (
             isinstance(value, (int, float))
             and not isinstance(value, bool)
@@ -56,23 +56,23 @@ class Real(Constraint):
         )
 
     @property
-    def wanted(self) -> str:
+    def requirement(self) -> str:
         """For example "a number of at least 0 and below 1"."""
         if self.minimum is not None and self.maximum is not None:
-            return f"a number from {_plain(self.minimum)} to {_plain(self.maximum)}"
+            return f"a number from {_format(self.minimum)} to {_format(self.maximum)}"
         bounds = (
             ("of at least", self.minimum),
             ("above", self.above),
             ("of at most", self.maximum),
             ("below", self.below),
         )
-        said = " and ".join(f"{word} {_plain(bound)}" for word, bound in bounds if bound is not None)
-        return f"a number {said}" if said else "a finite number"
+        limits = " and ".join(f"{word} {_format(bound)}" for word, bound in bounds if bound is not None)
+        return f"a number {limits}" if limits else "a finite number"
 
 
 @frozen
 class Whole(Constraint):
-    """A whole number from ``minimum`` to ``maximum``, an int."""
+    """An int from ``minimum`` to ``maximum``, both inclusive."""
 
     minimum: int
     maximum: int
@@ -84,18 +84,19 @@ class Whole(Constraint):
         )
 
     @property
-    def wanted(self) -> str:
+    def requirement(self) -> str:
         """For example "a whole number from 1 to 100"."""
         return f"a whole number from {self.minimum} to {self.maximum}"
 
 
 LONGEST_NAME = 80
+"""Characters of the longest text that gets a suggestion of a similar name."""
 
 COUNT = Whole(1, 2**31 - 1)
-"""A number of things of which there must be one: units, rows, epochs."""
+"""A positive count: units, rows, epochs."""
 
 SHARE = Real(minimum=0, below=1)
-"""A share that leaves something over."""
+"""A fraction that may be 0 but not 1."""
 
 
 @frozen
@@ -107,14 +108,14 @@ class Flag(Constraint):
         return isinstance(value, bool)
 
     @property
-    def wanted(self) -> str:
+    def requirement(self) -> str:
         """The two values."""
         return "True or False"
 
 
 @frozen
 class Choice(Constraint):
-    """One of some names."""
+    """One of the texts ``names``."""
 
     names: tuple[str, ...]
 
@@ -123,12 +124,12 @@ class Choice(Constraint):
         return isinstance(value, str) and value in self.names
 
     @property
-    def wanted(self) -> str:
+    def requirement(self) -> str:
         """The names."""
         return f"one of {', '.join(self.names)}"
 
     def refusal(self, name: str, value: Any) -> InputError:
-        """For a text, the error of an unknown name, which suggests the nearest."""
+        """For a short text, the error for an unknown name, which suggests the most similar one."""
         if not isinstance(value, str) or len(value) > LONGEST_NAME:
             return super().refusal(name, value)
         return unknown_name(name, value, self.names)
@@ -136,49 +137,49 @@ class Choice(Constraint):
 
 @frozen
 class Optional(Constraint):
-    """What ``constraint`` allows, or None."""
+    """A value that ``constraint`` allows, or None."""
 
     constraint: Constraint
 
     def allows(self, value: Any) -> bool:
-        """Whether ``value`` is None or allowed."""
+        """Whether ``value`` is None or ``constraint`` allows it."""
         return value is None or self.constraint.allows(value)
 
     @property
-    def wanted(self) -> str:
-        """What is wanted, or None."""
-        return f"{self.constraint.wanted}, or None"
+    def requirement(self) -> str:
+        """The requirement of ``constraint``, or None."""
+        return f"{self.constraint.requirement}, or None"
 
 
 def check(name: str, value: Any, constraint: Constraint) -> Any:
-    """``value``, of Python's own type, where ``constraint`` allows it.
+    """``value`` with a NumPy scalar converted to a Python scalar.
 
-    Raises InputError that says what ``name`` must be and what was given.
+    Raises InputError, which names ``name``, the allowed values and ``value``, if ``constraint`` does not allow it.
     """
-    own = python_value(value)
-    if not constraint.allows(own):
+    converted = python_value(value)
+    if not constraint.allows(converted):
         raise constraint.refusal(name, value)
-    return own
+    return converted
 
 
 def check_fields(part: Any, constraints: Mapping[str, Constraint], label: str | None = None) -> None:
-    """Check the fields of ``part`` that ``constraints`` names; numbers of NumPy become Python's own there.
+    """Check the fields of ``part`` that ``constraints`` names, and convert NumPy scalars in them to Python scalars.
 
-    ``label`` says in messages whose fields they are. Raises InputError for the first that is not allowed.
+    ``label`` names the part in messages. Raises InputError for the first field whose value is not allowed.
     """
     for field, constraint in constraints.items():
         value = getattr(part, field)
-        own = check(field if label is None else f"{label}: {field}", value, constraint)
-        if own is not value:
-            object.__setattr__(part, field, own)
+        converted = check(field if label is None else f"{label}: {field}", value, constraint)
+        if converted is not value:
+            object.__setattr__(part, field, converted)
 
 
-def _plain(bound: float) -> str:
-    """A bound, in digits where it is whole."""
+def _format(bound: float) -> str:
+    """``bound`` as text: an int in full, a float in short form."""
     return f"{bound:d}" if isinstance(bound, int) else f"{bound:g}"
 
 
 def python_value(value: Any) -> Any:
-    """A scalar of NumPy as Python's own; anything else as it is."""
+    """A NumPy scalar as a Python scalar; any other value unchanged."""
     numpy = sys.modules.get("numpy")
     return value.item() if numpy is not None and isinstance(value, numpy.generic) else value

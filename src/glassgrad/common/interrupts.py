@@ -1,10 +1,10 @@
-"""Signals that wait for a good moment.
+"""Deferred signals: handlers run only at safe points.
 
-Python runs the handler of a signal between any two instructions of the main thread. A handler that raises there, as
-that of Ctrl-C does, may leave a lock taken for ever, a file half written, or the result of an hour thrown away. In a
-block of ``deferred`` a signal is only noted, and ``poll`` calls its handler, where the work can be left: between two
-calls of a compiled step, while waiting for other threads, between two measurements. In other threads nothing has to
-wait, because Python runs no handler there.
+Python runs a signal handler between any two instructions of the main thread. A handler that raises there, as that of
+Ctrl-C does, may leave a lock held forever, a file half written, or an hour of work lost. In a ``deferred`` block a
+signal is only recorded. ``poll`` then calls its handler at a safe point: between two calls of a compiled step, while
+waiting for other threads, or between two measurements. Other threads need no deferral, because Python runs signal
+handlers in the main thread only.
 """
 
 from __future__ import annotations
@@ -18,58 +18,58 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, cast
 
-# Those that ask a process, or a piece of its work, to end. Profilers use others, and want them at once.
+# Signals that ask a process, or part of its work, to end. Profilers use other signals and need them at once.
 NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGXCPU")
 SIGNALS = tuple(signal.Signals[name] for name in NAMES if name in signal.Signals.__members__)
 
 
 class _State:
-    """Of the main thread."""
+    """State of the main thread."""
 
     def __init__(self) -> None:
-        self.handlers: dict[int, Any] = {}  # by signal, what ``_note`` stands in for
-        self.waiting: dict[int, None] = {}  # signals in the order in which they came; twice the same is once
-        self.depth = 0  # blocks of ``deferred``
-        self.held = 0  # blocks of ``held``
+        self.handlers: dict[int, Any] = {}  # by signal: the handler that ``_record`` replaces
+        self.pending: dict[int, None] = {}  # recorded signals in order of arrival, without duplicates
+        self.depth = 0  # nesting depth of ``deferred`` blocks
+        self.held = 0  # nesting depth of ``held`` blocks
 
 
 _state = _State()
 
 
 def deferred() -> Deferral:
-    """A block in which signals wait for ``poll``; those that still wait at its end are handled there.
+    """A context manager that defers signals until ``poll``; its exit handles those that are still pending.
 
-    Blocks may be nested: the outermost one counts. It has no effect in a thread other than the main one, on signals
-    that are ignored or end the process, and on handlers that are not Python's.
+    Blocks may be nested: only the outermost one takes effect. The block has no effect outside the main thread, on
+    ignored signals, on signals with the default action, and on handlers that were not installed from Python.
     """
     return Deferral()
 
 
 class Deferral:
-    """What ``deferred`` gives."""
+    """The context manager that ``deferred`` returns."""
 
     def __enter__(self) -> None:
-        self._counts = threading.current_thread() is threading.main_thread()
-        if not self._counts:
+        self._active = threading.current_thread() is threading.main_thread()
+        if not self._active:
             return
         if _state.depth == 0:
             try:
                 for number in SIGNALS:
-                    _stand_in(number)
-            except ValueError:  # the main thread of another interpreter: it gets no signals
-                self._counts = False
+                    _replace_handler(number)
+            except ValueError:  # the main thread of a subinterpreter, which receives no signals
+                self._active = False
                 return
-            except BaseException:  # a handler raised before all were replaced
+            except BaseException:  # a handler raised before all handlers were replaced
                 _restore()
                 raise
         _state.depth += 1
 
     def __exit__(self, *_: object) -> None:
-        if not self._counts or _state.depth == 0:
+        if not self._active or _state.depth == 0:
             return
         _state.depth -= 1
         if _state.depth == 0:
-            # From here on ``_note`` passes a signal on, and may raise.
+            # From here on ``_record`` calls the original handler at once, which may raise.
             try:
                 _restore()
             finally:
@@ -78,25 +78,28 @@ class Deferral:
 
 @contextmanager
 def held() -> Iterator[None]:
-    """A block, inside of ``deferred``, in which ``poll`` does nothing: what is at work must not be left now."""
-    counts = threading.current_thread() is threading.main_thread()
-    _state.held += counts
+    """A block inside ``deferred`` in which ``poll`` does nothing, for work that must not be interrupted."""
+    in_main_thread = threading.current_thread() is threading.main_thread()
+    _state.held += in_main_thread
     try:
         yield
     finally:
-        _state.held = max(_state.held - counts, 0)
+        _state.held = max(_state.held - in_main_thread, 0)
 
 
 def poll() -> None:
-    """Handle the signals that wait, in a block of ``deferred``: what their handlers raise comes out of here."""
-    if _state.waiting and not _state.held and threading.current_thread() is threading.main_thread():
+    """Call the handlers of pending signals in a ``deferred`` block. Raises what a handler raises."""
+    if _state.pending and not _state.held and threading.current_thread() is threading.main_thread():
         _deliver()
 
 
 def settle() -> bool:
-    """The same, but without KeyboardInterrupt, for work that is done; whether there would have been one."""
+    """Call the handlers of pending signals after the work is done, and suppress KeyboardInterrupt.
+
+    Returns whether a handler raised KeyboardInterrupt. Raises any other exception of a handler.
+    """
     interrupted = False
-    while _state.waiting and threading.current_thread() is threading.main_thread():
+    while _state.pending and threading.current_thread() is threading.main_thread():
         try:
             _deliver()
         except KeyboardInterrupt:
@@ -104,18 +107,18 @@ def settle() -> bool:
     return interrupted
 
 
-def _note(number: int, frame: FrameType | None) -> None:
-    """The handler inside of the block. Outside it stands for the one before, should it still be in its place."""
+def _record(number: int, frame: FrameType | None) -> None:
+    """The handler in a ``deferred`` block. If it is still installed after the block, it calls the original one."""
     if _state.depth:
-        _state.waiting[number] = None
+        _state.pending[number] = None
     else:
         _call(number, frame)
 
 
 def _deliver() -> None:
-    while _state.waiting:
-        number = next(iter(_state.waiting))
-        del _state.waiting[number]
+    while _state.pending:
+        number = next(iter(_state.pending))
+        del _state.pending[number]
         _call(number, sys._getframe(1))
 
 
@@ -125,26 +128,26 @@ def _call(number: int, frame: FrameType | None) -> None:
         handler(number, frame)
 
 
-def _stand_in(number: int) -> None:
+def _replace_handler(number: int) -> None:
     handler = signal.getsignal(number)
-    if callable(handler) and handler is not _note:
+    if callable(handler) and handler is not _record:
         _state.handlers[number] = handler
-        signal.signal(number, _note)
+        signal.signal(number, _record)
 
 
 def _restore() -> None:
     for number in SIGNALS:
-        if signal.getsignal(number) is _note:  # not where the block itself has put another one
+        if signal.getsignal(number) is _record:  # keep a handler that the block itself has installed
             signal.signal(number, cast(Any, _state.handlers[number]))
 
 
-def _leave_all() -> None:
-    """In a process that was forked off, which begins something of its own: nobody there might ever poll."""
+def _reset() -> None:
+    """Leave all blocks in a forked process, whose own work might never call ``poll``."""
     _state.depth = _state.held = 0
-    _state.waiting.clear()
+    _state.pending.clear()
     with suppress(ValueError):
         _restore()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_all)
+    os.register_at_fork(after_in_child=_reset)

@@ -1,4 +1,4 @@
-"""Public names that are loaded when they are first used (PEP 562)."""
+"""Public names of a package, each imported on first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any
 
 Attribute = tuple[str, str, str]
-"""A class attribute: the module, the class, the name."""
+"""A class attribute: its module, its class and its name."""
 
 Listing = tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]
 
@@ -21,12 +21,12 @@ def lazy_names(
 ) -> Listing:
     """``__getattr__``, ``__dir__`` and ``__all__`` of ``package``.
 
-    ``homes`` has the public names by the module that defines them; ``namespaces`` are public subpackages. Nothing
-    is imported before it is used. A name that only a namespace has is refused with an AttributeError that says so.
+    ``homes`` maps each module to the public names that it defines. ``namespaces`` are public subpackages. Nothing is
+    imported before it is used. The AttributeError for an unknown name points to the namespaces that have it.
 
-    ``bindings`` are class attributes that hold a function from a higher floor, which their own module must not
-    import: each is set as soon as its module is loaded by way of ``package``, and imports the function, given by
-    module and name, when it is called.
+    ``bindings`` maps class attributes to functions (module, name) from a higher floor, which the module of the class
+    must not import. An attribute is set when its module is loaded through ``package``. Its function is imported when
+    the attribute is called.
     """
     home_of = {name: module for module, names in homes.items() for name in names}
     public = sorted({*home_of, *namespaces})
@@ -38,15 +38,15 @@ def lazy_names(
             message = f"module {package!r} has no attribute {name!r}"
             if not name.startswith("_"):
                 listings = [import_module(f"{package}.{space}") for space in namespaces]
-                places = [f"{listing.__name__}.{name}" for listing in listings if name in listing.__all__]
-                message += f"; use {' or '.join(places)}" if places else ""
+                full_names = [f"{listing.__name__}.{name}" for listing in listings if name in listing.__all__]
+                message += f"; use {' or '.join(full_names)}" if full_names else ""
             raise AttributeError(message, name=name, obj=sys.modules[package])
         value = getattr(import_module(home_of[name]), name)
         vars(sys.modules[package])[name] = value
         for (module, owner, attribute), function in (bindings or {}).items():
             if module in sys.modules:
                 setattr(
-                    getattr(sys.modules[module], owner), attribute, staticmethod(_imported_late(*function))
+                    getattr(sys.modules[module], owner), attribute, staticmethod(_import_on_call(*function))
                 )
         return value
 
@@ -56,8 +56,8 @@ def lazy_names(
     return load, list_names, public
 
 
-def _imported_late(module: str, name: str) -> Callable[..., Any]:
-    """A function that imports another one when it is called."""
+def _import_on_call(module: str, name: str) -> Callable[..., Any]:
+    """A function that imports ``name`` from ``module`` when it is called, and calls it."""
 
     def call(*args: Any, **options: Any) -> Any:
         return getattr(import_module(module), name)(*args, **options)

@@ -1,4 +1,4 @@
-"""Values: what every part (a layer, a loss, an optimizer ...) has in common."""
+"""The base class of all parts: layers, losses, optimizers, schedules, initializers and so on."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from glassgrad.common.registry import label_of
 
 
 class Part:
-    """Equal to a part of the same class with equal fields, as a dataclass is; and checked when it is made.
+    """A frozen value with named fields, which are checked on construction. Parts compare by class and fields.
 
-    A dataclass would write both methods anew for every class, which is near half of the time that it takes to make
-    one. So parts are ``@dataclass(frozen=True, eq=False)``; ``frozen=True`` alone is right too. A part of your own
-    that is no dataclass is equal to itself only.
+    Subclasses are ``@dataclass(frozen=True, eq=False)``; ``frozen=True`` alone also works. This class defines
+    equality and hash once, because generating them for every dataclass takes about half of the time to define it. A
+    subclass that is not a dataclass compares by identity.
 
-    A class without options need not be decorated to be frozen: it is as frozen as the class that its ``__init__``
-    comes from. One with an ``__init__`` of its own sets what it likes.
+    A subclass without fields needs no decorator: it is frozen if the class that it inherits ``__init__`` from is
+    frozen. A subclass that defines ``__init__`` itself is not frozen.
     """
 
     constraints: ClassVar[Mapping[str, Constraint]] = {}
-    """What the fields may be, by name."""
+    """Constraints on the fields, by field name."""
 
     def __post_init__(self) -> None:
-        """Raises InputError for a field that its constraint does not allow."""
+        """Raise InputError for a field whose value its constraint does not allow."""
         check_fields(self, self.constraints, self.label())
 
     def label(self) -> str:
-        """What messages call the part."""
+        """The name of the part in messages."""
         return label_of(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -42,20 +42,20 @@ class Part:
             raise FrozenInstanceError(f"cannot delete field {name!r}")
         object.__delattr__(self, name)
 
-    def _compared(self) -> tuple[Any, ...]:
+    def _comparison_key(self) -> tuple[Any, ...]:
         return tuple(getattr(self, item.name) for item in fields(self) if item.compare)  # type: ignore[arg-type]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self) or not is_dataclass(self):
             return NotImplemented
-        return self._compared() == other._compared()
+        return self._comparison_key() == other._comparison_key()
 
     def __hash__(self) -> int:
-        return hash((type(self), self._compared())) if is_dataclass(self) else object.__hash__(self)
+        return hash((type(self), self._comparison_key())) if is_dataclass(self) else object.__hash__(self)
 
 
 def _is_frozen(cls: type) -> bool:
     """Whether the class in which ``cls`` finds its ``__init__`` is a frozen dataclass."""
-    maker = next(base for base in cls.__mro__ if "__init__" in vars(base))
-    params = vars(maker).get("__dataclass_params__")
+    initializer_class = next(base for base in cls.__mro__ if "__init__" in vars(base))
+    params = vars(initializer_class).get("__dataclass_params__")
     return params is not None and params.frozen is True

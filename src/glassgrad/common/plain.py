@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of values to the types of JSON."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from glassgrad.common.errors import InputError
 
 @runtime_checkable
 class Documented(Protocol):
-    """What describes itself as plain values: a network, settings, a schema."""
+    """An object that can describe itself as JSON values: a network, settings, a schema."""
 
     def to_document(self) -> dict[str, Any]:
-        """The description; raises InputError where a part has no name."""
+        """The description. Raises InputError if it contains a part that is not registered."""
 
 
 def plain(value: Any, *, other: Callable[[Any], Any] = str, null_for_nan: bool = True) -> Any:
     """``value`` as JSON values: dictionaries with text keys, lists, text, numbers, booleans and None.
 
-    NumPy's numbers and arrays become Python's; a set becomes a sorted list; what has a ``to_document`` is replaced by
-    its document, or by its text where that raises InputError. JSON has no NaN and no infinity: they become None,
-    unless ``null_for_nan`` is false. Anything else is given to ``other``.
+    NumPy scalars and arrays become Python numbers and lists. A set becomes a sorted list. An object with a
+    ``to_document`` method becomes its document, or ``str`` of it if the method raises InputError. NaN and infinity,
+    which JSON does not have, become None unless ``null_for_nan`` is false. ``other`` converts any other value.
     """
 
     def convert(item: Any) -> Any:
@@ -45,7 +45,7 @@ def plain(value: Any, *, other: Callable[[Any], Any] = str, null_for_nan: bool =
         if isinstance(item, Documented):
             try:
                 return convert(item.to_document())
-            except InputError:  # a part that is not registered has no description
+            except InputError:  # contains a part that is not registered
                 return str(item)
         return other(item)
 

@@ -1,8 +1,8 @@
-"""Named, parametrised parts (initializers, losses, schedules ...) as text, as configuration, and as objects.
+"""Registries of named parts (initializers, losses, schedules ...), which exist as text, configuration and objects.
 
-A part is a frozen dataclass whose fields are plain numbers, strings, booleans, lists of these, or other
-parts. The same part is written ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope":
-0.2}`` in a file, and ``LeakyReLU(slope=0.2)`` in Python.
+A part is a frozen dataclass whose fields are numbers, strings, booleans, lists of these, or other parts. The same
+part is ``leaky_relu(0.2)`` on the command line, ``{"name": "leaky_relu", "slope": 0.2}`` in a file, and
+``LeakyReLU(slope=0.2)`` in Python.
 """
 
 from __future__ import annotations
@@ -21,49 +21,49 @@ T = TypeVar("T")
 
 
 class Registry(Generic[T]):
-    """The parts of one kind, by name."""
+    """The classes of one kind of part, by name."""
 
     def __init__(self, kind: str, base: type[T]) -> None:
-        """``kind`` is what error messages call a part; every registered class derives from ``base``."""
+        """``kind`` is the name of such a part in messages. Every registered class derives from ``base``."""
         self.kind = kind
         self.base = base
         self._classes: dict[str, type[T]] = {}
-        self._later: dict[str, str] = {}
-        self._names: dict[str, None] = {}  # in the order in which they became known
+        self._modules: dict[str, str] = {}  # by name: the module that registers it when it is imported
+        self._names: dict[str, None] = {}  # all names in the order of registration
         _registries.append(self)
 
     def add(self, name: str, cls: type[T]) -> None:
-        """Register ``cls`` under ``name``; a name can be taken once."""
-        if name in self._classes or self._later.get(name, cls.__module__) != cls.__module__:
+        """Register ``cls`` under ``name``. Raises InputError if the name is registered already."""
+        if name in self._classes or self._modules.get(name, cls.__module__) != cls.__module__:
             raise InputError(f"{self.kind} {name!r} is registered already")
         self._classes[name] = cls
         self._names.setdefault(name)
 
     def add_later(self, module: str, *names: str) -> None:
-        """``names`` that ``module`` registers: it is imported when one of them is asked for."""
-        self._later |= dict.fromkeys(names, module)
+        """Import ``module``, which registers ``names``, when one of these names is first looked up."""
+        self._modules |= dict.fromkeys(names, module)
         self._names |= dict.fromkeys(names)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def name_of(self, cls: type[T]) -> str | None:
-        """The name of ``cls``; the first, where it has several."""
-        return next((name for name, known in self._classes.items() if known is cls), None)
+        """The first name that ``cls`` is registered under, or None."""
+        return next((name for name, registered in self._classes.items() if registered is cls), None)
 
     def __getitem__(self, name: str) -> type[T]:
-        if name not in self._classes and name in self._later:
-            import_module(self._later[name])
+        if name not in self._classes and name in self._modules:
+            import_module(self._modules[name])
         if name not in self._classes:
             raise unknown_name(self.kind, name, self)
         return self._classes[name]
 
     def make(self, spec: str | Mapping[str, Any] | T, options: Mapping[str, Any] = MappingProxyType({})) -> T:
-        """The part that ``spec`` describes: an object (returned as it is), text, or configuration.
+        """The part that ``spec`` describes: text, configuration, or an object, which is returned unchanged.
 
-        ``options`` are fields by name that replace those in ``spec``. The part is made once, with all of them:
-        neither ``spec`` alone nor its defaults have to be valid. Raises InputError for an unknown name and for
-        arguments that the part does not take.
+        ``options`` are values by field name that replace those of ``spec``. Only the combination is checked, so
+        ``spec`` alone may be invalid. Raises InputError for an unknown name, and for arguments that the part does not
+        take.
         """
         if isinstance(spec, self.base):
             if not options:
@@ -76,29 +76,29 @@ class Registry(Generic[T]):
         try:
             return cls(**arguments)
         except TypeError:
-            raise self._misfit(name, cls, spec) from None
+            raise self._argument_error(name, cls, spec) from None
 
     def names_given(self, spec: str | Mapping[str, Any] | T) -> frozenset[str]:
-        """The fields that ``spec`` gives values to: the arguments of a text or a table, all fields of an object."""
+        """The names of the fields that ``spec`` sets: the arguments of a text or a table, all fields of an object."""
         if isinstance(spec, self.base):
             return frozenset(_field_names(type(spec)))
         _, _, arguments = self._arguments(cast(Any, spec))
         return frozenset(arguments)
 
     def fields_of(self, spec: str | Mapping[str, Any] | T) -> list[str]:
-        """The names of the fields of the part that ``spec`` describes; no part is made."""
+        """The names of all fields of the part that ``spec`` describes, without constructing the part."""
         return _field_names(
             type(spec) if isinstance(spec, self.base) else self._arguments(cast(Any, spec))[0]
         )
 
     def label(self, spec: str | Mapping[str, Any] | T) -> str:
-        """The name of the part that ``spec`` describes; that of its class where it is not registered."""
+        """The name of the part that ``spec`` describes, or the name of its class if it is not registered."""
         if isinstance(spec, self.base):
             return self.name_of(type(spec)) or type(spec).__name__
         return self._arguments(cast(Any, spec))[1]
 
     def _arguments(self, spec: str | Mapping[str, Any]) -> tuple[type[T], str, dict[str, Any]]:
-        """The class that a text or a table names, its name, and the fields that are given values."""
+        """The class that ``spec`` names, its registered name, and the arguments by field name."""
         positional: tuple[Any, ...] = ()
         if isinstance(spec, str):
             name, positional, named = _parse(self.kind, spec)
@@ -112,7 +112,7 @@ class Registry(Generic[T]):
         cls = self[name]
         names = _field_names(cls)
         if len(positional) > len(names) or set(names[: len(positional)]) & set(named):
-            raise self._misfit(name, cls, spec)
+            raise self._argument_error(name, cls, spec)
         return cls, name, dict(zip(names, positional, strict=False)) | named
 
     def _check_fields(self, name: str, cls: type[T], options: Mapping[str, Any]) -> None:
@@ -121,12 +121,15 @@ class Registry(Generic[T]):
             if key not in names:
                 raise InputError(f"{self.kind} {name!r}: {unknown_name('option', key, names)}")
 
-    def _misfit(self, name: str, cls: type[T], spec: object) -> InputError:
-        takes = ", ".join(_field_names(cls)) or "nothing"
-        return InputError(f"{self.kind} {name!r} takes {takes}; got {shown(spec)}")
+    def _argument_error(self, name: str, cls: type[T], spec: object) -> InputError:
+        parameters = ", ".join(_field_names(cls)) or "no arguments"
+        return InputError(f"{self.kind} {name!r} takes {parameters}; got {shown(spec)}")
 
     def config(self, part: T) -> dict[str, Any]:
-        """``part`` as plain configuration that ``make`` turns back into an equal part."""
+        """The configuration of ``part``, as JSON values. ``make`` turns it back into an equal part.
+
+        Raises InputError if ``part`` is not registered.
+        """
         name = self.name_of(type(part))
         if name is None:
             raise InputError(
@@ -141,7 +144,7 @@ _registries: list[Registry[Any]] = []
 
 
 def label_of(part: object) -> str:
-    """What messages call ``part``: ``optimizer 'sgd'``; the name of its class where it is not registered."""
+    """The name of ``part`` in messages: ``optimizer 'sgd'``, or the name of its class if it is not registered."""
     for registry in _registries:
         if isinstance(part, registry.base) and registry.name_of(type(part)) is not None:
             return f"{registry.kind} {registry.name_of(type(part))!r}"
@@ -153,7 +156,7 @@ def _field_names(cls: type[Any]) -> list[str]:
 
 
 def _config(value: Any) -> Any:
-    """The configuration of a part inside a part, such as the activation of a layer; any other value as it is."""
+    """The configuration of a nested part, such as the activation of a layer; any other value unchanged."""
     for registry in _registries:
         if isinstance(value, registry.base):
             return registry.config(value)
@@ -161,7 +164,10 @@ def _config(value: Any) -> Any:
 
 
 def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
-    """``name`` or ``name(1, key=2)``, read without evaluating anything."""
+    """The name, positional arguments and keyword arguments of ``name`` or ``name(1, key=2)``.
+
+    Accepts literals only and evaluates no code. Raises InputError for any other form.
+    """
     if text.isidentifier():
         return text, (), {}
     try:
@@ -173,5 +179,5 @@ def _parse(kind: str, text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
             named = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in tree.keywords}
             return tree.func.id, positional, named
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        pass  # the last three: a list as a key of a dict, and nesting too deep for Python's parser
+        pass  # TypeError: a list as a dict key. The last two: nesting too deep for Python's parser.
     raise InputError(f"{kind} {shown(text)} is not of the form name or name(value, option=value)")

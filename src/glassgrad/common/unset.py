@@ -1,7 +1,7 @@
-"""The marker for an option that was not given.
+"""``UNSET``: the default of an option that tells "not given" from every value.
 
-None, 0, False and an empty text are values that a caller may give. Only ``UNSET`` says that nothing was given, so an
-option that equals its default is still an option that was given.
+None, 0, False and an empty text are values that a caller may pass. With ``UNSET`` as the default, an option that is
+passed explicitly is recognized even if it equals the default that applies later.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 
 class Unset(Enum):
-    """The type of ``UNSET``. An enumeration of one member stays one object when it is copied or pickled."""
+    """The type of ``UNSET``. An enum member keeps its identity when it is copied or pickled."""
 
     UNSET = "unset"
 
@@ -22,14 +22,14 @@ class Unset(Enum):
     __str__ = __repr__
 
     def __bool__(self) -> bool:
-        """False. Compare with ``is UNSET`` all the same: None and 0 are false too."""
+        """False. Still compare with ``is UNSET``, because None and 0 are false too."""
         return False
 
 
 UNSET: Final = Unset.UNSET
-"""Not given. Test for it with ``is``."""
+"""The option was not given. Compare with ``is``."""
 
 
 def given(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of ``options`` that were given."""
+    """The entries of ``options`` that were given: those other than ``UNSET``."""
     return {name: value for name, value in options.items() if value is not UNSET}

@@ -1,4 +1,4 @@
-"""The version: the build reads it here, and so does everything else."""
+"""The version of Glassgrad. The build and the package both read it here."""
 
 from __future__ import annotations
 

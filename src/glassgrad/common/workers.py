@@ -1,4 +1,4 @@
-"""Threads that take one job after the other."""
+"""A thread pool that lets signals interrupt the wait for its jobs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Job = tuple[Future[Any], Callable[[], Any]]
 
-LOOK_AGAIN = 0.05  # seconds: how long a signal waits at most while the main thread waits for jobs
+POLL_SECONDS = 0.05  # the longest delay of a signal while the main thread waits for jobs
 
 
 class Workers:
-    """``with Workers(count) as workers``: up to ``count`` threads work off what is submitted, in its order.
+    """``with Workers(count) as workers``: up to ``count`` threads run the submitted jobs in order of submission.
 
-    A thread that cannot be started is done without; where none can, whoever waits for a job does the work. At the end
-    of the block, jobs that have not begun are cancelled, and the threads have ended. Signals are deferred in the
-    block (see ``interrupts``), and their handlers called while waiting: Python's locks are no place for an exception.
+    If a thread cannot be started, the pool works with fewer threads. If none can, the thread that waits for a job
+    runs the jobs. Leaving the block cancels the jobs that have not begun, and waits for the threads to end. Signals
+    are deferred in the block (see ``interrupts``), because an exception inside Python's lock code may leave a lock
+    held. Their handlers run in ``each`` and ``result``.
     """
 
     def __init__(self, count: int, name: str = "glassgrad") -> None:
-        """``name`` is that of the threads."""
+        """Create a pool of at most ``count`` threads, each called ``name``."""
         self._count, self._name = count, name
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[Thread] = []
@@ -51,7 +52,7 @@ class Workers:
             self._deferred.__exit__(kind, error, trace)
 
     def submit(self, function: Callable[P, T], *args: P.args, **options: P.kwargs) -> Future[T]:
-        """Have ``function(*args, **options)`` called by a thread. Read the result through ``each`` or ``result``."""
+        """Queue the call ``function(*args, **options)``. Wait for it with ``each`` or ``result``."""
         future: Future[T] = Future()
         self._jobs.put((future, lambda: function(*args, **options)))
         if len(self._threads) < self._count:
@@ -65,17 +66,17 @@ class Workers:
         return future
 
     def each(self, futures: Iterable[Future[T]]) -> Iterator[Future[T]]:
-        """The futures as they end. Raises what the handlers of signals raise."""
-        left = set(futures)
-        while left:
+        """The futures in order of completion. Raises what a signal handler raises."""
+        pending = set(futures)
+        while pending:
             if not self._threads and (job := self._next()) is not None:
                 _do(job)
             interrupts.poll()
-            ended, left = wait(left, LOOK_AGAIN, FIRST_COMPLETED)
-            yield from ended
+            done, pending = wait(pending, POLL_SECONDS, FIRST_COMPLETED)
+            yield from done
 
     def result(self, future: Future[T]) -> T:
-        """What the job of ``future`` gave, once it has ended; raises what the job, or a signal's handler, raised."""
+        """Wait for ``future`` and return its result. Raises what the job or a signal handler raises."""
         for _ in self.each([future]):
             pass
         return future.result()
@@ -89,7 +90,7 @@ class Workers:
     def _work(self) -> None:
         for job in iter(self._jobs.get, None):
             _do(job)
-            del job  # and what it refers to
+            del job  # release its objects before waiting for the next job
 
 
 def _do(job: Job) -> None:

@@ -1,7 +1,8 @@
 """The graph: typed, immutable nodes, each with inputs, attributes, regions and a tuple of outputs.
 
-A :class:`Value` is one output of one :class:`Node`; a :class:`Graph` is a function from values to values.
-Nothing here knows any op: the op record that a node carries is only asked for its name and its shape rule.
+A :class:`Value` is one output of a :class:`Node`. A :class:`Graph` is a function from values to values. A region is
+a graph inside a node, such as the body of a scan. This module knows no particular op: it uses only the name and the
+shape rule of a node's op record.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Shape = tuple[int, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Type:
-    """The static shape and dtype of a value; every extent is at least 1 and known when the graph is built."""
+    """The shape and dtype of a value. Every extent is at least 1 and known when the graph is built."""
 
     shape: Shape
     dtype: DType
@@ -59,15 +60,15 @@ class Type:
 
 
 class Operation(Protocol):
-    """What the graph needs to know of an op record (the whole record is in ``ops.op``)."""
+    """The part of an op record that the graph uses (``ops.op.Op`` is the full record)."""
 
     @property
     def name(self) -> str:
-        """The op's name, the key of every table."""
+        """The op's name, its key in every table."""
 
     @property
     def infer(self) -> Callable[[Sequence[Type], Mapping[str, Any], Sequence[Graph]], tuple[Type, ...]]:
-        """The shape rule: input types, attributes and regions to output types."""
+        """The shape rule: output types from input types, attributes and regions."""
 
 
 Section = Literal["forward", "backward", "update"]
@@ -75,7 +76,7 @@ Section = Literal["forward", "backward", "update"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """The part of a training step that a node belongs to: its section, and the layer (or optimizer part) in it."""
+    """The place of a node in a training step: its section, and its layer or part of the optimizer."""
 
     section: Section = "forward"
     layer: str = ""
@@ -102,18 +103,18 @@ class in_scope:
 
 def scope(section: Section | None = None, layer: str | None = None) -> in_scope:
     """Mark the nodes built inside the ``with`` block as belonging to ``section`` and ``layer``."""
-    now = _scope.get()
-    return in_scope(Scope(section or now.section, now.layer if layer is None else layer))
+    current = _scope.get()
+    return in_scope(Scope(section or current.section, current.layer if layer is None else layer))
 
 
 _serial = itertools.count()
 
 
 class Node:
-    """One application of an op. Compared by identity; never changed after it is built.
+    """One application of an op. Nodes are immutable and compare by identity.
 
-    ``serial`` grows with every node built, and inputs exist before their node: sorting by it is a
-    topological order that also reads in the order in which the program was written.
+    ``serial`` increases with every node built, and the inputs of a node exist before the node. So the order of
+    serials is a topological order, and also the order in which the graph was written.
     """
 
     __slots__ = ("attributes", "inputs", "op", "outputs", "regions", "scope", "serial", "types", "verified")
@@ -128,29 +129,31 @@ class Node:
         scope: Scope | None = None,
         types: tuple[Type, ...] | None = None,
     ) -> None:
-        """Apply ``op``; raises GraphError, naming op and input types, when its shape rule refuses.
+        """Apply ``op`` to ``inputs``. Raises GraphError, which names op and input types, if its shape rule fails.
 
-        ``types`` are its output types, where they are known; the verifier checks them.
+        ``types`` are the output types if the caller knows them; the verifier checks them. Otherwise the shape rule
+        gives them.
         """
         self.op = op
         self.inputs = tuple(inputs)
-        kept = isinstance(attributes, MappingProxyType)  # another node's: nobody can change them
         self.attributes: Mapping[str, Any] = (
-            attributes if kept and attributes is not None else MappingProxyType(dict(attributes or {}))
+            attributes  # taken from another node, so they are read-only already
+            if isinstance(attributes, MappingProxyType)
+            else MappingProxyType(dict(attributes or {}))
         )
         self.regions = tuple(regions)
         self.scope = scope or _scope.get()
         self.serial = next(_serial)
         self.types = check_types(self) if types is None else types
         self.outputs = tuple([Value(self, index) for index in range(len(self.types))])
-        self.verified = False  # set by the verifier: a node is never changed, so once is enough
+        self.verified = False  # set by the verifier, which checks each immutable node once
 
     def __repr__(self) -> str:
         return f"<{self.op.name} {', '.join(map(str, self.types))}>"
 
 
 def check_types(node: Node) -> tuple[Type, ...]:
-    """The output types of ``node`` by its op's shape rule."""
+    """The output types of ``node`` by its op's shape rule. Raises GraphError if the rule fails."""
     types = [value.type for value in node.inputs]
     try:
         inferred = node.op.infer(types, node.attributes, node.regions)
@@ -159,7 +162,7 @@ def check_types(node: Node) -> tuple[Type, ...]:
         raise GraphError(f"{node.op.name}({', '.join(map(str, types))}{attributes}): {error}") from None
     for item in inferred:
         if item.dtype not in DTYPES or min(item.shape, default=1) < 1:
-            raise GraphError(f"{node.op.name}: an output of type {item} cannot be")
+            raise GraphError(f"{node.op.name}: {item} is not a valid output type")
     return inferred
 
 
@@ -167,20 +170,20 @@ def _short(item: Any) -> str:
     return f"array{list(item.shape)}" if isinstance(item, np.ndarray) and item.size > 8 else str(item)
 
 
-# The arithmetic of values. The ops floor fills this table, so that `a + b` can be written in a layer or a
-# loss although this floor knows no op.
+# The functions behind the operators of values, by op name. The ops package fills this table, so that `a + b` works
+# although this module knows no op.
 OPERATORS: dict[str, Callable[..., Value]] = {}
 
 
 class Value:
-    """One output of a node: what ops take and give. Supports ``+ - * / ** @``, ``-x``, ``< <= > >=``.
+    """One output of a node. Ops take values and return values. Supports ``+ - * / ** @``, ``-x``, ``< <= > >=``.
 
-    The other operand may be a value, a Python number, or a NumPy number or array on either side: that becomes a
-    constant of the value's dtype. Operands are broadcast together. ``==`` compares identity; see the op ``equal``.
+    One operand may be a Python number or a NumPy number or array, which becomes a constant of the value's dtype.
+    Operands are broadcast together. ``==`` compares identity; the op ``equal`` compares elements.
     """
 
     __slots__ = ("index", "node")
-    __array_ufunc__ = None  # `array * value` is left to the value, instead of becoming an array of values
+    __array_ufunc__ = None  # `array * value` calls Value.__rmul__ instead of building an array of values
 
     def __init__(self, node: Node, index: int) -> None:
         self.node = node
@@ -193,12 +196,12 @@ class Value:
 
     @property
     def shape(self) -> Shape:
-        """The static shape."""
+        """The shape."""
         return self.type.shape
 
     @property
     def dtype(self) -> DType:
-        """The element type."""
+        """The dtype of the elements."""
         return self.type.dtype
 
     def __repr__(self) -> str:
@@ -264,13 +267,13 @@ Operand = Value | float | int | bool | np.generic | npt.NDArray[Any]
 
 @frozen
 class Graph:
-    """A function: the values it takes, and the values it gives."""
+    """A function from ``inputs`` to ``outputs``."""
 
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
 
     def nodes(self) -> list[Node]:
-        """Every node that the outputs need, inputs included, each after the nodes that it takes from."""
+        """The nodes that the outputs need and those of the inputs, in topological order."""
         return list(self._nodes)
 
     @cached_property
@@ -279,12 +282,11 @@ class Graph:
 
 
 def topological(outputs: Iterable[Value], inputs: Iterable[Value] = (), *, since: int = -1) -> list[Node]:
-    """The nodes that ``outputs`` need (and those of ``inputs``), in the order in which they were built.
+    """The nodes that ``outputs`` need and those of ``inputs``, in the order of their serials.
 
-    The walk does not look behind ``inputs``, nor behind nodes that are not younger than the serial ``since``.
+    The walk from the outputs stops at ``inputs``, and at nodes whose serial is at most ``since``.
     """
-    stop = {value.node for value in inputs}
-    seen = set(stop)
+    seen = {value.node for value in inputs}
     stack = [value.node for value in outputs]
     while stack:
         node = stack.pop()

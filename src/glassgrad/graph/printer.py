@@ -1,4 +1,4 @@
-"""A graph as numbered equations that a person can read."""
+"""A graph as readable text: one numbered equation per node."""
 
 from __future__ import annotations
 
@@ -24,14 +24,21 @@ _INFIX = {
 
 
 def format_graph(graph: Graph, *, names: Mapping[Value, str] | None = None) -> str:
-    """``graph`` as text; ``names`` gives names to values (else inputs by their name, the rest by number)."""
-    lines, naming = equations(graph, dict(names or {}), "%")
-    shown = ", ".join(naming(value) for value in graph.outputs)
-    return "\n".join([*lines, f"return {shown}"])
+    """``graph`` as text.
+
+    ``names`` are the names of values. Inputs without one are called by their own name, other values by number.
+    """
+    lines, name = equations(graph, dict(names or {}), "%")
+    outputs = ", ".join(name(value) for value in graph.outputs)
+    return "\n".join([*lines, f"return {outputs}"])
 
 
 def equations(graph: Graph, names: dict[Value, str], prefix: str) -> tuple[list[str], Callable[[Value], str]]:
-    """One line per node, with a heading where section or layer changes; and the naming of its values."""
+    """The lines of ``graph``, and a function that gives the name of each value.
+
+    Each node is one line. A heading marks each change of section or layer. Constants of one element are printed where
+    they are used. ``names`` are the names of values, to which new ones are added: ``prefix`` and a number.
+    """
     counter = 0
 
     def name(value: Value) -> str:
@@ -54,7 +61,7 @@ def equations(graph: Graph, names: dict[Value, str], prefix: str) -> tuple[list[
             names.setdefault(node.outputs[0], str(node.attributes["name"]))
             continue
         if any(name(value) != "?" and value not in names for value in node.outputs):
-            continue  # a constant is written where it is used
+            continue  # a constant, printed where it is used
         for value in node.outputs:
             counter += 1
             names.setdefault(value, f"{prefix}{counter}")
@@ -64,21 +71,21 @@ def equations(graph: Graph, names: dict[Value, str], prefix: str) -> tuple[list[
     lines: list[str] = []
     heading: tuple[str, str] | None = None
     for node, text in body:
-        place = (node.scope.section, node.scope.layer)
-        if place != heading:
-            if heading is None or place[0] != heading[0]:
-                lines.append(f"{place[0]}:")
-            if place[1]:
-                lines.append(f"  # {place[1]}")
-            heading = place
+        section, layer = node.scope.section, node.scope.layer
+        if (section, layer) != heading:
+            if heading is None or section != heading[0]:
+                lines.append(f"{section}:")
+            if layer:
+                lines.append(f"  # {layer}")
+            heading = (section, layer)
         types = ", ".join(map(str, node.types))
         lines.append(f"  {text:<{width}}  : {types}")
         for number, region in enumerate(node.regions, start=1):
-            inner, naming = equations(region, {}, f"{prefix}{number}.")
-            arguments = ", ".join(f"{naming(value)}: {value.type}" for value in region.inputs)
+            region_lines, region_name = equations(region, {}, f"{prefix}{number}.")
+            arguments = ", ".join(f"{region_name(value)}: {value.type}" for value in region.inputs)
             lines.append(f"    body({arguments}):")
-            lines.extend(f"    {line}" for line in inner if not line.endswith(":"))
-            lines.append(f"      give {', '.join(naming(value) for value in region.outputs)}")
+            lines.extend(f"    {line}" for line in region_lines if not line.endswith(":"))
+            lines.append(f"      give {', '.join(region_name(value) for value in region.outputs)}")
     return lines, name
 
 
@@ -89,8 +96,8 @@ def _equation(node: Node, name: Callable[[Value], str], prefix: str) -> str:
         return f"{left} = {operands[0]} {_INFIX[node.op.name]} {operands[1]}"
     if node.op.name == "negate":
         return f"{left} = -{operands[0]}"
-    shown = operands + [f"{key}={_attribute(item)}" for key, item in node.attributes.items()]
-    return f"{left} = {node.op.name}({', '.join(shown)})"
+    arguments = operands + [f"{key}={_attribute(item)}" for key, item in node.attributes.items()]
+    return f"{left} = {node.op.name}({', '.join(arguments)})"
 
 
 def _attribute(item: Any) -> str:

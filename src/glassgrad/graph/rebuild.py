@@ -1,4 +1,4 @@
-"""Copying nodes into a new graph: substitution, and inlining a region at the place of a call."""
+"""Rebuilding a graph with its nodes replaced, and inlining a region where it is called."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ Visit = Callable[[Node, tuple[Value, ...]], tuple[Value, ...]]
 
 
 def copy_node(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
-    """``node`` applied to other inputs; always a new node, so that serials keep the order of the visit."""
-    same = all(new.type is old.type for new, old in zip(inputs, node.inputs, strict=True))
-    types = node.types if same else None  # nothing to infer anew, or to verify
-    made = Node(node.op, inputs, node.attributes, node.regions, scope=node.scope, types=types)
-    made.verified = same and node.verified
-    return made.outputs
+    """``node`` applied to ``inputs``. The node is always new, so that serials follow the order of the visits."""
+    same_types = all(new.type is old.type for new, old in zip(inputs, node.inputs, strict=True))
+    types = node.types if same_types else None  # equal input types: no need to infer or verify again
+    copy = Node(node.op, inputs, node.attributes, node.regions, scope=node.scope, types=types)
+    copy.verified = same_types and node.verified
+    return copy.outputs
 
 
 def rebuild(
-    graph: Graph, visit: Visit = copy_node, known: Mapping[Value, Value] | None = None
+    graph: Graph, visit: Visit = copy_node, substitutes: Mapping[Value, Value] | None = None
 ) -> tuple[Value, ...]:
-    """The outputs of ``graph`` after every node went through ``visit``, which gets the new inputs.
+    """The new outputs of ``graph`` after each node is replaced by ``visit(node, new inputs)``.
 
-    ``known`` maps values to what stands for them; nodes of which every output is known are not visited.
+    ``substitutes`` maps values to the values that replace them. A node is not visited if all of its outputs have a
+    substitute.
     """
-    new: dict[Value, Value] = dict(known or {})
+    new_value: dict[Value, Value] = dict(substitutes or {})
     for value in graph.inputs:
-        new.setdefault(value, value)
+        new_value.setdefault(value, value)
     for node in graph.nodes():
-        if all(value in new for value in node.outputs):
+        if all(value in new_value for value in node.outputs):
             continue
         with in_scope(node.scope):
-            replaced = visit(node, tuple([new[value] for value in node.inputs]))
-        for old, fresh in zip(node.outputs, replaced, strict=True):
-            new.setdefault(old, fresh)
-    return tuple(new[value] for value in graph.outputs)
+            new_outputs = visit(node, tuple([new_value[value] for value in node.inputs]))
+        for old, new in zip(node.outputs, new_outputs, strict=True):
+            new_value.setdefault(old, new)
+    return tuple(new_value[value] for value in graph.outputs)
 
 
 def inline(graph: Graph, arguments: Sequence[Value]) -> tuple[Value, ...]:
-    """The outputs of ``graph`` called with ``arguments``, as nodes of the caller's own graph."""
-    for given, wanted in zip(arguments, graph.inputs, strict=True):
-        if given.type != wanted.type:
-            raise GraphError(f"a region takes {wanted.type} here, not {given.type}")
-    return rebuild(graph, known=dict(zip(graph.inputs, arguments, strict=True)))
+    """The outputs of ``graph`` applied to ``arguments``, as nodes of the caller's graph.
+
+    Raises GraphError if the type of an argument differs from that of the input.
+    """
+    for argument, parameter in zip(arguments, graph.inputs, strict=True):
+        if argument.type != parameter.type:
+            raise GraphError(f"a region takes {parameter.type} here, not {argument.type}")
+    return rebuild(graph, substitutes=dict(zip(graph.inputs, arguments, strict=True)))

@@ -1,4 +1,4 @@
-"""The verifier: run after every pass, so that a broken pass is caught where it broke the graph."""
+"""The verifier of graphs. It runs after every pass, so an error is found in the pass that caused it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from glassgrad.graph.node import Graph, Node, check_types
 
 
 def verify(graph: Graph) -> Graph:
-    """``graph``, after checking that it is well formed, its regions included; raises GraphError."""
+    """Check that ``graph`` and its regions are well formed, and return it. Raises GraphError otherwise."""
     inputs = set(graph.inputs)
     if len(inputs) != len(graph.inputs):
         raise GraphError("a graph lists the same input twice")
@@ -25,8 +25,10 @@ def verify(graph: Graph) -> Graph:
 def _verify_node(node: Node) -> None:
     for value in node.inputs:
         if value.node.serial >= node.serial:
-            raise GraphError(f"{node.op.name} takes a value that is built after it")
+            raise GraphError(f"{node.op.name} takes a value that was built after it")
     if check_types(node) != node.types:
-        raise GraphError(f"{node.op.name} has types {node.types}, but its rule gives {check_types(node)}")
+        raise GraphError(
+            f"{node.op.name} has types {node.types}, but its shape rule gives {check_types(node)}"
+        )
     for region in node.regions:
         verify(region)

@@ -1,4 +1,4 @@
-"""The ops: functions that build graph, and the record that each is made of."""
+"""The ops: functions of values that build graph."""
 
 from glassgrad.common.lazy import lazy_names
 

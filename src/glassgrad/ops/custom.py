@@ -1,4 +1,4 @@
-"""Custom ops: a user's own function of values, with or without the user's own derivative."""
+"""Custom ops: a user's function of values, optionally with a derivative rule of its own."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def _call_reference(*arrays: Any, regions: Sequence[Callable[..., Any]], label: 
 def _inline_reverse(
     ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
 ) -> Sequence[Maybe]:
-    """Without a rule of the user's: the chain rule through the body."""
+    """The rule of a custom op without its own: the chain rule through the body."""
     return ctx.vjp(inline(ctx.node.regions[0], inputs), cotangents, inputs)
 
 
 def _per_input(rule: Reverse) -> Reverse:
-    """``rule``, called with a value of its own for each input, and with its result checked.
+    """``rule`` called with a distinct value for each input, and with its result checked.
 
-    In f(x, x) both inputs are the same value, and a derivative by it would be the sum of both. A reshape to the
-    same shape is a node of its own that computes nothing; the clean-up passes remove it.
+    In f(x, x) both inputs are the same value, so a derivative with respect to it would be the sum for both. A reshape
+    to the same shape gives the second input a separate node, which the clean-up passes remove.
     """
 
     def reverse(
@@ -42,20 +42,21 @@ def _per_input(rule: Reverse) -> Reverse:
         for i, value in enumerate(inputs):
             if value in inputs[:i]:
                 separate[i] = RESHAPE(value, shape=value.shape)
-        back = rule(ctx, cotangents, outputs, separate)
+        input_cts = rule(ctx, cotangents, outputs, separate)
         label = ctx.attributes["label"]
-        if not isinstance(back, (list, tuple)) or len(back) != len(inputs):
-            count = f"{len(back)} cotangents" if isinstance(back, (list, tuple)) else type(back).__name__
+        if not isinstance(input_cts, (list, tuple)) or len(input_cts) != len(inputs):
+            is_list = isinstance(input_cts, (list, tuple))
+            received = f"{len(input_cts)} cotangents" if is_list else type(input_cts).__name__
             raise GraphError(
-                f"the derivative of {label!r} must give a list of {len(inputs)}, one per input, not {count}"
+                f"the derivative of {label!r} must give a list of {len(inputs)}, one per input, not {received}"
             )
-        for item in back:
+        for item in input_cts:
             if not (item is None or isinstance(item, Value)):
                 raise GraphError(
                     f"the derivative of {label!r} must give values of the graph or None, "
                     f"not {type(item).__name__}"
                 )
-        return back
+        return input_cts
 
     return reverse
 
@@ -69,15 +70,16 @@ def custom_op(
     derivative: Reverse | None = None,
     name: str | None = None,
 ) -> Callable[..., Any]:
-    """``function`` (values in, one value or several out) as an op of its own.
+    """Make an op of ``function``, which takes values and returns one value or several.
 
-    It runs on every backend, since it is made of ops that each backend has. With ``derivative``, a rule
-    ``(ctx, cotangents, outputs, inputs) -> one cotangent (or None) per input``, that rule replaces the chain
-    rule through the body: for a better-conditioned formula, a straight-through estimator, a clipped gradient.
-    ``glassgrad.check_derivative`` compares the rule with central differences.
+    The op runs on every backend, because its body consists of ops that every backend has. ``derivative`` is a rule
+    ``(ctx, cotangents, outputs, inputs) -> one cotangent (or None) per input``. It replaces the chain rule through
+    the body: for a better-conditioned formula, a straight-through estimator or a clipped gradient.
+    ``glassgrad.check_derivative`` compares the rule with central differences. ``name`` is the op's name in messages
+    and printed graphs; by default it is the name of ``function``.
 
-    The op also takes Python numbers, at least one operand being a value of the graph: a number becomes a constant
-    of shape () and of the dtype of the first float operand, or of the first value where none is a float.
+    Operands may also be Python numbers, if at least one operand is a value. A number becomes a scalar constant with
+    the dtype of the first float value, or of the first value if none is a float.
     """
     label = name or str(getattr(function, "__name__", "custom"))
     op = (
@@ -88,17 +90,17 @@ def custom_op(
 
     def build(*operands: Operand) -> Any:
         inputs = _values(label, operands)
-        several = False
+        returns_sequence = False
 
         def body(*values: Value) -> Sequence[Value]:
-            nonlocal several
-            given = function(*values)
-            several = not isinstance(given, Value)
-            return [given] if isinstance(given, Value) else given
+            nonlocal returns_sequence
+            results = function(*values)
+            returns_sequence = not isinstance(results, Value)
+            return [results] if isinstance(results, Value) else results
 
         region = trace(body, [value.type for value in inputs])
         outputs = op.apply(inputs, {"label": label}, [region])
-        return outputs if several else outputs[0]
+        return outputs if returns_sequence else outputs[0]
 
     build.__name__ = build.__qualname__ = label
     build.__doc__ = function.__doc__
@@ -106,7 +108,7 @@ def custom_op(
 
 
 def _values(label: str, operands: Sequence[Operand]) -> list[Value]:
-    """The operands as values, Python numbers as constants."""
+    """The operands as values; numbers become constants. Raises GraphError if no operand is a value."""
     values = [item for item in operands if isinstance(item, Value)]
     if operands and not values:
         raise GraphError(f"{label} needs at least one value of the graph, not only Python numbers")

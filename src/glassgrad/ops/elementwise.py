@@ -1,7 +1,7 @@
-"""Elementwise ops: arithmetic, comparison, select, and the functions of one variable.
+"""Elementwise ops: arithmetic, comparison, select, and functions of one variable.
 
-Each record states its local derivatives once, as pure mathematics: ``lambda y, x: 1 - y * y`` reads "the
-derivative of y = tanh(x)". Inputs are broadcast together by explicit nodes when the graph is built.
+Each record states its local derivatives as functions of output and inputs: ``lambda y, x: 1 - y * y`` is the
+derivative of y = tanh(x). Operands are broadcast together by explicit nodes when the graph is built.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ Partial = Callable[..., Value]
 
 @frozen
 class Elementwise:
-    """The local derivative of the output by each input, as a function of ``(output, *inputs)``."""
+    """The derivative of an elementwise op.
+
+    ``partials[i](output, *inputs)`` is the local derivative of the output with respect to input i.
+    """
 
     partials: tuple[Partial, ...]
 
     def reverse(
         self, ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """cotangent * local derivative."""
+        """Cotangent of the output * local derivative, for each input."""
         (ct,), (y,) = cotangents, outputs
         assert ct is not None
         pairs = zip(self.partials, ctx.needs, strict=True)
@@ -38,7 +41,7 @@ class Elementwise:
     def forward(
         self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """The sum of local derivative * tangent."""
+        """The sum over the inputs of local derivative * tangent."""
         total: Maybe = None
         for partial, tangent in zip(self.partials, tangents, strict=True):
             if tangent is not None:
@@ -49,10 +52,10 @@ class Elementwise:
 
 @frozen
 class Routed:
-    """An op that passes one of its two inputs on.
+    """The derivative of an op whose output is one of its two inputs, such as the maximum.
 
-    ``routes[i](change, a, b)`` gives the part of a tangent or cotangent that passes through input i. A route selects,
-    so an infinite cotangent never meets a factor of 0, which would make NaN.
+    ``routes[i](change, a, b)`` is the part of the tangent or cotangent ``change`` that passes through input i. A
+    route selects instead of multiplying by 0 or 1, because infinity * 0 is NaN.
     """
 
     routes: tuple[Partial, Partial]
@@ -60,17 +63,17 @@ class Routed:
     def reverse(
         self, ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """Each input's part of the cotangent."""
+        """The part of the cotangent that passes through each input."""
         pairs = zip(self.routes, ctx.needs, strict=True)
         return [route(cotangents[0], *inputs) if needed else None for route, needed in pairs]
 
     def forward(
         self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """The sum of what passes of each tangent."""
+        """The sum over the inputs of the part of the tangent that passes through."""
         pairs = zip(self.routes, tangents, strict=True)
-        a, *b = [route(tangent, *inputs) for route, tangent in pairs if tangent is not None]
-        return [a + b[0] if b else a]
+        first, *rest = [route(tangent, *inputs) for route, tangent in pairs if tangent is not None]
+        return [first + rest[0] if rest else first]
 
 
 Wrapped = Callable[..., Value]
@@ -83,7 +86,10 @@ def elementwise(
     allowed: Sequence[DType],
     result: DType | None = None,
 ) -> Wrapped:
-    """Record an elementwise op on operands of one dtype, and return the function that builds it."""
+    """Record an elementwise op on operands of one dtype, and return the function that applies it.
+
+    ``allowed`` are the dtypes of the operands. ``result`` is the dtype of the output; None: that of the operands.
+    """
 
     def infer(types: Sequence[Type], _: Mapping[str, Any], __: Sequence[Graph]) -> tuple[Type, ...]:
         first = types[0]
@@ -127,12 +133,12 @@ divide = _function("divide", np.divide, lambda y, a, b: 1 / b, lambda y, a, b: -
 
 
 def _power_by_base(y: Value, a: Value, b: Value) -> Value:
-    """b * a**(b - 1), and 0 at 0**0: a**0 is constant."""
+    """b * a**(b - 1), and 0 at 0**0, because a**0 is constant."""
     return b * power(select(logical_and(equal(a, 0.0), equal(b, 0.0)), 1.0, a), b - 1)
 
 
 def _power_by_exponent(y: Value, a: Value, b: Value) -> Value:
-    """a**b * log(a); 0 where a**b is 0, and at every base that is not positive."""
+    """a**b * log(a), and 0 where a**b is 0 or a <= 0."""
     base = select(logical_or(a <= 0, equal(y, 0.0)), 1.0, a)
     return power(base, b) * log(base)
 
@@ -184,7 +190,7 @@ SELECT = record(
 
 
 def select(condition: Value, a: Operand, b: Operand) -> Value:
-    """``a`` where ``condition`` holds, else ``b``; elementwise."""
+    """``a`` where the bool ``condition`` is true, else ``b``; elementwise, with operands broadcast together."""
     a, b = broadcast_together("select", a, b)
     return SELECT(*broadcast_values("select", [condition, a, b]))
 
@@ -193,27 +199,27 @@ def select(condition: Value, a: Operand, b: Operand) -> Value:
 
 
 def _quiet(function: Callable[..., Any], *arrays: Any) -> Any:
-    """IEEE results (inf, NaN) without NumPy's warnings: the training loop looks for them itself."""
+    """IEEE results (inf, NaN) without NumPy's warnings, because the training loop checks for them itself."""
     with np.errstate(all="ignore"):
         return function(*arrays)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    small = np.exp(-np.abs(x))
-    result: np.ndarray = np.where(x >= 0, 1 / (1 + small), small / (1 + small)).astype(x.dtype)
+    power = np.exp(-np.abs(x))  # never overflows
+    result: np.ndarray = np.where(x >= 0, 1 / (1 + power), power / (1 + power)).astype(x.dtype)
     return result
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
-    """The C library's erf, element by element: NumPy has none, and the oracle may be slow."""
-    flat = [math.erf(item) for item in x.astype(np.float64).ravel().tolist()]
-    return np.array(flat, dtype=x.dtype).reshape(x.shape)
+    """The C library's erf for each element. NumPy has no erf, and the reference may be slow."""
+    values = [math.erf(item) for item in x.astype(np.float64).ravel().tolist()]
+    return np.array(values, dtype=x.dtype).reshape(x.shape)
 
 
 def _bell(x: Value) -> Value:
-    """exp(-x * x), without infinity times 0 in its derivative: exp(-40 * 40) is 0 in both float formats."""
-    near = select(absolute(x) > 40, 40.0, x)
-    return exp(-near * near)
+    """exp(-x * x) without infinity * 0 in its derivative. exp(-40 * 40) is 0 in float32 and float64."""
+    bounded = select(absolute(x) > 40, 40.0, x)
+    return exp(-bounded * bounded)
 
 
 exp = _function("exp", lambda x: _quiet(np.exp, x), lambda y, x: y)

@@ -1,4 +1,4 @@
-"""Ops that pick by index: rows, one-hot codes, and the k largest."""
+"""Ops on indices: rows by index, one-hot codes, and the k largest elements."""
 
 from __future__ import annotations
 
@@ -57,12 +57,18 @@ SCATTER_ADD_ROWS = record(
 
 
 def gather_rows(table: Value, index: Value) -> Value:
-    """``table[index]``: rows by an int32 index of any shape; an index outside is clipped into the table."""
+    """``table[index]``: rows of ``table`` by an int32 index of any shape.
+
+    (rows, ...) and (i, j, ...) -> (i, j, ..., ...). An index out of range is clipped.
+    """
     return GATHER_ROWS(table, index)
 
 
 def scatter_add_rows(index: Value, values: Value, rows: int) -> Value:
-    """Zeros of ``rows`` rows, to which each row of ``values`` is added at its index (clipped into range)."""
+    """An array of ``rows`` rows: zeros, plus each row of ``values`` added at its int32 index.
+
+    It is the transpose of ``gather_rows``. An index out of range is clipped.
+    """
     return SCATTER_ADD_ROWS(index, values, rows=rows)
 
 
@@ -86,7 +92,7 @@ ONE_HOT = record(
 
 
 def one_hot(index: Value, classes: int, dtype: DType = "float32") -> Value:
-    """1 at the index along a new last axis of ``classes``, else 0; all 0 for an index outside."""
+    """A new last axis of ``classes`` elements: 1 at the index, else 0. An index out of range gives all 0."""
     return ONE_HOT(index, classes=classes, dtype=dtype)
 
 
@@ -101,29 +107,30 @@ def _infer_top_k(
 
 
 def _top_k(x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    index = np.lexsort((-x, ~np.isnan(x)), axis=-1)[..., :k]  # the last key counts first
+    index = np.lexsort((-x, ~np.isnan(x)), axis=-1)[..., :k]  # the last key is the primary one
     return np.take_along_axis(x, index, -1), index.astype(np.int32)
 
 
 def _top_k_reverse(
     ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
 ) -> Sequence[Maybe]:
-    """Each cotangent returns to the place its value came from: ct @ one_hot(index), without 0 times infinity."""
+    """Each cotangent goes to the element that its value came from: ct @ one_hot(index), without infinity * 0."""
     ct, (_, index), (x,) = cotangents[0], outputs, inputs
     if ct is None:
         return [None]
     rank = len(x.shape)
-    picked = one_hot(index, x.shape[-1], "bool")
-    return [reduce_sum(select(picked, broadcast(ct, picked.shape, range(rank)), 0.0), rank - 1)]
+    selected = one_hot(index, x.shape[-1], "bool")
+    return [reduce_sum(select(selected, broadcast(ct, selected.shape, range(rank)), 0.0), rank - 1)]
 
 
 TOP_K = record(Op("top_k", _infer_top_k, _top_k, Rule(_top_k_reverse), outputs=2))
 
 
 def top_k(x: Value, k: int) -> tuple[Value, Value]:
-    """The ``k`` largest along the last axis, falling, and their int32 indices.
+    """The ``k`` largest elements along the last axis in descending order, and their int32 indices.
 
-    The first wins a tie; 0.0 and -0.0 are a tie. NaN counts as larger than every number, as it does in ``argmax``.
+    The first of equal elements comes first; 0.0 and -0.0 are equal. NaN counts as larger than every number, as in
+    ``argmax``.
     """
     values, index = TOP_K.apply([x], {"k": k})
     return values, index
@@ -140,5 +147,5 @@ IOTA = record(
 
 
 def iota(size: int, dtype: DType = "int32") -> Value:
-    """0, 1, ..., size - 1."""
+    """0, 1, ..., size - 1, as an array of shape (size,)."""
     return IOTA(size=size, dtype=dtype)

@@ -1,17 +1,18 @@
-"""The op record: everything that Glassgrad knows of an op except how a backend computes it fast.
+"""The op record: name, shape rule, NumPy reference and derivative of an op.
 
-One record = name, shape rule, NumPy reference, derivative. A derivative is one of
+How a backend lowers an op is defined in that backend. To add an op, see docs/add-an-op.md. A derivative entry is one
+of
 
-* ``Elementwise(partials)``: the local derivative of each input, stated once;
-* ``Routed(routes)``: an op that passes one of its two inputs on, such as a maximum;
-* ``Linear(transpose)``: an op that is linear in its inputs, with its transpose;
-* ``Bilinear(transpose)``: linear in each of two inputs while the other is held;
-* ``Rule(reverse)``: anything else, by its reverse rule;
-* ``NO_GRADIENT``: a function whose derivative is zero wherever it exists, or that is declared to have none;
-* ``None``: nobody wrote it yet. Differentiating through such an op raises and names it.
+* ``Elementwise(partials)``: the local derivative with respect to each input;
+* ``Routed(routes)``: for an op whose output is one of its two inputs, such as the maximum;
+* ``Linear(transpose)``: for an op that is linear in its inputs;
+* ``Bilinear(transposes)``: for an op that is linear in each of its two inputs separately;
+* ``Rule(reverse)``: for any other op, its reverse rule;
+* ``NO_GRADIENT``: the derivative is zero wherever it exists, or is defined to be zero;
+* ``None``: not implemented. Differentiating through such an op raises GraphError, which names it.
 
-Each kind offers ``reverse`` and ``forward`` to the two sweeps, so the one entry serves both. All of them
-take values and return values: a derivative is a graph like any other.
+Each entry has a method ``reverse`` for the reverse sweep and a method ``forward`` for the forward sweep. Both take
+and return values, so a derivative is a graph like any other.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Infer = Callable[[Sequence[Type], Mapping[str, Any], Sequence[Graph]], tuple[Typ
 
 
 class Sweep(Protocol):
-    """The reverse sweep, handed to rules that differentiate a region or another rule's graph."""
+    """The reverse sweep, for rules that differentiate a region or the graph of another rule."""
 
     def __call__(
         self, outputs: Sequence[Value], cotangents: Sequence[Maybe], wrt: Sequence[Value]
@@ -44,10 +45,10 @@ class Sweep(Protocol):
 
 @frozen
 class Context:
-    """What a rule may ask about the node that it differentiates."""
+    """The information that a derivative rule gets about its node."""
 
     node: Node
-    needs: tuple[bool, ...]  # for each input: is its derivative wanted?
+    needs: tuple[bool, ...]  # for each input: whether its derivative is needed
     vjp: Sweep
 
     @property
@@ -57,25 +58,25 @@ class Context:
 
 
 class Derivative(Protocol):
-    """One kind of derivative entry: how both sweeps pass through the op."""
+    """A derivative entry: how the two sweeps pass through an op."""
 
     def reverse(
         self, ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """The cotangent of each input, from the cotangents of the outputs (None stands for zero)."""
+        """The cotangents of the inputs from those of the outputs; None means zero."""
 
     def forward(
         self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """The tangent of each output, from the tangents of the inputs (None stands for zero)."""
+        """The tangents of the outputs from those of the inputs; None means zero."""
 
 
 @frozen
 class Op:
-    """The record of one op. Calling it builds a node: one value, or a tuple where the op has several outputs.
+    """The record of one op. A call builds a node and returns its output; ``apply`` returns all outputs.
 
-    ``reference(*arrays, **attributes)`` is the NumPy meaning and the oracle of every backend; an op with
-    regions gets each as a callable on arrays, in the keyword ``regions``.
+    ``reference(*arrays, **attributes)`` computes the op with NumPy. The tests compare every backend with it. For an
+    op with regions, the keyword ``regions`` holds each region as a function of arrays.
     """
 
     name: str
@@ -83,7 +84,7 @@ class Op:
     reference: Callable[..., Any]
     derivative: Derivative | None
     elementwise: bool = False
-    outputs: int | None = 1  # None: as many as the shape rule says
+    outputs: int | None = 1  # None: given by the shape rule
 
     def apply(
         self,
@@ -91,7 +92,7 @@ class Op:
         attributes: Mapping[str, Any] | None = None,
         regions: Sequence[Graph] = (),
     ) -> tuple[Value, ...]:
-        """Build the node; all of its outputs."""
+        """Build a node and return all of its outputs. Raises GraphError for operands that are not values."""
         for value in inputs:
             if not isinstance(value, Value):
                 raise GraphError(
@@ -100,17 +101,17 @@ class Op:
         return Node(self, inputs, attributes, regions).outputs
 
     def __call__(self, *inputs: Value, **attributes: Any) -> Value:
-        """Build the node of an op with one output."""
+        """Build a node of an op with one output, and return the output."""
         (value,) = self.apply(inputs, attributes)
         return value
 
 
-# Every op of the system, by name. Backends and generated tests are checked against it for completeness.
+# All ops by name. The tests check that every backend and the generated test cases cover them.
 TABLE: dict[str, Op] = {}
 
 
 def record(op: Op) -> Op:
-    """Add ``op`` to the table."""
+    """Add ``op`` to the table and return it. Raises GraphError if the name is taken."""
     if op.name in TABLE:
         raise GraphError(f"op {op.name!r} is in the table already")
     TABLE[op.name] = op
@@ -118,36 +119,36 @@ def record(op: Op) -> Op:
 
 
 def expect(condition: bool, message: str) -> None:
-    """Refuse, in a shape rule: the caller adds the op's name and the types."""
+    """Raise GraphError in a shape rule unless ``condition`` holds; the caller adds op name and types."""
     if not condition:
         raise GraphError(message)
 
 
 ZERO = "zero"
-"""The background of an input most of whose elements are 0."""
+"""The background of an input whose elements are mostly 0."""
 
 
 def make_input(name: str, shape: Shape, dtype: DType, background: str | None = None) -> Value:
-    """A value that is given when the graph runs.
+    """An input: a value that is given when the graph runs.
 
-    ``background`` says that most of its elements will be one number: ``ZERO``, or the one that the scalar input of
-    that name holds (never NaN or Inf). A backend may make use of it; results are right for any elements.
+    ``background`` says that most elements equal one number: 0 for ``ZERO``, else the value of the scalar input with
+    that name, which must be finite. A backend may use it to be faster. Results are correct for any elements.
     """
-    kind = Type(tuple(shape), dtype)
+    input_type = Type(tuple(shape), dtype)
     if background is None:
-        return INPUT(name=name, type=kind)
-    return INPUT(name=name, type=kind, background=background)
+        return INPUT(name=name, type=input_type)
+    return INPUT(name=name, type=input_type, background=background)
 
 
 def constant(value: Any, dtype: DType) -> Value:
-    """A value that is known when the graph is built."""
+    """A value that is fixed when the graph is built: ``value`` as an array of ``dtype``."""
     array = np.array(value, dtype=dtype)
     array.setflags(write=False)
     return CONSTANT(value=array)
 
 
 def _no_reference(**_: Any) -> Any:
-    raise GraphError("an input has no value of its own")
+    raise GraphError("an input has no value until the graph runs")
 
 
 def _infer_constant(
@@ -158,7 +159,7 @@ def _infer_constant(
 
 
 class _NoGradient:
-    """The derivative is zero, or is declared to be."""
+    """The derivative is zero, or is defined to be zero."""
 
     def reverse(self, ctx: Context, *_: Any) -> Sequence[Maybe]:
         return [None] * len(ctx.node.inputs)
@@ -174,11 +175,11 @@ Reverse = Callable[[Context, Sequence[Maybe], Sequence[Value], Sequence[Value]],
 
 @frozen
 class Rule:
-    """The reverse rule of any other op; the forward rule follows from it.
+    """The reverse rule of an op that no other entry fits. The forward rule is derived from it.
 
-    The reverse rule is linear in the cotangents. Its own transpose, which the reverse sweep gives, is the
-    forward rule: tangents in, tangents out ("the derivative of the transpose is the transpose of the
-    derivative"; J. Townsend, "A new trick for calculating Jacobian vector products", 2017).
+    The reverse rule is linear in the cotangents. Its transpose maps tangents of the inputs to tangents of the
+    outputs, which is the forward rule. The reverse sweep over the rule's graph gives that transpose (J. Townsend, "A
+    new trick for calculating Jacobian vector products", 2017).
     """
 
     rule: Reverse
@@ -192,17 +193,20 @@ class Rule:
     def forward(
         self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """Transpose the rule."""
-        # Zeros of their own stand for the cotangents: the transpose of a linear rule reads no value of them.
-        probes = [constant(np.zeros(y.shape), y.dtype) if y.type.is_float else None for y in outputs]
+        """Apply the transpose of the rule."""
+        # Placeholders for the cotangents. Their values do not matter: the transpose of a linear map does not read
+        # them.
+        cotangents = [constant(np.zeros(y.shape), y.dtype) if y.type.is_float else None for y in outputs]
         pairs = [
-            (back, tangent)
-            for back, tangent in zip(self.rule(ctx, probes, outputs, inputs), tangents, strict=True)
-            if back is not None and tangent is not None
+            (input_ct, tangent)
+            for input_ct, tangent in zip(self.rule(ctx, cotangents, outputs, inputs), tangents, strict=True)
+            if input_ct is not None and tangent is not None
         ]
-        wrt = [probe for probe in probes if probe is not None]
-        found = iter(ctx.vjp([back for back, _ in pairs], [tangent for _, tangent in pairs], wrt))
-        return [next(found) if probe is not None else None for probe in probes]
+        wrt = [ct for ct in cotangents if ct is not None]
+        output_tangents = iter(
+            ctx.vjp([input_ct for input_ct, _ in pairs], [tangent for _, tangent in pairs], wrt)
+        )
+        return [next(output_tangents) if ct is not None else None for ct in cotangents]
 
 
 INPUT = record(Op("input", lambda t, a, r: (a["type"],), _no_reference, NO_GRADIENT))
@@ -210,43 +214,44 @@ CONSTANT = record(Op("constant", _infer_constant, lambda value: value, NO_GRADIE
 
 
 def as_value(operand: Operand, like: Value) -> Value:
-    """``operand`` as a value; a number or NumPy array takes the dtype of ``like`` (there is no other promotion).
+    """``operand`` as a value. A number or NumPy array becomes a constant with the dtype of ``like``.
 
-    A float becomes a float of any width, rounded to it. A whole number becomes a float, or an integer that can hold
-    it. A bool becomes anything. Raises GraphError for whatever does not fit.
+    A float converts to any float dtype, rounded. An integer converts to any float dtype, and to an integer dtype
+    whose range contains it. A bool converts to any dtype. Raises GraphError for any other operand. Values are never
+    converted.
     """
     if isinstance(operand, Value):
         return operand
     dtype = like.dtype
     if isinstance(operand, (int, float)) and like.type.is_float and -1e38 < operand < 1e38:
-        return constant(operand, dtype)  # what nearly all graphs are made of, without the checks
+        return constant(operand, dtype)  # the common case, without the checks below
     if not isinstance(operand, (int, float, np.generic, np.ndarray)):
         raise GraphError(
             f"{type(operand).__name__} is neither a value of the graph nor a number or NumPy array"
         )
     if isinstance(operand, int) and like.type.is_float:
-        with suppress(OverflowError):  # one that no float can hold is refused below
+        with suppress(OverflowError):  # an int beyond the range of float is rejected below
             operand = float(operand)
     if not _fits(np.asarray(operand), dtype):
         array = np.asarray(operand)
-        what = f"the array {array.dtype}{list(array.shape)}" if array.ndim else f"the number {operand!s:.40}"
-        raise GraphError(f"{what} does not fit a value of {like.type}; convert one of them first")
+        label = f"the array {array.dtype}{list(array.shape)}" if array.ndim else f"the number {operand!s:.40}"
+        raise GraphError(f"{label} does not fit a value of {like.type}; convert one of them first")
     return constant(operand, dtype)
 
 
 def _fits(array: npt.NDArray[Any], dtype: DType) -> bool:
-    """Whether every element of ``array`` can be a ``dtype``, of floats up to rounding."""
+    """Whether every element of ``array`` converts to ``dtype``; floats may be rounded."""
     if array.dtype.kind not in _KINDS[dtype]:
         return False
     if np.can_cast(array.dtype, dtype):
         return True
     finite = array[np.isfinite(array)] if array.dtype.kind == "f" else array
-    least, most = _RANGES[dtype]
-    return bool(((finite >= least) & (finite <= most)).all())
+    lowest, highest = _RANGES[dtype]
+    return bool(((finite >= lowest) & (finite <= highest)).all())
 
 
 _KINDS = {"float32": "fiub", "float64": "fiub", "int32": "iub", "uint32": "iub", "bool": "b"}
-"""The kinds of NumPy dtypes that a dtype of the graph takes."""
+"""By dtype of the graph: the kinds of NumPy dtypes that convert to it."""
 
 _RANGES: dict[str, tuple[float, float]] = {
     "float32": (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)),
@@ -261,11 +266,11 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 ELEMENTWISE, PRODUCTS = "glassgrad.ops.elementwise", "glassgrad.ops.products"
-"""The modules of the operators."""
+"""The modules that define the operators."""
 
 
-def _import_then(name: str, module: str) -> Callable[..., Value]:
-    """The operator ``name`` until ``module``, which has it, is imported: that takes its place in the table."""
+def _import_on_use(name: str, module: str) -> Callable[..., Value]:
+    """A placeholder for the operator ``name``: it imports ``module``, which puts the real one into the table."""
 
     def operator(*operands: Operand) -> Value:
         import_module(module)
@@ -274,10 +279,11 @@ def _import_then(name: str, module: str) -> Callable[..., Value]:
     return operator
 
 
-# Every value is made by an op, so this module is there wherever an operator is used; the others may not be.
+# Every value comes from an op, so this module is loaded wherever an operator is used. The modules of the operators
+# may not be loaded yet.
 for _name in (
     *("add", "subtract", "multiply", "divide", "power", "negate"),
     *("less", "less_equal", "greater", "greater_equal"),
 ):
-    OPERATORS[_name] = _import_then(_name, ELEMENTWISE)
-OPERATORS["matmul"] = _import_then("matmul", PRODUCTS)
+    OPERATORS[_name] = _import_on_use(_name, ELEMENTWISE)
+OPERATORS["matmul"] = _import_on_use("matmul", PRODUCTS)

@@ -1,4 +1,4 @@
-"""Parts of arrays, and arrays from parts: slices, padding and concatenation, which are each other's transposes."""
+"""Slices, padding and concatenation. All are linear, and their transposes are built from each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from glassgrad.common.errors import GraphError
 from glassgrad.graph.node import Graph, Shape, Type, Value
 from glassgrad.ops.op import Context, Maybe, Op, expect, record
-from glassgrad.ops.structure import Linear, normal_axes
+from glassgrad.ops.structure import Linear, normalize_axes
 
 Attributes = Mapping[str, Any]
 Types = Sequence[Type]
@@ -29,12 +29,12 @@ def _infer_slice(types: Types, attributes: Attributes, _: Regions) -> tuple[Type
 
 def _unslice(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[Maybe]:
     a = ctx.attributes
-    before, inner = a["starts"], [step - 1 for step in a["steps"]]
+    before, between = a["starts"], [step - 1 for step in a["steps"]]
     after = [
         extent - start - (n - 1) * step - 1
         for extent, start, n, step in zip(inputs[0].shape, a["starts"], ct.shape, a["steps"], strict=True)
     ]
-    return [pad(ct, before, after, inner)]
+    return [pad(ct, before, after, between)]
 
 
 SLICE = record(
@@ -52,7 +52,7 @@ SLICE = record(
 def slice_of(
     x: Value, starts: Sequence[int], stops: Sequence[int], steps: Sequence[int] | None = None
 ) -> Value:
-    """``x[starts[0]:stops[0]:steps[0], ...]``, one entry per axis."""
+    """``x[starts[0]:stops[0]:steps[0], ...]``, with one start, stop and step per axis."""
     steps = tuple(steps) if steps is not None else (1,) * len(x.shape)
     if x.shape == tuple(stops) and not any(starts) and set(steps) <= {1}:
         return x
@@ -60,8 +60,8 @@ def slice_of(
 
 
 def slice_axis(x: Value, axis: int, start: int, stop: int) -> Value:
-    """``x[..., start:stop, ...]`` along one axis."""
-    (axis,) = normal_axes(len(x.shape), axis)
+    """``x[start:stop]`` along ``axis``."""
+    (axis,) = normalize_axes(len(x.shape), axis)
     starts = [start if a == axis else 0 for a in range(len(x.shape))]
     return slice_of(x, starts, [stop if a == axis else n for a, n in enumerate(x.shape)])
 
@@ -80,10 +80,10 @@ def _infer_pad(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, 
 
 def _pad(x: np.ndarray, before: Shape, after: Shape, inner: Shape) -> np.ndarray:
     result = np.zeros(tuple(map(_padded, before, x.shape, after, inner)), x.dtype)
-    spots = [
+    positions = [
         slice(b, b + (n - 1) * (i + 1) + 1, i + 1) for b, n, i in zip(before, x.shape, inner, strict=True)
     ]
-    result[tuple(spots)] = x
+    result[tuple(positions)] = x
     return result
 
 
@@ -107,7 +107,7 @@ PAD = record(
 
 
 def pad(x: Value, before: Sequence[int], after: Sequence[int], inner: Sequence[int] | None = None) -> Value:
-    """Zeros before and after each axis, and ``inner`` zeros between neighbouring elements."""
+    """``x`` with ``before`` and ``after`` zeros at the ends of each axis, and ``inner`` zeros between elements."""
     inner = tuple(inner) if inner is not None else (0,) * len(x.shape)
     if not any((*before, *after, *inner)):
         return x
@@ -117,15 +117,15 @@ def pad(x: Value, before: Sequence[int], after: Sequence[int], inner: Sequence[i
 def _infer_concatenate(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
     axis, first = attributes["axis"], types[0]
     expect(0 <= axis < len(first.shape), f"axis {axis} does not exist")
-    for other in types:
-        same = [a for a in range(len(first.shape)) if a != axis]
+    for item in types:
+        other_axes = [a for a in range(len(first.shape)) if a != axis]
         expect(
-            other.dtype == first.dtype
-            and len(other.shape) == len(first.shape)
-            and all(other.shape[a] == first.shape[a] for a in same),
+            item.dtype == first.dtype
+            and len(item.shape) == len(first.shape)
+            and all(item.shape[a] == first.shape[a] for a in other_axes),
             "dtypes and all other axes must be equal",
         )
-    total = sum(other.shape[axis] for other in types)
+    total = sum(item.shape[axis] for item in types)
     return (Type((*first.shape[:axis], total, *first.shape[axis + 1 :]), first.dtype),)
 
 
@@ -149,8 +149,8 @@ CONCATENATE = record(
 
 
 def concatenate(values: Sequence[Value], axis: int) -> Value:
-    """The values one after the other along ``axis``."""
+    """The values joined along ``axis``. Raises GraphError if there are none, or if other axes or dtypes differ."""
     if not values:
         raise GraphError("concatenate needs at least one value")
-    (axis,) = normal_axes(len(values[0].shape), axis)
+    (axis,) = normalize_axes(len(values[0].shape), axis)
     return values[0] if len(values) == 1 else CONCATENATE(*values, axis=axis)

@@ -16,10 +16,10 @@ from glassgrad.ops.structure import as_values, broadcast_to, reshape, transpose
 
 @frozen
 class Bilinear:
-    """An op that is linear in each of its two inputs while the other is held.
+    """The derivative of an op that is linear in each of its two inputs separately.
 
-    ``transposes[i](ctx, cotangent, inputs)`` gives the cotangent of input i. The forward rule is the
-    product rule: the op with one input replaced by its tangent, summed.
+    ``transposes[i](ctx, cotangent, inputs)`` is the cotangent of input i. The forward rule is the product rule:
+    op(da, b) + op(a, db).
     """
 
     transposes: tuple[Callable[[Context, Value, Sequence[Value]], Value], ...]
@@ -36,7 +36,7 @@ class Bilinear:
     def forward(
         self, ctx: Context, tangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
     ) -> Sequence[Maybe]:
-        """The product rule."""
+        """Apply the product rule."""
         op, (a, b), (da, db) = ctx.node.op, inputs, tangents
         assert isinstance(op, Op)
         terms = [op(da, b, **ctx.attributes)] if da is not None else []
@@ -46,10 +46,10 @@ class Bilinear:
 
 def _infer_matmul(types: Sequence[Type], _: Mapping[str, Any], __: Sequence[Graph]) -> tuple[Type, ...]:
     a, b = types
-    expect(a.is_float and a.dtype == b.dtype, "both must have one float dtype")
-    expect(len(a.shape) == len(b.shape) >= 2, "both need as many axes, at least two")
+    expect(a.is_float and a.dtype == b.dtype, "both must have the same float dtype")
+    expect(len(a.shape) == len(b.shape) >= 2, "both need the same number of axes, at least two")
     expect(a.shape[:-2] == b.shape[:-2], "the batch axes must be equal")
-    expect(a.shape[-1] == b.shape[-2], f"{a.shape[-1]} columns do not meet {b.shape[-2]} rows")
+    expect(a.shape[-1] == b.shape[-2], f"{a.shape[-1]} columns do not match {b.shape[-2]} rows")
     return (Type((*a.shape[:-1], b.shape[-1]), a.dtype),)
 
 
@@ -74,14 +74,14 @@ MATMUL = record(
 
 
 def matmul(a: Operand, b: Operand) -> Value:
-    """The matrix product (..., m, k) x (..., k, n) -> (..., m, n); batch axes are broadcast together.
+    """The matrix product (..., m, k) x (..., k, n) -> (..., m, n). Batch axes are broadcast together.
 
-    One of both may be a NumPy array. Raises GraphError for shapes or dtypes that do not fit.
+    One operand may be a NumPy array. Raises GraphError for shapes or dtypes that do not fit.
     """
     a, b = as_values("matmul", a, b)
     if len(a.shape) < 2 or len(b.shape) < 2:
         raise GraphError(f"matmul: {a.type} and {b.type} need at least two axes each")
-    if len(b.shape) == 2 and len(a.shape) > 2:  # many rows times one matrix is one larger product
+    if len(b.shape) == 2 and len(a.shape) > 2:  # one product with all rows of the batch
         return reshape(MATMUL(reshape(a, (-1, a.shape[-1])), b), (*a.shape[:-1], b.shape[-1]))
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

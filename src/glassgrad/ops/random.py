@@ -1,8 +1,8 @@
 """Counter-based random numbers: a pure function of (seed, stream, step, row, element).
 
-Threefry-2x32 with 20 rounds (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The
-same integers come out on every backend and for any split of the rows into batches; a mask compares these
-integers, so it agrees to the bit.
+Threefry-2x32 with 20 rounds (J. Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). Every backend
+generates the same integers, however the rows are split into batches. A random mask compares these integers, so it is
+equal on all backends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PARITY = 0x1BD11BDA
 
 
 def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, Any]:
-    """Two random words from two key words and two counter words (uint32 arrays that broadcast)."""
+    """Two random words from two key words and two counter words: uint32 arrays, broadcast together."""
     keys = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(PARITY))
     a, b = counter[0] + keys[0], counter[1] + keys[1]
     for group in range(5):
@@ -38,10 +38,10 @@ def threefry2x32(key: tuple[Any, Any], counter: tuple[Any, Any]) -> tuple[Any, A
 
 
 def random_words(seed: Any, step: Any, rows: Any, stream: int, elements: int, xp: Any = np) -> Any:
-    """``elements`` words for each row, as (rows, elements) uint32; ``xp`` is NumPy or a namespace like it.
+    """``elements`` random words per row, uint32 (rows, elements). ``xp`` is NumPy or ``jax.numpy``.
 
-    A first call of Threefry makes the step's key from (seed, stream, step); a second one counts rows and
-    elements. Its two output words are the first and the second half of a row's words.
+    The first Threefry call derives the key of the step from (seed, stream, step). The second one uses (row, column)
+    as its counter; its two output words fill the first and the second half of each row.
     """
     key = threefry2x32((seed[0:1], seed[1:2]), (xp.full(1, stream, xp.uint32), xp.reshape(step, (1,))))
     half = -(-elements // 2)
@@ -70,14 +70,21 @@ shift_right = elementwise("shift_right", np.right_shift, NO_GRADIENT, ("uint32",
 
 
 def random_bits(seed: Value, step: Value, rows: Value, *, stream: int, shape: Shape) -> Value:
-    """32 random bits for every element of (rows, *shape); ``rows`` holds the global number of each row."""
+    """32 random bits per element, uint32 (rows, *shape).
+
+    ``seed`` is uint32[2], ``step`` a uint32 scalar, and ``rows`` uint32[rows], the index of each row in the data set.
+    ``stream`` separates the purposes that random numbers serve in one step.
+    """
     return RANDOM_BITS(seed, step, rows, stream=stream, shape=tuple(shape))
 
 
 def random_uniform(
     seed: Value, step: Value, rows: Value, *, stream: int, shape: Shape, dtype: DType = "float32"
 ) -> Value:
-    """Uniform in [0, 1), a multiple of 2**-24 (float32) or 2**-32 (float64)."""
+    """Uniform random numbers in [0, 1), ``dtype`` (rows, *shape).
+
+    They are multiples of 2**-24 (float32) or 2**-32 (float64).
+    """
     bits = random_bits(seed, step, rows, stream=stream, shape=shape)
     if dtype == "float64":
         return convert(bits, dtype) * 2.0**-32
@@ -87,7 +94,7 @@ def random_uniform(
 def random_normal(
     seed: Value, step: Value, rows: Value, *, stream: int, shape: Shape, dtype: DType = "float32"
 ) -> Value:
-    """Standard normal numbers (G. Box and M. Muller, 1958)."""
+    """Standard normal random numbers, ``dtype`` (rows, *shape), by the Box-Muller transform (1958)."""
     pairs = random_uniform(seed, step, rows, stream=stream, shape=(2, *shape), dtype=dtype)
     radius, angle = (reshape(slice_axis(pairs, 1, i, i + 1), (rows.shape[0], *shape)) for i in range(2))
     return sqrt(log(1.0 - radius) * -2.0) * cos(angle * (2 * math.pi))
@@ -96,6 +103,6 @@ def random_normal(
 def random_mask(
     seed: Value, step: Value, rows: Value, *, stream: int, shape: Shape, probability: float
 ) -> Value:
-    """True with ``probability`` (rounded to a multiple of 2**-32): a comparison of integers."""
+    """A bool mask (rows, *shape): True with ``probability``, which is rounded to a multiple of 2**-32."""
     threshold = min(round(probability * 2**32), 2**32 - 1)
     return less(random_bits(seed, step, rows, stream=stream, shape=shape), constant(threshold, "uint32"))

@@ -1,4 +1,4 @@
-"""Means, maxima, running sums, and what is composed of them."""
+"""Means, maxima, running sums, softmax and log-sum-exp."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glassgrad.ops.structure import (
     convert,
     infer_along_axis,
     infer_reduction,
-    normal_axes,
+    normalize_axes,
     reduce_sum,
     reshape,
     reverse,
@@ -28,13 +28,13 @@ from glassgrad.ops.structure import (
 def _max_reverse(
     ctx: Context, cotangents: Sequence[Maybe], outputs: Sequence[Value], inputs: Sequence[Value]
 ) -> Sequence[Maybe]:
-    """The gradient goes to the maximum; equal maxima share it evenly."""
+    """The cotangent goes to the maximum. Equal maxima share it evenly."""
     (ct,), (y,), (x,) = cotangents, outputs, inputs
     assert ct is not None
     axes = ctx.attributes["axes"]
     top = spread(y, x, axes)
     winners = reduce_sum(convert(equal(x, top), x.dtype), axes)
-    # A choice, not a product with 0 or 1: an infinite cotangent must not make NaN of the others.
+    # Select instead of multiplying by 0 or 1: infinity * 0 would be NaN.
     return [select(x < top, 0.0, spread(ct / winners, x, axes))]
 
 
@@ -43,7 +43,7 @@ MAX = record(Op("max", infer_reduction, lambda x, axes: np.max(x, axis=axes), Ru
 
 def reduce_max(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
     """The maximum over ``axes`` (all if None)."""
-    axes = normal_axes(len(x.shape), axes)
+    axes = normalize_axes(len(x.shape), axes)
     result = MAX(x, axes=axes) if axes else x
     return reshape(result, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else result
 
@@ -55,7 +55,7 @@ def reduce_min(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: b
 
 def reduce_mean(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
     """The mean over ``axes`` (all if None)."""
-    axes = normal_axes(len(x.shape), axes)
+    axes = normalize_axes(len(x.shape), axes)
     count = 1
     for axis in axes:
         count *= x.shape[axis]
@@ -73,8 +73,8 @@ ARGMAX = record(
 
 
 def argmax(x: Value, axis: int = -1) -> Value:
-    """The index (int32) of the first maximum along ``axis``."""
-    (axis,) = normal_axes(len(x.shape), axis)
+    """The int32 index of the first maximum along ``axis``, which disappears."""
+    (axis,) = normalize_axes(len(x.shape), axis)
     return ARGMAX(x, axis=axis)
 
 
@@ -103,18 +103,18 @@ CUMSUM = record(
 
 
 def cumsum(x: Value, axis: int) -> Value:
-    """The running sum along ``axis``."""
-    (axis,) = normal_axes(len(x.shape), axis)
+    """The running sum along ``axis``, of the shape of ``x``."""
+    (axis,) = normalize_axes(len(x.shape), axis)
     return CUMSUM(x, axis=axis)
 
 
 def _difference(x: Value, top: Value) -> Value:
     """x - top, and 0 where both are the same infinity."""
-    tied = logical_and(equal(x, top), logical_not(is_finite(top)))
-    return select(tied, 0.0, x - top)
+    both_infinite = logical_and(equal(x, top), logical_not(is_finite(top)))
+    return select(both_infinite, 0.0, x - top)
 
 
-# Where x and top are the same infinity, the derivative is still that of x - top.
+# The derivative is that of x - top everywhere, including where x and top are the same infinity.
 _below_maximum = custom_op(
     _difference,
     derivative=lambda ctx, cotangents, outputs, inputs: [cotangents[0], None],
@@ -123,14 +123,14 @@ _below_maximum = custom_op(
 
 
 def _below(x: Value, axis: int) -> tuple[Value, Value]:
-    """x minus its maximum along ``axis``, and that maximum, which counts as a constant."""
+    """x minus its maximum along ``axis``, and that maximum, through which no gradient passes."""
     top = stop_gradient(reduce_max(x, axis, keepdims=True))
     shifted: Value = _below_maximum(x, top)
     return shifted, top
 
 
 def logsumexp(x: Value, axis: int = -1, *, keepdims: bool = False) -> Value:
-    """log(sum(exp(x))) along ``axis``, without overflow: the maximum is taken out first."""
+    """log(sum(exp(x))) along ``axis``. The maximum is subtracted first, so exp does not overflow."""
     shifted, top = _below(x, axis)
     result = log(reduce_sum(exp(shifted), axis, keepdims=True)) + top
     return result if keepdims else reshape(result, _without(x, axis))
@@ -144,10 +144,11 @@ def log_softmax(x: Value, axis: int = -1) -> Value:
 
 def softmax(x: Value, axis: int = -1) -> Value:
     """Probabilities along ``axis``: exp(x) / sum(exp(x))."""
-    powers = exp(_below(x, axis)[0])
-    return powers / reduce_sum(powers, axis, keepdims=True)
+    exponentials = exp(_below(x, axis)[0])
+    return exponentials / reduce_sum(exponentials, axis, keepdims=True)
 
 
 def _without(x: Value, axis: int) -> list[int]:
-    (gone,) = normal_axes(len(x.shape), axis)
-    return [n for a, n in enumerate(x.shape) if a != gone]
+    """The shape of ``x`` without ``axis``."""
+    (removed,) = normalize_axes(len(x.shape), axis)
+    return [n for a, n in enumerate(x.shape) if a != removed]

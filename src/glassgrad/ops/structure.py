@@ -1,6 +1,6 @@
-"""Ops that repeat, sum, reshape and reorder: each is linear, and each is the transpose of another one here.
+"""Broadcast, sum, reshape and reordering of axes. Each op is linear, and its transpose is another op of this module.
 
-Broadcasting exists only as an explicit node, so no other op and neither sweep has a special case for it.
+Broadcasting is always an explicit node, so no other op and neither sweep needs a special case for it.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ Regions = Sequence[Graph]
 
 @frozen
 class Linear:
-    """An op that is linear, jointly, in its inputs ``arguments`` (None: in all of them).
+    """The derivative of an op that is jointly linear in the inputs with indices ``arguments`` (None: in all).
 
-    ``transpose(ctx, cotangent, inputs)`` gives the cotangent of every input. The forward rule is the op
-    itself, applied to the tangents.
+    ``transpose(ctx, cotangent, inputs)`` returns the cotangents of all inputs. The forward rule is the op itself,
+    applied to the tangents.
     """
 
     transpose: Callable[[Context, Value, Sequence[Value]], Sequence[Maybe]]
@@ -46,17 +46,17 @@ class Linear:
         linear = range(len(inputs)) if self.arguments is None else self.arguments
         if all(tangents[i] is None for i in linear):
             return [None]
-        moved = [
+        operands = [
             value if i not in linear else zeros_like(value) if tangent is None else tangent
             for i, (value, tangent) in enumerate(zip(inputs, tangents, strict=True))
         ]
         node = ctx.node
         assert isinstance(node.op, Op)
-        return node.op.apply(moved, node.attributes, node.regions)
+        return node.op.apply(operands, node.attributes, node.regions)
 
 
 def full(shape: Shape, value: float, dtype: DType) -> Value:
-    """An array with every element equal to ``value``."""
+    """A value of ``shape`` with every element equal to ``value``."""
     return broadcast_to(constant(value, dtype), shape)
 
 
@@ -69,17 +69,17 @@ def zeros_like(value: Value) -> Value:
 
 
 def _infer_broadcast(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
-    (given,), shape, axes = types, attributes["shape"], attributes["axes"]
+    (operand,), shape, axes = types, attributes["shape"], attributes["axes"]
     expect(
-        len(axes) == len(given.shape) and list(axes) == sorted(set(axes)),
-        "axes must rise, one per input axis",
+        len(axes) == len(operand.shape) and list(axes) == sorted(set(axes)),
+        "axes must be in ascending order, one per input axis",
     )
-    for extent, axis in zip(given.shape, axes, strict=True):
+    for extent, axis in zip(operand.shape, axes, strict=True):
         expect(
             axis < len(shape) and extent == shape[axis],
-            f"axis of {extent} does not become axis {axis} of {shape}",
+            f"an axis of extent {extent} cannot become axis {axis} of {shape}",
         )
-    return (Type(shape, given.dtype),)
+    return (Type(shape, operand.dtype),)
 
 
 def _broadcast(x: np.ndarray, shape: Shape, axes: tuple[int, ...]) -> np.ndarray:
@@ -104,7 +104,7 @@ BROADCAST = record(
 
 
 def broadcast(x: Value, shape: Sequence[int], axes: Sequence[int]) -> Value:
-    """Repeat ``x`` along new axes: axis i of ``x`` becomes axis ``axes[i]`` of ``shape``."""
+    """Repeat ``x`` along new axes to ``shape``: axis i of ``x`` becomes axis ``axes[i]`` of the result."""
     shape, axes = tuple(shape), tuple(axes)
     if x.shape == shape:
         return x
@@ -112,19 +112,25 @@ def broadcast(x: Value, shape: Sequence[int], axes: Sequence[int]) -> Value:
 
 
 def broadcast_to(x: Value, shape: Sequence[int]) -> Value:
-    """Broadcast by NumPy's rule: shapes align at the right, and an axis of extent 1 is repeated."""
+    """Broadcast ``x`` to ``shape`` by NumPy's rule: align axes at the right, and repeat axes of extent 1.
+
+    Raises GraphError if the shapes do not fit.
+    """
     shape = tuple(shape)
     if x.shape == shape:
         return x
     offset = len(shape) - len(x.shape)
-    kept = [a for a, extent in enumerate(x.shape) if offset >= 0 and extent == shape[a + offset]]
-    if offset < 0 or any(extent != 1 for a, extent in enumerate(x.shape) if a not in kept):
+    equal_axes = [a for a, extent in enumerate(x.shape) if offset >= 0 and extent == shape[a + offset]]
+    if offset < 0 or any(extent != 1 for a, extent in enumerate(x.shape) if a not in equal_axes):
         raise GraphError(f"a shape of {x.shape} cannot be broadcast to {shape}")
-    return broadcast(reshape(x, [x.shape[a] for a in kept]), shape, [a + offset for a in kept])
+    return broadcast(reshape(x, [x.shape[a] for a in equal_axes]), shape, [a + offset for a in equal_axes])
 
 
 def as_values(op: str, *operands: Operand) -> list[Value]:
-    """The operands as values: numbers and NumPy arrays become constants of the dtype of the first value."""
+    """The operands as values. Numbers and NumPy arrays become constants with the dtype of the first value.
+
+    Raises GraphError, which names ``op``, if no operand is a value.
+    """
     for item in operands:
         if isinstance(item, Value):
             return [as_value(operand, item) for operand in operands]
@@ -132,12 +138,12 @@ def as_values(op: str, *operands: Operand) -> list[Value]:
 
 
 def broadcast_together(op: str, *operands: Operand) -> list[Value]:
-    """The operands with one shape; numbers and NumPy arrays become constants; dtypes are never promoted."""
+    """The operands as values of one shape. Numbers and NumPy arrays become constants; values keep their dtypes."""
     return broadcast_values(op, as_values(op, *operands))
 
 
 def broadcast_values(op: str, values: Sequence[Value]) -> list[Value]:
-    """The values, whatever their dtypes, with one shape."""
+    """The values broadcast to one shape. Raises GraphError, which names ``op``, if the shapes do not fit."""
     try:
         shape = tuple(int(n) for n in np.broadcast_shapes(*(item.shape for item in values)))
     except ValueError:
@@ -146,26 +152,29 @@ def broadcast_values(op: str, values: Sequence[Value]) -> list[Value]:
     return [broadcast_to(item, shape) for item in values]
 
 
-def normal_axes(rank: int, axes: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Axes as a rising tuple of indices from 0; None means all."""
+def normalize_axes(rank: int, axes: int | Sequence[int] | None) -> tuple[int, ...]:
+    """The axes of an array of ``rank`` axes as a sorted tuple of indices from 0. None means all axes.
+
+    Negative indices count from the last axis. Raises GraphError for an axis that does not exist.
+    """
     if axes is None:
         return tuple(range(rank))
-    listed = (axes,) if isinstance(axes, int) else tuple(axes)
-    if any(not -rank <= axis < rank for axis in listed):
-        raise GraphError(f"axes {listed} do not exist in an array of {rank} axes")
-    return tuple(sorted({axis % rank for axis in listed}))
+    indices = (axes,) if isinstance(axes, int) else tuple(axes)
+    if any(not -rank <= axis < rank for axis in indices):
+        raise GraphError(f"axes {indices} do not exist in an array of {rank} axes")
+    return tuple(sorted({axis % rank for axis in indices}))
 
 
 def infer_reduction(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
     """The shape rule of every reduction: the axes disappear."""
-    (given,), axes = types, attributes["axes"]
-    expect(given.dtype != "bool", "convert bool first")
-    expect(all(0 <= axis < len(given.shape) for axis in axes), f"axes {axes} do not exist")
-    return (Type(tuple(n for a, n in enumerate(given.shape) if a not in axes), given.dtype),)
+    (operand,), axes = types, attributes["axes"]
+    expect(operand.dtype != "bool", "convert bool first")
+    expect(all(0 <= axis < len(operand.shape) for axis in axes), f"axes {axes} do not exist")
+    return (Type(tuple(n for a, n in enumerate(operand.shape) if a not in axes), operand.dtype),)
 
 
 def spread(x: Value, like: Value, axes: Sequence[int]) -> Value:
-    """Undo the shape of a reduction over ``axes``: repeat ``x`` along them, to the shape of ``like``."""
+    """Repeat ``x``, the result of a reduction over ``axes``, along these axes to the shape of ``like``."""
     return broadcast(x, like.shape, [a for a in range(len(like.shape)) if a not in axes])
 
 
@@ -181,12 +190,12 @@ SUM = record(
 
 def reduce_sum(x: Value, axes: int | Sequence[int] | None = None, *, keepdims: bool = False) -> Value:
     """The sum over ``axes`` (all if None)."""
-    axes = normal_axes(len(x.shape), axes)
+    axes = normalize_axes(len(x.shape), axes)
     result = SUM(x, axes=axes) if axes else x
     return reshape(result, [1 if a in axes else n for a, n in enumerate(x.shape)]) if keepdims else result
 
 
-# --- the same numbers in another shape or order ---------------------------------------------------
+# --- shape and order of the elements --------------------------------------------------------------
 
 
 def _infer_reshape(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
@@ -206,17 +215,17 @@ RESHAPE = record(
 
 
 def reshape(x: Value, shape: Sequence[int]) -> Value:
-    """The elements in row-major order in another shape; one extent may be -1."""
+    """The elements of ``x`` in row-major order in another shape. One extent may be -1, which is then inferred."""
     shape = tuple(shape)
     if shape.count(-1) == 1:
-        rest = math.prod(n for n in shape if n != -1)
-        shape = tuple(x.type.size // max(rest, 1) if n == -1 else n for n in shape)
+        known_size = math.prod(n for n in shape if n != -1)
+        shape = tuple(x.type.size // max(known_size, 1) if n == -1 else n for n in shape)
     return x if shape == x.shape else RESHAPE(x, shape=shape)
 
 
 def _infer_transpose(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
     order = attributes["order"]
-    expect(sorted(order) == list(range(len(types[0].shape))), f"{order} is not an order of the axes")
+    expect(sorted(order) == list(range(len(types[0].shape))), f"{order} is not a permutation of the axes")
     return (Type(tuple(types[0].shape[a] for a in order), types[0].dtype),)
 
 
@@ -233,13 +242,13 @@ TRANSPOSE = record(
 
 
 def transpose(x: Value, order: Sequence[int] | None = None) -> Value:
-    """The axes in another order (None: reversed)."""
+    """``x`` with its axes in ``order`` (None: reversed): axis i of the result is axis ``order[i]`` of ``x``."""
     order = tuple(range(len(x.shape)))[::-1] if order is None else tuple(order)
     return x if order == tuple(range(len(x.shape))) else TRANSPOSE(x, order=order)
 
 
 def infer_along_axis(types: Types, attributes: Attributes, _: Regions) -> tuple[Type, ...]:
-    """The shape rule of what runs along one axis and keeps the shape."""
+    """The shape rule of an op that works along one axis and keeps the shape."""
     axis = attributes["axis"]
     expect(0 <= axis < len(types[0].shape), f"axis {axis} does not exist")
     return (types[0],)
@@ -256,8 +265,8 @@ REVERSE = record(
 
 
 def reverse(x: Value, axis: int) -> Value:
-    """The elements along ``axis`` in the opposite order."""
-    (axis,) = normal_axes(len(x.shape), axis)
+    """``x`` with its elements along ``axis`` in the opposite order."""
+    (axis,) = normalize_axes(len(x.shape), axis)
     return REVERSE(x, axis=axis)
 
 
@@ -275,7 +284,7 @@ def _unconvert(ctx: Context, ct: Value, inputs: Sequence[Value]) -> Sequence[May
 
 def _convert(x: np.ndarray, dtype: DType) -> np.ndarray:
     if x.dtype.kind == "f" and dtype in ("int32", "uint32"):
-        # float64 holds every int32 and uint32. NumPy's own results out of range depend on the processor.
+        # float64 represents every int32 and uint32. NumPy's results for numbers out of range depend on the processor.
         limits = np.iinfo(dtype)
         x = np.clip(np.nan_to_num(x.astype(np.float64), nan=0.0), limits.min, limits.max)
     return x.astype(dtype)
@@ -287,9 +296,9 @@ CONVERT = record(Op("convert", _infer_convert, _convert, Linear(_unconvert), ele
 def convert(x: Value, dtype: DType) -> Value:
     """``x`` with another dtype.
 
-    A float becomes an integer without its fraction. Beyond the range of the integer dtype, it becomes the nearest
-    integer of that range; NaN becomes 0. Between int32 and uint32 the bits stay. To bool, 0 is False and all else,
-    NaN included, is True; from bool, True is 1.
+    A float converts to an integer by truncation. A float out of the range of the integer dtype converts to the
+    nearest end of that range; NaN converts to 0. Between int32 and uint32 the bits do not change. To bool, 0 converts
+    to False and any other number, including NaN, to True. True converts to 1.
     """
     return x if x.dtype == dtype else CONVERT(x, dtype=dtype)
 
@@ -300,5 +309,5 @@ STOP_GRADIENT = record(
 
 
 def stop_gradient(x: Value) -> Value:
-    """``x``, through which no gradient passes."""
+    """``x``, with a derivative of zero."""
     return STOP_GRADIENT(x)

@@ -1,4 +1,4 @@
-"""The whole op table: importing this module records every op, and lists the functions that build graph."""
+"""The complete op table. Importing this module records every op. It exports the functions that build graph."""
 
 from __future__ import annotations
 

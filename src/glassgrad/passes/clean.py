@@ -1,7 +1,7 @@
-"""Graph -> graph clean-ups. Each keeps the results of the graph, and is followed by the verifier.
+"""Clean-up passes, from graph to graph. Each preserves the results of the graph, and the verifier runs after each.
 
-``clean`` keeps the gradients too. ``clean_for_execution`` drops what only the chain rule reads, so it comes after the
-last derivative has been taken.
+``clean`` preserves gradients as well. ``clean_for_execution`` also removes what only derivatives need, so it must run
+after the last derivative is taken.
 """
 
 from __future__ import annotations
@@ -23,67 +23,67 @@ Pass = Callable[[Graph], Graph]
 
 
 def clean(graph: Graph) -> Graph:
-    """Every pass in its order: inline calls, simplify, share equal nodes. Unused nodes fall away.
+    """Inline custom ops, simplify, and merge equal nodes. Unused nodes are dropped.
 
-    Results and gradients of the cleaned graph are those of ``graph``: a ``stop_gradient`` stays, and so does a
-    custom op with a derivative rule of its own.
+    The results and gradients of ``graph`` are preserved: the passes keep every ``stop_gradient``, and every custom op
+    with its own derivative rule.
     """
     return _run(graph, inline_calls, simplify, share)
 
 
 def clean_for_execution(graph: Graph) -> Graph:
-    """The same for a graph that is only run from now on: every derivative has been taken.
+    """Clean a graph of which no derivative will be taken any more.
 
-    Each ``stop_gradient`` and each custom op's own derivative rule is dropped as well. The results stay, but the
-    gradients of the cleaned graph may be others than those of ``graph``.
+    In addition to ``clean``, this removes every ``stop_gradient`` and inlines custom ops with their own derivative
+    rule. Results are preserved, but gradients may change.
     """
-    return _run(graph, partial(inline_calls, own_rules=True), partial(simplify, stop_gradients=True), share)
+    return _run(graph, partial(inline_calls, drop_rules=True), partial(simplify, stop_gradients=True), share)
 
 
 def _run(graph: Graph, *passes: Pass) -> Graph:
-    for one_pass in passes:
-        graph = verify(one_pass(graph))
+    for graph_pass in passes:
+        graph = verify(graph_pass(graph))
     return graph
 
 
-def inline_calls(graph: Graph, *, own_rules: bool = False) -> Graph:
+def inline_calls(graph: Graph, *, drop_rules: bool = False) -> Graph:
     """Replace each custom op by its body.
 
-    One with a derivative rule of its own is replaced only with ``own_rules``: that drops the rule, so it changes
-    gradients.
+    A custom op with its own derivative rule is replaced only with ``drop_rules``. That drops the rule, so gradients
+    change.
     """
     if not any(node.op.name == "call" or node.regions for node in graph.nodes()):
         return graph
-    again = partial(inline_calls, own_rules=own_rules)
+    this_pass = partial(inline_calls, drop_rules=drop_rules)
 
     def visit(node: Node, inputs: Values) -> Values:
-        if node.op is CALL or (own_rules and node.op.name == "call"):
-            return inline(again(node.regions[0]), inputs)
-        return _with_regions(node, inputs, again)
+        if node.op is CALL or (drop_rules and node.op.name == "call"):
+            return inline(this_pass(node.regions[0]), inputs)
+        return _with_regions(node, inputs, this_pass)
 
     return Graph(graph.inputs, rebuild(graph, visit))
 
 
 def simplify(graph: Graph, *, stop_gradients: bool = False) -> Graph:
-    """Take out what computes nothing: x * 1, x / 1, x + 0, x - 0, x ** 1, and shape ops of shape ops.
+    """Remove nodes that compute nothing: x * 1, x / 1, x + 0, x - 0, x ** 1, and repeated reshapes or transposes.
 
-    No result changes, infinities and NaN included; x * 0 stays. With ``stop_gradients``, ``stop_gradient`` is
-    taken out too, which changes gradients.
+    Results do not change, including infinities and NaN, so x * 0 stays. With ``stop_gradients``, every
+    ``stop_gradient`` is removed as well, which changes gradients.
     """
-    again = partial(simplify, stop_gradients=stop_gradients)
+    this_pass = partial(simplify, stop_gradients=stop_gradients)
 
     def visit(node: Node, inputs: Values) -> Values:
         if stop_gradients and node.op.name == "stop_gradient":
             return inputs
         simpler = _simpler(node, inputs)
-        return (simpler,) if simpler is not None else _with_regions(node, inputs, again)
+        return (simpler,) if simpler is not None else _with_regions(node, inputs, this_pass)
 
     return Graph(graph.inputs, rebuild(graph, visit))
 
 
 def share(graph: Graph) -> Graph:
-    """Build equal nodes once (common subexpressions)."""
-    known: dict[Hashable, Values] = {}
+    """Merge equal nodes (common-subexpression elimination)."""
+    outputs_of: dict[Hashable, Values] = {}
 
     def visit(node: Node, inputs: Values) -> Values:
         if node.op.name == "input":
@@ -92,17 +92,18 @@ def share(graph: Graph) -> Graph:
             return _with_regions(node, inputs, share)
         attributes = tuple((key, _hashable(item)) for key, item in sorted(node.attributes.items()))
         key = (node.op.name, inputs, attributes)
-        if key not in known:
-            known[key] = copy_node(node, inputs)
-        return known[key]
+        if key not in outputs_of:
+            outputs_of[key] = copy_node(node, inputs)
+        return outputs_of[key]
 
     return Graph(graph.inputs, rebuild(graph, visit))
 
 
-def _with_regions(node: Node, inputs: Values, one_pass: Pass) -> Values:
+def _with_regions(node: Node, inputs: Values, graph_pass: Pass) -> Values:
+    """Copy ``node``, with ``graph_pass`` applied to its regions."""
     if not node.regions:
         return copy_node(node, inputs)
-    regions = [one_pass(region) for region in node.regions]
+    regions = [graph_pass(region) for region in node.regions]
     return Node(node.op, inputs, node.attributes, regions, scope=node.scope).outputs
 
 
@@ -114,7 +115,7 @@ def _hashable(item: Any) -> Hashable:
 
 
 def scalar(value: Value) -> float | None:
-    """The number that every element of ``value`` is known to have, if it is known."""
+    """The number that all elements of ``value`` equal, if the graph shows it; else None."""
     node = value.node
     if node.op.name == "broadcast":
         return scalar(node.inputs[0])
@@ -124,24 +125,25 @@ def scalar(value: Value) -> float | None:
 
 
 def _simpler(node: Node, inputs: Values) -> Value | None:
+    """A simpler value equal to the output of ``node`` applied to ``inputs``, or None."""
     name = node.op.name
     if name in ("multiply", "add", "divide", "subtract", "power"):
         a, b = inputs
         neutral = 1.0 if name in ("multiply", "divide", "power") else 0.0
-        # x + (-0.0) is x for every x, but -0.0 + 0.0 is 0.0: the one bit that this rule may change.
+        # For x = -0.0, x + 0.0 is 0.0: the sign of zero is the only bit that this rule may change.
         if scalar(b) == neutral:
             return a
         if name in ("multiply", "add") and scalar(a) == neutral:
             return b
     if name in ("reshape", "transpose", "broadcast", "negate") and inputs[0].node.op.name == name:
         (inner,) = inputs[0].node.inputs
-        before, now = inputs[0].node.attributes, node.attributes
+        first, second = inputs[0].node.attributes, node.attributes
         if name == "reshape":
-            return reshape(inner, now["shape"])
+            return reshape(inner, second["shape"])
         if name == "transpose":
-            return transpose(inner, [before["order"][axis] for axis in now["order"]])
+            return transpose(inner, [first["order"][axis] for axis in second["order"]])
         if name == "broadcast":
-            return broadcast(inner, now["shape"], [now["axes"][axis] for axis in before["axes"]])
+            return broadcast(inner, second["shape"], [second["axes"][axis] for axis in first["axes"]])
         return inner
     if name == "reshape" and inputs[0].shape == node.attributes["shape"]:
         return inputs[0]

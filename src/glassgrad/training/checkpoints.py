@@ -171,6 +171,5 @@ def _named(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def _below(tensors: Mapping[str, Array], group: str) -> dict[str, Array]:
-    prefix = group + "/"
-    size = len(prefix)
-    return {name[size:]: array for name, array in tensors.items() if name[:size] == prefix}
+    start = f"{group}/"
+    return {name.removeprefix(start): array for name, array in tensors.items() if name.startswith(start)}

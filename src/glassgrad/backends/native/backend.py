@@ -23,10 +23,10 @@ from glassgrad.backends.base import (
     Feed,
     Handle,
     Result,
-    check_kept,
+    check_params_and_state,
     collect,
     lay_out,
-    unfit_batch,
+    wrong_batch,
 )
 from glassgrad.backends.native.runtime.arguments import (
     ALIGNMENT,
@@ -110,7 +110,7 @@ class NativeExecutable:
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
         """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
-        check_kept(self.program, params, state)
+        check_params_and_state(self.program, params, state)
         return _Handle(self, params, state)
 
     def _enter(self, arena: _Arena, args: Array, steps: int, memory: object) -> None:
@@ -194,7 +194,7 @@ class _Handle:
         except AttributeError:
             fits = False
         if not fits:
-            raise unfit_batch(self._kept[0].program, batch)
+            raise wrong_batch(self._kept[0].program, batch)
         self._input[...] = batch
         self._call()
         return self._output.copy()

@@ -21,7 +21,7 @@ from glassgrad.backends.native.runtime.linker import link
 from glassgrad.backends.native.runtime.loader import Image, able
 from glassgrad.backends.native.runtime.machine import Machine
 from glassgrad.common import interrupts
-from glassgrad.common.meanwhile import Meanwhile
+from glassgrad.common.process_setting import ProcessSetting
 from glassgrad.common.workers import Workers
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
@@ -49,7 +49,7 @@ class _Interval:
 
 
 _interval = _Interval()
-_quick_turns = Meanwhile(_interval.short, _interval.back)
+_quick_turns = ProcessSetting(_interval.short, _interval.back)
 
 
 def schedule_program(program: Program, machine: Machine) -> Schedule:

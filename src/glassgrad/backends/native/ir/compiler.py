@@ -6,7 +6,7 @@ import ctypes
 from typing import Any
 
 from glassgrad.backends.native.runtime.machine import Machine, load_llvm
-from glassgrad.common.meanwhile import Meanwhile
+from glassgrad.common.process_setting import ProcessSetting
 
 
 def compile_text(text: str, target: Machine, *, assembly: bool = False, anywhere: bool = True) -> bytes:
@@ -43,7 +43,7 @@ def _compile(llvm: Any, text: str, target: Machine, assembly: bool, anywhere: bo
 # An option of the whole library, which others in this process may use (Numba does). Addresses in loops stay as they
 # are written: a fifth of the time, for code of the same speed. A process that was forked off in the middle of LLVM's
 # work would find LLVM's locks taken.
-_compiling = Meanwhile(
+_compiling = ProcessSetting(
     lambda: load_llvm().set_option("", "-disable-lsr=true"),
     lambda: load_llvm().set_option("", "-disable-lsr=false"),
     alone=True,
