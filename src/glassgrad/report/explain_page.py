@@ -23,7 +23,9 @@ def explain_page(explanation: Explanation) -> Page:
     sections = [_chain(explanation), _checks(explanation), _neurons(explanation)]
     if explanation.step is not None:
         sections.append(_step(explanation.step))
-    outcome = f"The target is {_value(explanation.target)}; the network predicts {_value(explanation.prediction)}"
+    outcome = (
+        f"The target is {_value(explanation.target)}; the network predicts {_value(explanation.prediction)}"
+    )
     best = max((p for _, p in explanation.probabilities), default=None)
     outcome += "." if best is None else f" with a probability of {percent(best)}."
     facts: list[tuple[str, object, str]] = [
@@ -58,7 +60,9 @@ def _value_note(explanation: Explanation) -> str:
 def _chain(explanation: Explanation) -> Section:
     sentence = f"dL/d {tight(explanation.name)} is {number(explanation.derivative, 5)}"
     if explanation.paths:
-        count = f"{int(explanation.paths):,}" if explanation.paths < 1e15 else f"about {explanation.paths:.2g}"
+        count = (
+            f"{int(explanation.paths):,}" if explanation.paths < 1e15 else f"about {explanation.paths:.2g}"
+        )
         sentence += (
             ": the product along a single path."
             if explanation.paths == 1
@@ -75,9 +79,13 @@ def _chain(explanation: Explanation) -> Section:
 
 
 def _checks(explanation: Explanation) -> Section:
-    rows: list[list[object]] = [["reverse sweep", f"{explanation.derivative:.12g}", "as training computes it"]]
+    rows: list[list[object]] = [
+        ["reverse sweep", f"{explanation.derivative:.12g}", "as training computes it"]
+    ]
     if explanation.path_total is not None and explanation.paths_error is not None:
-        rows.append(["sum over all paths", f"{explanation.path_total:.12g}", f"{explanation.paths_error:.1e}"])
+        rows.append(
+            ["sum over all paths", f"{explanation.path_total:.12g}", f"{explanation.paths_error:.1e}"]
+        )
     rows += [
         ["forward sweep", f"{explanation.forward:.12g}", f"{explanation.forward_error:.1e}"],
         ["central difference", f"{explanation.central:.12g}", f"{explanation.central_error:.1e}"],
@@ -136,7 +144,9 @@ def _images(layers: list[Layer]) -> Figure:
     input_pixels = (row - low) / ((high - low) or 1.0) if is_color else row.reshape(row.shape[:2])
     images, labels = [input_pixels], ["input"]
     for before, layer in pairwise(layers):
-        if not np.array_equal(before.values.reshape(-1), layer.values.reshape(-1)):  # skip flatten and the like
+        if not np.array_equal(
+            before.values.reshape(-1), layer.values.reshape(-1)
+        ):  # skip flatten and the like
             for label, values in images_of(layer.name, np.asarray(layer.values, np.float64)):
                 images.append(values)
                 labels.append(label)
@@ -148,9 +158,7 @@ def _images(layers: list[Layer]) -> Figure:
         together=False,
         smallest=96,
     )
-    caption = (
-        "One pixel per neuron: orange is positive, blue is negative. Convolutions show their first four channels."
-    )
+    caption = "One pixel per neuron: orange is positive, blue is negative. Of several channels, the first four are shown."
     return Figure(svg, caption, "The row inside the network", wide=True)
 
 

@@ -25,8 +25,8 @@ IDEAS: Mapping[str, str] = {
         "best constant guess, which ignores the inputs."
     ),
     "chain_rule": (
-        "The gradient of an early weight is a product with one factor for each later layer. If the factors are small, "
-        "the gradient vanishes and the layer stops learning; if they are large, it explodes."
+        "The gradient of an early weight is a product with one factor for each later layer. If the factors are "
+        "small, the gradient vanishes and the layer stops learning; if they are large, it explodes."
     ),
 }
 """The background of each question, for beginners."""

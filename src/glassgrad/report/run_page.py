@@ -117,9 +117,7 @@ def _facts(run: Run) -> list[tuple[str, Any, str]]:
 
 def _footer(run: Run) -> str:
     provenance = run.model.provenance
-    return (
-        f"Written by {provenance.get('program', 'glassgrad')} from {provenance.get('source', run.dataset.name)}."
-    )
+    return f"Written by {provenance.get('program', 'glassgrad')} from {provenance.get('source', run.dataset.name)}."
 
 
 # --- the five sections ---------------------------------------------------------------------------------------
@@ -162,7 +160,9 @@ def _learning_rate(run: Run, constant: Mapping[str, float]) -> Section:
         f"{number(last['train_loss'])}."
     )
     if run.best_epoch is not None and run.epochs > 1:
-        sentence += f" The validation loss was lowest in epoch {run.best_epoch}; the weights of that epoch were kept."
+        sentence += (
+            f" The validation loss was lowest in epoch {run.best_epoch}; the weights of that epoch were kept."
+        )
     blocks = run_pictures.loss_curves(run, constant["loss"])
     if run.lenses is not None:
         blocks += lens_pictures.update_ratios(run.lenses)
@@ -230,8 +230,8 @@ def _worked_derivative(run: Run, rows: Rows) -> list[Block]:
     except InputError:  # even finite weights may produce NaN or Inf for some row
         return []
     lead = (
-        f"The first {rows.name.removesuffix('s')} has a loss of {number(explanation.loss)}. Of all weights of the first "
-        f"layer, {weight} has the largest effect on it: its derivative is {number(explanation.derivative)}. That is a "
-        "sum over paths, and each path is a product."
+        f"The first {rows.name.removesuffix('s')} has a loss of {number(explanation.loss)}. Of all weights of the "
+        f"first layer, {weight} has the largest effect on it: its derivative is {number(explanation.derivative)}. "
+        "That is a sum over paths, and each path is a product."
     )
     return [Text(lead, heading="One derivative, factor by factor"), *worked_derivative(explanation)]

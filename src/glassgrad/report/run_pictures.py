@@ -175,9 +175,7 @@ def _confusions(run: Run, rows: Rows, predicted: npt.NDArray[Any]) -> list[Block
         )
     blocks: list[Block] = []
     if len(classes) <= MOST_CLASSES:
-        caption = (
-            f"Counts of the {rows.name}: correct predictions on the diagonal in blue, mistakes in orange.{most}"
-        )
+        caption = f"Counts of the {rows.name}: correct predictions on the diagonal in blue, mistakes in orange.{most}"
         picture = confusion(counts, classes, title="Correct predictions and mistakes")
         blocks.append(Figure(picture, caption, "Which classes are confused"))
     table = [

@@ -37,8 +37,8 @@ def _idea(m: Initialization) -> list[Block]:
         return []
     loss_of_signal = "it zeroes half of its inputs" if start.activation == "relu" else "it shrinks its inputs"
     weights = (
-        f"Every neuron of {start.layer} multiplies {plural(start.fan_in, 'input')} by weights and adds up the products. "
-        f"The weights have a typical size of {number(start.size)}"
+        f"Every neuron of {start.layer} multiplies {plural(start.fan_in, 'input')} by weights and adds up the "
+        f"products. The weights have a typical size of {number(start.size)}"
     )
     if start.size == 0:
         return [Text(f"{weights}: every sum is 0, whatever the inputs are.")]
@@ -50,8 +50,8 @@ def _idea(m: Initialization) -> list[Block]:
         return [Text(f"{weights}{sums}A factor of about 1 keeps values at the same size.")]
     return [
         Text(
-            f"{weights}{sums}With {start.activation}, a factor of about {number(start.need)} keeps values at the same "
-            f"size, because {loss_of_signal}."
+            f"{weights}{sums}With {start.activation}, a factor of about {number(start.need)} keeps values at the "
+            f"same size, because {loss_of_signal}."
         )
     ]
 

@@ -36,9 +36,9 @@ def _idea(m: LearningRate, run: Run) -> Text:
     """The role of the learning rate, with the measured numbers."""
     per_epoch = plural(m.per_epoch, "step")
     text = (
-        f"Each step computes the gradient on {plural(min(m.batch, m.rows), 'row')} and moves every weight a little in "
-        f"the direction in which the loss falls: {per_epoch} per epoch. The learning rate, {number(m.rate)}, sets how "
-        "far."
+        f"Each step computes the gradient on {plural(min(m.batch, m.rows), 'row')} and moves every weight a little "
+        f"in the direction in which the loss falls: {per_epoch} per epoch. The learning rate, {number(m.rate)}, sets "
+        "how far."
     )
     ratios = {layer: ratio for layer, ratio in m.ratios.items() if ratio > 0}
     if ratios:
@@ -80,8 +80,8 @@ def _limits(m: LearningRate) -> list[Block]:
     if m.stable is not None:
         low, high = m.stable.interval
         caption += (
-            f"The largest stable rate was measured by raising the rate until training diverged, from "
-            f"{plural(len(m.stable.limits), 'starting point')}; it lies between {number(low)} and {number(high)}. "
+            f"The largest stable rate was found by bisection with {plural(len(m.stable.limits), 'seed')}: it lies "
+            f"between {number(low)}, which still learned, and {number(high)}, which did not. "
         )
     if m.curvature:
         caption += (
@@ -117,8 +117,8 @@ def _loss_by_rate(m: LearningRate) -> list[Block]:
         marks=marks,
     )
     caption = (
-        "Each point is a separate training run; the band covers several seeds. At the left the steps are too small to "
-        "make progress, at the right they are too large. Choose a rate at the bottom of the curve."
+        "Each point is a separate training run; the band covers several seeds. At the left the steps are too small "
+        "to make progress, at the right they are too large. Choose a rate at the bottom of the curve."
     )
     return [Figure(svg, caption, "Other learning rates")]
 
@@ -162,7 +162,9 @@ def _tables(m: LearningRate) -> list[Block]:
         ]
         inner.append(Table(["rate", "validation loss", "training loss"], whole_runs, "Whole runs: means"))
     if m.range is not None:
-        short_runs = [[float(rate), float(loss)] for rate, loss in zip(m.range.rates, m.range.means, strict=True)]
+        short_runs = [
+            [float(rate), float(loss)] for rate, loss in zip(m.range.rates, m.range.means, strict=True)
+        ]
         inner.append(Table(["rate", "training loss"], short_runs, f"After {m.range.steps:,} steps: medians"))
     if inner:
         blocks.append(Details("All tested rates", inner))

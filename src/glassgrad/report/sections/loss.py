@@ -36,8 +36,8 @@ def _idea(m: LossMeasurement) -> list[Block]:
     """The meaning of the loss, with the measured numbers."""
     text = (
         f"The best constant guess, the same answer for every row, has a loss of {number(m.constant)}. An untrained "
-        f"network should start near {number(m.expected_start)}, the loss of equal outputs for all classes or targets; "
-        f"this one started at {number(m.start)}."
+        f"network should start near {number(m.expected_start)}, the loss of outputs that carry no information; this "
+        f"one started at {number(m.start)}."
     )
     facts: list[tuple[str, str] | tuple[str, str, str]] = [
         ("constant guess", number(m.constant), "loss"),
@@ -60,7 +60,9 @@ def _by_class(m: LossMeasurement) -> list[Block]:
         else np.r_[order[: MOST_CLASSES // 2], order[-MOST_CLASSES // 2 :]]
     )
     labels = [m.classes[i] for i in shown]
-    selection = "" if len(shown) == len(order) else f" The most and least frequent of {len(order):,} are shown."
+    selection = (
+        "" if len(shown) == len(order) else f" The most and least frequent of {len(order):,} are shown."
+    )
     return [
         Figure(
             bars(labels, {"rows": m.counts[shown]}, title="Training rows of each class"),
