@@ -158,7 +158,7 @@ def _images(layers: list[Layer]) -> Figure:
         together=False,
         smallest=96,
     )
-    caption = "One pixel per neuron: orange is positive, blue is negative. Of several channels, the first four are shown."
+    caption = "One pixel per neuron: orange is positive, blue is negative. At most four channels are shown."
     return Figure(svg, caption, "The row inside the network", wide=True)
 
 

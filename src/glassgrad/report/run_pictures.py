@@ -152,7 +152,7 @@ def _regression_figures(rows_name: str, of_target: str, true: Floats, predicted:
             y_label="rows",
             marks=[Mark("exact", x=0.0)] if low < 0 < high else [],
         )
-        caption = "The errors should be centred on zero. A peak to one side means that predictions are too high or too low."
+        caption = "Errors should be centred on zero. A peak to one side means that they are biased."
         blocks.append(Figure(picture, caption, f"Size of the errors{of_target}"))
     return blocks
 

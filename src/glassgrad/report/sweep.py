@@ -55,7 +55,7 @@ def draw_sweep(ranked: Sequence[Point], title: str = "") -> Figure:
 
 
 def pictures(figure: Figure, stem: str) -> dict[str, bytes]:
-    """``figure`` as an SVG file and a PNG file (1,125 x 690 pixels), by name. The same figure gives the same bytes."""
+    """``figure`` as an SVG file and a PNG file (1,125 x 690 pixels), by name. Equal figures give equal bytes."""
     from matplotlib import rc_context
 
     files = {}
