@@ -1,4 +1,4 @@
-"""The first result of the README: accuracy on ``digits`` over five seeds, beside scikit-learn's MLP of the same shape.
+"""The first result of the README: accuracy on ``digits`` over five seeds, beside an MLP of scikit-learn.
 
 python benchmarks/digits.py
 """

@@ -86,8 +86,8 @@ def main() -> int:
         f"{options.networks} random networks from seed {options.seed}: {len(failed)} disagree",
         f"{counts['float64']} in float64, {counts['float32']} in float32; {counts['host']} for this processor, "
         f"{counts['avx2']} for AVX2, {counts['sse2']} for SSE2; {counts['shared']} with work shared in small units",
-        f"{counts['compared']} tensors compared; {counts['chaotic']} of them are chaotic (at a kink, where the spread is "
-        "as large as the value)",
+        f"{counts['compared']} tensors compared; {counts['chaotic']} of them chaotic (at a kink, where the spread "
+        "is as large as the value)",
         f"largest difference in units of the spread (limit {SPREADS:g}): float64 {worst['float64']:.2f}, float32 "
         f"{worst['float32']:.2f}",
         "layers: " + ", ".join(f"{name} {count}" for name, count in sorted(layers.items())),

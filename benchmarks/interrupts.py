@@ -8,7 +8,7 @@ once. Four kinds of tries alternate:
 - fresh: ``glassgrad train`` in a new process, interrupted within 0.3 seconds after the first epoch (one try in ten);
 - training: the same in a process forked from one that has loaded everything;
 - compiling: the same without cached code, interrupted within 0.6 seconds after the command starts;
-- library: ``glassgrad.train`` with Python's default SIGINT handler (SIGINT only), interrupted within 0.3 seconds after
+- library: ``glassgrad.train`` with the SIGINT handler of Python (SIGINT only), interrupted within 0.3 seconds after
   the first epoch.
 
 A try passes if the process ends by itself within 30 seconds. After the first epoch the run must be kept, as a run
@@ -61,7 +61,7 @@ def run_command(folder: Path) -> int:
 
 
 def run_library(folder: Path) -> int:
-    """Call ``glassgrad.train``. Exit code 0: it returned a run; 3 or 130: KeyboardInterrupt after or before epoch 1."""
+    """Call ``glassgrad.train``. Exit code 0: it returned a run; 3 or 130: interrupted after or before epoch 1."""
     import glassgrad as gg
 
     epochs = []

@@ -1,7 +1,7 @@
 """The elementwise functions of the native backend beside NumPy's: largest error in ulp, nanoseconds per element.
 
-The timings use one core and 16,384 elements, which fit in the cache. They are medians of interleaved rounds; the ratio
-is NumPy / native. NumPy has no erf; that line calls the C library for each element, as the reference backend does.
+The timings use one core and 16,384 elements, which fit in the cache. They are medians of interleaved rounds. The
+ratio is NumPy / native. NumPy has no erf; that line calls the C library per element, as the reference backend does.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     python benchmarks/panels.py [--rounds 60] [--write]
 
-In a row-by-row matrix each row is shared by several threads. If the rows are short, a core prefetches cache lines that
-another core is about to change. The two layouts run alternately, in random order. "quarter" is the lower quartile.
+In a row-by-row matrix each row is shared by several threads. If the rows are short, a core prefetches cache lines
+that another core is about to change. The two layouts run alternately, in random order; "quarter" is the lower
+quartile.
 On a virtual machine the distance between the cores may change over time. Then the medians are unreliable; the lower
 quartiles and the ratio (the median over the rounds) are more reliable. Both layouts must end with the same weights,
 bit for bit. ``--write`` writes the table to results/panels.txt.
