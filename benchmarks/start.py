@@ -4,8 +4,9 @@
 
 The process starts Python, loads and scales the data, trains 30 epochs, tests the model and saves it. It is timed with
 the compiled code in the cache and with an empty cache. scikit-learn does the same job; it also sets a tenth of the
-rows aside for validation and keeps the best epoch. Every round runs each job once. The table has medians; ratios are taken
-within a round. Processor time is the sum over all threads; on a shared machine it varies less than wall-clock time.
+rows aside for validation and keeps the best epoch. Every round runs each job once. The table has medians; ratios are
+taken within a round. Processor time is the sum over all threads; on a shared machine it varies less than wall-clock
+time.
 
 All modules are byte-compiled, as in an installed package: the first round is not counted, and the environment has no
 PYTHONDONTWRITEBYTECODE. Each library chooses its number of threads. scikit-learn imports pandas if it is installed,
