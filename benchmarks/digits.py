@@ -1,4 +1,4 @@
-"""The README's first result: accuracy on `digits` over five seeds, beside scikit-learn's MLP of the same shape.
+"""The first result of the README: accuracy on ``digits`` over five seeds, beside an MLP of scikit-learn.
 
 python benchmarks/digits.py
 """
@@ -21,15 +21,18 @@ SEEDS = range(5)
 EPOCHS = 30
 
 
-def ours(seed: int) -> tuple[float, float]:
-    """Test accuracy and seconds of one run by default settings."""
+def glassgrad_run(seed: int) -> tuple[float, float]:
+    """Test accuracy and seconds of one run with default settings."""
     start = time.perf_counter()
     run = gg.train("digits", seed=seed)
     return run.metrics["test"]["accuracy"], time.perf_counter() - start
 
 
-def theirs(seed: int) -> tuple[float, float]:
-    """The same rows, layers, batch size, optimizer and epochs (validation rows are trained on as well)."""
+def sklearn_run(seed: int) -> tuple[float, float]:
+    """Test accuracy and seconds with the same rows, layers, batch size, optimizer and epochs.
+
+    scikit-learn trains on the validation rows as well.
+    """
     data = gg.load_source("digits")
     parts = split(data, validation=0.1, test=0.2, seed=seed)
     rows = np.concatenate([parts.train, parts.validation])
@@ -45,9 +48,9 @@ def theirs(seed: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Interleave both over the seeds, and print the table."""
-    ours(0)  # compiled once, then in the cache
-    pairs = [(ours(seed), theirs(seed)) for seed in SEEDS]
+    """Alternate between both libraries over the seeds, and print the table."""
+    glassgrad_run(0)  # compiles; later runs find the code in the cache
+    pairs = [(glassgrad_run(seed), sklearn_run(seed)) for seed in SEEDS]
     print(f"{'seed':>4}  {'Glassgrad':>9}  {'scikit-learn':>12}")
     for seed, (a, b) in zip(SEEDS, pairs, strict=True):
         print(f"{seed:>4}  {a[0]:>9.4f}  {b[0]:>12.4f}")

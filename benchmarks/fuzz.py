@@ -1,11 +1,11 @@
-"""Random networks through the native backend and the reference: are they the same training?
+"""Compare the native backend with the reference backend on random networks.
 
     python benchmarks/fuzz.py [--networks 2000] [--seed 0] [--replay recipe.json] [--keep benchmarks/results/fuzz.txt]
 
-Each network is drawn with its data, loss, optimizer and everything else (``tests/backends/random_networks.py``),
-trained for a few steps on both backends, and compared within the spread that rounding errors cause in that very
-training (``tests/backends/rounding.py`` says how it is measured). A failing recipe is printed as JSON, one line,
-which ``--replay`` takes from a file or from standard input (``-``).
+Each network is drawn with its data, loss, optimizer and all other options (``tests/backends/random_networks.py``). It
+is trained for a few steps on both backends. The results must agree within the spread that rounding errors cause in
+that training (``tests/backends/rounding.py`` measures it). A failing recipe is printed as one line of JSON;
+``--replay`` reads it from a file or from standard input (``-``).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from backends.random_networks import Recipe, draw  # noqa: E402
 from backends.rounding import SPREADS  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "fuzz.txt"
-EVERY = 100  # networks between two lines of progress
+EVERY = 100  # networks per progress line
 
 
 def judge(recipe: Recipe) -> Verdict:
-    """``check``, with any exception as a complaint."""
+    """The verdict of ``check``; an exception counts as a complaint."""
     try:
         return check(recipe)
     except Exception as error:
@@ -39,21 +39,21 @@ def judge(recipe: Recipe) -> Verdict:
 
 
 def report(recipe: Recipe, verdict: Verdict) -> str:
-    """A failing recipe: what is wrong, whether float64 agrees, and the recipe on one line."""
+    """The text about a failing recipe: the complaints, whether float64 agrees, and the recipe on one line."""
     lines = [f"network {recipe['number']} ({recipe['dtype']}, {recipe['machine']}) disagrees:"]
     lines += [f"    {item}" for item in verdict.complaints[:8]]
     if recipe["dtype"] == "float32":
-        twin = judge(recipe | {"dtype": "float64"})
-        lines.append(f"    in float64 it {'disagrees too' if twin.complaints else 'agrees'}")
+        in_float64 = judge(recipe | {"dtype": "float64"})
+        lines.append(f"    in float64 it {'disagrees too' if in_float64.complaints else 'agrees'}")
     return "\n".join([*lines, json.dumps(recipe)])
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--networks", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0, help="the number of the first network, in millions")
+    parser.add_argument("--seed", type=int, default=0, help="number of the first network, in millions")
     parser.add_argument("--replay", help="a file with one recipe; - for standard input")
-    parser.add_argument("--keep", type=Path, help="write the summary there as well")
+    parser.add_argument("--keep", type=Path, help="also write the summary to this file")
     options = parser.parse_args()
     if options.replay:
         text = sys.stdin.read() if options.replay == "-" else Path(options.replay).read_text()
@@ -84,11 +84,11 @@ def main() -> int:
 
     summary = [
         f"{options.networks} random networks from seed {options.seed}: {len(failed)} disagree",
-        f"{counts['float64']} in float64, {counts['float32']} in float32; for this processor {counts['host']}, for "
-        f"AVX2 {counts['avx2']}, for SSE2 {counts['sse2']}; cut into small shared units {counts['shared']}",
-        f"{counts['compared']} tensors compared, of which {counts['chaotic']} chaotic (on a kink: their spread is of"
-        " their own size)",
-        f"largest difference, in spreads (allowed {SPREADS:g}): float64 {worst['float64']:.2f}, float32 "
+        f"{counts['float64']} in float64, {counts['float32']} in float32; {counts['host']} for this processor, "
+        f"{counts['avx2']} for AVX2, {counts['sse2']} for SSE2; {counts['shared']} with work shared in small units",
+        f"{counts['compared']} tensors compared; {counts['chaotic']} of them chaotic (at a kink, where the spread "
+        "is as large as the value)",
+        f"largest difference in units of the spread (limit {SPREADS:g}): float64 {worst['float64']:.2f}, float32 "
         f"{worst['float32']:.2f}",
         "layers: " + ", ".join(f"{name} {count}" for name, count in sorted(layers.items())),
         f"{time.perf_counter() - start:.0f} s",

@@ -1,7 +1,7 @@
-"""What ``import glassgrad`` costs: medians over interleaved fresh processes, next to ``import numpy``.
+"""Time of ``import glassgrad`` beside ``import numpy``: medians over interleaved fresh processes.
 
-The floor: on top of NumPy, Glassgrad may cost less than half of what NumPy costs on top of bare Python.
-``--check`` exits with 1 where it does not.
+The limit: importing Glassgrad after NumPy must take less than half as long as importing NumPy takes.
+``--check`` exits with 1 if it takes longer.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import subprocess
 import sys
 import time
 
-FLOOR = 0.5
+LIMIT = 0.5
 
-# NumPy is loaded first where glassgrad stands "on top of" it: loading it late earns no credit.
+# "numpy, then glassgrad" loads NumPy first, so that the time of NumPy is never counted as Glassgrad's.
 CASES = {
     "python": "pass",
     "import numpy": "import numpy",
@@ -28,16 +28,16 @@ CASES = {
 
 
 def seconds(code: str) -> float:
-    """Wall-clock time of one fresh interpreter that runs ``code``."""
+    """Wall-clock seconds of a fresh interpreter that runs ``code``."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-I", "-c", code], check=True)
     return time.perf_counter() - start
 
 
 def measure(rounds: int) -> dict[str, float]:
-    """Median seconds per case; each round runs every case once, so that drift hits all alike."""
+    """Median seconds of each case. Each round runs every case once, so that drift affects all of them equally."""
     for code in CASES.values():
-        seconds(code)  # byte-compiles what is new, and warms the file cache
+        seconds(code)  # byte-compiles new modules and warms the file cache
     samples: dict[str, list[float]] = {name: [] for name in CASES}
     for _ in range(rounds):
         for name, code in CASES.items():
@@ -50,19 +50,19 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=21, help="fresh processes per case (at least 15)")
-    parser.add_argument("--check", action="store_true", help=f"exit with 1 when the ratio is {FLOOR} or more")
+    parser.add_argument("--check", action="store_true", help=f"exit with 1 if the ratio is {LIMIT} or more")
     options = parser.parse_args()
     if options.rounds < 15:
-        parser.error("--rounds: a median of fewer than 15 is too noisy; give 15 or more")
+        parser.error("--rounds: fewer than 15 rounds are too noisy; use 15 or more")
 
-    bare, numpy, _, both, names = times = list(measure(options.rounds).values())
+    python, numpy, _, glassgrad, all_names = times = list(measure(options.rounds).values())
     print(f"{'fresh process, median of ' + str(options.rounds):<28} {'ms':>7} {'above python':>13}")
     for name, value in zip(CASES, times, strict=True):
-        print(f"{name:<28} {1000 * value:>7.1f} {1000 * (value - bare):>13.1f}")
-    ratio = (both - numpy) / (numpy - bare)
-    print(f"glassgrad on top of numpy / numpy on top of python: {ratio:.2f} (floor: < {FLOOR})")
-    print(f"the same with every public name touched:            {(names - numpy) / (numpy - bare):.2f}")
-    return int(options.check and ratio >= FLOOR)
+        print(f"{name:<28} {1000 * value:>7.1f} {1000 * (value - python):>13.1f}")
+    ratio = (glassgrad - numpy) / (numpy - python)
+    print(f"glassgrad after numpy / numpy after python: {ratio:.2f} (limit: < {LIMIT})")
+    print(f"with every public name loaded:              {(all_names - numpy) / (numpy - python):.2f}")
+    return int(options.check and ratio >= LIMIT)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
-"""Interrupts at random moments: does a training that is stopped ever crash, hang, or lose what it has learned?
+"""Interrupt trainings at random moments and check that none crashes, hangs, or loses its run.
 
     python benchmarks/interrupts.py [--count 2000] [--at-once 2] [--seed 0] [--kind KIND] [--keep]
 
-A training on two threads gets SIGINT or SIGTERM at a random moment, in a quarter of the tries two of them at once.
-Four kinds of tries take turns:
+A training on two threads gets SIGINT or SIGTERM at a random moment; in a quarter of the tries it gets two signals at
+once. Four kinds of tries alternate:
 
-- fresh: ``glassgrad train`` in a new process, within 0.3 seconds after its first epoch (one try in ten);
-- training: the same in a process that is forked from one which has everything loaded;
-- compiling: the same without a cache of compiled code, within 0.6 seconds after the command begins;
-- library: ``glassgrad.train`` under Python's own handler of Ctrl-C (SIGINT only), within 0.3 seconds after its first
-  epoch.
+- fresh: ``glassgrad train`` in a new process, interrupted within 0.3 seconds after the first epoch (one try in ten);
+- training: the same in a process forked from one that has loaded everything;
+- compiling: the same without cached code, interrupted within 0.6 seconds after the command starts;
+- library: ``glassgrad.train`` with the SIGINT handler of Python (SIGINT only), interrupted within 0.3 seconds after
+  the first epoch.
 
-A try ends well if the process ends by itself within 30 seconds. Once an epoch is over, the run must be kept: a run
-folder whose model can be loaded, or a ``Run``. Before that, nothing may be left behind. Writes
+A try passes if the process ends by itself within 30 seconds. After the first epoch the run must be kept, as a run
+folder with a loadable model or as a ``Run``. Before that, no file may be left behind. ``--keep`` writes
 results/interrupts.txt.
 """
 
@@ -40,26 +40,28 @@ OPTIONS = ("--layers", "256,256", "--batch-size", "512", "--epochs", "100000")
 
 
 def command(folder: Path) -> list[str]:
+    """The arguments of ``glassgrad`` for one try."""
     return ["train", "digits", *OPTIONS, "--out", str(folder / "run"), "--json"]
 
 
 def run_command(folder: Path) -> int:
+    """Run ``glassgrad train`` in this process; the exit code."""
     from glassgrad.cli import app
     from glassgrad.cli.main import run
 
     execute = app.execute
 
-    def announced(arguments: list[str], started: float) -> int:
-        """The command, once its handlers of signals are in place."""
+    def announce_and_execute(arguments: list[str], started: float) -> int:
+        """Print "ready" as soon as the signal handlers are installed, then run the command."""
         print("ready", file=sys.stderr, flush=True)
         return execute(arguments, started)
 
-    app.execute = announced
+    app.execute = announce_and_execute
     return run(command(folder))
 
 
 def run_library(folder: Path) -> int:
-    """Exit code 0: a run came back; 3: KeyboardInterrupt came although an epoch was over; 130: it came before."""
+    """Call ``glassgrad.train``. Exit code 0: it returned a run; 3 or 130: interrupted after or before epoch 1."""
     import glassgrad as gg
 
     epochs = []
@@ -79,14 +81,14 @@ def run_library(folder: Path) -> int:
 
 
 def fork(kind: str, folder: Path) -> int:
-    """Start a try in a copy of this process; gives its number."""
+    """Start a try in a fork of this process; the process id."""
     child = os.fork()
     if child:
         return child
     code = 99
     try:
-        for name, number in (("out", 1), ("err", 2)):
-            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)
+        for name, descriptor in (("out", 1), ("err", 2)):
+            os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), descriptor)
         os.environ["GLASSGRAD_THREADS"] = "2"
         if kind == "compiling":
             os.environ["GLASSGRAD_CACHE"] = ""
@@ -100,7 +102,7 @@ def fork(kind: str, folder: Path) -> int:
 
 
 def start(folder: Path) -> int:
-    """Start a try in a new process; gives its number."""
+    """Start a try in a new process; the process id."""
     with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
         process = subprocess.Popen(
             [sys.executable, "-m", "glassgrad", *command(folder)],
@@ -108,23 +110,23 @@ def start(folder: Path) -> int:
             stderr=err,
             env=os.environ | {"GLASSGRAD_THREADS": "2"},
         )
-    process.returncode = 0  # waited for below
+    process.returncode = 0  # ``wait`` reaps the process instead of Popen
     return process.pid
 
 
 def wait(child: int, seconds: float) -> int | None:
-    """The exit code of ``child`` (negative: the signal that ended it); None if it goes on."""
+    """The exit code of ``child`` (negative: the signal that ended it), or None if it still runs after ``seconds``."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found, status = os.waitpid(child, os.WNOHANG)
-        if found:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.002)
     return None
 
 
 def wait_for(text: str, file: Path, child: int) -> int | None:
-    """Wait until ``file`` contains ``text``; the exit code of ``child`` if it ends before."""
+    """Wait until ``file`` contains ``text``. Returns the exit code of ``child`` if it ends before that, else None."""
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if file.exists() and text in file.read_text():
@@ -136,21 +138,21 @@ def wait_for(text: str, file: Path, child: int) -> int | None:
 
 
 def attempt(job: tuple[int, int, str | None]) -> tuple[int, str, str]:
-    """One try: its number, its kind and how it ended."""
-    number, seed, only = job
-    chance = random.Random(f"{seed} {number}")
-    kind = only or ("fresh" if number % 10 == 9 else KINDS[number % len(KINDS)])
+    """Run one try. Returns its number, its kind and its outcome."""
+    number, seed, fixed_kind = job
+    rng = random.Random(f"{seed} {number}")
+    kind = fixed_kind or ("fresh" if number % 10 == 9 else KINDS[number % len(KINDS)])
     folder = Path(tempfile.mkdtemp(prefix="glassgrad-interrupts-"))
     try:
         child = start(folder) if kind == "fresh" else fork(kind, folder)
-        begun, latest = ("ready", 0.6) if kind == "compiling" else ("epoch 1/", 0.3)
-        code = wait_for(begun, folder / "err", child)
+        start_text, longest_delay = ("ready", 0.6) if kind == "compiling" else ("epoch 1/", 0.3)
+        code = wait_for(start_text, folder / "err", child)
         if code is None:
-            time.sleep(chance.uniform(0.0, latest))
-            asked = signal.SIGINT if kind == "library" else chance.choice([signal.SIGINT, signal.SIGTERM])
-            for _ in range(chance.choice([1, 1, 1, 2])):
+            time.sleep(rng.uniform(0.0, longest_delay))
+            signal_sent = signal.SIGINT if kind == "library" else rng.choice([signal.SIGINT, signal.SIGTERM])
+            for _ in range(rng.choice([1, 1, 1, 2])):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(child, asked)
+                    os.kill(child, signal_sent)
             code = wait(child, PATIENCE)
         if code is None:
             os.kill(child, signal.SIGKILL)
@@ -162,7 +164,7 @@ def attempt(job: tuple[int, int, str | None]) -> tuple[int, str, str]:
 
 
 def judge(kind: str, code: int, folder: Path) -> str:
-    """How a try ended."""
+    """The outcome of a try."""
     from glassgrad.training.model import load_model
 
     err = (folder / "err").read_text()
@@ -170,20 +172,20 @@ def judge(kind: str, code: int, folder: Path) -> str:
         return "segmentation fault" if code == -signal.SIGSEGV else f"ended by signal {-code}"
     if kind == "library":
         if code == 0:
-            status, epochs, seen = json.loads((folder / "library.json").read_text())
-            return "kept" if status == "interrupted" and epochs >= seen - 1 else "lost run"
+            status, epochs, reported = json.loads((folder / "library.json").read_text())
+            return "kept" if status == "interrupted" and epochs >= reported - 1 else "lost run"
         return {3: "lost run", 130: "stopped before the first epoch"}.get(
             code, f"exit code {code}: {err[-300:]}"
         )
     if code != 130 or "Traceback" in err:
         return f"exit code {code}: {err[-300:]}"
     if (folder / "run").exists():
-        ended = load_model(folder / "run").training
-        return "kept" if ended["status"] == "interrupted" and ended["epochs"] >= 1 else "lost run"
-    left = sorted(path.name for path in folder.iterdir() if path.name not in ("out", "err"))
+        training = load_model(folder / "run").training
+        return "kept" if training["status"] == "interrupted" and training["epochs"] >= 1 else "lost run"
+    left_behind = sorted(path.name for path in folder.iterdir() if path.name not in ("out", "err"))
     if "epoch 1/" in err:
         return "lost run"
-    return f"left behind: {left}" if left else "stopped before the first epoch"
+    return f"left behind: {left_behind}" if left_behind else "stopped before the first epoch"
 
 
 def main() -> int:
@@ -191,48 +193,52 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--kind", choices=(*KINDS, "fresh"), help="tries of one kind only")
+    parser.add_argument("--kind", choices=(*KINDS, "fresh"), help="only tries of this kind")
     parser.add_argument("--keep", action="store_true", help="write the result file")
     options = parser.parse_args()
 
-    # A shell starts a job in the background with SIGINT ignored, and so would be all that it starts.
+    # A shell starts background jobs with SIGINT ignored, and child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    # What every try needs is loaded once, and what all but those of "compiling" run is compiled once.
+    # Load all modules once, and fill the cache of compiled code for all kinds but "compiling".
     import glassgrad as gg
     import glassgrad.cli.app
     import glassgrad.cli.train
 
     gg.train("digits", layers=[256, 256], batch_size=512, epochs=1, progress=lambda _: None)
-    ends: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    outcomes: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
     jobs = [(number, options.seed, options.kind) for number in range(options.count)]
     started = time.monotonic()
     with multiprocessing.get_context("fork").Pool(options.at_once) as pool:
-        for done, (number, kind, end) in enumerate(pool.imap_unordered(attempt, jobs), start=1):
-            ends[kind][end] += 1
-            if end not in GOOD:
-                print(f"try {number} ({kind}): {end}", flush=True)
+        for done, (number, kind, outcome) in enumerate(pool.imap_unordered(attempt, jobs), start=1):
+            outcomes[kind][outcome] += 1
+            if outcome not in GOOD:
+                print(f"try {number} ({kind}): {outcome}", flush=True)
             if done % 100 == 0:
                 print(f"{done} tries, {time.monotonic() - started:.0f} s", flush=True)
-    text = report(ends, options.count, options.seed)
+    text = report(outcomes, options.count, options.seed)
     print(text, end="")
     if options.keep:
         RESULT.write_text(text)
-    return int(any(end not in GOOD for counts in ends.values() for end in counts))
+    return int(any(outcome not in GOOD for counts in outcomes.values() for outcome in counts))
 
 
 GOOD = ("kept", "stopped before the first epoch")
 
 
-def report(ends: dict[str, collections.Counter[str]], count: int, seed: int) -> str:
-    """The table of all ends."""
-    bad = sum(number for counts in ends.values() for end, number in counts.items() if end not in GOOD)
+def report(outcomes: dict[str, collections.Counter[str]], count: int, seed: int) -> str:
+    """The table of all outcomes."""
+    failures = sum(
+        number for counts in outcomes.values() for outcome, number in counts.items() if outcome not in GOOD
+    )
     lines = [f"{count} trainings on two threads, interrupted at random moments (seed {seed})", ""]
     lines += [
-        f"{kind:<10} {number:>5}  {end}"
-        for kind in sorted(ends)
-        for end, number in sorted(ends[kind].items())
+        f"{kind:<10} {number:>5}  {outcome}"
+        for kind in sorted(outcomes)
+        for outcome, number in sorted(outcomes[kind].items())
     ]
-    return "\n".join([*lines, "", f"segmentation faults, hangs, lost runs and other bad ends: {bad}", ""])
+    return "\n".join(
+        [*lines, "", f"segmentation faults, hangs, lost runs and other failures: {failures}", ""]
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""What it costs to look inside while training: the same run with and without lenses.
+"""Cost of lenses: the time of the same training with and without them.
 
     python benchmarks/lenses.py [--rounds 15] [--threads 2] [--backend native] [--write]
 
-Whole runs are timed (compiling excluded), in turns; the ratio is taken within a round, because the speed of a machine
-drifts, and its median is printed with its quartiles. "A look" is what a step that is looked at costs more, from runs
-in which all are; times the share of the steps looked at, it gives the ratio once more. All runs must end in the same
-weights, to the bit. ``--write`` keeps the table in results/lenses.txt.
+Whole runs are timed alternately, without compiling. The ratio is taken within a round, because the speed of a machine
+drifts; the table has its median and quartiles. "sample" is the extra time of a sampled step, measured in runs that
+sample every step. Multiplied by the share of sampled steps it gives the ratio a second time. All runs must end with
+the same weights, bit for bit. ``--write`` writes the table to results/lenses.txt.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from glassgrad.training import lenses
 
 RESULTS = Path(__file__).parent / "results"
 MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
-LIMIT = 1.05  # what looking may cost from 784-128-10 in batches of 64 on
-REST = 0.05
+LIMIT = 1.05  # the largest ratio that passes, for 784-128-10 with batches of 64 and anything larger
+REST = 0.05  # seconds between runs
 EVERY = lenses.EVERY
 
 LENET = gg.Sequential(
@@ -41,7 +41,7 @@ LENET = gg.Sequential(
     gg.nn.Dense(10),
 )
 
-# name: options of the run, rows, epochs, whether the limit holds for it
+# name: options of the run, rows, epochs, whether the limit applies
 CASES: dict[str, tuple[dict[str, Any], int, int, bool]] = {
     "64-32-10, batch 32, adam": ({"layers": [32], "batch_size": 32}, 1792, 20, False),
     "784-128-10, batch 64, sgd": ({"layers": [128], "batch_size": 64, "optimizer": "sgd"}, 25_600, 4, True),
@@ -58,7 +58,7 @@ CASES: dict[str, tuple[dict[str, Any], int, int, bool]] = {
 
 
 def images(rows: int, image: bool) -> gg.Dataset:
-    """``rows`` digits of MNIST, or noise where it is not at hand."""
+    """``rows`` digits of MNIST, or noise if MNIST is not available."""
     if MNIST.is_dir():
         data = gg.load_source(MNIST)
         x, y = data.features[:rows].astype(np.float32), data.targets[:rows]
@@ -69,7 +69,7 @@ def images(rows: int, image: bool) -> gg.Dataset:
 
 
 def data_of(name: str, rows: int) -> gg.Dataset:
-    """What the case ``name`` trains on."""
+    """The data of the case ``name``."""
     if not name.startswith("64-"):
         return images(rows, "LeNet" in name)
     digits = gg.load_source("digits")
@@ -77,33 +77,33 @@ def data_of(name: str, rows: int) -> gg.Dataset:
 
 
 def measure(name: str, rounds: int, backend: str) -> dict[str, list[float]]:
-    """Round by round: seconds a step without lenses, the ratio with them, and what one look costs in steps.
+    """For each round: seconds per step without lenses, the ratio, and the cost of one sample in steps.
 
-    The last from runs in which every step is looked at; ``samples`` holds how many a usual run looks at.
+    The cost of a sample comes from runs that sample every step. ``samples`` is the number of samples in a normal run.
     """
     options, rows, epochs, _ = CASES[name]
     data = data_of(name, rows)
     common = options | {"epochs": epochs, "validation": 0, "test": 0, "backend": backend}
-    found: dict[str, list[float]] = {"step": [], "ratio": [], "look": [], "samples": []}
+    measured: dict[str, list[float]] = {"step": [], "ratio": [], "sample": [], "samples": []}
     for turn in range(rounds + 1):
         runs = {}
-        ways = {"off": (False, EVERY), "on": (True, EVERY), "all": (True, 1)}
-        for way in ways if turn % 2 else reversed(ways):
-            watch, lenses.EVERY = ways[way]
+        modes = {"off": (False, EVERY), "on": (True, EVERY), "all": (True, 1)}
+        for mode in modes if turn % 2 else reversed(modes):
+            watch, lenses.EVERY = modes[mode]
             time.sleep(REST)
-            runs[way] = gg.train(data, watch=watch, **common)
+            runs[mode] = gg.train(data, watch=watch, **common)
         lenses.EVERY = EVERY
         for key, array in runs["off"].model.weights.items():
             if not all(run.model.weights[key].tobytes() == array.tobytes() for run in runs.values()):
-                raise SystemExit(f"{name}: looking changed {key}")
+                raise SystemExit(f"{name}: lenses changed {key}")
         if turn:  # the first turn compiles
-            off, on, every = (runs[way].seconds_training for way in ("off", "on", "all"))
-            seen, steps = len(runs["on"].lenses or ()), runs["off"].steps
-            found["step"].append(off / steps)
-            found["ratio"].append(on / off)
-            found["look"].append(every / off - 1)
-            found["samples"].append(seen)
-    return found
+            off, on, every_step = (runs[mode].seconds_training for mode in ("off", "on", "all"))
+            samples, steps = len(runs["on"].lenses or ()), runs["off"].steps
+            measured["step"].append(off / steps)
+            measured["ratio"].append(on / off)
+            measured["sample"].append(every_step / off - 1)
+            measured["samples"].append(samples)
+    return measured
 
 
 def main() -> int:
@@ -113,16 +113,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--backend", default="native")
-    parser.add_argument("--only", default="", help="cases whose name holds this")
+    parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     os.environ["GLASSGRAD_THREADS"] = str(options.threads)
-    title = (
-        f"Lenses while training: time with over time without ({options.backend}, {options.threads} threads)"
-    )
+    title = f"Training with lenses: time with lenses / time without ({options.backend}, {options.threads} threads)"
     lines = [title, str(machine()), ""]
     header = (
-        f"{'network':<34}{'step':>9}  {'steps':>6}  {'looked at':>9}  {'a look':>10}  {'ratio':>6}  quartiles"
+        f"{'network':<34}{'step':>9}  {'steps':>6}  {'samples':>9}  {'sample':>10}  {'ratio':>6}  quartiles"
     )
     lines.append(header)
     print("\n".join(lines), flush=True)
@@ -130,16 +128,16 @@ def main() -> int:
     for name in CASES:
         if options.only not in name:
             continue
-        found = measure(name, options.rounds, options.backend)
-        low, middle, high = quartiles(found["ratio"])
+        measured = measure(name, options.rounds, options.backend)
+        low, median, high = quartiles(measured["ratio"])
         rows, batch, epochs = CASES[name][1], CASES[name][0]["batch_size"], CASES[name][2]
-        step, look, samples = (statistics.median(found[key]) for key in ("step", "look", "samples"))
+        step, sample, samples = (statistics.median(measured[key]) for key in ("step", "sample", "samples"))
         line = f"{name:<34}{step * 1e6:>6.0f} us  {-(-rows // batch) * epochs:>6}  {samples:>9.0f}"
-        lines.append(f"{line}  {look:>4.2f} steps  {middle:>6.3f}  {low:.3f} to {high:.3f}")
+        lines.append(f"{line}  {sample:>4.2f} steps  {median:>6.3f}  {low:.3f} to {high:.3f}")
         print(lines[-1], flush=True)
         if CASES[name][3]:
-            worst = max(worst, middle)
-    lines.append(f"largest median from 784-128-10 on: {worst:.3f} (limit {LIMIT})")
+            worst = max(worst, median)
+    lines.append(f"largest median for 784-128-10 and larger: {worst:.3f} (limit {LIMIT})")
     print(lines[-1])
     if options.write:
         RESULTS.mkdir(parents=True, exist_ok=True)

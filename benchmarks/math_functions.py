@@ -1,7 +1,7 @@
-"""The native elementwise functions next to NumPy's: largest error in ulp, and nanoseconds per element.
+"""The elementwise functions of the native backend beside NumPy's: largest error in ulp, nanoseconds per element.
 
-One core, 16,384 elements (which stay in the cache), medians of interleaved rounds; ratio = NumPy / native.
-NumPy has no erf: that line is the C library called per element, which is what the reference backend does.
+The timings use one core and 16,384 elements, which fit in the cache. They are medians of interleaved rounds. The
+ratio is NumPy / native. NumPy has no erf; that line calls the C library per element, as the reference backend does.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.backends.native.runtime.machine import host
 from glassgrad.ops.table import TABLE
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the errors are measured as the tests do
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))  # the tests measure the errors in the same way
 from backends.math_errors import DTYPES, Compiled, samples, truth, ulps
 
 SIZE = 16384
 
 
 def nanoseconds(call: Callable[[], Any], repeats: int) -> float:
-    """Per element, of one round of ``repeats`` calls."""
+    """Nanoseconds per element, over ``repeats`` calls."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()
@@ -57,11 +57,13 @@ def main() -> None:
             )
             for _ in range(options.rounds)
         ]
-        ours, theirs = (statistics.median(times) for times in zip(*rounds, strict=True))
+        native_time, numpy_time = (statistics.median(times) for times in zip(*rounds, strict=True))
         cases = [samples(options.element, 2_000 if name == "erf" else 200_000, seed) for seed in range(2)]
         cases = cases[: len(operands)]
         error = ulps(native(*cases), truth(name, *cases)).max()
-        print(f"{name:<10} {error:>8.2f} {ours:>10.3f} {theirs:>9.3f} {theirs / ours:>6.1f}")
+        print(
+            f"{name:<10} {error:>8.2f} {native_time:>10.3f} {numpy_time:>9.3f} {numpy_time / native_time:>6.1f}"
+        )
 
 
 if __name__ == "__main__":

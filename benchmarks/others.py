@@ -1,19 +1,19 @@
-"""Two other things that people wait for, next to the libraries that they would use for them.
+"""One-row prediction and training with many learning rates, beside other libraries.
 
     python benchmarks/others.py [--only row,rates] [--rounds 11] [--threads 2]
 
 row    one-row prediction with 64-64-10, one thread, float32 array in and out
 rates  64 networks 64-32-10 with 64 learning rates, 20 epochs of digits each, batch 32
 
-A whole process, from the shell to a saved model, is timed by ``start.py``. Rounds are interleaved; medians are
-printed with their quartiles, and ratios are taken within a round.
+``start.py`` times a whole process, from the shell to a saved model. Rounds are interleaved. The table has medians and
+quartiles; ratios are taken within a round.
 """
 
 from __future__ import annotations
 
 import os
 
-# Before NumPy and PyTorch are loaded: one row is a matter of one thread, and so is each of many networks.
+# Set before NumPy and PyTorch are loaded: one row uses one thread, and so does each of the many networks.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 
 import argparse
@@ -33,7 +33,7 @@ from peers.report import machine, number, quartiles
 OURS = "Glassgrad"
 RESULTS = Path(__file__).parent / "results"
 REST = 0.05
-Runs = dict[str, Callable[[], float]]  # by name: does the job once, returns seconds
+Runs = dict[str, Callable[[], float]]  # library: does the job once and returns the seconds it took
 
 # --- the run ------------------------------------------------------------------------------------------------
 
@@ -44,7 +44,7 @@ CASES: dict[str, tuple[Callable[[Path, int], Runs], str, float, str]] = {
 
 
 def measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
-    """Seconds by name, in turns; a first turn warms up."""
+    """Seconds of each library in each round. The libraries alternate; a first, uncounted round warms up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for turn in range(rounds + 1):
         for name, run in runs.items():
@@ -56,13 +56,13 @@ def measure(runs: Runs, rounds: int) -> dict[str, list[float]]:
 
 
 def table(times: dict[str, list[float]], scale: float, unit: str) -> str:
-    """One line each, with the ratio to Glassgrad."""
+    """One line for each library, with its ratio to Glassgrad."""
     lines = []
     for name, values in times.items():
-        low, middle, high = quartiles([scale * value for value in values])
+        low, median, high = quartiles([scale * value for value in values])
         ratio = statistics.median(b / a for a, b in zip(times[OURS], values, strict=True))
         spread = f"({number(low)} to {number(high)})"
-        lines.append(f"{name:<30}{number(middle):>10} {unit} {spread:<22}{ratio:>8.2f} x")
+        lines.append(f"{name:<30}{number(median):>10} {unit} {spread:<22}{ratio:>8.2f} x")
     return "\n".join(lines)
 
 
@@ -72,23 +72,25 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(CASES), help="row, rates, or both")
     parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of everything but one row")
+    parser.add_argument(
+        "--threads", type=int, default=os.cpu_count() or 1, help="threads for all but one-row prediction"
+    )
     parser.add_argument(
         "--out", type=Path, help="folder for others.json (default: results, for a complete run)"
     )
     options = parser.parse_args()
-    chosen = options.only.split(",")
-    if unknown := set(chosen) - set(CASES):
+    selected = options.only.split(",")
+    if unknown := set(selected) - set(CASES):
         parser.error(f"--only: {sorted(unknown)[0]!r} is not one of {', '.join(CASES)}")
     results: dict[str, Any] = {"machine": machine(), "threads": options.threads, "seconds": {}}
-    for name in chosen:
-        make, title, scale, unit = CASES[name]
+    for name in selected:
+        make_runs, title, scale, unit = CASES[name]
         print(title)
         with tempfile.TemporaryDirectory(prefix="others-") as folder:
-            times = measure(make(Path(folder), options.threads), options.rounds)
+            times = measure(make_runs(Path(folder), options.threads), options.rounds)
         print(table(times, scale, unit), end="\n\n", flush=True)
         results["seconds"][name] = times
-    out = options.out or (RESULTS if set(chosen) == set(CASES) and options.rounds >= 11 else None)
+    out = options.out or (RESULTS if set(selected) == set(CASES) and options.rounds >= 11 else None)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         (out / "others.json").write_text(json.dumps(results, indent=1) + "\n")

@@ -1,12 +1,13 @@
-"""What it gives that weights lie in panels: a step of training on all cores with and without, in turn.
+"""Time per training step on all cores, with weights stored in panels and stored row by row.
 
     python benchmarks/panels.py [--rounds 60] [--write]
 
-Without, a matrix lies row by row, and each row belongs to several threads: where rows are short, a core fetches ahead
-what another one is about to change. Which of the two comes first in a round is drawn; a quarter of all times is below
-"quarter". On a virtual machine the cores may be near one another for a while and far apart later: then medians of
-either say little, and their quarters and the ratio (the median over the rounds) more. Both must end in the same
-weights, to the bit. ``--write`` keeps the table in results/panels.txt.
+In a row-by-row matrix each row is shared by several threads. If the rows are short, a core prefetches cache lines
+that another core is about to change. The two layouts run alternately, in random order; "quarter" is the lower
+quartile.
+On a virtual machine the distance between the cores may change over time. Then the medians are unreliable; the lower
+quartiles and the ratio (the median over the rounds) are more reliable. Both layouts must end with the same weights,
+bit for bit. ``--write`` writes the table to results/panels.txt.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from glassgrad.backends.native.plan import schedule
 
 RESULTS = Path(__file__).parent / "results" / "panels.txt"
 CASES = (("784-128-10", "sgd"), ("784-128-10", "adam"), ("784-512-512-10", "sgd"))
-SECONDS = 0.1  # what one timing lasts, about
+SECONDS = 0.1  # approximate duration of one timing
 
 
 class Training(Glassgrad):
-    """The step of the comparison with the peers, with its weights in panels or row by row."""
+    """The training step of the peer comparison, with weights in panels or row by row."""
 
     def __init__(self, task: Task, panels: bool) -> None:
         super().__init__(default_threads())
         self.use(task, self.variants(task)[0])
         if not panels:
-            usual, schedule.panel_width = schedule.panel_width, lambda *_: 0
+            panel_width, schedule.panel_width = schedule.panel_width, lambda *_: 0
             self.executable = NativeBackend(threads=self.threads, cached=False).compile(self.program)
-            schedule.panel_width = usual
+            schedule.panel_width = panel_width
 
     def time(self, epochs: int) -> float:
         """Microseconds per step."""
@@ -49,21 +50,20 @@ class Training(Glassgrad):
 
 
 def measure(name: str, optimizer: str, rounds: int) -> str:
-    """A line of the table; raises SystemExit where the weights differ."""
+    """One line of the table. Raises SystemExit if the weights differ."""
     shape, batch, rows, source = NETWORKS[name]
     task = Task(shape, batch, rows, optimizer, source)
-    both = [Training(task, panels) for panels in (False, True)]
-    epochs = max(1, round(SECONDS / (both[0].time(1) * task.steps * 1e-6)))
+    trainings = [Training(task, panels) for panels in (False, True)]
+    epochs = max(1, round(SECONDS / (trainings[0].time(1) * task.steps * 1e-6)))
     times: list[list[float]] = [[], []]
     for _ in range(rounds):
-        found = {i: both[i].time(epochs) for i in random.sample((0, 1), 2)}
-        for i, value in found.items():
-            times[i].append(value)
-        for key, array in both[0].params.items():
-            if both[1].params[key].tobytes() != array.tobytes():
+        for i in random.sample((0, 1), 2):
+            times[i].append(trainings[i].time(epochs))
+        for key, array in trainings[0].params.items():
+            if trainings[1].params[key].tobytes() != array.tobytes():
                 raise SystemExit(f"{name}: panels changed {key}")
     ratio = statistics.median(a / b for a, b in zip(*times, strict=True))
-    cells = "".join(f"{middle:9.1f} {low:9.1f}  " for low, middle, _ in map(quartiles, times))
+    cells = "".join(f"{median:9.1f} {low:9.1f}  " for low, median, _ in map(quartiles, times))
     return f"{name:16} {optimizer:6} {cells} {ratio:6.2f}"
 
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=60, help="turns of both (default: 60)")
+    parser.add_argument("--rounds", type=int, default=60, help="timings of each layout (default: 60)")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     options = parser.parse_args()
     head = f"{'us per step':23} {'row by row':>9}   quarter  {'panels':>9}   quarter    ratio"

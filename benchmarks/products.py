@@ -1,9 +1,9 @@
-"""Matrix products of the native backend against NumPy and against the bare multiply-adds, on one thread.
+"""Matrix products of the native backend beside NumPy and the peak rate of multiply-adds, on one thread.
 
     python benchmarks/products.py [--rounds 31] [--only 32x64x32] [--machine avx2] [--plans]
 
-Shapes are m x k x n; a form such as TN says whether A and B are stored transposed. Packing is part of the time.
-Rounds are interleaved and medians printed, because neighbours on a shared machine come and go.
+Shapes are m x k x n. A form such as TN says whether A and B are stored transposed. The time includes packing. Rounds
+are interleaved and the table has medians, because the load of a shared machine varies.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SHAPES = [  # m, k, n, forms: a dense layer's forward, input gradient and weight
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
-    """A copy on a cache line, with a readable line behind it."""
+    """A copy that starts on a cache line, with one more readable cache line behind it."""
     raw = np.zeros(values.nbytes + 128, np.uint8)
     start = -raw.ctypes.data % 64
     copy = raw[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
@@ -59,7 +59,7 @@ def aligned(values: np.ndarray) -> np.ndarray:
 
 
 def storing(f: Function, c: Reg, n: int) -> Callable[[Tile], None]:
-    """The plainest epilogue: store the tile."""
+    """The simplest epilogue: store the tile."""
 
     def finish(tile: Tile) -> None:
         for i, values in enumerate(tile.values):
@@ -74,15 +74,15 @@ def storing(f: Function, c: Reg, n: int) -> Callable[[Tile], None]:
 
 
 class Native:
-    """One compiled product, called many times from inside the compiled code."""
+    """One compiled product. The compiled code repeats it many times in one call."""
 
-    def __init__(self, chosen: ProductPlan, a: np.ndarray, b: np.ndarray, target: Machine) -> None:
-        product = chosen.product
+    def __init__(self, plan: ProductPlan, a: np.ndarray, b: np.ndarray, target: Machine) -> None:
+        product = plan.product
         f = Function("once", [("ptr noalias", name) for name in "abcs"], attributes="noinline")
         registers = [Reg(f"%{name}", "ptr") for name in "abcs"]
-        given = Operands(registers[0], registers[1], registers[3])
-        emit_pack(f, chosen, given)
-        emit_product(f, chosen, given, storing(f, registers[2], product.n))
+        operands = Operands(registers[0], registers[1], registers[3])
+        emit_pack(f, plan, operands)
+        emit_product(f, plan, operands, storing(f, registers[2], product.n))
         g = Function("many", [("ptr", name) for name in "abcs"] + [("i64", "times")])
         with g.loop(Reg("%times", "i64")):
             g.raw("call void @once(ptr %a, ptr %b, ptr %c, ptr %s)")
@@ -93,14 +93,14 @@ class Native:
         self.library = Library(code)
         self.call = self.library.function("many", 5)
         self.c = aligned(np.zeros((product.m, product.n), np.float32))
-        self.arrays = [aligned(a), aligned(b), self.c, aligned(np.zeros(chosen.scratch_bytes + 64, np.uint8))]
+        self.arrays = [aligned(a), aligned(b), self.c, aligned(np.zeros(plan.scratch_bytes + 64, np.uint8))]
 
     def run(self, times: int) -> None:
         self.call(*[array.ctypes.data for array in self.arrays], times)
 
 
 class Peak:
-    """Independent multiply-adds in registers: what the machine can do at most."""
+    """Independent multiply-adds in registers: the peak rate of the machine."""
 
     accumulators, turns = 12, 1000
 
@@ -126,16 +126,18 @@ class Peak:
 
 
 def seconds(run: Callable[[int], None], times: int) -> float:
-    """Seconds of one of ``times`` calls."""
+    """Seconds per call, over ``times`` calls."""
     start = time.perf_counter()
     run(times)
     return (time.perf_counter() - start) / times
 
 
-def repeated(once: Callable[[], object]) -> Callable[[int], None]:
+def repeated(call: Callable[[], object]) -> Callable[[int], None]:
+    """A function that calls ``call`` the given number of times."""
+
     def run(times: int) -> None:
         for _ in range(times):
-            once()
+            call()
 
     return run
 
@@ -143,7 +145,7 @@ def repeated(once: Callable[[], object]) -> Callable[[int], None]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=31)
-    parser.add_argument("--only", default="", help="a part of a shape or form")
+    parser.add_argument("--only", default="", help="only products whose shape and form contain this")
     parser.add_argument("--machine", default="host", choices=["host", "avx512", "avx2", "sse2"])
     parser.add_argument("--plans", action="store_true", help="print the plan of each product")
     options = parser.parse_args()
@@ -161,16 +163,16 @@ def main() -> None:
             a = left[: m * k].reshape((k, m) if form[0] == "T" else (m, k))
             b = right[: n * k].reshape((n, k) if form[1] == "T" else (k, n))
             x, y = (a.T if form[0] == "T" else a), (b.T if form[1] == "T" else b)
-            chosen = plan_product(
+            plan = plan_product(
                 Product(m, n, k, "float", form[0] == "T", form[1] == "T"), target.vector_bytes
             )
-            native = Native(chosen, a, b, target)
+            native = Native(plan, a, b, target)
             native.run(1)
             out = np.matmul(x, y)
             limit = k * np.finfo(np.float32).eps * (np.abs(x) @ np.abs(y))
             assert (np.abs(native.c - out) <= 2 * limit).all(), name
             flops = 2 * m * n * k
-            times = max(1, round(5e7 / flops))  # short, so that most samples are not interrupted
+            times = max(1, round(5e7 / flops))  # short samples are rarely interrupted
             numpy_run = repeated(lambda x=x, y=y, out=out: np.matmul(x, y, out=out))
             runs = [
                 (native.run, times, flops),
@@ -180,13 +182,16 @@ def main() -> None:
             rates = [
                 [work / seconds(run, count) / 1e9 for run, count, work in runs] for _ in range(options.rounds)
             ]
-            ours, theirs, most = (statistics.median(column) for column in zip(*rates, strict=True))
+            native_rate, numpy_rate, peak_rate = (
+                statistics.median(column) for column in zip(*rates, strict=True)
+            )
             print(
-                f"{m:>6}x{k}x{n}".rjust(16) + f"  {form} {ours:7.1f} {theirs:7.1f} {most:7.1f}  "
-                f"{ours / most:6.0%}   {ours / theirs:6.2f}x  {native.milliseconds:5.1f} ms"
+                f"{m:>6}x{k}x{n}".rjust(16)
+                + f"  {form} {native_rate:7.1f} {numpy_rate:7.1f} {peak_rate:7.1f}  "
+                f"{native_rate / peak_rate:6.0%}   {native_rate / numpy_rate:6.2f}x  {native.milliseconds:5.1f} ms"
             )
             if options.plans:
-                print(f"{'':16}  {chosen}")
+                print(f"{'':16}  {plan}")
 
 
 if __name__ == "__main__":

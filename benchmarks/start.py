@@ -1,18 +1,18 @@
-"""From the shell to a trained model: ``glassgrad train digits --epochs 30`` as a whole process.
+"""Time of the whole process ``glassgrad train digits --epochs 30``, from the shell to a saved model.
 
     python benchmarks/start.py [--rounds 15] [--write] [--check]
 
-Start, data, scaling, 30 epochs, test, a model on disk: with the compiled code in the cache, with an empty cache, and
-the same job in scikit-learn, which sets a tenth of the rows aside for validation and keeps the best epoch as well.
-Every round runs each of them once, in turn; medians are printed, and ratios are taken within a round. Processor time
-is that of all threads: on a machine that is shared with others it is the steadier of the two.
+The process starts Python, loads and scales the data, trains 30 epochs, tests the model and saves it. It is timed with
+the compiled code in the cache and with an empty cache. scikit-learn does the same job; it also sets a tenth of the
+rows aside for validation and keeps the best epoch. Every round runs each job once. The table has medians; ratios are
+taken within a round. Processor time is the sum over all threads; on a shared machine it varies less than wall-clock
+time.
 
-The modules are byte-compiled, as they are wherever a package is installed: the first round is not counted, and
-PYTHONDONTWRITEBYTECODE is taken out of the environment. The libraries choose their own number of threads.
-scikit-learn imports pandas where it is installed, which takes it a quarter of a second: its job is done with it and
-without.
+All modules are byte-compiled, as in an installed package: the first round is not counted, and the environment has no
+PYTHONDONTWRITEBYTECODE. Each library chooses its number of threads. scikit-learn imports pandas if it is installed,
+which takes a quarter of a second, so its job is timed with and without pandas.
 
-``--write`` keeps the table in results/start.txt; ``--check`` exits with 1 where a ratio is below its mark.
+``--write`` writes the table to results/start.txt; ``--check`` exits with 1 if a ratio is below its required value.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-MARKS = {"glassgrad, code in the cache": 8.0, "glassgrad, empty cache": 5.0}
+REQUIRED = {"glassgrad, code in the cache": 8.0, "glassgrad, empty cache": 5.0}
 PEER = "scikit-learn"
-ALONE = "scikit-learn, no pandas"
+WITHOUT_PANDAS = "scikit-learn, no pandas"
 RESULTS = Path(__file__).parent / "results" / "start.txt"
 
 SCIKIT_LEARN = """
@@ -69,37 +69,37 @@ class NoPandas:
 sys.meta_path.insert(0, NoPandas())
 """
 
-Seconds = tuple[float, float]  # of the clock on the wall, of the processor
+Seconds = tuple[float, float]  # wall-clock time, processor time
 
 
 def timed(command: list[str], environment: dict[str, str]) -> tuple[Seconds, str]:
-    """What a process took, and what it printed; raises RuntimeError with its last line where it fails."""
+    """The duration of a process, and its output. Raises RuntimeError with the last line of stderr if it fails."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode:
-        raise RuntimeError((done.stderr.strip().splitlines() or ["no message"])[-1])
-    busy = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return (seconds, busy), done.stdout
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    wall_seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if process.returncode:
+        raise RuntimeError((process.stderr.strip().splitlines() or ["no message"])[-1])
+    processor_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return (wall_seconds, processor_seconds), process.stdout
 
 
 def jobs(folder: Path) -> dict[str, Callable[[], tuple[Seconds, str]]]:
-    """By name: does the job once, and says the test accuracy."""
-    left_out = {"PYTHONDONTWRITEBYTECODE", "GLASSGRAD_THREADS"}
+    """Functions by name that do the job once and return the seconds and the test accuracy."""
+    removed = {"PYTHONDONTWRITEBYTECODE", "GLASSGRAD_THREADS"}
     environment = {
         key: value
         for key, value in os.environ.items()
-        if key not in left_out and not key.endswith("_NUM_THREADS")
+        if key not in removed and not key.endswith("_NUM_THREADS")
     }
-    numbers = iter(range(1_000_000))
+    run_numbers = iter(range(1_000_000))
     (folder / "job.py").write_text(SCIKIT_LEARN)
     (folder / "alone.py").write_text(NO_PANDAS + SCIKIT_LEARN)
 
     def glassgrad(cached: bool) -> tuple[Seconds, str]:
-        place = folder / f"run{next(numbers)}"
-        cache = str(folder / "cache") if cached else f"{place}-cache"
+        run_folder = folder / f"run{next(run_numbers)}"
+        cache = str(folder / "cache") if cached else f"{run_folder}-cache"
         command = [sys.executable, "-m", "glassgrad", "train", "digits", "--epochs", "30", "--json"]
-        seconds, out = timed([*command, "--out", str(place)], environment | {"GLASSGRAD_CACHE": cache})
+        seconds, out = timed([*command, "--out", str(run_folder)], environment | {"GLASSGRAD_CACHE": cache})
         return seconds, f"{json.loads(out.splitlines()[-1])['metrics']['test']['accuracy']:.3f}"
 
     def sklearn(job: str) -> tuple[Seconds, str]:
@@ -110,21 +110,21 @@ def jobs(folder: Path) -> dict[str, Callable[[], tuple[Seconds, str]]]:
             raise RuntimeError(f"scikit-learn stopped after {epochs} epochs")
         return seconds, f"{float(accuracy):.3f}"
 
-    cached, empty = MARKS
+    cached, empty = REQUIRED
     return {
         cached: lambda: glassgrad(True),
         empty: lambda: glassgrad(False),
         PEER: lambda: sklearn("job.py"),
-        ALONE: lambda: sklearn("alone.py"),
+        WITHOUT_PANDAS: lambda: sklearn("alone.py"),
         "import numpy": lambda: timed([sys.executable, "-c", "import numpy"], environment),
         "python alone": lambda: timed([sys.executable, "-c", "pass"], environment),
     }
 
 
-def alone(samples: dict[str, list[Seconds]], name: str) -> float:
-    """How many times as long scikit-learn takes without pandas."""
+def ratio_without_pandas(samples: dict[str, list[Seconds]], name: str) -> float:
+    """The median ratio of scikit-learn's time without pandas to the time of ``name``."""
     return statistics.median(
-        peer[0] / own[0] for peer, own in zip(samples[ALONE], samples[name], strict=True)
+        peer[0] / own[0] for peer, own in zip(samples[WITHOUT_PANDAS], samples[name], strict=True)
     )
 
 
@@ -134,44 +134,48 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=15, help="processes of each kind")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
-    parser.add_argument("--check", action="store_true", help="exit with 1 where a ratio is below its mark")
+    parser.add_argument(
+        "--check", action="store_true", help="exit with 1 if a ratio is below its required value"
+    )
     options = parser.parse_args()
 
     load = ", ".join(f"{item:.1f}" for item in os.getloadavg())
     samples: dict[str, list[Seconds]] = {}
-    said: dict[str, str] = {}
+    accuracies: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
-        todo = jobs(Path(folder))
+        jobs_by_name = jobs(Path(folder))
         for turn in range(options.rounds + 1):
-            for name, job in todo.items():
-                seconds, said[name] = job()
-                if turn > 0:  # the first one warms up: byte code, files, the cache
+            for name, job in jobs_by_name.items():
+                seconds, accuracies[name] = job()
+                if turn > 0:  # the first round warms up byte code, files and the cache
                     samples.setdefault(name, []).append(seconds)
 
     lines = [
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {options.rounds} rounds, "
         f"load at the start {load}",
-        f"{'seconds, median (least)':<30} {'wall':>15} {'processor':>15} {'ratio':>7} {'mark':>5} {'accuracy':>9}",
+        f"{'seconds, median (minimum)':<30} {'wall':>15} {'processor':>15} {'ratio':>7} {'required':>9} "
+        f"{'accuracy':>9}",
     ]
-    short = False
-    for name, taken in samples.items():
-        cells = [f"{statistics.median(t):.3f} ({min(t):.3f})" for t in zip(*taken, strict=True)]
-        ratio = statistics.median(peer[0] / own[0] for peer, own in zip(samples[PEER], taken, strict=True))
-        mark = MARKS.get(name)
-        short = short or (mark is not None and ratio < mark)
+    below_required = False
+    for name, times in samples.items():
+        cells = [f"{statistics.median(t):.3f} ({min(t):.3f})" for t in zip(*times, strict=True)]
+        ratio = statistics.median(peer[0] / own[0] for peer, own in zip(samples[PEER], times, strict=True))
+        required = REQUIRED.get(name)
+        below_required = below_required or (required is not None and ratio < required)
         lines.append(
-            f"{name:<30} {cells[0]:>15} {cells[1]:>15} {ratio:>7.1f} {mark or '':>5} {said[name].strip():>9}"
+            f"{name:<30} {cells[0]:>15} {cells[1]:>15} {ratio:>7.1f} {required or '':>9} "
+            f"{accuracies[name].strip():>9}"
         )
-    lines.append(f"ratio: how many times as long {PEER} takes, median over the rounds")
+    lines.append(f"ratio: time of {PEER} / time of the job, median over the rounds")
     has_pandas = importlib.util.find_spec("pandas") is not None
     lines.append(
-        f"{PEER} imports pandas where it is installed, as it is {'here' if has_pandas else 'not here'}; "
-        f"without it: {', '.join(f'{alone(samples, name):.1f}' for name in MARKS)}"
+        f"{PEER} imports pandas if it is installed (here: {'yes' if has_pandas else 'no'}); "
+        f"ratios without it: {', '.join(f'{ratio_without_pandas(samples, name):.1f}' for name in REQUIRED)}"
     )
     print("\n".join(lines))
     if options.write:
         RESULTS.write_text("\n".join(lines) + "\n")
-    return int(options.check and short)
+    return int(options.check and below_required)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The coefficients of ``backends/native/math/coefficients.py``: ``python tools/minimax.py`` prints them all anew.
+"""Compute the coefficients of ``backends/native/math/coefficients.py``: ``python tools/minimax.py`` prints them.
 
-Remez's exchange for rationals P/Q (Muller, Elementary Functions, 3rd ed., chapter 3): on the reference
-points the weighted error must alternate, which Newton's method solves; the extrema of that solution's
-error are the next reference. Needs mpmath, which Glassgrad itself does not.
+Remez's exchange algorithm for rational functions P/Q (Muller, Elementary Functions, 3rd ed., chapter 3). Newton's
+method finds the P and Q whose weighted error alternates on the reference points; the extrema of that error are the
+next reference points. The script needs mpmath, which Glassgrad itself does not.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Real = Callable[[mpf], mpf]
 
 
 def horner(coefficients: Sequence[mpf], x: mpf) -> mpf:
-    """The polynomial with the constant term first."""
+    """The value at ``x`` of the polynomial with these coefficients, constant term first."""
     total = mpf(0)
     for c in reversed(coefficients):
         total = total * x + c
@@ -25,12 +25,15 @@ def horner(coefficients: Sequence[mpf], x: mpf) -> mpf:
 
 
 def weighted_error(goal: Real, weight: Real, p: Sequence[mpf], q: Sequence[mpf], x: mpf) -> mpf:
-    """How far P/Q is from ``goal`` at ``x``."""
+    """The weighted difference between P/Q and ``goal`` at ``x``."""
     return weight(x) * (horner(p, x) / horner(q, x) - goal(x))
 
 
 def extrema(error: Real, low: mpf, high: mpf, count: int) -> list[mpf]:
-    """The point of largest error between each two sign changes: ``count`` of them, else ValueError."""
+    """The points of largest error between consecutive sign changes.
+
+    Returns ``count`` points; raises ValueError if the error changes sign too rarely.
+    """
     grid = [
         (low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / (40 * count)) for i in range(40 * count + 1)
     ]
@@ -52,12 +55,15 @@ def extrema(error: Real, low: mpf, high: mpf, count: int) -> list[mpf]:
 def minimax(
     goal: Real, weight: Real, low: float, high: float, degree: int, below: int = 0
 ) -> tuple[list[mpf], list[mpf], mpf]:
-    """P of ``degree`` and Q of degree ``below`` with Q(0) = 1 that minimise max |weight * (P/Q - goal)|."""
+    """P of ``degree`` and Q of degree ``below`` with Q(0) = 1 that minimize max |weight * (P/Q - goal)|.
+
+    Returns the coefficients of P and Q, constant term first, and the largest weighted error.
+    """
     low, high, count = mpf(low), mpf(high), degree + below + 2
     points = [(low + high) / 2 - (high - low) / 2 * mp.cos(mp.pi * i / (count - 1)) for i in range(count)]
     p, q, level = [mpf(0)] * (degree + 1), [mpf(0)] * below, mpf(0)
     for _ in range(30):
-        for _ in range(40):  # Newton's steps on the alternating system; bilinear, so they converge fast
+        for _ in range(40):  # Newton steps on the alternating system; it is bilinear, so they converge fast
             rows, right = [], []
             for i, x in enumerate(points):
                 sign = (-1) ** i / weight(x)
@@ -68,9 +74,9 @@ def minimax(
                     + [-sign * (1 + x * horner(q, x))]
                 )
                 right.append(target - sign * level * (1 + x * horner(q, x)))
-            found = list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
-            p, q, old, level = found[: degree + 1], found[degree + 1 : -1], level, found[-1]
-            if abs(level - old) < abs(level) * mpf("1e-12"):
+            solution = list(mp.lu_solve(mp.matrix(rows), mp.matrix(right)))
+            p, q, old_level, level = solution[: degree + 1], solution[degree + 1 : -1], level, solution[-1]
+            if abs(level - old_level) < abs(level) * mpf("1e-12"):
                 break
         error = partial(weighted_error, goal, weight, p, [mpf(1), *q])
         points = extrema(error, low, high, count)
@@ -81,7 +87,7 @@ def minimax(
 
 
 def without_zero(function: Real, at_zero: mpf) -> Real:
-    """``function`` with its limit at 0, where the quotient that defines it has none."""
+    """``function`` with the value ``at_zero`` near 0, where its quotient is 0/0."""
     return lambda x: function(x) if abs(x) > mpf("1e-12") else at_zero
 
 
@@ -96,9 +102,9 @@ erf_exponent = without_zero(lambda x: mp.log(mp.erfc(x)) / x, -2 / mp.sqrt(mp.pi
 erf_weight = without_zero(lambda x: x * mp.erfc(x) / mp.erf(x), mp.sqrt(mp.pi) / 2)
 LN2, TINY = mp.log(2), mpf("1e-5")
 LOW, HIGH = mp.sqrt(mpf("0.5")) - 1, mp.sqrt(2) - 1
-SQUARE = (HIGH / (2 + HIGH)) ** 2  # of v / (2 + v), the argument of atanh
+SQUARE = (HIGH / (2 + HIGH)) ** 2  # the square of v / (2 + v), the argument of atanh
 
-# name: (goal, weight that makes the error relative to the whole function, low, high, {element: degrees}).
+# name: (goal, weight that makes the error relative to the complete function, low, high, {element: degrees}).
 FITS = {
     "exp": (
         exp_tail,
@@ -130,7 +136,7 @@ FITS = {
 
 
 def pieces(value: mpf, bits: Sequence[int]) -> list[mpf]:
-    """``value`` as a sum of numbers, the first of so many bits each, and the remainder."""
+    """``value`` as a sum: one part with each of the given numbers of bits, and the remainder."""
     parts = []
     for count in bits:
         unit = mpf(2) ** (mp.floor(mp.log(abs(value), 2)) + 1 - count)
@@ -140,13 +146,13 @@ def pieces(value: mpf, bits: Sequence[int]) -> list[mpf]:
 
 
 def show(name: str, element: str, values: Sequence[mpf], note: str = "") -> None:
-    """One line of the table, with as many digits as ``element`` needs."""
+    """Print one line of the table with the digits that ``element`` needs."""
     digits = 9 if element == "float" else 17
     print(f"{name} {element}{note}: ({', '.join(f'{float(v):.{digits}g}' for v in values)})")
 
 
 def main() -> None:
-    """Print every constant of the table."""
+    """Print all constants of the table."""
     for name, (goal, weight, low, high, degrees) in FITS.items():
         for element, degree in degrees.items():
             p, q, error = minimax(goal, weight, low, high, *degree)

@@ -2,8 +2,8 @@
 
     python tools/write_stubs.py
 
-Type checkers and editors cannot see names that are loaded when they are first used. The stub beside each listing
-(``__init__.pyi``) says where every name comes from. It is generated: change the listing, then run this script.
+Type checkers and editors cannot see names that are loaded on first use. The stub beside each listing
+(``__init__.pyi``) says which module each name comes from. Do not edit it: change the listing, then run this script.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ WIDTH = 110
 
 
 def read_listing(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
-    """The names by module, and the namespaces, of the call of ``lazy_names`` in an ``__init__.py``."""
+    """The arguments of ``lazy_names`` in an ``__init__.py``: the public names by module, and the namespaces."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "lazy_names":
             namespaces = [item.value for item in node.keywords if item.arg == "namespaces"]
@@ -25,13 +25,13 @@ def read_listing(path: Path) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...
     raise ValueError(f"{path} has no listing")
 
 
-def stub(homes: Mapping[str, Sequence[str]], namespaces: Sequence[str] = ()) -> str:
+def stub(names_by_module: Mapping[str, Sequence[str]], namespaces: Sequence[str] = ()) -> str:
     """The text of the stub."""
     lines = [_import("glassgrad", namespaces)] if namespaces else []
-    lines += [_import(module, homes[module]) for module in sorted(homes)]
-    public = sorted({*namespaces, *(name for names in homes.values() for name in names)})
-    listed = "".join(f'    "{name}",\n' for name in public)
-    return "# Written by tools/write_stubs.py.\n\n" + "\n".join(lines) + f"\n\n__all__ = [\n{listed}]\n"
+    lines += [_import(module, names_by_module[module]) for module in sorted(names_by_module)]
+    public_names = sorted({*namespaces, *(name for names in names_by_module.values() for name in names)})
+    entries = "".join(f'    "{name}",\n' for name in public_names)
+    return "# Written by tools/write_stubs.py.\n\n" + "\n".join(lines) + f"\n\n__all__ = [\n{entries}]\n"
 
 
 def _import(module: str, names: Sequence[str]) -> str:
@@ -41,7 +41,7 @@ def _import(module: str, names: Sequence[str]) -> str:
 
 
 def stubs() -> dict[Path, str]:
-    """Every stub by its path."""
+    """The text of every stub, by its path."""
     _, namespaces = read_listing(PACKAGE / "__init__.py")
     folders = [PACKAGE, *(PACKAGE / name for name in namespaces)]
     return {folder / "__init__.pyi": stub(*read_listing(folder / "__init__.py")) for folder in folders}

@@ -1,4 +1,4 @@
-"""What the machine itself can do: independent multiply-adds in registers, on one thread and on several."""
+"""Peak rate of the machine: independent multiply-adds in registers, on one thread and on several."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg, vector
 from glassgrad.backends.native.runtime.machine import Library, host
 
-ACCUMULATORS, TURNS, BURSTS = 24, 400_000, 5  # enough of them to hide the latency of an addition
+ACCUMULATORS, TURNS, BURSTS = 24, 400_000, 5  # enough accumulators to hide the latency of an addition
 
 
 class Limits:
-    """A pure multiply-add loop, written for the vectors of this machine."""
+    """A loop of multiply-adds on vectors of the machine's width."""
 
     def __init__(self, threads: int) -> None:
         self.threads, lanes = threads, host().vector_bytes // 4
@@ -35,11 +35,11 @@ class Limits:
         self.flops = 2 * lanes * ACCUMULATORS * TURNS
 
     def versions(self) -> dict[str, str]:
-        """None of its own."""
+        """No library."""
         return {}
 
     def peak(self) -> dict[str, float]:
-        """GFLOP/s on one thread and on all: the best of a few short bursts."""
+        """GFLOP/s on one thread and on all threads: the best of a few short bursts."""
         counts = {"one": 1, "all": self.threads}
         return {name: max(self._rate(count) for _ in range(BURSTS)) for name, count in counts.items()}
 

@@ -1,4 +1,4 @@
-"""One-row prediction with 64-64-10: the same trained weights in every library, prepared as its expert would."""
+"""One-row prediction with 64-64-10: the same trained weights in every library, prepared as an expert would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ OURS = "Glassgrad"
 
 
 def row(folder: Path, threads: int) -> dict[str, Callable[[], float]]:
-    """Everybody gets the same trained weights, and must give the same probabilities."""
+    """The timed jobs by name. All libraries get the same trained weights.
+
+    Raises RuntimeError if a library predicts other probabilities.
+    """
     import glassgrad as gg
 
     digits = gg.load_source("digits")
@@ -38,34 +41,35 @@ def row(folder: Path, threads: int) -> dict[str, Callable[[], float]]:
         except ImportError as error:
             print(f"skipped: {name} ({error})")
             continue
-        found = np.asarray(call(x), np.float64)
-        off = np.abs((found if name == "scikit-learn" else softmax(found)) - expected).max()
-        if off > 1e-5:
-            raise RuntimeError(f"{name}: its probabilities are off by {off:.1e}")
-        runs[name] = partial(many, call, x)
+        output = np.asarray(call(x), np.float64)
+        probabilities = output if name == "scikit-learn" else softmax(output)
+        difference = np.abs(probabilities - expected).max()
+        if difference > 1e-5:
+            raise RuntimeError(f"{name}: its probabilities are off by {difference:.1e}")
+        runs[name] = partial(seconds_per_call, call, x)
     return runs
 
 
-def many(call: Callable[[np.ndarray], Any], x: np.ndarray) -> float:
-    """Seconds of one of many calls."""
-    count, spent = 50, 0.0
-    while spent < 0.02:
+def seconds_per_call(call: Callable[[np.ndarray], Any], x: np.ndarray) -> float:
+    """Seconds per call, over enough calls to take 20 ms."""
+    count, elapsed = 50, 0.0
+    while elapsed < 0.02:
         count *= 2
         start = time.perf_counter()
         for _ in range(count):
             call(x)
-        spent = time.perf_counter() - start
-    return spent / count
+        elapsed = time.perf_counter() - start
+    return elapsed / count
 
 
 def softmax(z: np.ndarray) -> np.ndarray:
-    """Probabilities."""
+    """The probabilities of the logits ``z`` of one row."""
     e = np.exp(np.asarray(z, np.float64) - z.max())
     return e / e.sum()
 
 
 def numpy_handle(layers: list[Any]) -> Callable[[np.ndarray], Any]:
-    """Two products in place."""
+    """Two matrix products into preallocated arrays."""
     (w1, b1), (w2, b2) = layers
     hidden, out = np.empty((1, len(b1)), np.float32), np.empty((1, len(b2)), np.float32)
 
@@ -80,7 +84,7 @@ def numpy_handle(layers: list[Any]) -> Callable[[np.ndarray], Any]:
 
 
 def onnx_handle(layers: list[Any]) -> Callable[[np.ndarray], Any]:
-    """A session on one thread."""
+    """An inference session on one thread."""
     import onnxruntime as ort
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,4 +1,4 @@
-"""The tasks of the comparison: networks, data, optimizers and first weights, the same for every peer."""
+"""The tasks of the comparison: networks, data, optimizers and initial weights, the same for every peer."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ import numpy as np
 
 MNIST = Path(__file__).parents[3] / "shared" / "data" / "mnist"
 
-# Learning rates at which every network here trains calmly: nobody is timed on NaN.
+# Learning rates at which every network here trains stably: no peer is timed on NaN.
 RATES = {"sgd": 0.01, "momentum": 0.01, "adam": 0.001}
 MOMENTUM = 0.9
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-STEPS_PER_CALL = 8192  # at most, where epochs are so short that several go into one call
-CALL_FLOPS = 1.5e10  # ... and so many floating-point operations: a few ten milliseconds of work
+STEPS_PER_CALL = 8192  # the most steps in one call that trains several epochs
+CALL_FLOPS = 1.5e10  # the most floating-point operations in such a call: tens of milliseconds
 
 
 @dataclass(frozen=True)
 class Task:
-    """One network, trained by minibatches on ``rows`` rows (a multiple of the batch) with one optimizer.
+    """One network, trained with minibatches on ``rows`` rows (a multiple of the batch) and one optimizer.
 
-    Hidden layers are dense with relu, the last one is dense; the loss is softmax cross-entropy on its outputs.
+    The hidden layers are dense with relu, the last layer is dense. The loss is softmax cross-entropy.
     """
 
     widths: tuple[int, ...]
@@ -37,17 +37,17 @@ class Task:
 
     @property
     def network(self) -> str:
-        """Such as ``64-32-10``."""
+        """The widths as text, such as ``64-32-10``."""
         return "-".join(map(str, self.widths))
 
     @property
     def steps(self) -> int:
-        """Steps in an epoch."""
+        """The number of steps in an epoch."""
         return self.rows // self.batch
 
     @property
     def epochs_per_call(self) -> int:
-        """How many epochs go into one call, for those who take several."""
+        """The number of epochs in one call, for peers that can train several."""
         return max(1, min(STEPS_PER_CALL, int(CALL_FLOPS / self.flops)) // self.steps)
 
     @property
@@ -57,16 +57,19 @@ class Task:
 
     @property
     def flops(self) -> int:
-        """The operations of all matrix products of one step: forward, and both backward but for the first layer."""
+        """The floating-point operations of all matrix products of one step.
+
+        Each layer has one forward and two backward products; the first layer needs no gradient of its input.
+        """
         sizes = [a * b for a, b in pairwise(self.widths)]
         return 2 * self.batch * (3 * sum(sizes) - sizes[0])
 
     def data(self) -> tuple[np.ndarray, np.ndarray, str]:
-        """Features float32 [rows, widths[0]], classes int32 [rows], and where they come from."""
+        """Features float32 [rows, widths[0]], classes int32 [rows], and the name of their source."""
         return load(self.source, self.rows, self.widths[0], self.widths[-1])
 
     def weights(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """For each layer the first weight float32 [inputs, units] (K. He et al., 2015) and bias [units]."""
+        """The initial weights float32 [inputs, units] (K. He et al., 2015) and biases [units] of each layer."""
         random = np.random.default_rng(1)
         return [
             ((random.standard_normal((a, b)) * math.sqrt(2 / a)).astype(np.float32), np.zeros(b, np.float32))
@@ -86,7 +89,7 @@ ONLY_ADAM = ("4-32-16-4",)
 
 
 def tasks(networks: Sequence[str], optimizers: Sequence[str]) -> list[Task]:
-    """Every network with every optimizer that it is compared with."""
+    """Every network with each of its optimizers."""
     return [
         Task(*NETWORKS[name][:3], optimizer, NETWORKS[name][3])
         for name in networks
@@ -96,7 +99,7 @@ def tasks(networks: Sequence[str], optimizers: Sequence[str]) -> list[Task]:
 
 @cache
 def load(source: str, rows: int, inputs: int, classes: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """``rows`` rows of a data set, or random ones labelled by a random linear map where it is not here."""
+    """``rows`` rows of a data set, or random rows labelled by a random linear map if it is not available."""
     if source == "digits":
         from glassgrad.data.digits import load_digits
 
@@ -112,30 +115,30 @@ def load(source: str, rows: int, inputs: int, classes: int) -> tuple[np.ndarray,
     random = np.random.default_rng(0)
     features = random.standard_normal((rows, inputs)).astype(np.float32)
     directions = random.standard_normal((inputs, classes)).astype(np.float32)
-    directions /= np.linalg.norm(directions, axis=0)  # else one of the classes might have no row
+    directions /= np.linalg.norm(directions, axis=0)  # otherwise a class might have no row
     labels = (features @ directions).argmax(1)
     return features, labels.astype(np.int32), "random"
 
 
 class Peer(Protocol):
-    """One way to do a task. A peer may know several ways; the fastest on this machine is the one timed."""
+    """One library that trains the tasks. It may have several variants; the fastest on this machine is timed."""
 
     def __init__(self, threads: int) -> None: ...
 
     def versions(self) -> dict[str, str]:
-        """The libraries that do the work."""
+        """The versions of its libraries, by name."""
 
     def variants(self, task: Task) -> list[str]:
-        """The ways worth trying on this task."""
+        """The names of the variants to try on this task."""
 
     def use(self, task: Task, variant: str) -> None:
-        """Prepare ``task``; what is compiled on the first call may wait until then."""
+        """Prepare ``task``. Compiling may wait until the first call."""
 
     def reset(self) -> None:
-        """Back to the first weights and a fresh optimizer."""
+        """Restore the initial weights and reset the optimizer."""
 
     def epochs(self, count: int) -> None:
-        """Train ``count`` epochs, each in a new random order (but for full batches); return when all is done."""
+        """Train ``count`` epochs and wait for the end. Each has a new random order, except for full batches."""
 
     def losses(self, steps: int) -> list[float]:
-        """The loss of each of the first steps from the first weights, the rows in their own order."""
+        """The losses of the first steps from the initial weights, with the rows in their original order."""

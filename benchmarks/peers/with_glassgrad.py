@@ -1,4 +1,4 @@
-"""Glassgrad: a few hundred steps per call of the compiled program, in the order that ``train`` would draw."""
+"""Glassgrad: many steps per call of the compiled program, with the rows in the order that ``train`` draws."""
 
 from __future__ import annotations
 
@@ -21,59 +21,61 @@ from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
 
 class Glassgrad:
-    """The native backend, on all threads; it decides by itself which steps are large enough to share."""
+    """The native backend on all threads. It decides itself which steps are large enough to share among them."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
     def versions(self) -> dict[str, str]:
-        """Glassgrad, and its code generator."""
+        """Glassgrad and llvmlite, its code generator."""
         return {"Glassgrad": version("glassgrad"), "llvmlite": version("llvmlite")}
 
     def variants(self, task: Task) -> list[str]:
-        """There is one way."""
+        """A single variant."""
         return ["all threads"]
 
     def use(self, task: Task, variant: str) -> None:
-        """Compile: the folder of the cache is empty at the start, so that this is the whole cost."""
+        """Compile the program. The cache is empty at the start, so this is the full cost of compiling."""
         if getattr(self, "task", None) == task:
             return
         self.task = task
         self.optimizer = optimizer_of(task)
         features, classes, _ = task.data()
-        self.number = background(features)
-        self.program = program_of(task, self.optimizer, kind(self.number))
+        self.background = background(features)
+        self.program = program_of(task, self.optimizer, kind(self.background))
         self.executable = NativeBackend(threads=self.threads).compile(self.program)
-        self.first = first_weights(task, self.program)
+        self.initial_weights = first_weights(task, self.program)
         self.data = {FEATURES: features, TARGETS: classes}
 
     def compiling(self) -> dict[str, float]:
-        """Seconds of compiling the program, and of finding it in the cache on disk."""
-        again = NativeBackend(threads=self.threads).compile(self.program)
+        """Seconds to compile the program, and seconds to load it from the cache on disk."""
+        from_cache = NativeBackend(threads=self.threads).compile(self.program)
         return {
             "compile_seconds": self.executable.seconds_compiling,
-            "cached_seconds": again.seconds_compiling,
+            "cached_seconds": from_cache.seconds_compiling,
         }
 
     def reset(self) -> None:
-        """First weights, empty slots."""
-        self.params = self.first
+        """Restore the initial weights and zero the optimizer state."""
+        self.params = self.initial_weights
         self.state = empty_slots(self.program)
         self.step = 0
 
     def epochs(self, count: int) -> None:
-        """As ``train`` does it: short epochs many at a time, as soon as a call has shown that they are."""
-        task, first, at_once = self.task, 1, 1
-        whole = np.arange(task.rows, dtype=np.int32)
-        while first <= count:
-            drawn = task.batch < task.rows
-            order = Epochs(task.rows, task.batch, 0, first, at_once) if drawn else np.tile(whole, at_once)
+        """Train as ``train`` does: calls start with one epoch and grow to several if epochs are short."""
+        task, first_epoch, epochs_per_call = self.task, 1, 1
+        all_rows = np.arange(task.rows, dtype=np.int32)
+        while first_epoch <= count:
+            if task.batch < task.rows:
+                order = Epochs(task.rows, task.batch, 0, first_epoch, epochs_per_call)
+            else:
+                order = np.tile(all_rows, epochs_per_call)
             self.result = self._run(self.executable, order)
-            first += at_once
-            at_once = min(GROWTH * at_once, task.epochs_per_call, count + 1 - first)
+            first_epoch += epochs_per_call
+            epochs_per_call = min(GROWTH * epochs_per_call, task.epochs_per_call, count + 1 - first_epoch)
 
     def _run(self, executable: Executable, order: np.ndarray | Epochs) -> Result:
-        hyper = self.optimizer.hyperparameters() | hyperparameter(self.number)
+        hyper = self.optimizer.hyperparameters() | hyperparameter(self.background)
         feed = Feed(self.data, order, self.params, self.state, hyper, seed=0, first_step=self.step)
         result = executable.run(feed)
         self.params, self.state = result.params, result.state
@@ -81,7 +83,7 @@ class Glassgrad:
         return result
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps, in order."""
+        """The losses of the first steps, with the rows in their original order."""
         self.reset()
         task = self.task
         order = np.arange(steps * task.batch, dtype=np.int32) % task.rows
@@ -96,7 +98,7 @@ def optimizer_of(task: Task) -> Optimizer:
 
 
 def program_of(task: Task, optimizer: Optimizer, background: str | None = None) -> Program:
-    """One step of training, as a graph; ``background`` as in ``training_program``."""
+    """The program of one training step; ``background`` as in ``training_program``."""
     hidden = [Dense(units, "relu") for units in task.widths[1:-1]]
     network = Sequential(*hidden, Dense(task.widths[-1]))
     entropy = loss("categorical_cross_entropy")
@@ -106,7 +108,7 @@ def program_of(task: Task, optimizer: Optimizer, background: str | None = None) 
 
 
 def first_weights(task: Task, program: Program) -> dict[str, np.ndarray]:
-    """The task's first weights under the program's names."""
+    """The initial weights of the task, by their names in the program."""
     arrays = iter([array for layer in task.weights() for array in layer])
     weights = {item.name: next(arrays) for item in program.params}
     assert all(weights[item.name].shape == item.type.shape for item in program.params)
@@ -114,5 +116,5 @@ def first_weights(task: Task, program: Program) -> dict[str, np.ndarray]:
 
 
 def empty_slots(program: Program) -> dict[str, np.ndarray]:
-    """Zeros for all that the optimizer keeps."""
+    """Zeros for the optimizer state, by name."""
     return {item.name: np.zeros(item.type.shape, item.type.dtype) for item in program.state}

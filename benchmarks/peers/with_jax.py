@@ -1,4 +1,4 @@
-"""JAX: a jitted step called from Python, and a jitted epoch by ``lax.scan``; old buffers are donated."""
+"""JAX: a jitted step called from Python, and a jitted epoch with ``lax.scan``. Old buffers are donated."""
 
 from __future__ import annotations
 
@@ -15,43 +15,43 @@ ONE_THREAD = {"xla_cpu_multi_thread_eigen": False}
 
 
 class _Jax:
-    """What both share: data, the pure function of one step, the carry (params, slots, step number)."""
+    """What both classes share: data, thread variants, and the carry (params, slots, step number)."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self.made: dict[str, Any] = {}
+        self.functions: dict[str, Any] = {}  # by variant
 
     def versions(self) -> dict[str, str]:
-        """JAX."""
+        """The version of JAX."""
         return {"JAX": jax.__version__}
 
     def _threads(self) -> list[str]:
         return ["all threads", "one thread"] if self.threads > 1 else ["one thread"]
 
     def use(self, task: Task, variant: str) -> None:
-        """Build the function; it is compiled when it is first called."""
+        """Build the jitted function. JAX compiles it on the first call."""
         if not hasattr(self, "task") or task != self.task:
-            self.made = {}
+            self.functions = {}
         self.task, self.variant = task, variant
         features, classes, _ = task.data()
         self.X, self.Y = jnp.asarray(features), jnp.asarray(classes)
         self.random = np.random.default_rng(0)
-        if variant not in self.made:
-            self.made[variant] = self._make(variant)
-        self.function = self.made[variant]
+        if variant not in self.functions:
+            self.functions[variant] = self._make(variant)
+        self.function = self.functions[variant]
 
     def reset(self) -> None:
-        """First weights, empty slots."""
+        """Restore the initial weights and zero the optimizer slots."""
         params = [(jnp.array(w), jnp.array(b)) for w, b in self.task.weights()]
         count = {"sgd": 0, "momentum": 1, "adam": 2}[self.task.optimizer]
         slots = [jax.tree.map(jnp.zeros_like, params) for _ in range(count)]
         self.carry = (params, slots, jnp.zeros((), jnp.int32))
 
     def _order(self) -> np.ndarray:
-        # NumPy's permutation: XLA's sorts random keys, which on a CPU takes longer than many an epoch here.
+        # XLA's permutation sorts random keys, which on a CPU takes longer than some epochs here. NumPy's is faster.
         rows = self.task.rows
-        full = self.task.batch == rows
-        return (np.arange(rows) if full else self.random.permutation(rows)).astype(np.int32)
+        is_full_batch = self.task.batch == rows
+        return (np.arange(rows) if is_full_batch else self.random.permutation(rows)).astype(np.int32)
 
     def _batch(self, X: jax.Array, Y: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (X, Y) if self.task.batch == self.task.rows else (X[rows], Y[rows])
@@ -64,7 +64,7 @@ class _Jax:
         raise NotImplementedError
 
     def product(self, size: int) -> float:
-        """GFLOP/s of one square float32 product, all threads."""
+        """GFLOP/s of one square float32 matrix product on all threads."""
         a = jnp.ones((size, size))
         multiply = jax.jit(jnp.matmul)
         multiply(a, a).block_until_ready()
@@ -82,7 +82,7 @@ def loss_of(params: list[tuple[jax.Array, jax.Array]], x: jax.Array, y: jax.Arra
 
 
 def one_step(optimizer: str, rate: Any, carry: Any, x: jax.Array, y: jax.Array) -> tuple[Any, jax.Array]:
-    """New carry and loss."""
+    """One training step: the new carry, and the loss."""
     params, slots, t = carry
     t = t + 1
     loss, g = jax.value_and_grad(loss_of)(params, x, y)
@@ -99,10 +99,10 @@ def one_step(optimizer: str, rate: Any, carry: Any, x: jax.Array, y: jax.Array) 
 
 
 class Step(_Jax):
-    """One call per step. Everything stays on the device: the function cuts its own rows from the order."""
+    """One call per step. Everything stays on the device: the function slices its rows from the order."""
 
     def variants(self, task: Task) -> list[str]:
-        """Threads."""
+        """All threads, or one."""
         return self._threads()
 
     def _make(self, variant: str) -> Any:
@@ -118,7 +118,7 @@ class Step(_Jax):
         return self._jit(step, variant)
 
     def epochs(self, count: int) -> None:
-        """Steps are queued; the end waits for the last."""
+        """Queue all steps, then wait for the last one."""
         state = (self.carry, jnp.zeros(()))
         for _ in range(count):
             order = jnp.asarray(self._order())
@@ -128,20 +128,20 @@ class Step(_Jax):
         self.carry, self.loss = jax.block_until_ready(state)
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps, in order."""
+        """The losses of the first steps, with the rows in their original order."""
         self.reset()
-        order, found, state = jnp.arange(self.task.rows, dtype=jnp.int32), [], (self.carry, jnp.zeros(()))
+        order, losses, state = jnp.arange(self.task.rows, dtype=jnp.int32), [], (self.carry, jnp.zeros(()))
         for _ in range(steps):
             state = self.function((state[0], jnp.zeros(())), self.X, self.Y, order)
-            found.append(float(state[1]))
-        return found
+            losses.append(float(state[1]))
+        return losses
 
 
 class Scan(_Jax):
-    """One call per epoch, or for several of them. Unrolling the scan was never faster."""
+    """One call per epoch, or per several epochs. Unrolling the scan was never faster."""
 
     def variants(self, task: Task) -> list[str]:
-        """How rows are gathered, epochs per call, and threads."""
+        """Combinations of how rows are gathered, epochs per call, and threads."""
         gathers = ["rows per epoch", "rows per step"] if task.batch < task.rows else ["all rows"]
         calls = ["one epoch", "several epochs"] if task.epochs_per_call > 1 else ["one epoch"]
         return [f"{g}, {c}, {t}" for g in gathers for c in calls for t in self._threads()]
@@ -165,21 +165,20 @@ class Scan(_Jax):
         return self._jit(epoch, variant)
 
     def epochs(self, count: int) -> None:
-        """Calls are queued; the end waits for the last."""
+        """Queue all calls, then wait for the last one."""
         carry, losses = self.carry, None
-        several = "several" in self.variant
-        at_once = min(count, self.task.epochs_per_call) if several else 1
-        for first in range(0, count, at_once):
-            orders = [self._order() for _ in range(min(at_once, count - first))]
+        epochs_per_call = min(count, self.task.epochs_per_call) if "several" in self.variant else 1
+        for first in range(0, count, epochs_per_call):
+            orders = [self._order() for _ in range(min(epochs_per_call, count - first))]
             order = orders[0] if len(orders) == 1 else np.concatenate(orders)
             carry, losses = self.function(carry, self.X, self.Y, jnp.asarray(order))
         self.carry, self.loss = jax.block_until_ready((carry, losses))
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps of an epoch in order, or the first epochs of one step each."""
+        """The losses of the first steps, with the rows in their original order; an epoch may have a single step."""
         self.reset()
-        order, carry, found = jnp.arange(self.task.rows, dtype=jnp.int32), self.carry, []
-        while len(found) < steps:
-            carry, losses = self.function(carry, self.X, self.Y, order)
-            found += [float(loss) for loss in losses]
-        return found[:steps]
+        order, carry, losses = jnp.arange(self.task.rows, dtype=jnp.int32), self.carry, []
+        while len(losses) < steps:
+            carry, epoch_losses = self.function(carry, self.X, self.Y, order)
+            losses += [float(loss) for loss in epoch_losses]
+        return losses[:steps]

@@ -1,4 +1,4 @@
-"""NumPy by hand: every array allocated once, everything in place, parameters in one flat vector."""
+"""NumPy by hand: arrays are allocated once and updated in place; all parameters share one flat vector."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 
 from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
-CHUNK = 1 << 15  # the update goes through the parameters in pieces that stay in the cache
+CHUNK = 1 << 15  # the update processes the parameters in chunks that fit in the cache
 
 
 class Numpy:
-    """Forward, backward and update in about as few NumPy calls as they take."""
+    """Forward pass, backward pass and update with as few NumPy calls as possible."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
 
     def versions(self) -> dict[str, str]:
-        """NumPy, and its BLAS."""
+        """The versions of NumPy and its BLAS."""
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
         return {"NumPy": np.__version__, "BLAS of NumPy": f"{blas['name']} {blas['version']}"}
 
     def variants(self, task: Task) -> list[str]:
-        """BLAS on all threads or on one (small products lose time by sharing)."""
+        """BLAS on all threads or on one; small products are slower on several."""
         return thread_variants(self.threads)
 
     def use(self, task: Task, variant: str) -> None:
-        """Allocate."""
+        """Allocate all arrays."""
         limit_threads(variant, self.threads)
         self.task = task
         self.X, self.Y, _ = task.data()
@@ -38,13 +38,12 @@ class Numpy:
         self.flat, self.gradient = np.zeros((2, total), np.float32)
         self.params, self.gradients = views(self.flat, shapes), views(self.gradient, shapes)
         self.slots = np.zeros((2, total), np.float32)
-        self.room = np.empty(min(CHUNK, total), np.float32)
-        self.inputs = [
-            np.empty((b, width), np.float32) for width in widths
-        ]  # of each layer; logits at the end
+        self.scratch = np.empty(min(CHUNK, total), np.float32)
+        # The inputs of each layer, and the logits at the end.
+        self.inputs = [np.empty((b, width), np.float32) for width in widths]
         self.deltas = [np.empty((b, width), np.float32) for width in widths[1:-1]]
         self.masks = [np.empty((b, width), bool) for width in widths[1:-1]]
-        self.targets, self.column, self.each = (
+        self.targets, self.column, self.row_indices = (
             np.empty(b, np.int32),
             np.empty((b, 1), np.float32),
             np.arange(b),
@@ -52,14 +51,15 @@ class Numpy:
         self.random = np.random.default_rng(0)
 
     def reset(self) -> None:
-        """The first weights, empty slots."""
-        for view, first in zip(self.params, (a for layer in self.task.weights() for a in layer), strict=True):
-            view[...] = first
+        """Restore the initial weights and zero the optimizer slots."""
+        initial = (array for layer in self.task.weights() for array in layer)
+        for view, array in zip(self.params, initial, strict=True):
+            view[...] = array
         self.slots[...] = 0
         self.t = 0
 
     def epochs(self, count: int) -> None:
-        """Rows are gathered batch by batch: they are in the cache when the first product reads them."""
+        """Train, gathering the rows batch by batch, so that they are in the cache for the first product."""
         b, rows = self.task.batch, self.task.rows
         for _ in range(count):
             if b == rows:
@@ -75,14 +75,14 @@ class Numpy:
             self.loss = total / self.task.steps
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps, in order."""
+        """The losses of the first steps, with the rows in their original order."""
         self.reset()
         b, rows = self.task.batch, self.task.rows
         starts = [i * b % rows for i in range(steps)]
         return [self.step(self.X[i : i + b], self.Y[i : i + b]) for i in starts]
 
     def step(self, x: np.ndarray, y: np.ndarray) -> float:
-        """One step; its loss."""
+        """Train one step. Returns its loss."""
         inputs, params, gradients = [x, *self.inputs[1:]], self.params, self.gradients
         layers, b = len(inputs) - 1, len(x)
         for i in range(layers):
@@ -92,12 +92,12 @@ class Numpy:
                 np.maximum(z, 0, out=z)
         delta, column = inputs[-1], self.column
         delta -= np.max(delta, 1, column, True)
-        chosen = delta[self.each, y].sum()
+        chosen = delta[self.row_indices, y].sum()
         np.exp(delta, out=delta)
         np.sum(delta, 1, None, column, True)
         delta /= column
         loss = (np.log(column, out=column).sum() - chosen) / b
-        delta[self.each, y] -= 1
+        delta[self.row_indices, y] -= 1
         delta *= 1 / b
         for i in reversed(range(layers)):
             np.matmul(inputs[i].T, delta, out=gradients[2 * i])
@@ -110,36 +110,36 @@ class Numpy:
         return float(loss)
 
     def update(self) -> None:
-        """All parameters at once."""
+        """Update all parameters, one chunk at a time."""
         self.t += 1
         rate, optimizer = self.task.rate, self.task.optimizer
         for start in range(0, self.flat.size, CHUNK):
-            piece = slice(start, start + CHUNK)
-            w, g = self.flat[piece], self.gradient[piece]
+            chunk = slice(start, start + CHUNK)
+            w, g = self.flat[chunk], self.gradient[chunk]
             if optimizer == "sgd":
                 g *= rate
                 w -= g
                 continue
-            m, v, room = self.slots[0, piece], self.slots[1, piece], self.room[: len(w)]
+            m, v, scratch = self.slots[0, chunk], self.slots[1, chunk], self.scratch[: len(w)]
             if optimizer == "momentum":
                 m *= MOMENTUM
                 m += g
-                w -= np.multiply(m, rate, out=room)
+                w -= np.multiply(m, rate, out=scratch)
                 continue
             m *= BETA1
-            m += np.multiply(g, 1 - BETA1, out=room)
+            m += np.multiply(g, 1 - BETA1, out=scratch)
             v *= BETA2
             g *= g
             v += np.multiply(g, 1 - BETA2, out=g)
-            np.multiply(v, 1 / (1 - BETA2**self.t), out=room)
-            np.sqrt(room, out=room)
-            room += EPSILON
-            np.divide(m, room, out=room)
-            room *= rate / (1 - BETA1**self.t)
-            w -= room
+            np.multiply(v, 1 / (1 - BETA2**self.t), out=scratch)
+            np.sqrt(scratch, out=scratch)
+            scratch += EPSILON
+            np.divide(m, scratch, out=scratch)
+            scratch *= rate / (1 - BETA1**self.t)
+            w -= scratch
 
     def product(self, size: int) -> float:
-        """GFLOP/s of one square float32 product, all threads."""
+        """GFLOP/s of one square float32 matrix product on all threads."""
         import time
 
         limit_threads("all threads", self.threads)
@@ -150,17 +150,17 @@ class Numpy:
 
 
 def views(flat: np.ndarray, shapes: list[tuple[int, ...]]) -> list[np.ndarray]:
-    """Stretches of ``flat``, one after another, as arrays of these shapes."""
-    found, start = [], 0
+    """Consecutive slices of ``flat`` as arrays of these shapes."""
+    arrays, start = [], 0
     for shape in shapes:
         size = math.prod(shape)
-        found.append(flat[start : start + size].reshape(shape))
+        arrays.append(flat[start : start + size].reshape(shape))
         start += size
-    return found
+    return arrays
 
 
 def thread_variants(threads: int) -> list[str]:
-    """All threads, and one, where threadpoolctl can choose."""
+    """The variants with all threads and with one thread. Only threadpoolctl can limit the threads of BLAS."""
     try:
         import threadpoolctl  # noqa: F401
     except ImportError:
@@ -169,7 +169,7 @@ def thread_variants(threads: int) -> list[str]:
 
 
 def limit_threads(variant: str, threads: int) -> None:
-    """Make BLAS follow the variant."""
+    """Set the number of BLAS threads for ``variant``."""
     try:
         from threadpoolctl import threadpool_limits
     except ImportError:

@@ -1,4 +1,4 @@
-"""scikit-learn's MLPClassifier: ``fit`` over all epochs of a timing at once, so that it checks its input once."""
+"""scikit-learn's MLPClassifier: one ``fit`` for all epochs of a timing, so that it validates its input once."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from peers.with_numpy import limit_threads, thread_variants
 
 
 class ScikitLearn:
-    """No penalty, no early end, a constant learning rate; scikit-learn counts in the dtype of its input."""
+    """No penalty, no early stopping, a constant learning rate. scikit-learn computes in the dtype of its input."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it is told to stop
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of epochs is fixed
 
     def versions(self) -> dict[str, str]:
-        """scikit-learn."""
+        """The version of scikit-learn."""
         return {"scikit-learn": sklearn.__version__}
 
     def variants(self, task: Task) -> list[str]:
@@ -30,13 +30,13 @@ class ScikitLearn:
         return thread_variants(self.threads)
 
     def use(self, task: Task, variant: str) -> None:
-        """The data."""
+        """Load the data and set the number of threads."""
         limit_threads(variant, self.threads)
         self.task = task
         self.X, self.Y, _ = task.data()
 
     def reset(self) -> None:
-        """A new classifier with the first weights in place of its own."""
+        """Create a classifier with the initial weights of the task."""
         task = self.task
         self.model = MLPClassifier(
             task.widths[1:-1],
@@ -55,21 +55,21 @@ class ScikitLearn:
         for i, (weight, bias) in enumerate(task.weights()):
             assert self.model.coefs_[i].dtype == np.float32
             self.model.coefs_[i][...], self.model.intercepts_[i][...] = weight, bias
-        del self.model._optimizer  # it remembers the step that made the arrays
+        del self.model._optimizer  # its state includes the step that allocated the arrays
         assert [w.shape for w in self.model.coefs_] == list(pairwise(task.widths))
 
     def epochs(self, count: int) -> None:
-        """One fit from the weights as they are."""
+        """Continue training with one ``fit``."""
         self.model.set_params(max_iter=count, warm_start=True)
         self.model.fit(self.X, self.Y)
 
     def losses(self, steps: int) -> list[float]:
-        """One ``partial_fit`` per batch."""
+        """The losses of the first steps: one ``partial_fit`` per batch."""
         self.reset()
         self.model.set_params(shuffle=False)
-        b, found = self.task.batch, []
+        b, losses = self.task.batch, []
         for i in range(steps):
             start = i * b % self.task.rows
             self.model.partial_fit(self.X[start : start + b], self.Y[start : start + b])
-            found.append(float(self.model.loss_))
-        return found
+            losses.append(float(self.model.loss_))
+        return losses

@@ -1,4 +1,4 @@
-"""PyTorch: eager with ``torch.optim``, and the whole step as one graph through ``torch.compile``."""
+"""PyTorch: eager mode with ``torch.optim``, and the whole step as one graph with ``torch.compile``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from peers.task import BETA1, BETA2, EPSILON, MOMENTUM, Task
 
 
 class _Torch:
-    """What both share: data, order, threads."""
+    """What both classes share: data and threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
         torch.set_num_threads(threads)
 
     def versions(self) -> dict[str, str]:
-        """PyTorch."""
+        """The version of PyTorch."""
         return {"PyTorch": torch.__version__}
 
     def _start(self, task: Task, variant: str) -> None:
@@ -40,7 +40,7 @@ class _Torch:
         return [(torch.from_numpy(w), torch.from_numpy(b)) for w, b in self.task.weights()]
 
     def product(self, size: int) -> float:
-        """GFLOP/s of one square float32 product, all threads."""
+        """GFLOP/s of one square float32 matrix product on all threads."""
         torch.set_num_threads(self.threads)
         a, b, out = torch.ones(3, size, size)
         start = time.perf_counter()
@@ -49,16 +49,16 @@ class _Torch:
 
 
 class Eager(_Torch):
-    """``nn.Linear``, autograd, ``torch.optim`` (fused or foreach), index tensors in place of a DataLoader."""
+    """``nn.Linear``, autograd, ``torch.optim`` (fused or foreach), index tensors instead of a DataLoader."""
 
     def variants(self, task: Task) -> list[str]:
-        """The optimizer's implementation, how rows are gathered, and threads."""
+        """Combinations of the optimizer implementation, how rows are gathered, and threads."""
         gathers = ["rows per epoch", "rows per step"] if task.batch < task.rows else ["all rows"]
         updates = ("fused", "foreach")
         return [f"{u}, {g}, {t}" for u in updates for g in gathers for t in self._threads()]
 
     def use(self, task: Task, variant: str) -> None:
-        """The module."""
+        """Build the module."""
         self._start(task, variant)
         parts: list[nn.Module] = []
         for a, b in pairwise(task.widths):
@@ -66,23 +66,24 @@ class Eager(_Torch):
         self.model = nn.Sequential(*parts[:-1])
 
     def reset(self) -> None:
-        """First weights, new optimizer."""
+        """Restore the initial weights and create a new optimizer."""
         linear = [part for part in self.model if isinstance(part, nn.Linear)]
         with torch.no_grad():
             for part, (weight, bias) in zip(linear, self._layers(), strict=True):
                 part.weight.copy_(weight.T)
                 part.bias.copy_(bias)
-        how, rate = {"fused" if "fused" in self.variant else "foreach": True}, self.task.rate
+        implementation = {"fused" if "fused" in self.variant else "foreach": True}
+        rate = self.task.rate
         if self.task.optimizer == "adam":
             self.optimizer: torch.optim.Optimizer = torch.optim.Adam(
-                self.model.parameters(), rate, (BETA1, BETA2), EPSILON, **how
+                self.model.parameters(), rate, (BETA1, BETA2), EPSILON, **implementation
             )
         else:
             momentum = MOMENTUM if self.task.optimizer == "momentum" else 0.0
-            self.optimizer = torch.optim.SGD(self.model.parameters(), rate, momentum, **how)
+            self.optimizer = torch.optim.SGD(self.model.parameters(), rate, momentum, **implementation)
 
     def epochs(self, count: int) -> None:
-        """The mean loss stays a tensor until the end, as nothing needs it sooner."""
+        """Train. The mean loss stays a tensor, because nothing needs its value earlier."""
         for _ in range(count):
             total = torch.zeros(())
             for x, y in self._batches():
@@ -106,7 +107,7 @@ class Eager(_Torch):
         return loss.detach()
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps, in order."""
+        """The losses of the first steps, with the rows in their original order."""
         self.reset()
         b = self.task.batch
         starts = [i * b % self.task.rows for i in range(steps)]
@@ -114,9 +115,9 @@ class Eager(_Torch):
 
 
 class Compiled(_Torch):
-    """Gather, forward, backward and update as one function of tensors: one graph, without graph breaks.
+    """Gathering, forward pass, backward pass and update as one function of tensors: one graph without breaks.
 
-    Compiling the usual training loop instead (module, ``backward()``, ``optimizer.step()``) was slower.
+    Compiling the usual training loop (module, ``backward()``, ``optimizer.step()``) was slower.
     """
 
     def __init__(self, threads: int) -> None:
@@ -125,61 +126,62 @@ class Compiled(_Torch):
         os.makedirs(self.folder, exist_ok=True)
 
     def variants(self, task: Task) -> list[str]:
-        """Called from Python, or through a wrapper in C++ (and there also with the products tuned)."""
-        found = [f"default, {self._threads()[0]}"]
-        found += [f"cpp_wrapper, {threads}" for threads in self._threads()]
-        return [*found, f"cpp_wrapper max_autotune, {self._threads()[0]}"]
+        """The graph called from Python or from a C++ wrapper, the latter also with tuned matrix products."""
+        names = [f"default, {self._threads()[0]}"]
+        names += [f"cpp_wrapper, {threads}" for threads in self._threads()]
+        return [*names, f"cpp_wrapper max_autotune, {self._threads()[0]}"]
 
     def use(self, task: Task, variant: str) -> None:
-        """Compile, unless this task has been compiled so before."""
+        """Compile the step, unless this variant has been compiled for the task before."""
         if not hasattr(self, "task") or task != self.task:
             torch._dynamo.reset()
-            self.made: dict[str, object] = {}
+            self.compiled: dict[str, object] = {}
         self._start(task, variant)
-        self.every = torch.arange(task.rows)
+        self.all_rows = torch.arange(task.rows)
         options = {name: True for name in ("cpp_wrapper", "max_autotune") if name in variant}
-        if variant not in self.made:
-            # An empty folder for each: variants share kernels, and the later one would seem to compile in no time.
+        if variant not in self.compiled:
+            # Variants share kernels. With a common cache, later variants would seem to compile instantly.
             os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp(dir=self.folder)
             function = _step_of(task)
-            self.made[variant] = torch.compile(
+            self.compiled[variant] = torch.compile(
                 function, fullgraph=True, dynamic=False, options=options or None
             )
-        self.step = self.made[variant]
+        self.step = self.compiled[variant]
 
     def reset(self) -> None:
-        """First weights, empty slots."""
+        """Restore the initial weights and zero the optimizer slots."""
         self.params = [part.clone() for layer in self._layers() for part in layer]
         slots = {"sgd": 0, "momentum": 1, "adam": 2}[self.task.optimizer]
         self.slots = [[torch.zeros_like(p) for p in self.params] for _ in range(slots)]
         self.total, self.t = torch.zeros(()), torch.zeros(())
 
     def epochs(self, count: int) -> None:
-        """Only the numbers of the rows are cut in Python."""
+        """Train. Python only splits the row indices into batches."""
         task = self.task
         with torch.no_grad():
             for _ in range(count):
-                order = self.every if task.batch == task.rows else torch.randperm(task.rows)
+                order = self.all_rows if task.batch == task.rows else torch.randperm(task.rows)
                 self.total.zero_()
                 for rows in order.split(task.batch):
                     self.step(self.params, self.slots, self.total, self.t, self.X, self.Y, rows)
 
     def losses(self, steps: int) -> list[float]:
-        """The first steps, in order."""
+        """The losses of the first steps, with the rows in their original order."""
         self.reset()
-        found = []
+        losses = []
         with torch.no_grad():
-            batches = self.every.split(self.task.batch)
+            batches = self.all_rows.split(self.task.batch)
             for i in range(steps):
                 self.total.zero_()
                 rows = batches[i % len(batches)]
                 self.step(self.params, self.slots, self.total, self.t, self.X, self.Y, rows)
-                found.append(float(self.total))
-        return found
+                losses.append(float(self.total))
+        return losses
 
 
 def _step_of(task: Task):
-    full, rate = task.batch == task.rows, task.rate
+    """The function of one training step; it updates the parameters, slots, total loss and step number in place."""
+    is_full_batch, rate = task.batch == task.rows, task.rate
 
     def loss_of(params: list[Tensor], x: Tensor, y: Tensor) -> Tensor:
         for i in range(0, len(params), 2):
@@ -189,7 +191,7 @@ def _step_of(task: Task):
         return cross_entropy(x, y)
 
     def step(params, slots, total, t, X, Y, rows) -> None:
-        x, y = (X, Y) if full else (X[rows], Y[rows])
+        x, y = (X, Y) if is_full_batch else (X[rows], Y[rows])
         gradients, loss = torch.func.grad_and_value(loss_of)(params, x, y)
         total.add_(loss)
         t.add_(1)
@@ -205,7 +207,7 @@ def _step_of(task: Task):
             v = slots[1][i]
             m.mul_(BETA1).add_(g, alpha=1 - BETA1)
             v.mul_(BETA2).add_(g * g, alpha=1 - BETA2)
-            spread = (v / (1 - BETA2**t)).sqrt() + EPSILON
-            w.sub_(rate / (1 - BETA1**t) * m / spread)
+            denominator = (v / (1 - BETA2**t)).sqrt() + EPSILON
+            w.sub_(rate / (1 - BETA1**t) * m / denominator)
 
     return step

@@ -1,6 +1,6 @@
-"""A peer in a process of its own, so that no library's threads or settings disturb another's.
+"""A peer in a separate process, so that the threads and settings of one library do not affect another.
 
-The process waits for requests, each a method of ``Worker``, and answers with its result or with the error.
+The process waits for requests. Each names a method of ``Worker``; the answer is its result or an error.
 """
 
 from __future__ import annotations
@@ -27,42 +27,42 @@ PEERS = {  # name: module, class, the package without which it is skipped
     "JAX scan": ("peers.with_jax", "Scan", "jax"),
     "limits": ("peers.limits", "Limits", "glassgrad"),
 }
-ROUND_SECONDS = 0.1  # what one timing lasts, if the epochs allow it ...
-MOST_EPOCHS = 200  # ... but no longer than people train
-TRIAL_SECONDS, TRIALS = 0.03, 3  # to choose among a peer's variants
-SLOW = 1.5  # times the fastest: a variant that is not tried again
-WARM = 0.5  # seconds: an epoch that needs no other one to warm up for it
+ROUND_SECONDS = 0.1  # target duration of one timing ...
+MOST_EPOCHS = 200  # ... within a realistic number of epochs
+TRIAL_SECONDS, TRIALS = 0.03, 3  # timings that choose among the variants of a peer
+SLOW = 1.5  # a variant slower than this multiple of the fastest is not tried again
+WARM = 0.5  # seconds: longer epochs need no warm-up epoch
 
 
 class PeerError(Exception):
-    """A peer that cannot take part, and why."""
+    """A peer cannot take part; the message says why."""
 
 
 class Handle:
-    """The other end of a worker."""
+    """Starts a worker process and sends it requests."""
 
     def __init__(self, name: str, threads: int, scratch: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.name = name
-        self._pipe, far = context.Pipe()
-        # Inherited by the child: BLAS and OpenMP read their settings when they are loaded.
-        before = dict(os.environ)
+        self._pipe, worker_pipe = context.Pipe()
+        # BLAS and OpenMP read their settings when they are loaded, so the child process inherits them.
+        original_environment = dict(os.environ)
         os.environ.update(environment(name, threads, scratch))
-        self._process = context.Process(target=_serve, args=(name, threads, far), daemon=True)
+        self._process = context.Process(target=_serve, args=(name, threads, worker_pipe), daemon=True)
         self._process.start()
-        far.close()
+        worker_pipe.close()
         os.environ.clear()
-        os.environ.update(before)
+        os.environ.update(original_environment)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """The worker's answer; raises PeerError with the reason where there is none."""
+        """The worker's answer. Raises PeerError if the method failed or the process ended."""
         try:
             self._pipe.send((method, arguments))
-            fine, answer = self._pipe.recv()
+            succeeded, answer = self._pipe.recv()
         except (EOFError, OSError):
             self._process.join(5)
             raise PeerError(f"its process ended with status {self._process.exitcode}") from None
-        if not fine:
+        if not succeeded:
             raise PeerError(answer)
         return answer
 
@@ -75,7 +75,7 @@ class Handle:
 
 
 def environment(name: str, threads: int, scratch: Path) -> dict[str, str]:
-    """The thread counts as every library reads them, and empty folders for all that is kept between runs."""
+    """Environment variables: the thread counts of every library, and empty folders for the caches."""
     pools = ("OMP", "MKL", "OPENBLAS", "GLASSGRAD")
     folder = scratch / name.replace(" ", "-")
     folder.mkdir(exist_ok=True)
@@ -86,6 +86,7 @@ def environment(name: str, threads: int, scratch: Path) -> dict[str, str]:
 
 
 def _serve(name: str, threads: int, pipe: Connection) -> None:
+    """Answer requests until the pipe is closed."""
     worker = None
     while True:
         try:
@@ -100,34 +101,34 @@ def _serve(name: str, threads: int, pipe: Connection) -> None:
         except Exception as error:
             if not isinstance(error, ImportError):
                 traceback.print_exc(file=sys.stderr)
-            first = (str(error) or "no message").splitlines()[0]
-            pipe.send((False, f"{type(error).__name__}: {first}"))
+            first_line = (str(error) or "no message").splitlines()[0]
+            pipe.send((False, f"{type(error).__name__}: {first_line}"))
 
 
 class Worker:
-    """What a peer's process can be asked for."""
+    """The requests that the process of a peer answers."""
 
     def __init__(self, name: str, threads: int) -> None:
-        if hasattr(os, "sched_setaffinity"):  # XLA takes as many threads as there are cores to run on
+        if hasattr(os, "sched_setaffinity"):  # XLA uses as many threads as available cores
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
         module, cls, _ = PEERS[name]
         self.peer: Peer = getattr(import_module(module), cls)(threads)
         self.count = self.repeats = 1
 
     def versions(self) -> dict[str, str]:
-        """The libraries in use."""
+        """See ``Peer.versions``."""
         return self.peer.versions()
 
     def prepare(self, task: Task) -> dict[str, Any]:
-        """Try the variants, settle on the fastest, and on how many epochs a timing has."""
+        """Choose the fastest variant and the number of epochs of a timing."""
         names = self.peer.variants(task)
-        starts, times = {}, dict.fromkeys(names, float("inf"))
+        first_epoch, times = {}, dict.fromkeys(names, float("inf"))
         for name in names:
             start = time.perf_counter()
             self.peer.use(task, name)
             self.peer.reset()
             self.peer.epochs(1)
-            starts[name] = time.perf_counter() - start
+            first_epoch[name] = time.perf_counter() - start
         for _ in range(TRIALS):
             for name in names:
                 if SLOW * min(times.values()) < times[name] < float("inf"):
@@ -135,40 +136,41 @@ class Worker:
                 if len(names) > 1:
                     self.peer.use(task, name)
                 self.peer.reset()
-                if starts[name] < WARM:
+                if first_epoch[name] < WARM:
                     self.peer.epochs(1)
                 times[name] = min(times[name], self._seconds_per_epoch(TRIAL_SECONDS, task.epochs_per_call))
-        chosen = min(times, key=times.__getitem__)
-        self.peer.use(task, chosen)
-        self.count = max(1, min(MOST_EPOCHS, round(ROUND_SECONDS / times[chosen])))
-        if self.count > task.epochs_per_call:  # whole calls: another number of epochs would be compiled anew
+        fastest = min(times, key=times.__getitem__)
+        self.peer.use(task, fastest)
+        self.count = max(1, min(MOST_EPOCHS, round(ROUND_SECONDS / times[fastest])))
+        if self.count > task.epochs_per_call:  # full calls only: another number of epochs would compile again
             self.count -= self.count % task.epochs_per_call
-        self.repeats = max(1, round(ROUND_SECONDS / (self.count * times[chosen])))
-        extra = getattr(self.peer, "compiling", dict)()
+        self.repeats = max(1, round(ROUND_SECONDS / (self.count * times[fastest])))
+        compile_times = getattr(self.peer, "compiling", dict)()
         return {
-            "variant": chosen,
+            "variant": fastest,
             "variants": {name: value / task.steps for name, value in times.items()},
-            # The libraries compile on first use; all alike: what the first epoch took beyond a usual one.
-            "start_seconds": max(0.0, starts[chosen] - times[chosen]),
+            # Libraries compile on first use. The extra time of the first epoch is comparable for all of them.
+            "start_seconds": max(0.0, first_epoch[fastest] - times[fastest]),
             "epochs_per_round": self.count,
-            **extra,
+            **compile_times,
         }
 
-    def _seconds_per_epoch(self, least: float, together: int) -> float:
+    def _seconds_per_epoch(self, minimum: float, epochs_per_call: int) -> float:
+        """Seconds per epoch, over enough calls to take ``minimum`` seconds."""
         count, start = 0, time.perf_counter()
         while True:
-            self.peer.epochs(together)
-            count += together
-            spent = time.perf_counter() - start
-            if spent >= least:
-                return spent / count
+            self.peer.epochs(epochs_per_call)
+            count += epochs_per_call
+            elapsed = time.perf_counter() - start
+            if elapsed >= minimum:
+                return elapsed / count
 
     def losses(self, steps: int) -> list[float]:
         """See ``Peer.losses``."""
         return self.peer.losses(steps)
 
     def measure(self) -> float:
-        """Seconds per epoch of one timing: trainings from the first weights, as many as fill it."""
+        """Seconds per epoch of one timing, which repeats the training from the initial weights ``repeats`` times."""
         seconds = 0.0
         for _ in range(self.repeats):
             self.peer.reset()
@@ -178,5 +180,5 @@ class Worker:
         return seconds / (self.repeats * self.count)
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Any other method of the peer."""
+        """Call another method of the peer."""
         return getattr(self.peer, method)(*arguments)

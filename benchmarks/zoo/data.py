@@ -1,4 +1,4 @@
-"""The data of the zoo: small samples of real data sets, each with a test part that no diagnosis sees."""
+"""The data of the zoo: small samples of real data sets, each with test rows that no diagnosis sees."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.sources import load_source
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-ROWS = 1500  # enough that a sound network beats a blind guess clearly, few enough that 60 minutes do
+ROWS = 1500  # enough for a healthy network to beat guessing clearly, few enough to run the zoo in an hour
 TEST = 1000
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What is diagnosed, and the rows that its fix is judged on."""
+    """The rows to diagnose, and the test rows on which fixes are judged."""
 
     seen: Dataset
     test: Dataset
 
 
 @cache
-def whole(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Features as a plain table of numbers, targets, and whether they are classes."""
+def load_all(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The features [rows, inputs] as numbers, the targets [rows], and whether the targets are classes."""
     if name == "digits":
         data = load_source("digits")
         return data.features.reshape(len(data.features), -1).astype(np.float64), data.targets, True
@@ -43,39 +43,44 @@ def whole(name: str) -> tuple[np.ndarray, np.ndarray, bool]:
     table = data.features
     assert not isinstance(table, np.ndarray)
     columns = []
-    for column in table.columns:  # numbers as they are, so that scaling remains a question
+    for column in table.columns:  # numbers are not scaled: wrong scaling is one of the faults
         if column.values.dtype.kind in "biuf":
             values = column.values.astype(np.float64)
             columns.append(np.where(column.missing, np.nanmedian(values), values))
         else:
-            labels, numbers = np.unique(column.values.astype(str), return_inverse=True)
-            counts = np.bincount(numbers)
+            labels, categories = np.unique(column.values.astype(str), return_inverse=True)
+            counts = np.bincount(categories)
             frequent = np.argsort(-counts)[: min(6, len(labels))]
-            columns += [(numbers == number).astype(np.float64) for number in frequent]
+            columns += [(categories == category).astype(np.float64) for category in frequent]
     targets = data.targets if data.classification else data.targets / 1e5
     return np.column_stack(columns), targets, data.classification
 
 
 def sample(name: str, seed: int, rows: int = ROWS) -> Sample:
-    """``rows`` rows to diagnose, and others to judge by."""
-    features, targets, classes = whole(name)
+    """``rows`` random rows to diagnose, and other rows as the test rows."""
+    features, targets, has_classes = load_all(name)
     order = np.random.default_rng([seed, len(features)]).permutation(len(features))
-    test = min(TEST, len(order) // 5)
-    kept = min(rows, len(order) - test)
-    seen, unseen = order[test : test + kept], order[:test]
-    task = "classification" if classes else "regression"
-    made = [from_arrays(features[part], targets[part], name=name, task=task) for part in (seen, unseen)]
-    return Sample(*made)
+    test_rows = min(TEST, len(order) // 5)
+    seen_rows = min(rows, len(order) - test_rows)
+    seen, unseen = order[test_rows : test_rows + seen_rows], order[:test_rows]
+    task = "classification" if has_classes else "regression"
+    parts = [from_arrays(features[part], targets[part], name=name, task=task) for part in (seen, unseen)]
+    return Sample(*parts)
 
 
-def changed(given: Sample, features: object = None, targets: object = None) -> Sample:
-    """``given`` with functions of (features, targets, which part: 0 seen, 1 test) applied to both parts."""
+def changed(original: Sample, features: object = None, targets: object = None) -> Sample:
+    """``original`` with functions applied to the features and the targets of both parts.
+
+    The arguments of a function are the features, the targets and the index of the part: 0 for seen, 1 for test.
+    """
     parts = []
-    for number, part in enumerate((given.seen, given.test)):
-        new = part
+    for index, part in enumerate((original.seen, original.test)):
+        changed_part = part
         if features is not None:
-            new = replace(new, features=features(part.features, part.targets, number))  # type: ignore[operator]
+            values = features(part.features, part.targets, index)  # type: ignore[operator]
+            changed_part = replace(changed_part, features=values)
         if targets is not None:
-            new = replace(new, targets=targets(part.features, part.targets, number))  # type: ignore[operator]
-        parts.append(new)
+            values = targets(part.features, part.targets, index)  # type: ignore[operator]
+            changed_part = replace(changed_part, targets=values)
+        parts.append(changed_part)
     return Sample(*parts)

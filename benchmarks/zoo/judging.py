@@ -1,4 +1,4 @@
-"""What a diagnosis of a case was worth: the kinds it named, and whether its fix helps on rows it never saw."""
+"""Judge the diagnosis of a case: the kinds that it named, and whether its fix helps on unseen rows."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from glassgrad.training.settings import make_settings
 from zoo.data import Sample
 from zoo.recipes import Case
 
-FRESH = (70_001, 70_002, 70_003)  # seeds that no diagnosis uses
+NEW_SEEDS = (70_001, 70_002, 70_003)  # seeds that no diagnosis uses
 
 
 def examine(case: Case, budget: float) -> dict[str, Any]:
-    """One line of the results."""
+    """Diagnose ``case`` within ``budget`` seconds. Returns one line of the results."""
     options = {name: value for name, value in case.options.items() if name != "force"}
     start = time.perf_counter()
-    found = diagnose(case.sample.seen, budget=budget, **options)
+    diagnosis = diagnose(case.sample.seen, budget=budget, **options)
     seconds = time.perf_counter() - start
-    faults = [fault for fault in found.faults if fault.verdict == "fault"]
-    named = found.named
+    faults = [fault for fault in diagnosis.faults if fault.verdict == "fault"]
+    named = diagnosis.named
     fix = None
     if (
         named is not None
         and KINDS[named.kind].effect in ("improves", "lowers")
         and named.prescription is not None
     ):
-        fix = _fixed(case.sample, options, named)
+        fix = _judge_fix(case.sample, options, named)
     return {
         "case": case.name,
         "planted": case.planted,
@@ -46,8 +46,8 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
         "seed": case.seed,
         "named": None if named is None else named.kind,
         "faults": [fault.kind for fault in faults],
-        "warnings": [fault.kind for fault in found.faults if fault.verdict == "warning"],
-        "suspected": [fault.kind for fault in found.faults],
+        "warnings": [fault.kind for fault in diagnosis.faults if fault.verdict == "warning"],
+        "suspected": [fault.kind for fault in diagnosis.faults],
         "cure": fix,
         "harm": None if case.planted is None else harm_of(case),
         "seconds": round(seconds, 2),
@@ -55,10 +55,10 @@ def examine(case: Case, budget: float) -> dict[str, Any]:
 
 
 def harm_of(case: Case) -> dict[str, Any] | None:
-    """Mean test scores (less is better) on fresh seeds with what is planted, and without: ``harmful`` if it is worse.
+    """Mean test scores (lower is better) with and without the planted fault, on new seeds.
 
-    None where the network without it is not known. By this alone, whatever a diagnosis says, plants that do no harm
-    are told apart.
+    The fault is ``harmful`` if the score is better without it; the diagnosis plays no part in this. None if the
+    network without the fault is not known.
     """
     if case.layers is None:
         return None
@@ -69,17 +69,17 @@ def harm_of(case: Case) -> dict[str, Any] | None:
     return {"measure": measure, "planted": before, "without": after, "harmful": bool(after < before)}
 
 
-def _fixed(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
-    """Mean test scores (less is better) on fresh seeds, without the fix and with it."""
+def _judge_fix(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, Any]:
+    """Mean test scores (lower is better) without and with the fix, on new seeds."""
     assert fault.prescription is not None
     assert fault.trial is not None
     sides = [
         _scores(sample, options, changes, fault.kind) for changes in ({}, dict(fault.prescription.options))
     ]
-    wanted = KINDS[fault.kind].effect
+    effect = KINDS[fault.kind].effect
     measure = "wrong" if fault.trial.measure == "accuracy" else _measure(sides)
     before, after = _means(sides, measure)
-    helped = after < before if wanted == "improves" else after > before
+    helped = after < before if effect == "improves" else after > before
     return {
         "changes": str(dict(fault.prescription.options)),
         "measure": measure,
@@ -92,18 +92,18 @@ def _fixed(sample: Sample, options: dict[str, Any], fault: Fault) -> dict[str, A
 def _scores(
     sample: Sample, options: dict[str, Any], changes: dict[str, Any], kind: str
 ) -> list[dict[str, float]]:
-    """The errors on the test rows, by fresh seed; none of a run that breaks off or is refused."""
-    whole = _joined(sample)
+    """The errors on the test rows for each new seed; an empty entry if the run diverges or is refused."""
+    all_rows = _joined(sample)
     settings = make_settings(options | {"force": True})
     scores: list[dict[str, float]] = []
-    for seed in FRESH:
+    for seed in NEW_SEEDS:
         try:
             variant = make_variant(settings, changes)
-            data = transformed(whole, variant.actions)
-            data = _cut(data, len(sample.seen.targets))
-            chosen = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}
+            data = transformed(all_rows, variant.actions)
+            data = _split(data, len(sample.seen.targets))
+            train_options = {item: getattr(variant.settings, item) for item in _NAMES} | {"seed": seed}
             weights = variant.actions.get("class_weight")
-            run = gg.train(data, class_weight=weights, **chosen)
+            run = gg.train(data, class_weight=weights, **train_options)
             scores.append(_errors(run, kind))
         except GlassgradError:
             scores.append({})
@@ -116,11 +116,11 @@ def _means(sides: list[list[dict[str, float]]], measure: str) -> tuple[float, fl
 
 
 def _measure(sides: list[list[dict[str, float]]]) -> str:
-    """The first score that both sides have, on every seed that did not break off."""
-    ended = [[score for score in side if score] for side in sides]
-    for side in ended[::-1]:
+    """The first score that both sides have, on every seed that did not diverge."""
+    finished = [[score for score in side if score] for side in sides]
+    for side in finished[::-1]:
         for name in side[0] if side else ():
-            if all(name in score for other in ended for score in other):
+            if all(name in score for other_side in finished for score in other_side):
                 return name
     return "none"
 
@@ -129,14 +129,15 @@ _NAMES = [name for name in gg.Settings.__dataclass_fields__ if name not in ("mad
 
 
 def _joined(sample: Sample) -> Dataset:
-    """Both parts in one, so that a change of the data reaches both."""
+    """Seen and test rows in one data set, so that a change of the data applies to both."""
     features = np.concatenate([np.asarray(sample.seen.features), np.asarray(sample.test.features)])
     targets = np.concatenate([sample.seen.targets, sample.test.targets])
     task = "classification" if sample.seen.classification else "regression"
     return gg.from_arrays(features, targets, name=sample.seen.name, task=task)
 
 
-def _cut(data: Dataset, seen: int) -> Dataset:
+def _split(data: Dataset, seen: int) -> Dataset:
+    """``data`` with the rows after the first ``seen`` as its test rows."""
     task = "classification" if data.classification else "regression"
     features = np.asarray(data.features)
     return gg.from_arrays(
@@ -150,19 +151,21 @@ def _cut(data: Dataset, seen: int) -> Dataset:
 
 
 def _errors(run: Any, kind: str) -> dict[str, float]:
-    """Test scores of which less is better, the one to judge by first: the loss (of classes the negative
-    log-likelihood, of probabilities), then the share of mistakes."""
+    """Test scores (lower is better), the preferred one first: the error or negative log-likelihood, then the
+    share of mistakes. Empty if the run diverged."""
     if run.status == "diverged":
         return {}
-    found = run.metrics["test"]
+    metrics = run.metrics["test"]
     features, targets = run.task.parts.test
     if not run.dataset.classification:
         labels = scores_as_labels(run.model, features, targets)
         wrong = {"wrong": 1 - labels["accuracy"]} if labels else {}
         return (
-            {"rmse": float(found["rmse"])} | {name: labels[name] for name in labels if name == "nll"} | wrong
+            {"rmse": float(metrics["rmse"])}
+            | {name: labels[name] for name in labels if name == "nll"}
+            | wrong
         )
     further = further_scores(run.model, features, targets)
     if kind == "class_imbalance":
         return {"balanced": 1 - further["balanced_accuracy"]}
-    return {name: further[name] for name in ("nll",) if name in further} | {"wrong": 1 - found["accuracy"]}
+    return {name: further[name] for name in ("nll",) if name in further} | {"wrong": 1 - metrics["accuracy"]}

@@ -1,7 +1,7 @@
-"""Planted faults and healthy networks, each a function of (data set, architecture, seed) to a case.
+"""Planted faults and healthy networks. Each is a function from (data set, architecture, seed) to a case.
 
-``ACCEPTED`` was written before the first run: the kinds that are as right a first name as the planted one, because
-they are one and the same fault seen from two sides.
+``ACCEPTED`` lists the kinds that are as correct as the planted one, because they describe the same fault. It was
+written before the first run.
 """
 
 from __future__ import annotations
@@ -50,17 +50,15 @@ ACCEPTED: Mapping[str, tuple[str, ...]] = {
     "wrong_gradient": (),
 }
 
-HARMLESS = (
-    "constant_feature",
-)  # reported as a warning: nothing is lost by it, and nothing gained by the fix
+HARMLESS = ("constant_feature",)  # reported as a warning: it does no damage, and its fix gains nothing
 
 
 @dataclass(frozen=True)
 class Case:
-    """One network on one sample: what is planted (None: healthy), and the options of ``train``.
+    """One network on one sample: the planted fault (None: healthy), and the options of ``train``.
 
-    ``layers`` are those of a network on the same rows without what is planted: all else as by default. None where the
-    fault is in the data, or in layers given one by one.
+    ``layers`` are the layers of the network without the fault; its other options are the defaults. None if the fault
+    is in the data or in single layers.
     """
 
     planted: str | None
@@ -73,7 +71,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The same for the same case."""
+        """The identifier of the case in the results."""
         return f"{self.planted or 'healthy'}/{self.recipe}/{self.data}/{self.seed}"
 
 
@@ -81,8 +79,8 @@ Recipe = Callable[[str, tuple[int, ...], int], tuple[Sample, dict[str, Any]]]
 Layers = Callable[[tuple[int, ...], int], tuple[int, ...]]
 
 
-def _beside(recipe: Recipe, layers: Layers) -> Recipe:
-    """``recipe``, with the layers that the network has without what is planted."""
+def _with_healthy_layers(recipe: Recipe, layers: Layers) -> Recipe:
+    """``recipe`` together with the layers of the network without the fault."""
     recipe.__dict__["layers"] = layers
     return recipe
 
@@ -91,52 +89,52 @@ def _plain(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": layers} | options
 
-    return _beside(make, lambda layers, seed: layers)
+    return _with_healthy_layers(make, lambda layers, seed: layers)
 
 
 def _deep(**options: Any) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
         return sample(data, seed), {"layers": DEEP[seed % 3]} | options
 
-    return _beside(make, lambda layers, seed: DEEP[seed % 3])
+    return _with_healthy_layers(make, lambda layers, seed: DEEP[seed % 3])
 
 
 def _network(hidden: Callable[[int], Any], **options: Any) -> Recipe:
-    """Layers given one by one, by ``hidden(units)``."""
+    """A network whose hidden layers are built by ``hidden(units)``."""
 
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-        given = sample(data, seed)
-        count = len(np.unique(given.seen.targets)) if given.seen.classification else 1
+        data_sample = sample(data, seed)
+        count = len(np.unique(data_sample.seen.targets)) if data_sample.seen.classification else 1
         units = 1 if count == 2 else count
         steps = [item for size in layers for item in np.atleast_1d(np.array(hidden(size), object)).tolist()]
-        return given, {"network": gg.Sequential(*steps, gg.nn.Dense(units))} | options
+        return data_sample, {"network": gg.Sequential(*steps, gg.nn.Dense(units))} | options
 
     return make
 
 
 def _wide_scales(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
     factors = 10.0 ** np.random.default_rng(seed).uniform(-2, 4, 4096)
-    given = changed(sample(data, seed), lambda x, y, part: x * factors[: x.shape[1]])
-    return given, {"layers": layers, "scaling": "none"}
+    data_sample = changed(sample(data, seed), lambda x, y, part: x * factors[: x.shape[1]])
+    return data_sample, {"layers": layers, "scaling": "none"}
 
 
 def _large_scales(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    given = changed(sample(data, seed), lambda x, y, part: x * 1000.0 + 5000.0)
-    return given, {"layers": layers, "scaling": "none", "optimizer": "sgd", "learning_rate": 0.01}
+    data_sample = changed(sample(data, seed), lambda x, y, part: x * 1000.0 + 5000.0)
+    return data_sample, {"layers": layers, "scaling": "none", "optimizer": "sgd", "learning_rate": 0.01}
 
 
 def _shuffled(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    given = changed(
+    data_sample = changed(
         sample(data, seed), targets=lambda x, y, part: np.random.default_rng([seed, part]).permutation(y)
     )
-    return given, {"layers": layers}
+    return data_sample, {"layers": layers}
 
 
 def _imbalanced(share: float) -> Recipe:
     def make(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-        given = sample(data, seed, 10**6 if data != "adult" else 6000)
+        data_sample = sample(data, seed, 10**6 if data != "adult" else 6000)
         parts = []
-        for number, part in enumerate((given.seen, given.test)):
+        for number, part in enumerate((data_sample.seen, data_sample.test)):
             rare = np.unique(part.targets)[-1]
             labels = (part.targets == rare).astype(np.int64)
             (few,), (many,) = np.nonzero(labels), np.nonzero(1 - labels)
@@ -149,8 +147,8 @@ def _imbalanced(share: float) -> Recipe:
 
 
 def _overfit(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    given = sample(data, seed, 160)
-    return given, {
+    data_sample = sample(data, seed, 160)
+    return data_sample, {
         "layers": (256, 256),
         "epochs": 150,
         "keep": "last",
@@ -160,27 +158,27 @@ def _overfit(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dic
 
 
 def _noisy(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    """A third of the labels wrong, and a network that learns them by heart."""
+    """30 % of the labels are random, and the network memorizes them."""
 
-    def wrong(x: Any, y: Any, part: int) -> Any:
+    def add_noise(x: Any, y: Any, part: int) -> Any:
         if part:
             return y
         random = np.random.default_rng(seed)
-        hit = random.random(len(y)) < 0.3
-        return np.where(hit, random.permutation(y), y)
+        is_noisy = random.random(len(y)) < 0.3
+        return np.where(is_noisy, random.permutation(y), y)
 
-    given = changed(sample(data, seed, 400), targets=wrong)
-    return given, {"layers": (128, 128), "epochs": 100, "keep": "last"}
+    data_sample = changed(sample(data, seed, 400), targets=add_noise)
+    return data_sample, {"layers": (128, 128), "epochs": 100, "keep": "last"}
 
 
 def _chance(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    """A hundred inputs that say nothing, few rows, and a network that makes something of them."""
+    """A hundred random inputs and few rows: the network fits the noise."""
 
     def add(x: Any, y: Any, part: int) -> Any:
         return np.column_stack([x, np.random.default_rng([seed, part]).normal(size=(len(x), 100))])
 
-    given = changed(sample(data, seed, 300), add)
-    return given, {"layers": (128, 128), "epochs": 100, "keep": "last"}
+    data_sample = changed(sample(data, seed, 300), add)
+    return data_sample, {"layers": (128, 128), "epochs": 100, "keep": "last"}
 
 
 def _leak(noise: float) -> Recipe:
@@ -204,11 +202,11 @@ def _constant(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, di
 
 
 def _as_numbers(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, dict[str, Any]]:
-    """Class numbers taken for quantities."""
-    given = sample(data, seed)
+    """Class numbers as regression targets."""
+    data_sample = sample(data, seed)
     parts = [
         gg.from_arrays(part.features, part.targets.astype(np.float64), name=data, task="regression")
-        for part in (given.seen, given.test)
+        for part in (data_sample.seen, data_sample.test)
     ]
     return Sample(*parts), {"layers": layers, "loss": "squared_error"}
 
@@ -216,16 +214,16 @@ def _as_numbers(data: str, layers: tuple[int, ...], seed: int) -> tuple[Sample, 
 def _wrong_derivative(factor: float) -> Recipe:
     from glassgrad.ops.table import custom_op, tanh
 
-    bent = custom_op(tanh, derivative=lambda ctx, cts, outs, ins: [cts[0] * factor], name="bent_tanh")
+    wrong_tanh = custom_op(tanh, derivative=lambda ctx, cts, outs, ins: [cts[0] * factor], name="bent_tanh")
 
     class Bent(gg.nn.Layer):
-        """An activation of one's own, with a derivative that is not its derivative."""
+        """A custom activation with a wrong derivative."""
 
         def output_shape(self, inputs: Any) -> Any:
             return inputs[0]
 
         def build(self, context: Any, inputs: Any, weights: Any, state: Any) -> Any:
-            return bent(inputs[0]), {}
+            return wrong_tanh(inputs[0]), {}
 
     return _network(lambda units: [gg.nn.Dense(units), Bent()])
 
@@ -234,7 +232,7 @@ def _bias(number: float, activation: str) -> Recipe:
     return _network(lambda units: gg.nn.Dense(units, activation, bias_init=f"constant({number})"))
 
 
-# kind: {name of the recipe: (recipe, data sets)}. At least two recipes for most kinds, three data sets for each.
+# kind: {name of the recipe: (recipe, data sets)}. Most kinds have at least two recipes, most recipes three data sets.
 FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     "learning_rate_too_high": {
         "adam 0.5": (_plain(learning_rate=0.5), ALL),
@@ -286,9 +284,9 @@ FAULTS: Mapping[str, Mapping[str, tuple[Recipe, tuple[str, ...]]]] = {
     "shuffled_labels": {"shuffled": (_shuffled, ALL)},
     "class_imbalance": {"2 %": (_imbalanced(0.02), CLASSES), "4 %": (_imbalanced(0.04), CLASSES)},
     "overfitting": {
-        "few rows": (_beside(_overfit, lambda layers, seed: layers), ALL),
+        "few rows": (_with_healthy_layers(_overfit, lambda layers, seed: layers), ALL),
         "chance inputs": (_chance, ALL),
-        "noisy labels": (_beside(_noisy, lambda layers, seed: layers), ALL),
+        "noisy labels": (_with_healthy_layers(_noisy, lambda layers, seed: layers), ALL),
     },
     "underfitting": {
         "two neurons": (_plain(layers=(2,)), ("digits", "mnist")),
@@ -364,19 +362,19 @@ HEALTHY: Mapping[str, tuple[Recipe, tuple[str, ...]]] = {
 
 
 def cases(seeds: int) -> list[Callable[[], Case]]:
-    """Every case of the zoo, made when it is called; the architecture goes with the seed."""
-    found: list[Callable[[], Case]] = []
+    """Functions that build the cases of the zoo. The seed determines the architecture."""
+    builders: list[Callable[[], Case]] = []
 
     def add(planted: str | None, name: str, recipe: Recipe, data: str, seed: int) -> None:
-        def make() -> Case:
+        def build() -> Case:
             layers = ARCHITECTURES[seed % len(ARCHITECTURES)]
-            made, options = recipe(data, layers, seed)
-            sound = getattr(recipe, "layers", None) if planted else None
-            without = None if sound is None else sound(layers, seed)
-            return Case(planted, name, data, seed, made, options | {"seed": seed}, without)
+            case_sample, options = recipe(data, layers, seed)
+            healthy_layers = getattr(recipe, "layers", None) if planted else None
+            without_fault = None if healthy_layers is None else healthy_layers(layers, seed)
+            return Case(planted, name, data, seed, case_sample, options | {"seed": seed}, without_fault)
 
-        make.__name__ = f"{planted or 'healthy'}/{name}/{data}/{seed}"
-        found.append(make)
+        build.__name__ = f"{planted or 'healthy'}/{name}/{data}/{seed}"
+        builders.append(build)
 
     for seed in range(seeds):
         for planted, recipes in FAULTS.items():
@@ -386,4 +384,4 @@ def cases(seeds: int) -> list[Callable[[], Case]]:
         for name, (recipe, data_sets) in HEALTHY.items():
             for data in data_sets:
                 add(None, name, recipe, data, seed)
-    return found
+    return builders

@@ -99,7 +99,7 @@ def test_data_that_changed_are_refused(data: Path) -> None:
 def test_a_run_that_diverged_has_a_report(data: Path) -> None:
     done = train(data, "--optimizer", "sgd", "--learning-rate", "1e30", "--report", "--out", "run")
     assert done.code == 1
-    assert "broke off" in Path("run", PAGE).read_text("utf-8")
+    assert "Training diverged" in Path("run", PAGE).read_text("utf-8")
     assert call("report", "run").code == 0
     assert "broke off" in Path("run", PAGE).read_text("utf-8")
 

@@ -375,7 +375,7 @@ def test_the_section_shows_the_product() -> None:
     assert code.text == f"{' × '.join(factors)} = {number(found.links[0].start)}"
     headings = [block.heading for block in blocks if isinstance(block, Figure)]
     assert headings == [
-        "What reaches each layer",
+        "The gradient at each layer",
         "The factors of the chain rule",
         "The gradient, layer by layer",
     ]

@@ -260,8 +260,8 @@ def test_the_section_is_drawn_from_any_start(init: str) -> None:
     measured = initialization.measure(subject)
     blocks = draw(measured, subject.run)
     headings = [block.heading for block in blocks if isinstance(block, Figure)]
-    assert "What other starts would have done" in headings
-    assert ("The weights against the need" in headings) is (init != "zeros")
+    assert "Other initializations" in headings
+    assert ("Are the weights the right size?" in headings) is (init != "zeros")
     start = measured.starts[0]
     page = Page("start", "", [section("initialization", "", blocks)]).html()
     assert init == "zeros" or f"{number(start.size)} × √64 = {number(start.gain)}" in page

@@ -477,7 +477,7 @@ def test_the_section_shows_the_rates_and_their_limits() -> None:
     page = Page("A page", "Its lead.", [section("learning_rate", "", blocks)]).html()
     assert measured.stable is not None
     low, high = measured.stable.interval
-    for text in (number(low), number(high), number(measured.stable.rate), "largest stable step", "0.01"):
+    for text in (number(low), number(high), number(measured.stable.rate), "largest stable rate", "0.01"):
         assert text in page
     figures = [block for block in blocks if isinstance(block, Figure)]
     assert len(figures) >= 4

@@ -1,4 +1,4 @@
-"""A page with every block and every figure, of made-up numbers."""
+"""A page with every kind of block and figure, filled with invented numbers."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ LAYERS = ("dense_1", "dense_2", "dense_3", "dense_4", "output")
 
 @cache
 def figures() -> dict[str, str]:
-    """Every kind of figure, by name, as drawn the first time."""
+    """Every kind of figure by name, drawn once and cached."""
     return draw_figures()
 
 
 def draw_figures() -> dict[str, str]:
-    """The same, drawn anew."""
+    """Draw every kind of figure again."""
     numbers = np.random.default_rng(0)
     epochs = np.arange(1, 31)
     training = 2.2 * np.exp(-epochs / 5) + 0.02 + 0.01 * numbers.normal(size=30)
@@ -124,29 +124,31 @@ def draw_figures() -> dict[str, str]:
 
 
 def page() -> Page:
-    """Every kind of block, around all figures."""
-    made = figures()
+    """A page with every kind of block and all figures."""
+    drawn = figures()
     neurons = Section(
         "neurons",
         "Neurons",
         "What does each neuron compute, and is it alive?",
-        "Of 202 neurons 9 never answer to any row of the training data; the others share the work well.",
+        "9 of 202 neurons are never active on the training rows; the others share the work well.",
         [
             Figure(
-                made["active"],
+                drawn["active"],
                 "Share of the neurons that are above zero, averaged over the rows.",
-                "Most layers are awake",
+                "Most layers are active",
             ),
             Figure(
-                made["pairs"], "How far the outputs of each layer spread.", "Spread at the start and the end"
+                drawn["pairs"],
+                "Standard deviation of the outputs of each layer.",
+                "Spread at the start and the end",
             ),
             Figure(
-                made["images"],
+                drawn["images"],
                 "Orange pixels make the neuron stronger, blue ones weaker.",
                 "What sixteen neurons look for",
                 wide=True,
             ),
-            Figure(made["rings"], "One row.", "A row on its way", wide=True),
+            Figure(drawn["rings"], "One row.", "A row inside the network", wide=True),
             Note(
                 "Nine neurons of dense_4 never fire. A smaller step keeps them alive.",
                 "fault",
@@ -160,19 +162,19 @@ def page() -> Page:
         "learning-rate",
         "Learning rate",
         "Is the step right?",
-        "The loss fell smoothly from 2.3 to 0.04, and most of it in the first ten epochs: the step is about right.",
+        "The loss fell smoothly from 2.3 to 0.04, mostly in the first ten epochs: the step is about right.",
         [
             Figure(
-                made["loss"],
+                drawn["loss"],
                 "Lower is better; each step on the left axis is a factor of ten.",
                 "The loss, epoch by epoch",
                 wide=True,
             ),
-            Figure(made["stacked"], heading="Loss and rate", wide=True),
+            Figure(drawn["stacked"], heading="Loss and rate", wide=True),
             Facts(
                 [("largest stable rate", 0.0312, "0.028 to 0.035"), ("used", 0.001), ("suggested", 0.0042)]
             ),
-            Figure(made["rate"], "", "The learning rate"),
+            Figure(drawn["rate"], "", "The learning rate"),
         ],
         verdict="ok",
     )
@@ -180,11 +182,11 @@ def page() -> Page:
         "initialization",
         "Initialization",
         "Do the weights start right?",
-        "Signals keep their size on the way through: every layer starts with a spread close to one.",
+        "Signals keep their size: the outputs of every layer start with a standard deviation close to 1.",
         [
-            Figure(made["weights"], "", "All weights"),
+            Figure(drawn["weights"], "", "All weights"),
             Figure(
-                made["ranges"],
+                drawn["ranges"],
                 "The dot is the middle; half of the weights lie in the thick bar.",
                 "Layer by layer",
             ),
@@ -196,9 +198,9 @@ def page() -> Page:
         "Is it the right measure, and how low can it go?",
         "Guessing the most frequent class gives a loss of 2.30; this network reaches 0.04.",
         [
-            Figure(made["confusion"], "Rows are the true classes.", "Which classes are confused"),
-            Figure(made["scatter"], "Every dot is one row of the test part.", "Predicted against true"),
-            Figure(made["heat"], "", "Weights"),
+            Figure(drawn["confusion"], "Rows are the true classes.", "Which classes are confused"),
+            Figure(drawn["scatter"], "Every dot is one row of the test part.", "Predicted against true"),
+            Figure(drawn["heat"], "", "Weights"),
         ],
         verdict="warning",
     )
@@ -209,8 +211,8 @@ def page() -> Page:
         "The gradient of the first layer is 40 times smaller than that of the last.",
         [
             Figure(
-                made["gradients"],
-                "Lines that fall far apart mean that early layers learn late.",
+                drawn["gradients"],
+                "If the lines are far apart, early layers learn late.",
                 "Gradient by layer",
             ),
             Code("dL/dw = dL/dz · dz/dw\n      = -0.0132 · 0.75\n      = -0.0099", "One derivative."),
@@ -228,8 +230,7 @@ def page() -> Page:
     )
     return Page(
         "digits",
-        "A network of three layers learned to tell ten digits apart. "
-        "It is right on 97.5% of rows that it has never seen.",
+        "A network of three layers learned to tell ten digits apart. It is right on 97.5% of unseen rows.",
         [neurons, rate, initialization, loss, chain],
         facts=[
             ("test accuracy", "97.5%", "360 rows"),
@@ -238,5 +239,5 @@ def page() -> Page:
             ("time", "0.14 s"),
         ],
         kicker="Training report",
-        footer="Made by glassgrad 0.1.0. This file needs no network.",
+        footer="Written by glassgrad 0.1.0. This file works offline.",
     )

@@ -1,4 +1,4 @@
-"""A derivative on a page: by itself, and in the report of a run."""
+"""The page of one derivative, and the derivative in the report of a run."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def trained(**options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("asked", "parts"),
+    ("options", "section_ids"),
     [
         ({"weight": "conv2d_1.weights[1,1,0,2]"}, ["chain_rule", "checks", "neurons", "step"]),
         ({"input": "x[2,3,0]"}, ["chain_rule", "checks", "neurons"]),
         ({"input": "x[2,3,0]", "paths": 0}, ["chain_rule", "checks", "neurons"]),
     ],
 )
-def test_the_page_has_its_parts(asked: dict[str, Any], parts: list[str]) -> None:
+def test_the_page_has_its_sections(options: dict[str, Any], section_ids: list[str]) -> None:
     pytest.importorskip("matplotlib")
-    found = explain_derivative(trained().model, X, targets=Y, row=2, **asked)
-    page = explain_page(found)
-    assert [section.id for section in page.sections] == parts
+    explanation = explain_derivative(trained().model, X, targets=Y, row=2, **options)
+    page = explain_page(explanation)
+    assert [section.id for section in page.sections] == section_ids
     text = page.html()
-    assert text == explain_page(found).html()
+    assert text == explain_page(explanation).html()
     assert text.count("data:image/png") > 4
-    assert ("The ways from the loss" in text) == (asked.get("paths") != 0)
+    assert ("Paths from the loss" in text) == (options.get("paths") != 0)
 
 
-def test_the_report_of_a_run_works_one_derivative_out() -> None:
+def test_the_report_of_a_run_shows_one_derivative() -> None:
     pytest.importorskip("matplotlib")
     text = run_page(trained(watch=True)).html()
     assert "One derivative, factor by factor" in text

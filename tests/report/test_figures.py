@@ -1,4 +1,4 @@
-"""Figures: markup that is safe, repeatable and small, whatever the numbers and labels are."""
+"""Figures: the markup is safe, reproducible and small, for any numbers and labels."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def test_labels_are_text(make: Callable[[str], str], text: str) -> None:
         *("div", "ul", "li", "span", "img", "svg", "title", "g", "path", "text", "use", "defs"),
         *("clipPath", "rect", "circle"),
     }
-    said = " ".join(root.itertext()) + " ".join(e.get("alt", "") for e in root.iter("img"))
-    assert text in said
+    all_text = " ".join(root.itertext()) + " ".join(e.get("alt", "") for e in root.iter("img"))
+    assert text in all_text
 
 
 def test_the_same_numbers_give_the_same_text() -> None:
     assert draw_figures() == figures()
 
 
-def test_no_colour_is_fixed_and_no_font_named() -> None:
+def test_figures_fix_no_colour_and_name_no_font() -> None:
     for name, markup in figures().items():
         drawn = re.sub(r"<img[^>]*>", "", markup)
         assert re.findall(r"#[0-9a-f]{6}\b", drawn) == [], name
@@ -80,7 +80,7 @@ def test_wide_figures_are_drawn_for_both_widths() -> None:
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0, -1.0, 1e300, 1e-300])
 @pytest.mark.parametrize("log", [False, True])
-def test_odd_numbers_draw_something(value: float, log: bool) -> None:
+def test_extreme_numbers_draw_something(value: float, log: bool) -> None:
     values = [value, 1.0, 2.0]
     only = [value] * 3
     for y in (values, only):
@@ -90,7 +90,7 @@ def test_odd_numbers_draw_something(value: float, log: bool) -> None:
         assert "<svg" in heat_map([y], ["r"], ["a", "b", "c"], title="t")
 
 
-def test_nothing_to_draw_is_drawn() -> None:
+def test_figures_without_data_are_drawn() -> None:
     for markup in (
         line_figure([], title="t"),
         line_figure([Line("a", [])], title="t"),
@@ -101,7 +101,7 @@ def test_nothing_to_draw_is_drawn() -> None:
         assert markup.startswith("<")
 
 
-def test_lines_that_have_an_order_get_colours_that_have_one() -> None:
+def test_ordered_lines_get_the_colours_of_the_ramp() -> None:
     markup = line_figure([Line(str(i), [i, i]) for i in range(9)], title="t", in_order=True)
     used = re.findall(r"stroke:var\(--ramp-(\d)\)", markup)
     assert {"1", "6"} <= set(used)
@@ -127,7 +127,7 @@ def test_an_image_of_zeros_and_a_colour_image_are_images() -> None:
     assert 'class="photo"' in markup
 
 
-def test_without_matplotlib_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(InputError, match=r"pip install 'glassgrad\[plot\]'"):
         line_figure([Line("a", [1, 2])], title="t")

@@ -1,4 +1,4 @@
-"""Pages: what is text stays text, nothing is loaded from anywhere, and every block is there."""
+"""Pages: text is escaped, nothing is loaded from elsewhere, and every kind of block is rendered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VOID = {"meta", "img", "br", "path", "rect", "use", "circle"}
 
 
 class Outline(HTMLParser):
-    """The tags of a page, and whether they nest."""
+    """Collects the tags, attributes and text of a page, and checks that the tags nest."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -72,19 +72,19 @@ def test_text_is_never_markup() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
-def test_any_text_comes_back(text: str) -> None:
-    found = Outline(page_of(Text(text), Table([text], [[text]])))
-    assert found.text.count(text) >= 3
-    assert found.tags["script"] == 0
+def test_any_text_survives_escaping(text: str) -> None:
+    outline = Outline(page_of(Text(text), Table([text], [[text]])))
+    assert outline.text.count(text) >= 3
+    assert outline.tags["script"] == 0
 
 
 def test_the_whole_gallery_is_one_offline_file() -> None:
     text = gallery_page().html()
-    found = Outline(text)
-    assert found.open == []
+    outline = Outline(text)
+    assert outline.open == []
     assert "default-src 'none'" in text
-    assert not {"script", "link", "iframe", "object", "base", "form"} & set(found.tags)
-    for tag, name, value in found.attributes:
+    assert not {"script", "link", "iframe", "object", "base", "form"} & set(outline.tags)
+    for tag, name, value in outline.attributes:
         assert not name.startswith("on"), f"<{tag} {name}>"
         if name in ("src", "href", "xlink:href"):
             assert (value or "").startswith(("#", "data:image/png;base64,")), value
@@ -93,14 +93,16 @@ def test_the_whole_gallery_is_one_offline_file() -> None:
     assert "http" not in text.replace("http-equiv", "")
 
 
-def test_names_inside_pictures_are_unique_and_lead_somewhere() -> None:
-    found = Outline(gallery_page().html())
-    names = [value for _, name, value in found.attributes if name == "id"]
-    assert len(names) == len(set(names))
-    wanted = {value[1:] for _, name, value in found.attributes if name == "href" and value}
-    wanted |= {value[5:-1] for _, name, value in found.attributes if value and value.startswith("url(#")}
-    assert wanted
-    assert wanted <= set(names)
+def test_ids_are_unique_and_every_reference_has_its_target() -> None:
+    outline = Outline(gallery_page().html())
+    ids = [value for _, name, value in outline.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    references = {value[1:] for _, name, value in outline.attributes if name == "href" and value}
+    references |= {
+        value[5:-1] for _, name, value in outline.attributes if value and value.startswith("url(#")
+    }
+    assert references
+    assert references <= set(ids)
 
 
 def test_the_same_page_gives_the_same_bytes() -> None:
@@ -112,11 +114,11 @@ def test_every_picture_has_a_title_and_every_image_a_text() -> None:
     for svg in re.findall(r"<svg viewBox.*?>.{7}", text):
         assert 'role="img"' in svg
         assert svg.endswith("<title>")
-    found = Outline(text)
-    assert found.tags["img"] == sum(
-        1 for tag, name, value in found.attributes if (tag, name) == ("img", "alt") and value
+    outline = Outline(text)
+    assert outline.tags["img"] == sum(
+        1 for tag, name, value in outline.attributes if (tag, name) == ("img", "alt") and value
     )
-    assert found.tags["h1"] == 1
+    assert outline.tags["h1"] == 1
 
 
 def test_light_and_dark_have_the_same_colours_to_choose_from() -> None:
@@ -124,8 +126,8 @@ def test_light_and_dark_have_the_same_colours_to_choose_from() -> None:
     light, dark = re.findall(r":root \{(.*?)\}", text)
     names = set(re.findall(r"(--[\w-]+):", dark))
     assert names == set(re.findall(r"(--[\w-]+):", light))
-    own = {"--tone", "--image"}
-    assert set(re.findall(r"var\((--[\w-]+)", text)) <= names | own
+    set_in_the_style_sheet = {"--tone", "--image"}
+    assert set(re.findall(r"var\((--[\w-]+)", text)) <= names | set_in_the_style_sheet
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_neighbouring_figures_share_a_row_and_wide_ones_do_not() -> None:
     assert text.count('class="picture wide"') == 1
 
 
-def test_a_verdict_is_said_in_words_too() -> None:
+def test_a_verdict_is_also_written_in_words() -> None:
     sections = [
         Section(f"s{i}", "t", "q?", "a.", verdict=v) for i, v in enumerate(("ok", "warning", "fault"))
     ]

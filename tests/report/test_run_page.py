@@ -1,4 +1,4 @@
-"""The report of a run: every question is answered, whatever was trained on whatever data."""
+"""The report of a run answers every question, for all kinds of networks and data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ numbers = np.random.default_rng(0)
 
 
 def clouds(classes: int = 3, rows: int = 90, columns: int = 4, **options: Any) -> Any:
-    """Points around one centre for each class."""
+    """Normally distributed points around one centre for each class."""
     y = np.arange(rows) % classes
     labels = options.pop("labels", None)
     X = numbers.normal(size=(rows, columns)) + 2 * y[:, None]
@@ -34,7 +34,7 @@ def clouds(classes: int = 3, rows: int = 90, columns: int = 4, **options: Any) -
 
 
 def images(channels: int | None = None) -> Any:
-    """Bright or dark halves of small images."""
+    """Small images; the upper half is bright in one of the two classes."""
     y = np.arange(60) % 2
     X = numbers.random((60, 6, 6)) * 0.2
     X[y == 1, :3] += 0.8
@@ -44,7 +44,7 @@ def images(channels: int | None = None) -> Any:
 
 
 def lines(targets: int = 1) -> Any:
-    """Sums of the inputs."""
+    """Regression targets that are weighted sums of the inputs."""
     X = numbers.normal(size=(80, 3))
     y = X @ numbers.normal(size=(3, targets))
     return gg.from_arrays(X, y[:, 0] if targets == 1 else y, name="sums")
@@ -57,18 +57,18 @@ def trained(data: Any, **options: Any) -> Run:
 
 
 def blocks_of(page: Page) -> list[Block]:
-    """Every block, those inside others too."""
-    found: list[Block] = []
+    """All blocks of the page, including nested ones."""
+    collected: list[Block] = []
 
     def collect(blocks: Any) -> None:
         for block in blocks:
-            found.append(block)
+            collected.append(block)
             if isinstance(block, Details | Note):
                 collect(block.blocks)
 
     for section in page.sections:
         collect(section.blocks)
-    return found
+    return collected
 
 
 @cache
@@ -137,11 +137,11 @@ def test_the_page_says_how_good_the_network_is() -> None:
     page = run_page(run)
     accuracy = run.metrics["test"]["accuracy"]
     assert f"{100 * accuracy:.1f}".rstrip("0").rstrip(".") + "%" in page.lead
-    assert "33." in page.lead  # what the most frequent of three classes would give
+    assert "33." in page.lead  # the accuracy of always predicting the most frequent of three classes
     assert f"{run.model.parameters:,} weights" in page.lead
 
 
-def test_a_run_that_broke_off_says_so_first() -> None:
+def test_the_lead_of_a_diverged_run_says_that_it_diverged() -> None:
     run = trained(lines(), optimizer="sgd", learning_rate=1e30, epochs=4)
     assert run.status == "diverged"
     assert str(run.message) in run_page(run).lead
@@ -151,24 +151,24 @@ def test_images_are_shown_as_images() -> None:
     page = page_of("images")
     text = page.html()
     assert "look for" in headings(page)
-    assert "on its way through the network" in headings(page)
+    assert "One row inside the network" in headings(page)
     assert text.count('class="signed"') >= 6 + 6 + 3
     assert text.count('class="ink"') == 1
     assert "data:image/png" not in page_of("three classes").html()
 
 
-def test_classes_get_a_confusion_matrix_and_numbers_their_errors() -> None:
-    assert "taken for which" in headings(page_of("three classes"))
+def test_classifiers_get_a_confusion_matrix_and_regressions_their_errors() -> None:
+    assert "are confused" in headings(page_of("three classes"))
     many = page_of("more classes than a picture holds")
-    assert "taken for which" not in headings(many)
+    assert "are confused" not in headings(many)
     assert "Class by class" in text_of(many)
     regression = headings(page_of("numbers"))
     assert "Predicted against true" in regression
-    assert "How far off" in regression
+    assert "Size of the errors" in regression
     assert "target 2" in headings(page_of("several numbers"))
 
 
-def test_several_targets_are_summed_up_by_r2() -> None:
+def test_runs_with_several_targets_report_the_mean_r2() -> None:
     page = page_of("several numbers")
     assert "R², averaged over 4 targets" in page.lead
     assert [label for label, *_ in page.facts if "R²" in label] == ["test R²", "train R²"]
@@ -177,36 +177,36 @@ def test_several_targets_are_summed_up_by_r2() -> None:
 def test_the_confusion_matrix_counts_every_held_out_row_once() -> None:
     run = trained(clouds(), epochs=1)
     page = run_page(run)
-    picture = next(b for b in blocks_of(page) if isinstance(b, Figure) and "taken for which" in b.heading)
+    picture = next(b for b in blocks_of(page) if isinstance(b, Figure) and "are confused" in b.heading)
     cells = [int(n) for n in re.findall(r">(\d+)</text>", picture.svg)]
     ticks = [0, 1, 2] * 2
     assert sum(cells) - sum(ticks) == run.rows["test"]
 
 
-def test_the_rate_is_drawn_where_it_changes_and_said_where_it_does_not() -> None:
+def test_a_changing_rate_is_drawn_and_a_constant_one_is_stated() -> None:
     constant = text_of(page_of("one rate"))
-    assert "The learning rate was 0.001 all along." in constant
+    assert "The learning rate stayed at 0.001." in constant
     changing = page_of("a changing rate")
-    assert "all along" not in text_of(changing)
+    assert "The learning rate stayed" not in text_of(changing)
     assert "learning rate</text>" in changing.html()
 
 
-def test_lenses_show_what_they_saw() -> None:
+def test_lenses_add_their_figures() -> None:
     with_lenses, without = page_of("three classes"), page_of("no lenses")
-    for heading in ("layer is active", "The gradient, layer by layer", "seen from each layer"):
+    for heading in ("layer is active", "The gradient, layer by layer", "Update size, layer by layer"):
         assert heading in headings(with_lenses)
         assert heading not in headings(without)
-    assert without.sections[-1].sentence.startswith("No lenses were on")
+    assert without.sections[-1].sentence.startswith("The run was trained without lenses")
 
 
-def test_names_of_columns_and_categories_are_text(tmp_path: Path) -> None:
+def test_names_of_columns_and_categories_are_escaped(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow", reason="tables are read by pyarrow, which is not installed")
     name = "<b onclick=alert(1)>price in $"
     rows = [f"{i % 7},{NASTY if i % 3 else 'b & c'},{'<i>yes</i>' if i % 2 else 'no'}" for i in range(60)]
     (tmp_path / "table.csv").write_text("\n".join([f"{name},kind,answer", *rows]) + "\n", encoding="utf-8")
     page = run_page(trained(load_source(str(tmp_path / "table.csv"), target="answer")))
     text = page.html()
-    assert "learned to look at" in headings(page)
+    assert "What training changed in" in headings(page)
     assert html.escape(name)[:20] in text
     for tag in ("<script", "<b ", "<i>"):
         assert tag not in text

@@ -1,4 +1,4 @@
-"""Colours that can be read, and told apart, in light and in dark."""
+"""The colours of both themes have enough contrast and are distinguishable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from glassgrad.report.theme import COLORS, RAMP, SERIES, ordered
 
 # G. M. Machado, M. M. Oliveira and L. A. F. Fernandes, A physiologically-based model for simulation of color
-# vision deficiency, 2009: what is seen without one of the three kinds of cones (in linear RGB).
+# vision deficiency, 2009: linear RGB as seen without one of the three kinds of cones.
 SIGHT = {
     "all cones": np.eye(3),
     "no red": np.array(
@@ -36,9 +36,9 @@ def luminance(color: str) -> float:
     return float(linear(color) @ [0.2126, 0.7152, 0.0722])
 
 
-def contrast(one: str, other: str) -> float:
+def contrast(color: str, background: str) -> float:
     """The contrast ratio of WCAG 2.2."""
-    low, high = sorted((luminance(one), luminance(other)))
+    low, high = sorted((luminance(color), luminance(background)))
     return (high + 0.05) / (low + 0.05)
 
 
@@ -51,12 +51,12 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_text_can_be_read_on_every_ground(theme: str) -> None:
+def test_text_is_readable_on_every_background(theme: str) -> None:
     colors = {role: pair[THEMES[theme]] for role, pair in COLORS.items()}
-    for ground in ("page", "card", "sunken"):
+    for background in ("page", "card", "sunken"):
         for text in ("ink", "muted", "accent", "ok", "warning", "fault"):
-            wanted = 4.5 if ground != "sunken" or text in ("ink", "muted") else 4.0
-            assert contrast(colors[text], colors[ground]) >= wanted, (text, ground)
+            required = 4.5 if background != "sunken" or text in ("ink", "muted") else 4.0
+            assert contrast(colors[text], colors[background]) >= required, (text, background)
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -69,10 +69,10 @@ def test_lines_stand_out_from_the_card(theme: str) -> None:
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_first_series_are_told_apart_with_any_colour_vision(theme: str, sight: str) -> None:
-    for one, other in itertools.combinations(SERIES[:3], 2):
-        seen = [lab(SIGHT[sight] @ linear(COLORS[role][THEMES[theme]])) for role in (one, other)]
-        assert np.linalg.norm(seen[0] - seen[1]) > 15, (one, other)
+def test_the_first_series_differ_with_any_colour_vision(theme: str, sight: str) -> None:
+    for pair in itertools.combinations(SERIES[:3], 2):
+        first, second = (lab(SIGHT[sight] @ linear(COLORS[role][THEMES[theme]])) for role in pair)
+        assert np.linalg.norm(first - second) > 15, pair
     positive, negative = (
         lab(SIGHT[sight] @ linear(COLORS[r][THEMES[theme]])) for r in ("positive", "negative")
     )
@@ -81,7 +81,7 @@ def test_the_first_series_are_told_apart_with_any_colour_vision(theme: str, sigh
 
 @pytest.mark.parametrize("sight", SIGHT)
 @pytest.mark.parametrize("theme", THEMES)
-def test_the_ramp_goes_one_way_in_lightness(theme: str, sight: str) -> None:
+def test_the_lightness_of_the_ramp_rises(theme: str, sight: str) -> None:
     lightness = [lab(SIGHT[sight] @ linear(COLORS[role][THEMES[theme]]))[0] for role in RAMP]
     assert all(a < b for a, b in itertools.pairwise(lightness)), lightness
 

@@ -1,4 +1,4 @@
-"""Numbers and lists as people read them."""
+"""Numbers and lists formatted for people."""
 
 from __future__ import annotations
 
@@ -76,5 +76,5 @@ def test_lists_and_nouns() -> None:
 @pytest.mark.parametrize(
     ("count", "shown"), [(0, []), (1, [0]), (3, [0, 1, 2]), (5, [0, 2, 4]), (100, [0, 50, 99])]
 )
-def test_some_of_many_are_evenly_spaced(count: int, shown: list[int]) -> None:
+def test_evenly_spaced_items(count: int, shown: list[int]) -> None:
     assert evenly(range(count), 3) == shown

@@ -1,4 +1,4 @@
-"""One derivative as pictures and tables: its strongest paths through the network, factor by factor."""
+"""Figures and tables of one derivative: its strongest paths through the network, factor by factor."""
 
 from __future__ import annotations
 
@@ -17,45 +17,44 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DOTTED = 100
-"""Layers of up to so many units have a dot for each."""
+"""The largest layer whose units are drawn as separate dots; a larger layer is a line."""
 
 NO_BREAK = "\u00a0"
 
 Stop = tuple[str, float, str]
-"""A row of the picture, a place on it from 0 to 1, and the name of the unit there."""
+"""The row of the figure (a layer), the horizontal position from 0 to 1, and the name of the unit."""
 
 
-def worked_derivative(found: Explanation) -> list[Block]:
-    """The strongest paths of ``found`` as a picture, the strongest as a product, and their sum."""
-    if found.paths is None:
-        return [Text(f"No paths were searched: {found.omitted}.", quiet=True)]
-    if not found.lines:
-        return [Text(zero_of(found))]
-    strongest, *others = found.lines
-    ways = "only path" if found.paths == 1 else plural(int(found.paths), "path")
-    if found.paths > len(found.lines):
-        ways = f"{len(found.lines)} strongest of {ways}"
+def worked_derivative(explanation: Explanation) -> list[Block]:
+    """A figure of the strongest paths of ``explanation``, the product along each of them, and their sum."""
+    if explanation.paths is None:
+        return [Text(f"No paths were computed: {explanation.omitted}.", quiet=True)]
+    if not explanation.lines:
+        return [Text(zero_of(explanation))]
+    strongest, *others = explanation.lines
+    paths = "only path" if explanation.paths == 1 else plural(int(explanation.paths), "path")
+    if explanation.paths > len(explanation.lines):
+        paths = f"{len(explanation.lines)} strongest of {paths}"
     blocks: list[Block] = [
         Figure(
-            _picture(found),
-            f"The {ways} from the loss to "
-            f"{tight(found.name)}. Every dot is a unit. "
-            "The stronger a path, the thicker its line; orange ones add to the derivative, blue ones take away. The "
-            "units of the strongest one are named at the right.",
-            "The ways from the loss",
+            _picture(explanation),
+            f"The {paths} from the loss to {tight(explanation.name)}. Every dot is a unit. Thicker lines are "
+            "stronger paths. Orange paths contribute positively to the derivative, blue paths negatively. The units "
+            "of the strongest path are named at the right.",
+            "Paths from the loss",
             wide=True,
         ),
-        *_product(strongest, found, "The strongest path" if others else "The path"),
+        *_product(strongest, explanation, "The strongest path" if others else "The path"),
     ]
     if others:
-        tables = [block for line in others for block in _product(line, found)]
+        tables = [block for line in others for block in _product(line, explanation)]
         blocks.append(Details(f"The next {plural(len(others), 'path')}, factor by factor", tables))
-    return [*blocks, _sum(found)]
+    return [*blocks, _sum(explanation)]
 
 
-def _product(line: Line, found: Explanation, heading: str = "") -> list[Block]:
+def _product(line: Line, explanation: Explanation, heading: str = "") -> list[Block]:
     rows = [
-        # Without spaces to break at the table is scrolled on a phone, where it would become very high.
+        # Non-breaking spaces make the table scroll on a phone; wrapped, its rows would become very tall.
         [
             "×" if i else "",
             number(factor.value, 5),
@@ -65,45 +64,53 @@ def _product(line: Line, found: Explanation, heading: str = "") -> list[Block]:
         for i, factor in enumerate(line.factors)
     ]
     rows.append(
-        ["=", number(line.product, 5), "the product", _share(found, line.product).replace(" ", NO_BREAK)]
+        [
+            "=",
+            number(line.product, 5),
+            "the product",
+            _share(explanation, line.product).replace(" ", NO_BREAK),
+        ]
     )
     return [
         Text(" → ".join(route(line)), heading, quiet=not heading),
-        Table(["", "factor", "is", "that is"], rows),
+        Table(["", "factor", "symbol", "meaning"], rows),
     ]
 
 
-def _share(found: Explanation, part: float) -> str:
-    share = found.share(part)
+def _share(explanation: Explanation, part: float) -> str:
+    share = explanation.share(part)
     return "" if share is None else f"{percent(share)} of the derivative"
 
 
-def _sum(found: Explanation) -> Table:
-    assert found.paths is not None
-    assert found.path_total is not None
-    rest = int(found.paths) - len(found.lines)
-    rows = [[f"{plural(len(found.lines), 'path')} above", found.shown]]
+def _sum(explanation: Explanation) -> Table:
+    assert explanation.paths is not None
+    assert explanation.path_total is not None
+    rest = int(explanation.paths) - len(explanation.lines)
+    rows = [[f"{plural(len(explanation.lines), 'path')} above", explanation.shown]]
     if rest:
-        rows.append([plural(rest, "other path"), found.remainder])
-    rows.append([f"dL/d {tight(found.name)}", found.path_total])
+        rows.append([plural(rest, "other path"), explanation.remainder])
+    rows.append([f"dL/d {tight(explanation.name)}", explanation.path_total])
     return Table(
-        ["", "adds up to", "share"],
-        [[name, number(value, 5), percent(round(found.share(value) or 0.0, 9))] for name, value in rows],  # type: ignore[arg-type]
-        f"The sum over all paths. {meaning_of(found)}",
+        ["", "sum", "share"],
+        [
+            [name, number(value, 5), percent(round(explanation.share(value) or 0.0, 9))]
+            for name, value in rows
+        ],  # type: ignore[arg-type]
+        f"The sum over all paths. {meaning_of(explanation)}",
     )
 
 
 # --- the picture ---------------------------------------------------------------------------------------------
 
 
-def _picture(found: Explanation) -> str:
-    """The paths as lines from the loss at the top down through a row of dots for every layer."""
-    sizes = {layer.name: max(int(layer.values.size), 1) for layer in found.layers}
-    ways = [_stops(line, found, sizes) for line in found.lines]
-    order = [name for name in reversed(sizes) if any(name == row for way in ways for row, _, _ in way)]
-    end = [] if found.what == "input" else [found.name]
+def _picture(explanation: Explanation) -> str:
+    """Draw the paths as lines from the loss at the top through one row of dots per layer."""
+    sizes = {layer.name: max(int(layer.values.size), 1) for layer in explanation.layers}
+    paths = [_stops(line, explanation, sizes) for line in explanation.lines]
+    order = [name for name in reversed(sizes) if any(name == row for path in paths for row, _, _ in path)]
+    end = [] if explanation.what == "input" else [explanation.name]
     rows = {name: i for i, name in enumerate(["loss", *order, *end])}
-    strongest = max(abs(line.product) for line in found.lines)
+    strongest = max(abs(line.product) for line in explanation.lines)
 
     def build(axes: Axes) -> None:
         for name in order:
@@ -114,22 +121,22 @@ def _picture(found: Explanation) -> str:
                 axes.plot(x, y, linestyle="", marker="o", markersize=3, color=pen("muted"), alpha=0.45)
             else:
                 axes.plot([0, 1], y[:2], color=pen("muted"), linewidth=3, alpha=0.3)
-        for line, way in reversed(list(zip(found.lines, ways, strict=True))):
+        for line, path in reversed(list(zip(explanation.lines, paths, strict=True))):
             color = pen("positive" if line.product > 0 else "negative")
-            weight = abs(line.product) / strongest
-            x = [spot for _, spot, _ in way]
-            y = [rows[row] for row, _, _ in way]
-            axes.plot(x, y, color=color, linewidth=0.8 + 3.2 * weight, alpha=0.45 + 0.5 * weight)
+            strength = abs(line.product) / strongest
+            x = [position for _, position, _ in path]
+            y = [rows[row] for row, _, _ in path]
+            axes.plot(x, y, color=color, linewidth=0.8 + 3.2 * strength, alpha=0.45 + 0.5 * strength)
             axes.plot(x, y, linestyle="", marker="o", markersize=5.5, color=color, markeredgewidth=0)
-        for row, _, name in ways[0]:
+        for row, _, name in paths[0]:
             if name:
-                at: dict[str, Any] = {
+                text_options: dict[str, Any] = {
                     "textcoords": "offset points",
                     "ha": "right",
                     "va": "center",
                     "fontsize": 10.5,
                 }
-                axes.annotate(short(name, 30), (1.02, rows[row]), (0, 9), **at)
+                axes.annotate(short(name, 30), (1.02, rows[row]), (0, 9), **text_options)
         axes.set_xlim(-0.03, 1.03)
         axes.set_ylim(len(rows) - 0.6, -0.6)
         axes.set_xticks([])
@@ -138,30 +145,35 @@ def _picture(found: Explanation) -> str:
         axes.spines["bottom"].set_visible(False)
 
     height = len(rows) * 46 + 24
-    title = f"The strongest paths from the loss to {tight(found.name)}"
+    title = f"The strongest paths from the loss to {tight(explanation.name)}"
     return picture(build, title, True, ((NARROW[0], height), (WIDE[0], height)))
 
 
-def _stops(line: Line, found: Explanation, sizes: dict[str, int]) -> list[Stop]:
-    """The points of a path, from the loss down; layers that only hand values on are left out."""
-    idle = {name for factor in line.factors if factor.kind == "same" for name in factor.symbol.split(", ")}
+def _stops(line: Line, explanation: Explanation, sizes: dict[str, int]) -> list[Stop]:
+    """The points of a path, starting at the loss. Layers that pass their values on unchanged are left out."""
+    unchanged = {
+        name for factor in line.factors if factor.kind == "same" for name in factor.symbol.split(", ")
+    }
     stops: list[Stop] = [("loss", 0.5, "")]
     sources = {tight(factor.source) for factor in line.factors}
-    for place, unit in line.units:
-        name = place.removesuffix(f".{PREACTIVATION}")
-        if name in idle and name != INPUT:
+    for unit_layer, unit in line.units:
+        name = unit_layer.removesuffix(f".{PREACTIVATION}")
+        if name in unchanged and name != INPUT:
             continue
         stop = (name, (unit + 0.5) / sizes[name], "")
         if stop != stops[-1]:
             stops.append(stop)
-    named = [
+    named_stops = [
         (
             row,
-            spot,
+            position,
             next(
-                (item for item in sources if item.startswith(f"{row}[")), found.name if row == INPUT else ""
+                (item for item in sources if item.startswith(f"{row}[")),
+                explanation.name if row == INPUT else "",
             ),
         )
-        for row, spot, _ in stops
+        for row, position, _ in stops
     ]
-    return [*named, (found.name, 0.5, tight(found.name))] if found.what != "input" else named
+    if explanation.what == "input":
+        return named_stops
+    return [*named_stops, (explanation.name, 0.5, tight(explanation.name))]

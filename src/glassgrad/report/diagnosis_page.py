@@ -1,7 +1,8 @@
-"""The report of a diagnosis: what a beginner should know first, then the evidence, then the fix and what it did."""
+"""The report of a diagnosis: a plain summary first, then the evidence, the fix, and the effect of the fix."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -35,31 +36,31 @@ def diagnosis_page(diagnosis: Diagnosis) -> Page:
 
 
 def _lead(diagnosis: Diagnosis) -> str:
-    named = diagnosis.named
-    if named is None:
+    main_fault = diagnosis.named
+    if main_fault is None:
         warnings = sum(fault.verdict == "warning" for fault in diagnosis.faults)
         if not warnings:
-            return "Nothing is wrong with this network: no suspicion stood up to an experiment."
+            return "Nothing is wrong with this network: no experiment confirmed a fault."
         return (
             f"No fault was confirmed. {plural(warnings, 'remark')} below "
-            f"{'is' if warnings == 1 else 'are'} worth a look, but no fix made the network materially better."
+            f"{'is' if warnings == 1 else 'are'} worth a look, but no fix made the network much better."
         )
-    others = [fault for fault in diagnosis.faults if fault.verdict == "fault"][1:]
-    lead = f"{named.sentence or _meaning(named)}"
-    if named.prescription is not None:
-        lead += f" {named.prescription.sentence}"
-    if named.trial is not None:
-        lead += f" {_told(named.trial)}"
-    if others:
-        lead += f" Also confirmed: {listed([_name(fault) for fault in others])}."
+    other_faults = [fault for fault in diagnosis.faults if fault.verdict == "fault"][1:]
+    lead = f"{main_fault.sentence or _meaning(main_fault)}"
+    if main_fault.prescription is not None:
+        lead += f" {main_fault.prescription.sentence}"
+    if main_fault.trial is not None:
+        lead += f" {_trial_sentences(main_fault.trial)}"
+    if other_faults:
+        lead += f" Also confirmed: {listed([_name(fault) for fault in other_faults])}."
     return lead
 
 
 def _footer(diagnosis: Diagnosis) -> str:
-    left = f" No time was left for: {listed(list(diagnosis.left_out))}." if diagnosis.left_out else ""
+    skipped = f" Skipped for lack of time: {listed(list(diagnosis.left_out))}." if diagnosis.left_out else ""
     return (
-        f"Measured and tried in {seconds(diagnosis.seconds)} of a budget of {seconds(diagnosis.budget)}. "
-        f"Conclusions are drawn from training and validation rows only.{left}"
+        f"The diagnosis took {seconds(diagnosis.seconds)} of a budget of {seconds(diagnosis.budget)}. "
+        f"Its conclusions use training and validation rows only.{skipped}"
     )
 
 
@@ -71,19 +72,19 @@ def _section(answer: Answer, diagnosis: Diagnosis) -> Section:
     if answer.question == "chain_rule" and run is not None:
         blocks += walk(run)
     if answer.left_out:
-        blocks.append(Text(f"No time was left for: {listed(list(answer.left_out))}.", quiet=True))
+        blocks.append(Text(f"Skipped for lack of time: {listed(list(answer.left_out))}.", quiet=True))
     return section(answer.question, answer.sentence, blocks, answer.verdict)
 
 
 def _note(fault: Fault) -> Note:
-    """What is suspected, the numbers behind it, the fix, and what it did in its trial."""
+    """The fault, its fix, the result of the trial, and the numbers behind them."""
     blocks: list[Block] = []
     if fault.prescription is not None:
         blocks.append(Text(fault.prescription.sentence, heading="The fix"))
     if fault.trial is not None:
-        blocks.append(Text(_told(fault.trial), heading="What the experiment said"))
+        blocks.append(Text(_trial_sentences(fault.trial), heading="The experiment"))
     if fault.because is not None:
-        blocks.append(Text(f"This follows from {fault.because.replace('_', ' ')}.", quiet=True))
+        blocks.append(Text(f"This is a consequence of {fault.because.replace('_', ' ')}.", quiet=True))
     numbers: list[Block] = [_evidence(fault)]
     if fault.trial is not None:
         numbers.append(_trial(fault.trial))
@@ -110,24 +111,35 @@ def _trial(trial: Trial) -> Table:
     return Table(["seed", f"{trial.measure} before", f"{trial.measure} after"], rows)
 
 
-def _told(trial: Trial) -> str:
-    """One sentence on a trial."""
+def _trial_sentences(trial: Trial) -> str:
+    """The result of ``trial`` in at most three sentences."""
     before, after = trial.means
+    measure = trial.measure.replace("_", " ")
     if trial.effect == "proof":
-        one, other = trial.sides
-        measure = trial.measure.replace("_", " ")
-        said = f"{measure[0].upper() + measure[1:]} {one}: {number(before)}; {other}: {number(after)}."
-        return said if trial.confirmed else f"{said} That does not prove it."
-    several = plural(len(trial.seeds), "fresh seed")
-    said = f"On {several}, {trial.measure} went from {number(before)} to {number(after)} on validation rows."
-    if trial.gain == trial.gain and trial.effect == "improves":
-        said += f" That is {percent(trial.gain, 0)} of the way from a blind guess to the better side."
-    return said + ("" if trial.confirmed else " That does not confirm the suspicion.")
+        before_label, after_label = trial.sides
+        text = f"{measure[0].upper() + measure[1:]} {before_label}: {number(before)}; {after_label}: {number(after)}."
+        return text if trial.confirmed else f"{text} This does not prove the fault."
+    seeds = plural(len(trial.seeds), "new seed")
+    text = f"With {seeds}, the mean validation {measure} went from {number(before)} to {number(after)}."
+    if trial.effect == "improves":
+        text += _gain_sentence(trial.gain)
+    return text if trial.confirmed else f"{text} This does not confirm the fault."
+
+
+def _gain_sentence(gain: float) -> str:
+    """``gain`` in words. The gap lies between the constant guess and the better score; NaN: there is none."""
+    if math.isnan(gain):
+        return ""
+    if gain <= 0:
+        return " The fix did not improve it."
+    if gain > 1:  # without the fix the network was worse than the guess
+        return f" The improvement is {number(gain, 2)} times the gap between guessing and the better score."
+    return f" The fix closed {percent(gain, 0)} of the gap between guessing and the better score."
 
 
 def _name(fault: Fault) -> str:
-    where = f" in {fault.where}" if fault.where else ""
-    return f"{fault.kind.replace('_', ' ')}{where}"
+    location = f" in {fault.where}" if fault.where else ""
+    return f"{fault.kind.replace('_', ' ')}{location}"
 
 
 def _meaning(fault: Fault) -> str:

@@ -1,4 +1,4 @@
-"""The chain rule to click through: the loss at the top, a weight at the bottom, one factor at every fold."""
+"""The chain rule as nested folds: the loss at the top, one factor per fold, a weight at the bottom."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from glassgrad.training.run import Run
 
 
 def walk(run: Run, row: int = 0) -> list[Block]:
-    """Folds within folds for one validation (or training) row; nothing where layers are too large."""
+    """Nested folds for one validation row (or training row); no blocks if the layers are too large."""
     parts = run.task.parts
     x, targets = parts.validation or parts.train
     try:
         loss, root = derivative_tree(run.model, x[row], targets[row : row + 1])
-    except InputError:  # layers too large to be taken apart
+    except InputError:  # the layers are too large
         return []
     part = "validation" if parts.validation is not None else "training"
     lead = (
-        f"Take one {part} row. Its loss is {number(loss)}. Open a fold to go one factor further back: each says by "
-        "how much the loss answers to that unit along this way, and which factor was multiplied in."
+        f"This {part} row has a loss of {number(loss)}. Each fold goes back by one unit. × is the local derivative, "
+        "and dL is the derivative of the loss along this path: the product of all factors so far."
     )
     folds = [_fold(child, "the loss") for child in root.children]
     return [Text(lead, heading="From the loss down to a weight"), *folds]
 
 
 def _fold(node: Node, above: str) -> Block:
-    shown = (
+    label = (
         f"{node.name} = {number(node.value)}   dL = {number(node.derivative)}"
         if above == "the loss"
         else f"{node.name} = {number(node.value)}   × {number(node.factor)}   dL = {number(node.derivative)}"
     )
     if not node.children:
-        return Text(f"{shown}   (× d {above} / d {node.name})", quiet=True)
+        return Text(f"{label}   (× d {above} / d {node.name})", quiet=True)
     blocks: list[Block] = [_fold(child, node.name) for child in node.children]
     if node.others:
         blocks.append(
             Text(f"{plural(node.others, 'weaker branch', 'weaker branches')} not shown", quiet=True)
         )
-    return Details(shown, blocks)
+    return Details(label, blocks)

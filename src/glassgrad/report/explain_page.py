@@ -1,4 +1,4 @@
-"""The page of one derivative: the chain rule, what checks it, the values of every layer, and the step."""
+"""The page of one derivative: its chain rule, its checks, the values of every layer, and one optimizer step."""
 
 from __future__ import annotations
 
@@ -17,30 +17,32 @@ from glassgrad.report.page import Block, Figure, Page, Section, Table, Text
 from glassgrad.report.words import number, percent, plural
 
 
-def explain_page(found: Explanation) -> Page:
-    """The page of ``found``. Raises InputError where Matplotlib is not installed."""
-    name = tight(found.name)
-    sections = [_chain(found), _checks(found), _neurons(found)]
-    if found.step is not None:
-        sections.append(_step(found.step))
-    said = f"The target is {_value(found.target)}, and the network says {_value(found.prediction)}"
-    best = max((p for _, p in found.probabilities), default=None)
-    said += "." if best is None else f", with a probability of {percent(best)}."
+def explain_page(explanation: Explanation) -> Page:
+    """The page that shows ``explanation``. Raises InputError where Matplotlib is not installed."""
+    name = tight(explanation.name)
+    sections = [_chain(explanation), _checks(explanation), _neurons(explanation)]
+    if explanation.step is not None:
+        sections.append(_step(explanation.step))
+    outcome = (
+        f"The target is {_value(explanation.target)}; the network predicts {_value(explanation.prediction)}"
+    )
+    best = max((p for _, p in explanation.probabilities), default=None)
+    outcome += "." if best is None else f" with a probability of {percent(best)}."
     facts: list[tuple[str, object, str]] = [
-        ("loss L", number(found.loss, 5), found.loss_name.replace("_", " ")),
-        (found.what, number(found.value, 5), _given(found)),
-        ("derivative", number(found.derivative, 5), f"dL/d {name}"),
+        ("loss L", number(explanation.loss, 5), explanation.loss_name.replace("_", " ")),
+        (explanation.what, number(explanation.value, 5), _value_note(explanation)),
+        ("derivative", number(explanation.derivative, 5), f"dL/d {name}"),
     ]
-    if found.unit is not None and found.per_unit is not None:
-        product = f"{number(found.derivative)} × {number(found.unit.value)}, for the scaling"
-        facts.append((f"per unit of {name}", number(found.per_unit, 5), product))
+    if explanation.unit is not None and explanation.per_unit is not None:
+        product = f"{number(explanation.derivative)} × {number(explanation.unit.value)} (scaling)"
+        facts.append((f"per unit of {name}", number(explanation.per_unit, 5), product))
     return Page(
         title=f"dL/d {name}",
-        lead=f"Row {found.row} of {found.source}. {said} {meaning_of(found)}",
+        lead=f"Row {explanation.row} of {explanation.source}. {outcome} {meaning_of(explanation)}",
         sections=sections,
         facts=facts,
-        kicker="The chain rule at work",
-        footer="All numbers are computed in float64, with the network as it is in use.",
+        kicker="One derivative, step by step",
+        footer="All numbers are computed in float64, with the network in inference mode.",
     )
 
 
@@ -48,53 +50,62 @@ def _value(value: object) -> str:
     return number(value, 5) if isinstance(value, float) else str(value)
 
 
-def _given(found: Explanation) -> str:
-    if found.what == "weight":
-        return tight(found.name)
-    return tight(found.name) if found.given is None else f"{_value(found.given)} before it was scaled"
+def _value_note(explanation: Explanation) -> str:
+    """The name of the weight or input, or the value of the input before scaling."""
+    if explanation.what == "weight" or explanation.given is None:
+        return tight(explanation.name)
+    return f"{_value(explanation.given)} before scaling"
 
 
-def _chain(found: Explanation) -> Section:
-    sentence = f"dL/d {tight(found.name)} is {number(found.derivative, 5)}"
-    if found.paths:
-        ways = f"{int(found.paths):,}" if found.paths < 1e15 else f"about {found.paths:.2g}"
+def _chain(explanation: Explanation) -> Section:
+    sentence = f"dL/d {tight(explanation.name)} is {number(explanation.derivative, 5)}"
+    if explanation.paths:
+        count = (
+            f"{int(explanation.paths):,}" if explanation.paths < 1e15 else f"about {explanation.paths:.2g}"
+        )
         sentence += (
-            ": one path, a product." if found.paths == 1 else f": the sum over {ways} paths, each a product."
+            ": the product along a single path."
+            if explanation.paths == 1
+            else f": a sum over {count} paths, each of which is a product."
         )
     else:
         sentence += "."
     idea = (
-        "The loss answers to the outputs, each output to the units before it, and so on back. Along one path these "
-        "answers multiply; over all paths the products add up."
+        "The loss depends on the outputs, each output depends on the units before it, and so on. Along one path the "
+        "local derivatives multiply; the products of all paths add up."
     )
-    question = f"How does the loss answer to this {found.what}?"
-    return Section("chain_rule", "Chain rule", question, sentence, worked_derivative(found), idea=idea)
+    question = f"How does the loss depend on this {explanation.what}?"
+    return Section("chain_rule", "Chain rule", question, sentence, worked_derivative(explanation), idea=idea)
 
 
-def _checks(found: Explanation) -> Section:
-    rows: list[list[object]] = [["reverse sweep", f"{found.derivative:.12g}", "as training computes it"]]
-    if found.path_total is not None and found.paths_error is not None:
-        rows.append(["sum over all paths", f"{found.path_total:.12g}", f"{found.paths_error:.1e}"])
-    rows += [
-        ["forward sweep", f"{found.forward:.12g}", f"{found.forward_error:.1e}"],
-        ["central difference", f"{found.central:.12g}", f"{found.central_error:.1e}"],
+def _checks(explanation: Explanation) -> Section:
+    rows: list[list[object]] = [
+        ["reverse sweep", f"{explanation.derivative:.12g}", "as training computes it"]
     ]
-    worst = max(found.forward_error, found.central_error, found.paths_error or 0.0)
-    sentence = f"Computed in other ways it is the same, to a relative {worst:.1e}."
-    blocks: list[Block] = [Table(["by", "derivative", "relative error"], rows)]
-    if found.kink:
-        sentence = "The two sweeps agree; a central difference cannot, for the loss has a corner here."
+    if explanation.path_total is not None and explanation.paths_error is not None:
+        rows.append(
+            ["sum over all paths", f"{explanation.path_total:.12g}", f"{explanation.paths_error:.1e}"]
+        )
+    rows += [
+        ["forward sweep", f"{explanation.forward:.12g}", f"{explanation.forward_error:.1e}"],
+        ["central difference", f"{explanation.central:.12g}", f"{explanation.central_error:.1e}"],
+    ]
+    worst = max(explanation.forward_error, explanation.central_error, explanation.paths_error or 0.0)
+    sentence = f"Other methods give the same derivative, within a relative error of {worst:.1e}."
+    blocks: list[Block] = [Table(["method", "derivative", "relative error"], rows)]
+    if explanation.kink:
+        sentence = "The two sweeps agree. A central difference cannot, because the loss has a corner here."
         blocks.append(Text(kink_of()))
-    return Section("checks", "Checks", "Is the number right?", sentence, blocks)
+    return Section("checks", "Checks", "Is the derivative right?", sentence, blocks)
 
 
-def _neurons(found: Explanation) -> Section:
-    layers = shown_layers(found)
+def _neurons(explanation: Explanation) -> Section:
+    layers = shown_layers(explanation)
     blocks: list[Block] = []
     if is_image(layers[0].shape):
         blocks.append(_images(layers))
-    if found.probabilities:
-        top = sorted(found.probabilities, key=lambda item: -item[1])[:MOST_BARS]
+    if explanation.probabilities:
+        top = sorted(explanation.probabilities, key=lambda item: -item[1])[:MOST_BARS]
         blocks.append(
             Figure(
                 bars(
@@ -103,10 +114,10 @@ def _neurons(found: Explanation) -> Section:
                     title="Probabilities of the classes",
                     in_percent=True,
                     x_range=(0, 1.12),
-                    roles=["series_1" if label == found.target else "muted" for label, _ in top],
+                    roles=["series_1" if label == explanation.target else "muted" for label, _ in top],
                 ),
-                f"The right answer is {found.target}.",
-                "What the network says",
+                f"The correct class is {explanation.target}.",
+                "The prediction",
             )
         )
     rows = [
@@ -119,21 +130,23 @@ def _neurons(found: Explanation) -> Section:
         for layer in layers
     ]
     blocks.append(
-        Table(["layer", "values", "mean", "least", "largest", "zeros"], rows, "The values of every layer")
+        Table(["layer", "shape", "mean", "smallest", "largest", "zeros"], rows, "The values of every layer")
     )
-    sentence = f"The row goes through {plural(len(layers) - 1, 'layer')}."
-    question = "What does each layer make of this row?"
+    sentence = f"The row passes through {plural(len(layers) - 1, 'layer')}."
+    question = "What does each layer compute for this row?"
     return Section("neurons", "Neurons", question, sentence, blocks)
 
 
 def _images(layers: list[Layer]) -> Figure:
     row = np.asarray(layers[0].values, np.float64).reshape(layers[0].shape)
     low, high = float(row.min()), float(row.max())
-    photo = row.ndim == 3 and row.shape[2] == 3
-    first = (row - low) / ((high - low) or 1.0) if photo else row.reshape(row.shape[:2])
-    images, labels = [first], ["the row"]
+    is_color = row.ndim == 3 and row.shape[2] == 3
+    input_pixels = (row - low) / ((high - low) or 1.0) if is_color else row.reshape(row.shape[:2])
+    images, labels = [input_pixels], ["input"]
     for before, layer in pairwise(layers):
-        if not np.array_equal(before.values.reshape(-1), layer.values.reshape(-1)):  # not the same once more
+        if not np.array_equal(
+            before.values.reshape(-1), layer.values.reshape(-1)
+        ):  # skip flatten and the like
             for label, values in images_of(layer.name, np.asarray(layer.values, np.float64)):
                 images.append(values)
                 labels.append(label)
@@ -145,16 +158,14 @@ def _images(layers: list[Layer]) -> Figure:
         together=False,
         smallest=96,
     )
-    caption = (
-        "One pixel for each neuron, orange above zero and blue below; of images, the first four channels."
-    )
-    return Figure(svg, caption, "The row on its way through the network", wide=True)
+    caption = "One pixel per neuron: orange is positive, blue is negative. At most four channels are shown."
+    return Figure(svg, caption, "The row inside the network", wide=True)
 
 
 def _step(step: StepView) -> Section:
     rows = [[term.name, number(term.value, 7), term.formula] for term in step.terms]
-    sentence = f"The weight goes from {number(step.old, 5)} to {number(step.new, 5)}."
+    sentence = f"The weight changes from {number(step.old, 5)} to {number(step.new, 5)}."
     question = f"What would one step of {step.optimizer} do to this weight?"
     return Section(
-        "step", "Step", question, sentence, [Table(["", "value", "is"], rows)], idea=step_note(step)
+        "step", "Step", question, sentence, [Table(["", "value", "formula"], rows)], idea=step_note(step)
     )

@@ -1,8 +1,8 @@
 """The figures of the report. Each function returns markup for ``page.Figure``: a legend and an SVG picture.
 
-A figure is drawn for a phone; with ``wide=True`` it is drawn a second time for a wide column, and the page shows the
-one that fits. Nothing is computed here: numbers come as they are shown. Labels may hold anything. ``title`` is read
-out by screen readers, in place of the picture. Every function raises InputError where Matplotlib is not installed.
+A figure is drawn for a phone. With ``wide=True`` it is drawn again for a wide column, and the page shows the version
+that fits. The functions only draw; they compute no statistics. Labels may contain any text. Screen readers read
+``title`` in place of the picture. Every function raises InputError if Matplotlib is not installed.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ _LABEL_LENGTH = 22
 
 @frozen
 class Line:
-    """A line: ``y`` [points], over ``x`` (default: 1, 2, ...), with a band from ``low`` to ``high``.
+    """A line: ``y`` [points] over ``x`` (default: 1, 2, ...), with a band from ``low`` to ``high``.
 
-    NaN leaves a gap. ``role`` is a role of ``theme.COLORS`` (default: the next one). ``dots`` marks the points.
+    NaN leaves a gap. ``role`` is a role of ``theme.COLORS`` (default: the next series colour). ``dots`` marks the
+    points.
     """
 
     label: str
@@ -58,9 +59,10 @@ class Line:
 
 @frozen
 class Panel:
-    """Lines over an axis of their own. ``share`` is its part of the height.
+    """Lines over one y axis. ``share`` is the height relative to the other panels.
 
-    ``in_order``: the lines have an order (layers), which their colours show. ``in_percent`` takes shares (1 is all).
+    ``in_order``: the lines have an order, such as layers, and their colours follow it. ``in_percent``: the values are
+    fractions of 1.
     """
 
     lines: Sequence[Line]
@@ -104,7 +106,7 @@ def panels(
     whole_x: bool = False,
     wide: bool = False,
 ) -> str:
-    """Panels one above the other, over one horizontal axis. A line without a label is not in the legend."""
+    """Stacked panels with a common x axis. Lines without a label are not in the legend."""
 
     def build(figure: Figure) -> None:
         shares = [panel.share for panel in stack]
@@ -114,15 +116,15 @@ def panels(
             name(axes, x_label if axes is rows[-1] else "", panel.y_label)
 
     lines = [line for panel in stack for line in panel.lines]
-    looks = [look for panel in stack for look in _looks(panel)]
-    entries = [(line.label, *look) for line, look in zip(lines, looks, strict=True) if line.label]
-    taller = sum(panel.share for panel in stack)
-    sizes = (NARROW[0], NARROW[1] * taller), (WIDE[0], WIDE[1] * taller)
+    styles = [style for panel in stack for style in _line_styles(panel)]
+    entries = [(line.label, *style) for line, style in zip(lines, styles, strict=True) if line.label]
+    height = sum(panel.share for panel in stack)
+    sizes = (NARROW[0], NARROW[1] * height), (WIDE[0], WIDE[1] * height)
     return legend(entries if len(lines) > 1 else []) + pictures(build, title, wide, sizes)
 
 
-def _looks(panel: Panel) -> list[tuple[str, Any]]:
-    """The role and the dash of every line."""
+def _line_styles(panel: Panel) -> list[tuple[str, Any]]:
+    """The colour role and the dash pattern of every line."""
     count = len(panel.lines)
     roles = ordered(count) if panel.in_order else [SERIES[i % len(SERIES)] for i in range(count)]
     return [
@@ -133,12 +135,16 @@ def _looks(panel: Panel) -> list[tuple[str, Any]]:
 
 def _draw_panel(axes: Axes, panel: Panel, log_x: bool, whole_x: bool) -> None:
     log_y = panel.log_y
-    for line, (role, dash) in zip(panel.lines, _looks(panel), strict=True):
+    for line, (role, dash) in zip(panel.lines, _line_styles(panel), strict=True):
         y = floats(line.y, positive=log_y)
         x = np.arange(1.0, len(y) + 1) if line.x is None else floats(line.x, positive=log_x)
-        alone = line.dots or np.isfinite(y).sum() == 1
-        look: dict[str, Any] = {"marker": "o" if alone else "", "markersize": 4.5, "markeredgewidth": 0}
-        axes.plot(x, y, color=pen(role), linewidth=2.0, linestyle=dash, **look)
+        has_markers = line.dots or np.isfinite(y).sum() == 1
+        markers: dict[str, Any] = {
+            "marker": "o" if has_markers else "",
+            "markersize": 4.5,
+            "markeredgewidth": 0,
+        }
+        axes.plot(x, y, color=pen(role), linewidth=2.0, linestyle=dash, **markers)
         if line.low is not None and line.high is not None:
             low, high = floats(line.low, positive=log_y), floats(line.high, positive=log_y)
             axes.fill_between(x, low, high, color=pen(role), alpha=0.18, linewidth=0)
@@ -167,15 +173,15 @@ def histogram(
     marks: Sequence[Mark] = (),
     wide: bool = False,
 ) -> str:
-    """``counts`` [bins] by label, as filled outlines between ``edges`` [bins + 1]."""
-    at = np.asarray(edges, np.float64)
-    looks = _solid(counts)
+    """Filled outlines of ``counts`` [bins], one for each label, between ``edges`` [bins + 1]."""
+    bin_edges = np.asarray(edges, np.float64)
+    entries = _solid_entries(counts)
 
     def build(axes: Axes) -> None:
-        for (_, role, _), values in zip(looks, counts.values(), strict=True):
+        for (_, role, _), values in zip(entries, counts.values(), strict=True):
             heights = np.asarray(values, np.float64)
-            axes.stairs(heights, at, fill=True, color=pen(role), alpha=0.22, linewidth=0)
-            axes.stairs(heights, at, color=pen(role), linewidth=1.6)
+            axes.stairs(heights, bin_edges, fill=True, color=pen(role), alpha=0.22, linewidth=0)
+            axes.stairs(heights, bin_edges, color=pen(role), linewidth=1.6)
         scale(axes, "x", log_x)
         scale(axes, "y", log_y)
         axes.margins(x=0)
@@ -186,7 +192,7 @@ def histogram(
         write_marks()
         name(axes, x_label, y_label)
 
-    return _legend_of_several(looks) + picture(build, title, wide)
+    return _legend_of_several(entries) + picture(build, title, wide)
 
 
 def bars(
@@ -204,31 +210,31 @@ def bars(
     x_range: tuple[float | None, float | None] = (None, None),
     wide: bool = False,
 ) -> str:
-    """Horizontal bars with their numbers: one group per label, one bar in it per entry of ``values`` [labels].
+    """Horizontal bars with numbers: one group for each label, one bar in it for each entry of ``values`` [labels].
 
-    The first label is on top. ``roles`` gives every bar of a single series its own colour (``in_order``: that of
-    the ramp). On a log axis every bar begins at the left edge.
+    The first label is at the top. ``roles`` gives each bar of a single series its own colour; ``in_order`` takes the
+    colours from the ramp. On a log axis all bars start at the left edge. ``show`` formats a number.
     """
     series = {name: floats(item, positive=log_x) for name, item in values.items()}
     log_x = log_x and any(np.isfinite(item).any() for item in series.values())
-    say = show or (percent if in_percent else number)
-    looks = _solid(series)
-    own = list(roles) if roles is not None else (ordered(len(labels)) if in_order else None)
-    thick = 0.62 if len(series) == 1 else 0.78 / len(series)
+    format_value = show or (percent if in_percent else number)
+    entries = _solid_entries(series)
+    bar_roles = list(roles) if roles is not None else (ordered(len(labels)) if in_order else None)
+    thickness = 0.62 if len(series) == 1 else 0.78 / len(series)
     height = max(len(labels) * (26 if len(series) == 1 else 15 * len(series) + 12), 40)
     height += (38 if x_label else 16) + 6
 
     def build(axes: Axes) -> None:
         start = _start(list(series.values()), x_range[0]) if log_x else 0.0
-        for i, ((_, role, _), numbers) in enumerate(zip(looks, series.values(), strict=True)):
-            places = _beside(len(labels), i, len(series), thick)
-            colors = [pen(item) for item in own] if own and len(series) == 1 else pen(role)
-            axes.barh(places, np.nan_to_num(numbers) - start, thick * 0.92, left=start, color=colors)
-            for place, value in zip(places, numbers, strict=True):
+        for i, ((_, role, _), numbers) in enumerate(zip(entries, series.values(), strict=True)):
+            centers = _row_positions(len(labels), i, len(series), thickness)
+            colors = [pen(item) for item in bar_roles] if bar_roles and len(series) == 1 else pen(role)
+            axes.barh(centers, np.nan_to_num(numbers) - start, thickness * 0.92, left=start, color=colors)
+            for center, value in zip(centers, numbers, strict=True):
                 side = -1 if value < 0 else 1
                 axes.annotate(
-                    say(float(value)) if np.isfinite(value) else "–",
-                    (value if np.isfinite(value) else start, place),
+                    format_value(float(value)) if np.isfinite(value) else "–",
+                    (value if np.isfinite(value) else start, center),
                     (5 * side, 0),
                     textcoords="offset points",
                     ha="right" if side < 0 else "left",
@@ -248,7 +254,7 @@ def bars(
         name(axes, x_label, "")
 
     sizes = ((NARROW[0], height), (WIDE[0], height))
-    return _legend_of_several(looks) + picture(build, title, wide, sizes)
+    return _legend_of_several(entries) + picture(build, title, wide, sizes)
 
 
 def ranges(
@@ -261,25 +267,25 @@ def ranges(
     marks: Sequence[Mark] = (),
     wide: bool = False,
 ) -> str:
-    """Where most values lie: per label and entry of ``spans`` a thin bar, a thick bar in it, and a dot.
+    """Ranges of values: for each label and entry of ``spans``, a thin bar, a thick bar inside it, and a dot.
 
-    An entry has shape [labels, 5]: ends of the thin bar, of the thick bar, and the dot, all in rising order (such
-    as the 5th, 25th, 50th, 75th and 95th percentile).
+    An entry has shape [labels, 5], such as the 5th, 25th, 50th, 75th and 95th percentile. The outer two values are
+    the ends of the thin bar, the next two the ends of the thick bar, and the middle one is the dot.
     """
     series = {name: floats(item, positive=log_x) for name, item in spans.items()}
-    looks = _solid(series)
-    apart = 0.62 / max(len(series), 1)
+    entries = _solid_entries(series)
+    spacing = 0.62 / max(len(series), 1)
     height = len(labels) * (14 * len(series) + 16) + (38 if x_label else 16) + 6
 
     def build(axes: Axes) -> None:
-        for i, ((_, role, _), values) in enumerate(zip(looks, series.values(), strict=True)):
-            places = _beside(len(labels), i, len(series), apart)
+        for i, ((_, role, _), values) in enumerate(zip(entries, series.values(), strict=True)):
+            centers = _row_positions(len(labels), i, len(series), spacing)
             color = pen(role)
-            axes.hlines(places, values[:, 0], values[:, 4], color=color, linewidth=2, alpha=0.55)
-            axes.hlines(places, values[:, 1], values[:, 3], color=color, linewidth=7)
+            axes.hlines(centers, values[:, 0], values[:, 4], color=color, linewidth=2, alpha=0.55)
+            axes.hlines(centers, values[:, 1], values[:, 3], color=color, linewidth=7)
             axes.plot(
                 values[:, 2],
-                places,
+                centers,
                 linestyle="",
                 marker="o",
                 markersize=6.5,
@@ -295,7 +301,7 @@ def ranges(
         name(axes, x_label, "")
 
     sizes = ((NARROW[0], height), (WIDE[0], height))
-    return _legend_of_several(looks) + picture(build, title, wide, sizes)
+    return _legend_of_several(entries) + picture(build, title, wide, sizes)
 
 
 def scatter(
@@ -312,21 +318,21 @@ def scatter(
     most: int = 600,
     wide: bool = False,
 ) -> str:
-    """Points; ``diagonal`` names the line x = y. Of more than ``most`` points, evenly spaced ones are shown."""
+    """Points. ``diagonal`` is the label of the line x = y. At most ``most`` evenly spaced points are drawn."""
     xs, ys = floats(x, positive=log_x), floats(y, positive=log_y)
     shown = np.unique(np.linspace(0, len(xs) - 1, min(len(xs), most)).astype(np.int64))
     xs, ys = xs[shown], ys[shown]
 
     def build(axes: Axes) -> None:
-        many = len(xs) > 150
+        is_dense = len(xs) > 150
         axes.plot(
             xs,
             ys,
             linestyle="",
             marker="o",
-            markersize=3.6 if many else 5,
+            markersize=3.6 if is_dense else 5,
             color=pen("series_1"),
-            alpha=0.4 if many else 0.7,
+            alpha=0.4 if is_dense else 0.7,
             markeredgewidth=0,
         )
         scale(axes, "x", log_x)
@@ -341,36 +347,37 @@ def scatter(
     return legend(entries) + picture(build, title, wide, ((NARROW[0], 320), (WIDE[0], 380)))
 
 
-def _solid(labels: Iterable[str]) -> list[tuple[str, str, str]]:
-    """The looks of several series, each in a colour of its own."""
+def _solid_entries(labels: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Legend entries (label, role, dash) of series with solid lines in different colours."""
     return [(label, SERIES[i % len(SERIES)], "-") for i, label in enumerate(labels)]
 
 
-def _legend_of_several(looks: Sequence[tuple[str, str, Any]]) -> str:
-    return legend(looks if len(looks) > 1 else [])
+def _legend_of_several(entries: Sequence[tuple[str, str, Any]]) -> str:
+    """A legend, or nothing for a single series."""
+    return legend(entries if len(entries) > 1 else [])
 
 
-def _beside(rows: int, number: int, count: int, apart: float) -> Floats:
-    """Where the series ``number`` of ``count`` lies in each row, so that all are centred on the row."""
-    places: Floats = np.arange(rows, dtype=np.float64) + (number - (count - 1) / 2) * apart
-    return places
+def _row_positions(rows: int, index: int, count: int, spacing: float) -> Floats:
+    """The vertical positions [rows] of series ``index`` of ``count``; the series are centred on each row."""
+    positions: Floats = np.arange(rows, dtype=np.float64) + (index - (count - 1) / 2) * spacing
+    return positions
 
 
 def _name_rows(axes: Axes, labels: Sequence[object], margin: float) -> None:
-    """Write the labels to the left, the first on top; ``margin`` is left above it and below the last."""
+    """Write the labels at the left, the first at the top, with ``margin`` above the first and below the last row."""
     axes.set_yticks(range(len(labels)), [short(label, _LABEL_LENGTH) for label in labels])
     axes.tick_params(axis="y", labelcolor=pen("ink"))
     axes.set_ylim(len(labels) - 1 + margin, -margin)
 
 
-def _dash(position: int, in_order: bool) -> Any:
-    """Beyond the number of colours, the dashes tell lines apart."""
-    return "-" if in_order else DASHES[position // len(SERIES) % len(DASHES)]
+def _dash(index: int, in_order: bool) -> Any:
+    """The dash pattern of line ``index``. Lines that share a colour have different patterns."""
+    return "-" if in_order else DASHES[index // len(SERIES) % len(DASHES)]
 
 
-def _start(series: Sequence[Floats], given: float | None) -> float:
-    """Where the bars of a log axis begin: a power of ten below the shortest."""
-    if given is not None:
-        return given
+def _start(series: Sequence[Floats], fixed_start: float | None) -> float:
+    """The left end of the bars on a log axis: ``fixed_start``, or a power of ten below the shortest bar."""
+    if fixed_start is not None:
+        return fixed_start
     lowest = min((float(np.nanmin(v)) for v in series if np.isfinite(v).any()), default=1.0)
     return float(10.0 ** np.floor(np.log10(lowest) - 0.3))

@@ -1,4 +1,4 @@
-"""Pictures of what was seen while a network trained: one line for each layer, over the epochs."""
+"""Figures of what lenses recorded during training: one line for each layer, over the epochs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from glassgrad.report.page import Block, Details, Figure
 from glassgrad.report.words import evenly, number
 from glassgrad.training.lenses import Lenses
 
-FEW_EPOCHS = 4  # below, single steps are shown
+FEW_EPOCHS = 4
+"""Runs with fewer epochs are drawn step by step."""
 
 
 def activity(lenses: Lenses, hidden: Sequence[str]) -> list[Block]:
-    """How many neurons of each of the ``hidden`` layers were active at the start and at the end, and in between."""
+    """The share of active neurons in each of the ``hidden`` layers, at the start, at the end, and by epoch."""
     layers = [layer for layer in lenses.layers("active") if layer in hidden]
     if not layers or not len(lenses):
         return []
@@ -33,44 +34,42 @@ def activity(lenses: Lenses, hidden: Sequence[str]) -> list[Block]:
     shown = {layer: lenses["active", layer] for layer in layers}
     over_time = _lines(lenses, shown, "Active neurons by layer", "active", in_percent=True, wide=True)
     caption = (
-        "A neuron is active for a row where its activation is not flat. Some are quiet for some rows in any good "
-        "network; a layer near 0% hands hardly anything on."
+        "A neuron is active for a row if the slope of its activation is not zero. In a healthy network some neurons "
+        "are inactive for some rows; a layer near 0% passes on almost nothing."
     )
     return [
         Figure(at_ends, caption, "How much of each layer is active"),
-        Details("The same, epoch by epoch", [Figure(over_time, wide=True)]),
+        Details("Active neurons, epoch by epoch", [Figure(over_time, wide=True)]),
     ]
 
 
 def update_ratios(lenses: Lenses) -> list[Block]:
-    """The size of the updates relative to that of the weights."""
+    """The size of the updates of each layer, relative to its weights."""
     layers = lenses.layers("update_norm")
     if not layers or not len(lenses):
         return []
     ratios = {layer: lenses.update_ratio(layer) for layer in layers}
     picture = _lines(lenses, ratios, "Updates relative to weights, by layer", "update : weight", log=True)
-    caption = "How far one step moves the weights of a layer, as a share of their size."
-    return [Figure(picture, caption, "The steps, seen from each layer")]
+    caption = "How much one step changes the weights of a layer, relative to their size."
+    return [Figure(picture, caption, "Update size, layer by layer")]
 
 
 def gradient_sizes(lenses: Lenses) -> list[Block]:
-    """The gradients of the weights of each layer, over time."""
+    """The gradient norm of each layer, over time."""
     layers = lenses.layers("gradient_norm")
     if not layers or not len(lenses):
         return []
     sizes = {layer: lenses["gradient_norm", layer] for layer in layers}
-    picture = _lines(
-        lenses, sizes, "Size of the gradient by layer", "size of the gradient", log=True, wide=True
-    )
+    picture = _lines(lenses, sizes, "Gradient norm by layer", "gradient norm", log=True, wide=True)
     caption = (
-        "The gradient of the loss by all weights of a layer, as one number. Lines that fall together are a network "
-        "that has learned; a line far below the others is a layer that the gradient hardly reaches."
+        "The norm of the gradient with respect to all weights of a layer. In a network that learns, the lines "
+        "usually fall together. If one line lies far below the others, the gradient hardly reaches that layer."
     )
     return [Figure(picture, caption, "The gradient, layer by layer", wide=True)]
 
 
 def signal_sizes(lenses: Lenses, shown: Sequence[str]) -> list[Block]:
-    """How far the outputs of the layers in ``shown`` spread at the start and at the end."""
+    """The standard deviation of the outputs of the layers in ``shown``, at the start and at the end."""
     layers = [layer for layer in lenses.layers("output_variance") if layer in shown]
     if not layers or not len(lenses):
         return []
@@ -79,14 +78,14 @@ def signal_sizes(lenses: Lenses, shown: Sequence[str]) -> list[Block]:
         layers,
         {
             "first step": [float(spread[layer][0]) for layer in layers],
-            "last step seen": [float(spread[layer][-1]) for layer in layers],
+            "last step": [float(spread[layer][-1]) for layer in layers],
         },
         title="Spread of the outputs of each layer",
         x_label="standard deviation of the outputs",
         show=number,
     )
-    caption = "Similar lengths from top to bottom: the signal keeps its size on its way through the network."
-    return [Figure(picture, caption, "How large the values are, layer by layer")]
+    caption = "If the bars have similar lengths, the signal keeps its size on its way through the network."
+    return [Figure(picture, caption, "Size of the signal, layer by layer")]
 
 
 def _lines(
@@ -99,11 +98,11 @@ def _lines(
     in_percent: bool = False,
     wide: bool = False,
 ) -> str:
-    """One line for each layer: the mean of every epoch, or the single steps of a short run."""
+    """One line for each layer: the means of the epochs, or the single steps of a short run."""
     layers = evenly(list(values))
-    whole = Lenses(lenses.steps, lenses.epochs, {("shown", layer): values[layer] for layer in layers})
+    by_step = Lenses(lenses.steps, lenses.epochs, {("shown", layer): values[layer] for layer in layers})
     by_epoch = len(np.unique(lenses.epochs)) >= FEW_EPOCHS
-    shown = whole.per_epoch() if by_epoch else whole
+    shown = by_step.per_epoch() if by_epoch else by_step
     x = shown.epochs if by_epoch else shown.steps + 1
     return line_figure(
         [Line(layer, shown["shown", layer], x) for layer in layers],

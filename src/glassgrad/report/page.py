@@ -1,8 +1,8 @@
-"""Pages: one HTML file that opens offline, light and dark, on a phone and on a desktop.
+"""HTML pages: one self-contained file with light and dark colours, for phones and desktops.
 
-A page is a title, a lead and sections; a section is a question, its answer in a sentence, and blocks of evidence.
-What is given as text is text: it is escaped here, whatever it holds. Only ``Figure.svg`` is markup, as ``figures``
-and ``maps`` make it. There are no scripts, and a policy in the page forbids the browser to load anything.
+A page has a title, a lead and sections. A section has a question, an answer of one sentence, and blocks of evidence.
+This module escapes all text. Only ``Figure.svg`` is markup; ``figures`` and ``maps`` produce it. A page has no
+scripts, and its content security policy forbids the browser to load anything.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph. ``quiet`` sets it back; ``heading`` stands above it."""
+    """A paragraph below an optional ``heading``. ``quiet`` text is smaller and grey."""
 
     text: str
     heading: str = ""
@@ -40,9 +40,9 @@ class Text:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture from ``figures`` or ``maps``: ``heading`` says what it shows, ``caption`` how to read it.
+    """A picture from ``figures`` or ``maps``. ``heading`` says what it shows, ``caption`` how to read it.
 
-    Neighbouring figures stand side by side where there is room; ``wide`` gives one a row of its own.
+    Adjacent figures share a row if the page is wide enough. A ``wide`` figure always fills its row.
     """
 
     svg: str
@@ -53,7 +53,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under a header. Numbers are shown with three digits, on the right; ``None`` is a dash."""
+    """Rows under a header. Numbers have three digits and are right-aligned; ``None`` is shown as a dash."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[Any]]
@@ -62,14 +62,14 @@ class Table:
 
 @dataclass(frozen=True)
 class Facts:
-    """Numbers to be seen at a glance: (label, value) or (label, value, note)."""
+    """Key figures in large type: (label, value) or (label, value, note)."""
 
     items: Sequence[tuple[str, Any] | tuple[str, Any, str]]
 
 
 @dataclass(frozen=True)
 class Code:
-    """Text in a fixed-width font, with its lines: a command, an equation, a product."""
+    """Text in a fixed-width font that keeps its line breaks: a command or an equation."""
 
     text: str
     caption: str = ""
@@ -77,7 +77,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that stands out, such as a fault and its fix."""
+    """A highlighted sentence, such as a fault and its fix."""
 
     text: str
     verdict: Verdict | None = None
@@ -87,7 +87,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Details:
-    """Blocks that are folded away under ``summary``."""
+    """Blocks hidden under ``summary`` until the reader opens them; ``opened`` shows them at first."""
 
     summary: str
     blocks: Sequence[Block]
@@ -99,7 +99,7 @@ Block = Text | Figure | Table | Facts | Code | Note | Details
 
 @dataclass(frozen=True)
 class Section:
-    """One question of a page and its answer. ``id`` is its name in links; ``idea`` says what it is about."""
+    """One question of a page and its answer. ``id`` is its link target; ``idea`` gives the background."""
 
     id: str
     title: str
@@ -112,7 +112,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: ``kicker`` is a few words above the title, ``facts`` stand below the lead."""
+    """A page. ``kicker`` is a short line above the title; ``facts`` appear below the lead."""
 
     title: str
     lead: str
@@ -122,7 +122,7 @@ class Page:
     footer: str = ""
 
     def html(self) -> str:
-        """The page as the text of an HTML file. The same page gives the same text."""
+        """The page as an HTML document. The same page always gives the same text."""
         escape = html.escape
         kicker = f'<p class="kicker">{escape(self.kicker)}</p>' if self.kicker else ""
         facts = _facts(Facts(self.facts)) if self.facts else ""
@@ -166,12 +166,12 @@ def _badge(verdict: Verdict | None, small: bool = False) -> str:
     if verdict is None:
         return ""
     mark, words = _MARKS[verdict]
-    said = f'<span class="sr">{words}</span>' if small else words
-    return f'<span class="badge {verdict}"><span aria-hidden="true">{mark}</span>{said}</span>'
+    label = f'<span class="sr">{words}</span>' if small else words
+    return f'<span class="badge {verdict}"><span aria-hidden="true">{mark}</span>{label}</span>'
 
 
 def _blocks(blocks: Iterable[Block]) -> str:
-    """The blocks one after the other; neighbouring figures share a grid."""
+    """The markup of ``blocks`` in order. Adjacent figures share a grid."""
     parts: list[str] = []
     row: list[Figure] = []
     for block in [*blocks, None]:
@@ -223,21 +223,22 @@ def _figure(figure: Figure) -> str:
 def _facts(facts: Facts) -> str:
     items = []
     for label, value, *note in facts.items:
-        said = f'<dd class="remark">{html.escape(note[0])}</dd>' if note and note[0] else ""
-        items.append(f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(_cell(value))}</dd>{said}</div>")
+        remark = f'<dd class="remark">{html.escape(note[0])}</dd>' if note and note[0] else ""
+        items.append(f"<div><dt>{html.escape(label)}</dt><dd>{html.escape(_cell(value))}</dd>{remark}</div>")
     return f'<dl class="facts">{"".join(items)}</dl>'
 
 
 def _table(table: Table) -> str:
     columns = list(zip(*table.rows, strict=True)) or [()] * len(table.header)
-    right = [
+    is_numeric = [
         bool(column) and all(item is None or (_is_number(item)) for item in column) for column in columns
     ]
 
     def cells(tag: str, texts: Iterable[str]) -> str:
-        kinds = [' class="number"' if numbers else "" for numbers in right]
+        classes = [' class="number"' if numeric else "" for numeric in is_numeric]
         return "".join(
-            f"<{tag}{kind}>{html.escape(text)}</{tag}>" for text, kind in zip(texts, kinds, strict=True)
+            f"<{tag}{css_class}>{html.escape(text)}</{tag}>"
+            for text, css_class in zip(texts, classes, strict=True)
         )
 
     body = "".join(f"<tr>{cells('td', map(_cell, row))}</tr>" for row in table.rows)
@@ -261,11 +262,11 @@ def _identifier(text: str) -> str:
 
 
 def _unique(markup: str) -> str:
-    """``markup`` with names of its own in every picture: two pictures may have used the same."""
+    """``markup`` with ids made unique: each picture gets its own prefix, since two may use the same ids."""
     numbers = count(1)
     return re.sub(
         r"<svg viewBox.*?</svg>",
-        lambda found: found[0].replace(LOCAL, f"v{next(numbers)}-"),
+        lambda picture: picture[0].replace(LOCAL, f"v{next(numbers)}-"),
         markup,
         flags=re.DOTALL,
     )

@@ -1,4 +1,4 @@
-"""The sections of the five questions, as every report has them."""
+"""The sections of the five questions, which every report has."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from glassgrad.report.page import Block, Section, Verdict
 
 IDEAS: Mapping[str, str] = {
     "neurons": (
-        "A neuron adds up its inputs, each times a weight, and hands the sum on through its activation. One that "
-        "hands on the same for every row is of no use to the layers after it."
+        "A neuron multiplies each input by a weight, adds up the products and passes the sum through its activation. "
+        "A neuron whose output is the same for every row tells the next layers nothing."
     ),
     "learning_rate": (
-        "The gradient says in which direction every weight should move; the learning rate says how far. Too far, and "
-        "the loss jumps about or grows; not far enough, and it hardly falls."
+        "The gradient gives the direction in which each weight should move; the learning rate sets how far. If the "
+        "steps are too large, the loss jumps around or grows; if they are too small, it hardly falls."
     ),
     "initialization": (
-        "Before the first step the weights are random numbers. Their size decides whether values keep their size "
-        "from layer to layer, or fade away, or blow up before anything is learned."
+        "Before the first step the weights are random numbers. Their scale decides whether values keep their size "
+        "from layer to layer, shrink to nothing, or blow up before training has begun."
     ),
     "loss": (
-        "The loss is the one number that training makes small. It means little by itself; it means something next to "
-        "what a guess that looks at nothing would reach."
+        "The loss is the number that training minimizes. It means little by itself. Compare it with the loss of the "
+        "best constant guess, which ignores the inputs."
     ),
     "chain_rule": (
-        "The gradient of an early weight is a product of one factor for each layer after it. If the factors are "
-        "small the product vanishes, and the layer stops learning; if they are large it explodes."
+        "The gradient of an early weight is a product with one factor for each later layer. If the factors are "
+        "small, the gradient vanishes and the layer stops learning; if they are large, it explodes."
     ),
 }
-"""What the idea of each question is, for a beginner."""
+"""The background of each question, for beginners."""
 
 
 def section(name: str, sentence: str, blocks: Sequence[Block], verdict: Verdict | None = None) -> Section:
-    """The section for one of ``QUESTIONS``."""
+    """The section of the question ``name``, a key of ``QUESTIONS``, with its answer ``sentence``."""
     heading = QUESTIONS[name]
     return Section(name, heading.title, heading.question, sentence, blocks, verdict, IDEAS[name])

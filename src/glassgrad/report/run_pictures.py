@@ -1,4 +1,4 @@
-"""Pictures of one run: its losses, its weights, and what it says of rows against what is true."""
+"""Figures of one run: losses, weights, and predictions compared with the targets."""
 
 from __future__ import annotations
 
@@ -21,22 +21,28 @@ from glassgrad.training.run import Run
 MOST_CLASSES = 25
 MOST_WEIGHTS = 8
 MOST_TARGETS = 3
-_ROWS = {"train": "training rows", "validation": "validation rows", "test": "test rows"}
+PART_ROWS = {"train": "training rows", "validation": "validation rows", "test": "test rows"}
+"""The name of each part of the data in a sentence."""
 
 Floats = npt.NDArray[np.float64]
 
 
 @frozen
 class Rows:
-    """Rows of one part of the data, as the source gives them. ``part`` is what a sentence calls them."""
+    """Rows of one part of the data, as the source gives them. ``part`` is "train", "validation" or "test"."""
 
     part: str
     features: Any
     targets: npt.NDArray[Any]
 
+    @property
+    def name(self) -> str:
+        """The name of these rows in a sentence, such as "test rows"."""
+        return PART_ROWS[self.part]
+
 
 def unseen_rows(run: Run) -> Rows:
-    """The rows of the test part; without one those of the validation part, or else the training rows."""
+    """The test rows; the validation rows if there are none, or else the training rows."""
     assert run.split is not None
     for part in ("test", "validation", "train"):
         rows = run.split.take(run.dataset, part)
@@ -49,7 +55,7 @@ def unseen_rows(run: Run) -> Rows:
 
 
 def loss_curves(run: Run, constant: float | None = None) -> list[Block]:
-    """The losses by epoch, over the learning rate. ``constant`` is the loss of the best constant prediction."""
+    """The losses by epoch, above the learning rate. ``constant`` is the loss of the best constant prediction."""
     if not run.history:
         return []
     training, validation, rates = (
@@ -62,18 +68,18 @@ def loss_curves(run: Run, constant: float | None = None) -> list[Block]:
     marks = [] if constant is None else [Mark("best constant guess", y=constant)]
     if run.best_epoch is not None and run.best_epoch < len(run.history):
         marks.append(Mark("weights kept", x=run.best_epoch))
-    seen = np.concatenate([np.asarray(line.y) for line in lines])
-    seen = seen[np.isfinite(seen)]
-    log = len(seen) > 0 and seen.min() > 0 and seen.max() > 10 * seen.min()
+    losses = np.concatenate([np.asarray(line.y) for line in lines])
+    losses = losses[np.isfinite(losses)]
+    log = len(losses) > 0 and losses.min() > 0 and losses.max() > 10 * losses.min()
     stack = [Panel(lines, "loss", log_y=log, marks=marks)]
     caption = "Lower is better. "
     if np.ptp(rates) > 0:
         stack.append(Panel([Line("", rates, role="muted")], "learning rate", from_zero=True, share=0.42))
-        caption += "Below it, the learning rate in the same epochs. "
+        caption += "The lower panel shows the learning rate. "
     else:
-        caption += f"The learning rate was {number(rates[0])} all along. "
+        caption += f"The learning rate stayed at {number(rates[0])}. "
     if log:
-        caption += "Equal distances upwards are equal factors."
+        caption += "The loss axis is logarithmic."
     svg = panels(stack, title="Loss by epoch", x_label="epoch", whole_x=True, wide=True)
     return [Figure(svg, caption.strip(), "The loss, epoch by epoch", wide=True)]
 
@@ -82,9 +88,9 @@ def loss_curves(run: Run, constant: float | None = None) -> list[Block]:
 
 
 def against_a_guess(run: Run, constant: float) -> list[Block]:
-    """The loss of each part beside that of the best constant prediction."""
-    losses = {part: found.get("loss") for part, found in run.metrics.items()}
-    shown = {"best constant guess": constant} | {_ROWS[part]: losses[part] for part in losses}
+    """The loss on each part beside that of the best constant prediction."""
+    losses = {part: metrics.get("loss") for part, metrics in run.metrics.items()}
+    shown = {"best constant guess": constant} | {PART_ROWS[part]: losses[part] for part in losses}
     picture = bars(
         list(shown),
         {"loss": [math.nan if value is None else value for value in shown.values()]},
@@ -93,37 +99,36 @@ def against_a_guess(run: Run, constant: float) -> list[Block]:
         roles=["muted"] + ["series_1"] * len(losses),
     )
     caption = (
-        "The guess is the same for every row. What the network is better by, it has learned from the inputs. If its "
-        "bar is much longer for rows that it was not trained on, it knows its training rows by heart."
+        "The constant guess gives every row the same answer. The gap between it and the network is what the network "
+        "learned from the inputs. A loss that is much higher on unseen rows than on training rows means overfitting."
     )
     return [Figure(picture, caption, "Better than guessing?")]
 
 
 def against_the_truth(run: Run, rows: Rows) -> list[Block]:
-    """What the network says of ``rows`` against what is true: a confusion matrix, or points and residuals."""
+    """The predictions for ``rows`` against their targets: a confusion matrix, or a scatter plot and residuals."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", UserWarning
-        )  # what is odd about some rows was said when it was trained
+        warnings.simplefilter("ignore", UserWarning)  # training already warned about unusual rows
         predicted = run.model.predict(rows.features)
     if run.model.schema.classes is not None:
         return _confusions(run, rows, predicted)
     true = rows.targets.reshape(len(rows.targets), -1).astype(np.float64)
-    guessed = predicted.reshape(len(predicted), -1).astype(np.float64)
+    estimates = predicted.reshape(len(predicted), -1).astype(np.float64)
     blocks: list[Block] = []
     for column in range(min(true.shape[1], MOST_TARGETS)):
-        what = "" if true.shape[1] == 1 else f" of target {run.model.schema.output_names[column]}"
-        blocks += _quantities(rows.part, what, true[:, column], guessed[:, column])
+        of_target = "" if true.shape[1] == 1 else f" of target {run.model.schema.output_names[column]}"
+        blocks += _regression_figures(rows.name, of_target, true[:, column], estimates[:, column])
     return blocks
 
 
-def _quantities(part: str, what: str, true: Floats, guessed: Floats) -> list[Block]:
-    fine = np.isfinite(guessed)
-    residuals = (guessed - true)[fine]
+def _regression_figures(rows_name: str, of_target: str, true: Floats, predicted: Floats) -> list[Block]:
+    """Predicted against true values [rows] of one target, and a histogram of the residuals."""
+    finite = np.isfinite(predicted)
+    residuals = (predicted - true)[finite]
     points = scatter(
-        true[fine],
-        guessed[fine],
-        title=f"Predicted against true values{what}",
+        true[finite],
+        predicted[finite],
+        title=f"Predicted against true values{of_target}",
         x_label="true",
         y_label="predicted",
         diagonal="a perfect prediction",
@@ -131,8 +136,8 @@ def _quantities(part: str, what: str, true: Floats, guessed: Floats) -> list[Blo
     blocks: list[Block] = [
         Figure(
             points,
-            f"Rows of the {part} part. The nearer to the line, the better.",
-            f"Predicted against true{what}",
+            f"Each dot is one of the {rows_name}. The closer the dots are to the line, the better.",
+            f"Predicted against true{of_target}",
         )
     ]
     if len(residuals) > 1 and np.ptp(residuals) > 0:
@@ -142,51 +147,54 @@ def _quantities(part: str, what: str, true: Floats, guessed: Floats) -> list[Blo
         picture = histogram(
             edges,
             {"rows": counts},
-            title=f"Errors{what}",
+            title=f"Errors{of_target}",
             x_label="predicted minus true",
             y_label="rows",
             marks=[Mark("exact", x=0.0)] if low < 0 < high else [],
         )
-        caption = "A hill around zero is right; one to the side of it means predictions that are too high or too low."
-        blocks.append(Figure(picture, caption, f"How far off{what}"))
+        caption = "Errors should be centred on zero. A peak to one side means that they are biased."
+        blocks.append(Figure(picture, caption, f"Size of the errors{of_target}"))
     return blocks
 
 
 def _confusions(run: Run, rows: Rows, predicted: npt.NDArray[Any]) -> list[Block]:
     classes = run.model.schema.classes
     assert classes is not None
-    place = {label: position for position, label in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), np.int64)
-    for true, guess in zip(rows.targets.tolist(), predicted.tolist(), strict=True):
-        counts[place[true], place[guess]] += 1
+    class_index = {label: index for index, label in enumerate(classes)}
+    counts = np.zeros((len(classes), len(classes)), np.int64)  # [true, predicted]
+    for true, prediction in zip(rows.targets.tolist(), predicted.tolist(), strict=True):
+        counts[class_index[true], class_index[prediction]] += 1
     totals = counts.sum(axis=1)
-    off = counts - np.diag(np.diag(counts))
-    pairs = [divmod(int(i), len(classes)) for i in np.argsort(-off, axis=None, kind="stable")[:5]]
-    worst = [(a, b) for a, b in pairs if off[a, b] > 0]
+    mistakes = counts - np.diag(np.diag(counts))
+    true, prediction = divmod(int(np.argmax(mistakes)), len(classes))
     most = ""
-    if worst and off[worst[0]] > 1:
-        a, b = worst[0]
-        most = f" Most often, {classes[a]} is taken for {classes[b]} ({off[a, b]} times)."
+    if mistakes[true, prediction] > 1:
+        most = (
+            f" The most frequent mistake is {classes[prediction]} instead of {classes[true]} "
+            f"({mistakes[true, prediction]} times)."
+        )
     blocks: list[Block] = []
     if len(classes) <= MOST_CLASSES:
-        caption = (
-            f"Rows of the {rows.part} part. Blue on the diagonal is right, orange is taken for another.{most}"
-        )
-        picture = confusion(counts, classes, title="Right answers and confusions")
-        blocks.append(Figure(picture, caption, "Which classes are taken for which"))
+        caption = f"Counts of the {rows.name}: correct predictions on the diagonal in blue, mistakes in orange.{most}"
+        picture = confusion(counts, classes, title="Correct predictions and mistakes")
+        blocks.append(Figure(picture, caption, "Which classes are confused"))
     table = [
         (
             str(label),
             int(totals[i]),
             percent(counts[i, i] / totals[i]) if totals[i] else "–",
             listed(
-                [f"{classes[j]} ({off[i, j]})" for j in np.argsort(-off[i], kind="stable")[:2] if off[i, j]]
+                [
+                    f"{classes[j]} ({mistakes[i, j]})"
+                    for j in np.argsort(-mistakes[i], kind="stable")[:2]
+                    if mistakes[i, j]
+                ]
             )
             or "–",
         )
         for i, label in enumerate(classes)
     ]
-    blocks.append(Details("Class by class", [Table(["class", "rows", "right", "taken for"], table)]))
+    blocks.append(Details("Class by class", [Table(["class", "rows", "correct", "confused with"], table)]))
     return blocks
 
 
@@ -194,7 +202,7 @@ def _confusions(run: Run, rows: Rows, predicted: npt.NDArray[Any]) -> list[Block
 
 
 def weight_spreads(run: Run) -> list[Block]:
-    """The weights at the start and at the end, layer by layer."""
+    """Histograms of the weights before and after training, one figure for each array of weights."""
     assert run.start is not None
     names = [name for name in run.model.weights if not name.endswith("bias")]
     figures: list[Block] = []
@@ -203,9 +211,9 @@ def weight_spreads(run: Run) -> list[Block]:
         end = end[np.isfinite(end)]
         if len(end) == 0:
             continue
-        widest = float(np.quantile(np.abs(np.concatenate([start, end])), 0.998)) or 1.0
-        edges = np.linspace(-widest, widest, min(48, max(8, math.isqrt(start.size))) + 1)
+        limit = float(np.quantile(np.abs(np.concatenate([start, end])), 0.998)) or 1.0
+        edges = np.linspace(-limit, limit, min(48, max(8, math.isqrt(start.size))) + 1)
         counts = {"start": np.histogram(start, edges)[0], "end": np.histogram(end, edges)[0]}
-        picture = histogram(edges, counts, title=f"Weights of {name}", x_label="weight", y_label="how many")
+        picture = histogram(edges, counts, title=f"Weights of {name}", x_label="weight", y_label="count")
         figures.append(Figure(picture, "", f"Weights of {name.removesuffix('.weights')}"))
     return figures

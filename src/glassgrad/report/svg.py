@@ -1,4 +1,4 @@
-"""Matplotlib's figures as compact inline SVG: text stays text, and colours are those of the page around it."""
+"""Matplotlib figures as compact inline SVG. Text stays text, and colours follow the theme of the page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Size = tuple[float, float]
 
-# What Matplotlib draws with, instead of a colour: the number of a role.
+# Placeholder colours: Matplotlib draws with the number of a role, and the SVG gets the CSS variable of that role.
 _PENS = {role: f"#fe{number:04x}" for number, role in enumerate(COLORS)}
 _ROLES = {pen: role for role, pen in _PENS.items()}
 TEXT_SIZE = 11.5
@@ -57,47 +57,46 @@ _STYLE: dict[Any, Any] = {
     "figure.constrained_layout.w_pad": 0.03,
     "figure.constrained_layout.hspace": 0.06,
 }
-LOCAL = "\ue000"  # begins every name inside a picture; the page makes it different for each
+LOCAL = "\ue000"
+"""The prefix of every id inside a picture. The page replaces it by a different prefix for each picture."""
 _NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 _COLOR = re.compile(r"#fe[0-9a-f]{4}")
 
 
 def load_figure() -> type[Figure]:
-    """Matplotlib's figure; raises InputError where it is not installed."""
+    """Matplotlib's Figure class. Raises InputError if Matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError(
-            "the picture needs Matplotlib; install it with: pip install 'glassgrad[plot]'"
-        ) from None
+        raise InputError("figures need Matplotlib; install it with: pip install 'glassgrad[plot]'") from None
     return Figure
 
 
 def pen(role: str) -> str:
-    """The colour that Matplotlib must draw with, so that the page shows that of ``role``."""
+    """The placeholder colour for Matplotlib that becomes the page's colour of ``role``."""
     return _PENS[role]
 
 
 def draw(build: Callable[[Figure], None], size: Size, title: str) -> str:
-    """What ``build`` draws on an empty figure, as an ``<svg>`` element that fills the width that it is given.
+    """Let ``build`` draw on an empty figure and return it as an ``<svg>`` element that fills its container's width.
 
-    ``size`` is in pixels at which text has its usual size. ``title`` is what a screen reader says. The same figure
-    gives the same text. Raises InputError where Matplotlib is not installed.
+    ``size`` is the size in pixels at which text has its normal size. Screen readers read ``title``. The same figure
+    always gives the same text. Raises InputError if Matplotlib is not installed.
     """
-    make = load_figure()
+    figure_class = load_figure()
     from matplotlib import rc_context, rcdefaults, rcParams
 
     content = io.BytesIO()
-    # A glyph that Matplotlib's font lacks is only measured wrongly: the reader's browser draws it.
+    # Glyphs that Matplotlib's font lacks only get an inexact width: the browser draws them with its own font.
     with rc_context(), warnings.catch_warnings():
-        rcdefaults()  # the reader's own style is not ours
+        rcdefaults()  # ignore the user's Matplotlib style
         rcParams.update(_STYLE)
         warnings.filterwarnings("ignore", message="constrained_layout not applied", category=UserWarning)
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        figure = make(figsize=(size[0] / 72, size[1] / 72))
+        figure = figure_class(figsize=(size[0] / 72, size[1] / 72))
         build(figure)
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(content, format="svg", transparent=True, metadata=nothing)
+        no_metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(content, format="svg", transparent=True, metadata=no_metadata)
     return _compact(content.getvalue(), title)
 
 
@@ -117,30 +116,30 @@ def _compact(svg: bytes, title: str) -> str:
 
 
 def _attributes(element: ElementTree.Element) -> dict[str, str]:
-    """The attributes that matter: no fonts, no names of groups, numbers to a tenth of a pixel."""
-    kept: dict[str, str] = {}
+    """The attributes that are needed: no fonts and no ids of groups; numbers are rounded to a tenth of a pixel."""
+    attributes: dict[str, str] = {}
     for key, value in element.attrib.items():
         name = key.rpartition("}")[2]
         if name == "id" and element.tag == "g":
             continue
         if name == "id":
-            kept[name] = LOCAL + value
+            attributes[name] = LOCAL + value
         elif name in ("clip-path", "href"):
-            kept[name] = value.replace("#", f"#{LOCAL}")
+            attributes[name] = value.replace("#", f"#{LOCAL}")
         elif name == "style":
-            kept |= _styles(value, element.tag == "text")
+            attributes |= _styles(value, element.tag == "text")
         elif name == "transform" and value.startswith("rotate(-0 "):
             continue
         elif name in ("d", "x", "y", "width", "height", "transform", "points"):
-            kept[name] = re.sub(r"\s+", " ", _NUMBER.sub(_short, value)).strip()
+            attributes[name] = re.sub(r"\s+", " ", _NUMBER.sub(_rounded, value)).strip()
         else:
-            kept[name] = value
-    return kept
+            attributes[name] = value
+    return attributes
 
 
 def _styles(text: str, is_text: bool) -> dict[str, str]:
-    """A style as attributes; what has a colour of the page stays a style, which alone may hold a variable."""
-    kept: dict[str, str] = {}
+    """A style as attributes. Theme colours stay in a style, because attributes cannot hold CSS variables."""
+    attributes: dict[str, str] = {}
     colors: list[str] = []
     for item in text.split(";"):
         name, _, value = (part.strip() for part in item.partition(":"))
@@ -151,16 +150,16 @@ def _styles(text: str, is_text: bool) -> dict[str, str]:
         if _COLOR.fullmatch(value):
             colors.append(f"{name}:{variable(_ROLES[value])}")
         else:
-            kept[name] = value
-    return kept | ({"style": ";".join(colors)} if colors else {})
+            attributes[name] = value
+    return attributes | ({"style": ";".join(colors)} if colors else {})
 
 
 def _flatten(parent: ElementTree.Element) -> None:
-    """Take out groups and styles that say nothing."""
+    """Remove style sheets, metadata, empty elements, and groups without attributes."""
     children: list[ElementTree.Element] = []
     for child in parent:
         _flatten(child)
-        _share(child)
+        _hoist_attributes(child)
         if child.tag in ("style", "metadata") or (
             child.tag in ("g", "defs", "text") and not len(child) and not child.text
         ):
@@ -169,8 +168,8 @@ def _flatten(parent: ElementTree.Element) -> None:
     parent[:] = children
 
 
-def _share(group: ElementTree.Element) -> None:
-    """Say once what all children of a group say: the points of a scatter plot differ in their place only."""
+def _hoist_attributes(group: ElementTree.Element) -> None:
+    """Move attributes that all children share to the group: the points of a scatter plot share their style."""
     if group.tag == "g" and len(group) > 1:
         for name in ("style", "fill-opacity", "stroke-opacity", "opacity"):
             values = {child.get(name) for child in group}
@@ -180,10 +179,10 @@ def _share(group: ElementTree.Element) -> None:
                     del child.attrib[name]
 
 
-def _short(found: re.Match[str]) -> str:
-    return f"{float(found[0]):.1f}".removesuffix(".0")
+def _rounded(match: re.Match[str]) -> str:
+    return f"{float(match[0]):.1f}".removesuffix(".0")
 
 
 def _plain(text: str) -> str:
-    """``text`` without what XML has no place for."""
+    """``text`` with a space for each character that is not printable; XML forbids most of them."""
     return "".join(c if c.isprintable() else " " for c in text)

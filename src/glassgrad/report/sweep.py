@@ -1,4 +1,4 @@
-"""The picture of a sweep: validation loss against learning rate."""
+"""The figure of a sweep: validation loss against learning rate."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# M. Okabe and K. Ito, Color universal design, 2008: told apart with every kind of colour vision.
+# M. Okabe and K. Ito, Color universal design, 2008: distinguishable with every kind of colour vision.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 DASHES = ("-", "--", ":", "-.")
 RATE = "learning_rate"
-TALLEST = 30  # times the middle one of the means
+TALLEST = 30
+"""The largest loss in the picture, as a multiple of the median of the means."""
 
 
 def draw_sweep(ranked: Sequence[Point], title: str = "") -> Figure:
-    """One line per combination of the other options: the mean over the seeds, from the lowest to the highest shaded.
+    """One line for each combination of the other options: the mean over the seeds, in a band from minimum to maximum.
 
-    ``ranked`` are the points of a sweep, best first. Runs that diverged are crosses on the upper edge; the best
-    point has a ring. Raises InputError where Matplotlib is not installed.
+    ``ranked`` are the points of a sweep, best first. Runs that diverged are crosses at the upper edge. A ring marks
+    the best point. Raises InputError if Matplotlib is not installed.
     """
     figure = load_figure()(figsize=(7.5, 4.6), layout="constrained")
     axes = figure.add_subplot()
@@ -41,7 +42,7 @@ def draw_sweep(ranked: Sequence[Point], title: str = "") -> Figure:
         }
         _draw_line(axes, sorted(members, key=lambda point: float(point.options[RATE])), label, style)
     _draw_best(axes, ranked)
-    _leave_out_the_absurd(axes, ranked)
+    _limit_height(axes, ranked)
     _draw_divergence(axes, lines)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("validation loss")
@@ -54,7 +55,7 @@ def draw_sweep(ranked: Sequence[Point], title: str = "") -> Figure:
 
 
 def pictures(figure: Figure, stem: str) -> dict[str, bytes]:
-    """``figure`` as files, by name: SVG, and PNG of 1,125 x 690 pixels. The same figure gives the same bytes."""
+    """``figure`` as an SVG file and a PNG file (1,125 x 690 pixels), by name. Equal figures give equal bytes."""
     from matplotlib import rc_context
 
     files = {}
@@ -67,13 +68,13 @@ def pictures(figure: Figure, stem: str) -> dict[str, bytes]:
 
 
 def _label(options: Mapping[str, Any], ranked: Sequence[Point]) -> str:
-    """The options of a line in which lines differ; its init where they differ in nothing."""
-    told = [
+    """The options in which the lines differ, or the init if they differ in none."""
+    names = [
         name for name in options if name != RATE and len({repr(point.options[name]) for point in ranked}) > 1
     ]
-    told = told or [name for name in ("init",) if name in options]
+    names = names or [name for name in ("init",) if name in options]
     return ", ".join(
-        f"{'' if name == 'init' else name.replace('_', ' ') + ' '}{options[name]}" for name in told
+        f"{'' if name == 'init' else name.replace('_', ' ') + ' '}{options[name]}" for name in names
     )
 
 
@@ -90,22 +91,22 @@ def _draw_line(axes: Axes, members: Sequence[Point], label: str, style: Mapping[
 
 
 def _draw_divergence(axes: Axes, lines: Mapping[str, Sequence[Point]]) -> None:
-    named = False
+    in_legend = False
     for number, members in enumerate(lines.values()):
         rates = [float(point.options[RATE]) for point in members if point.diverged]
         if rates:
             axes.plot(
                 rates,
                 [1 - 0.035 * number]
-                * len(rates),  # in the height of the axes: a line of crosses per combination
+                * len(rates),  # a fraction of the height of the axes: one row of crosses for each combination
                 marker="x",
                 linestyle="none",
                 color=COLORS[number % len(COLORS)],
                 transform=axes.get_xaxis_transform(),
                 clip_on=False,
-                label=None if named else "a run met NaN or Inf",
+                label=None if in_legend else "a run met NaN or Inf",
             )
-            named = True
+            in_legend = True
 
 
 def _draw_best(axes: Axes, ranked: Sequence[Point]) -> None:
@@ -120,11 +121,11 @@ def _draw_best(axes: Axes, ranked: Sequence[Point]) -> None:
     axes.margins(y=0.15)
 
 
-def _leave_out_the_absurd(axes: Axes, ranked: Sequence[Point]) -> None:
-    """Let lines run out of the picture, where a loss near overflow would flatten all the others."""
+def _limit_height(axes: Axes, ranked: Sequence[Point]) -> None:
+    """Cut off very large losses, which would flatten all other lines."""
     means = sorted(mean for point in ranked if (mean := point.mean("loss")) is not None)
     if not means:
         return
-    middle = means[len(means) // 2]
-    if 0 < TALLEST * middle < means[-1]:
-        axes.set_ylim(top=TALLEST * middle)
+    median = means[len(means) // 2]
+    if 0 < TALLEST * median < means[-1]:
+        axes.set_ylim(top=TALLEST * median)

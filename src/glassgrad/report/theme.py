@@ -1,7 +1,7 @@
-"""The colours of pages and figures: one name for each role, one value for light and one for dark.
+"""The colours of pages and figures: each role has a light and a dark value.
 
-Series are told apart with every kind of colour vision (after M. Okabe and K. Ito, Color universal design, 2008,
-lightened for dark pages); ``ramp_1`` to ``ramp_6`` are for things that have an order, such as layers, and differ in
+The series colours are distinguishable with every kind of colour vision (after M. Okabe and K. Ito, Color universal
+design, 2008, lightened for dark pages). ``ramp_1`` to ``ramp_6`` are for ordered items such as layers; they differ in
 lightness too.
 """
 
@@ -42,7 +42,7 @@ RAMP = tuple(role for role in COLORS if role.startswith("ramp_"))
 
 
 def css_variables() -> str:
-    """The colours as CSS custom properties that follow the reader's preference; paper is light."""
+    """The colours as CSS custom properties that follow the reader's preference. Printed pages are light."""
     light, dark = (
         " ".join(f"--{role.replace('_', '-')}: {values[theme]};" for role, values in COLORS.items())
         for theme in (0, 1)
@@ -54,11 +54,11 @@ def css_variables() -> str:
 
 
 def variable(role: str) -> str:
-    """The CSS value that stands for the color of ``role``."""
+    """The CSS reference to the colour of ``role``."""
     return f"var(--{role.replace('_', '-')})"
 
 
 def ordered(count: int) -> Sequence[str]:
-    """``count`` roles in the order of the ramp, from its first to its last."""
+    """``count`` roles spread over the ramp, from its first to its last."""
     last = max(count - 1, 1)
     return [RAMP[round(i * (len(RAMP) - 1) / last)] for i in range(count)]

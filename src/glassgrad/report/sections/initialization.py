@@ -1,4 +1,4 @@
-"""Do the weights start right? In pictures: their size against the need, the sums on the rows, and other starts."""
+"""Do the weights start right? Figures: their scale, the pre-activations of real rows, and other initializations."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from glassgrad.report.words import evenly, number, plural
 from glassgrad.training.run import Run
 
 FIRST = 3
+"""The number of weight histograms that are not folded away."""
 
 
 def draw(measured: Initialization, run: Run) -> list[Block]:
-    """The blocks of the section; ``run`` is the run that ``measured`` was taken from."""
-    blocks: list[Block] = [*_idea(measured), *_against_need(measured), *_on_the_rows(measured)]
+    """The blocks of the section. ``run`` is the run in which ``measured`` was measured."""
+    blocks: list[Block] = [*_idea(measured), *_relative_gains(measured), *_preactivations(measured)]
     weights = run_pictures.weight_spreads(run)
-    blocks += [*_tried(measured), *weights[:FIRST]]
+    blocks += [*_other_initializations(measured), *weights[:FIRST]]
     if len(weights) > FIRST:
         blocks.append(Details("The weights of the other layers", weights[FIRST:]))
     blocks += _table(measured)
@@ -30,43 +31,43 @@ def draw(measured: Initialization, run: Run) -> list[Block]:
 
 
 def _idea(m: Initialization) -> list[Block]:
-    """What the size of the weights is for, on the reader's own numbers."""
-    start = next((one for one in m.hidden if one.scaled), None)
+    """Why the scale of the weights matters, with the measured numbers of the first hidden layer."""
+    start = next((start for start in m.hidden if start.scaled), None)
     if start is None:
         return []
-    need = "it halves what comes in" if start.activation == "relu" else "of what it takes away"
-    before = (
-        f"In {start.layer} every neuron adds up {plural(start.fan_in, 'input')}, each times a weight. The weights "
-        f"have a typical size of {number(start.size)}"
+    loss_of_signal = "it zeroes half of its inputs" if start.activation == "relu" else "it shrinks its inputs"
+    weights = (
+        f"Every neuron of {start.layer} multiplies {plural(start.fan_in, 'input')} by weights and adds up the "
+        f"products. The weights have a typical size of {number(start.size)}"
     )
     if start.size == 0:
-        return [Text(f"{before}: every sum is 0, whatever the inputs are.")]
-    after = (
-        f", and since random signs let most of it cancel, the sums are {number(start.size)} × √{start.fan_in} = "
-        f"{number(start.gain)} times as large as the inputs. "
+        return [Text(f"{weights}: every sum is 0, whatever the inputs are.")]
+    sums = (
+        f". Because their signs are random, most terms cancel, and the sums are {number(start.size)} × "
+        f"√{start.fan_in} = {number(start.gain)} times as large as the inputs. "
     )
     if start.activation == "identity":
-        return [Text(f"{before}{after}About 1 keeps them at one size.")]
+        return [Text(f"{weights}{sums}A factor of about 1 keeps values at the same size.")]
     return [
         Text(
-            f"{before}{after}Behind {start.activation} about {number(start.need)} keeps values at one size, because "
-            f"{need}."
+            f"{weights}{sums}With {start.activation}, a factor of about {number(start.need)} keeps values at the "
+            f"same size, because {loss_of_signal}."
         )
     ]
 
 
-def _shown(m: Initialization) -> list[Start]:
-    """The weights that have a scale; evenly spaced ones of very many."""
+def _scaled_weights(m: Initialization) -> list[Start]:
+    """The weights that have a scale, or evenly spaced ones if there are many."""
     return evenly([start for start in m.starts if start.scaled])
 
 
 def _label(start: Start, m: Initialization) -> str:
-    alone = sum(other.layer == start.layer for other in m.starts) == 1
-    return start.layer if alone else f"{start.layer} {start.weight}"
+    is_only_weight = sum(other.layer == start.layer for other in m.starts) == 1
+    return start.layer if is_only_weight else f"{start.layer} {start.weight}"
 
 
-def _against_need(m: Initialization) -> list[Block]:
-    shown = [start for start in _shown(m) if start.size > 0]
+def _relative_gains(m: Initialization) -> list[Block]:
+    shown = [start for start in _scaled_weights(m) if start.size > 0]
     if not shown:
         return []
     picture = bars(
@@ -75,20 +76,21 @@ def _against_need(m: Initialization) -> list[Block]:
             "forward": [start.gain / start.need for start in shown],
             "backward": [start.gain_back / start.need_back for start in shown],
         },
-        title="Size of the weights against what each layer needs",
-        x_label="times the need",
+        title="Gain of each layer relative to its ideal gain",
+        x_label="gain relative to the ideal",
         log_x=True,
         show=lambda value: f"{number(value, 2)}×",
-        marks=[Mark("right", x=1.0)],
+        marks=[Mark("ideal", x=1.0)],
     )
     caption = (
-        "The gain of each layer, divided by the gain that keeps values (forward) or the gradient (backward) at one "
-        "size. No start suits both; within a factor of three all is well. Errors multiply from layer to layer."
+        "The gain of each layer, divided by the gain that keeps the values (forward) or the gradient (backward) at "
+        "the same size. Most layers cannot satisfy both; a factor of up to three is fine. Errors multiply from layer "
+        "to layer."
     )
-    return [Figure(picture, caption, "The weights against the need")]
+    return [Figure(picture, caption, "Are the weights the right size?")]
 
 
-def _on_the_rows(m: Initialization) -> list[Block]:
+def _preactivations(m: Initialization) -> list[Block]:
     shown = evenly([layer for layer in m.layers if layer.preactivation >= 0])
     if not any(layer.preactivation > 0 for layer in shown):
         return []
@@ -98,43 +100,44 @@ def _on_the_rows(m: Initialization) -> list[Block]:
     log = max(positive) > 30 * min(positive)
     picture = bars(
         [layer.name for layer in shown],
-        {"sums": sizes, "differences between rows": spreads},
-        title="Size of the sums inside each layer, before the first step",
+        {"pre-activations": sizes, "differences between rows": spreads},
+        title="Size of the pre-activations of each layer before the first step",
         x_label="typical size",
         log_x=log,
         show=lambda value: number(value, 2),
     )
     caption = (
-        f"Measured on {plural(m.rows, 'row')} of yours, before the first step. Sums about as large as 1 are right. "
-        "What differs between rows is all that later layers can learn from: where it fades, all rows look alike."
+        f"Measured on {plural(m.rows, 'row')} of your data before the first step. The sums inside the neurons "
+        "(pre-activations) should be about 1. Later layers can learn only from the differences between rows; where "
+        "these shrink, all rows look alike."
     )
-    return [Figure(picture, caption, "What your rows do to it")]
+    return [Figure(picture, caption, "The signal in your data")]
 
 
-def _tried(m: Initialization) -> list[Block]:
+def _other_initializations(m: Initialization) -> list[Block]:
     if not m.tried:
         return []
     means = {name: float(np.mean(scores)) for name, scores in m.tried.items()}
     finite = {name: value for name, value in means.items() if math.isfinite(value)}
     if not finite:
         return []
-    named = {name: f"{name} ({m.init})" if name == GIVEN and len(m.init) < 16 else name for name in means}
+    labels = {name: f"{name} ({m.init})" if name == GIVEN and len(m.init) < 16 else name for name in means}
     seeds = len(next(iter(m.tried.values())))
     picture = bars(
-        [named[name] for name in means],
+        [labels[name] for name in means],
         {"loss": [means[name] if name in finite else math.nan for name in means]},
-        title="Validation loss from different first weights",
+        title="Validation loss for different initializations",
         x_label="validation loss",
         roles=["series_1" if name == GIVEN else "muted" for name in means],
         marks=[Mark("best constant guess", x=m.constant)] if max(finite.values()) > 0.3 * m.constant else [],
     )
     caption = (
-        f"The same network, {plural(m.tried_epochs, 'epoch')} long, from other first weights: means over "
+        f"The same network, trained for {plural(m.tried_epochs, 'epoch')} from other initial weights: means over "
         f"{plural(seeds, 'seed')}."
     )
     if len(finite) < len(means):
-        caption += " A dash: training broke off, or that start is not possible here."
-    return [Figure(picture, caption, "What other starts would have done")]
+        caption += " A dash means that training diverged or that the initialization is not possible here."
+    return [Figure(picture, caption, "Other initializations")]
 
 
 def _table(m: Initialization) -> list[Block]:
@@ -158,14 +161,13 @@ def _table(m: Initialization) -> list[Block]:
         "activation",
         "inputs",
         "weight size",
-        "gain forward",
-        "needed",
-        "gain backward",
-        "needed backward",
+        "forward gain",
+        "ideal",
+        "backward gain",
+        "ideal backward",
     ]
     facts = Text(
-        f"The loss of the first weights is {number(m.loss)}; that of the best constant guess is "
-        f"{number(m.constant)}.",
+        f"The loss before training is {number(m.loss)}; the best constant guess has {number(m.constant)}.",
         quiet=True,
     )
-    return [Details("All first weights", [Table(header, rows), facts])]
+    return [Details("All initial weights", [Table(header, rows), facts])]

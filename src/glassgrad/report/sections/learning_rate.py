@@ -1,4 +1,4 @@
-"""Is the step right? In pictures: the loss against the rate, the largest stable step, and what each layer moves."""
+"""Is the step right? Figures: the loss against the rate, the largest stable rate, and the updates of each layer."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from glassgrad.training.run import Run
 Floats = npt.NDArray[np.float64]
 
 HIGHEST = 1.6
-"""Losses beyond so many times the constant guess's are cut off: how much too much is of no interest."""
+"""Losses are cut off at this multiple of the constant guess's loss, so that divergence does not set the scale."""
 
 
 def draw(measured: LearningRate, run: Run) -> list[Block]:
-    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
-    blocks: list[Block] = [_idea(measured, run), *_edges(measured), *_against_rate(measured)]
+    """The blocks of the section. ``run`` is the run with lenses in which ``measured`` was measured."""
+    blocks: list[Block] = [_idea(measured, run), *_limits(measured), *_loss_by_rate(measured)]
     blocks += run_pictures.loss_curves(run, measured.constant)
     if run.lenses is not None:
         blocks += lens_pictures.update_ratios(run.lenses)
@@ -33,12 +33,12 @@ def draw(measured: LearningRate, run: Run) -> list[Block]:
 
 
 def _idea(m: LearningRate, run: Run) -> Text:
-    """What a learning rate is for, on the reader's own numbers."""
+    """The role of the learning rate, with the measured numbers."""
     per_epoch = plural(m.per_epoch, "step")
     text = (
-        f"In every step the network looks at {plural(min(m.batch, m.rows), 'row')}, asks for each weight in which "
-        f"direction the loss falls, and moves it a little way there: {per_epoch} in an epoch. "
-        f"The learning rate {number(m.rate)} says how little."
+        f"Each step computes the gradient on {plural(min(m.batch, m.rows), 'row')} and moves every weight a little "
+        f"in the direction in which the loss falls: {per_epoch} per epoch. The learning rate, {number(m.rate)}, sets "
+        "how far."
     )
     ratios = {layer: ratio for layer, ratio in m.ratios.items() if ratio > 0}
     if ratios:
@@ -46,24 +46,24 @@ def _idea(m: LearningRate, run: Run) -> Text:
         if ratio < 1:
             text += (
                 f" Here a typical step changes the weights of {layer} by {number(100 * ratio)}% of their size: "
-                f"{number(1 / ratio, 2)} such steps, all in one direction, would make them others altogether."
+                f"{number(1 / ratio, 2)} such steps in the same direction would add up to the weights themselves."
             )
         else:
             text += (
-                f" Here a typical step adds {number(ratio)} times their size to the weights of {layer}, so that "
-                "nothing of what they had learned is left."
+                f" Here a typical step changes the weights of {layer} by {number(ratio)} times their size, which "
+                "erases what they had learned."
             )
     return Text(text)
 
 
-def _edges(m: LearningRate) -> list[Block]:
-    """The given rate beside those that the experiment and the curvature call too large."""
+def _limits(m: LearningRate) -> list[Block]:
+    """The given rate beside the limits from experiments and from the curvature."""
     rows: list[tuple[str, float]] = [("given", m.rate)]
     if m.range is not None:
         rows.append((f"best for {m.range.steps:,} steps", m.range.best))
     if m.stable is not None:
-        rows.append(("largest stable step", m.stable.rate))
-    rows += [(f"curvature bound, {when}", found.bound) for when, found in m.curvature.items()]
+        rows.append(("largest stable rate", m.stable.rate))
+    rows += [(f"curvature bound, {when}", curvature.bound) for when, curvature in m.curvature.items()]
     shown = [(label, value) for label, value in rows if math.isfinite(value) and value > 0]
     if len(shown) < 2:
         return []
@@ -76,23 +76,23 @@ def _edges(m: LearningRate) -> list[Block]:
         show=number,
         roles=["series_1" if label == "given" else "series_2" for label in labels],
     )
-    caption = "Equal distances are equal factors. "
+    caption = "The axis is logarithmic. "
     if m.stable is not None:
         low, high = m.stable.interval
         caption += (
-            f"The largest stable step is measured: {plural(len(m.stable.limits), 'start')} were driven to "
-            f"divergence, and the edge lies between {number(low)} and {number(high)}. "
+            f"The largest stable rate was found by bisection with {plural(len(m.stable.limits), 'seed')}: it lies "
+            f"between {number(low)}, which still learned, and {number(high)}, which did not. "
         )
     if m.curvature:
         caption += (
-            "The curvature bound is what the loss allows where its gradient turns fastest, if it kept that shape; "
-            "networks often stand more, since the shape changes as they move."
+            "The curvature bound is the largest rate that is stable if the curvature of the loss stays as it is. "
+            "Networks often tolerate more, because the curvature changes during training."
         )
-    return [Figure(svg, caption.strip(), "How far from the edge")]
+    return [Figure(svg, caption.strip(), "How close is the limit?")]
 
 
-def _against_rate(m: LearningRate) -> list[Block]:
-    """The loss that runs end with, against the rate."""
+def _loss_by_rate(m: LearningRate) -> list[Block]:
+    """The final loss of runs with other rates."""
     lines = []
     if m.range is not None:
         lines.append(_line(f"training, {m.range.steps:,} steps", m.range.rates, m.range.losses, m.constant))
@@ -117,14 +117,17 @@ def _against_rate(m: LearningRate) -> list[Block]:
         marks=marks,
     )
     caption = (
-        "Every point is a training of its own, on several seeds (the band). To the left the steps are too small to "
-        "get anywhere, to the right they are too large; a rate should lie on the floor between."
+        "Each point is a separate training run; the band covers several seeds. At the left the steps are too small "
+        "to make progress, at the right they are too large. Choose a rate at the bottom of the curve."
     )
-    return [Figure(svg, caption, "What other rates would have done")]
+    return [Figure(svg, caption, "Other learning rates")]
 
 
 def _line(label: str, rates: Floats, losses: Floats, constant: float, dots: bool = False) -> Line:
-    """The median over the seeds with a band from the least to the greatest, cut off far above the constant guess."""
+    """The median over the seeds with a band from minimum to maximum, cut off at ``HIGHEST``.
+
+    ``rates`` [rates], ``losses`` [rates, seeds].
+    """
     top = HIGHEST * constant if constant > 0 else math.inf
     low, middle, high = (np.minimum(f(losses, axis=1), top) for f in (np.min, np.median, np.max))
     gap = ~np.isfinite(middle)
@@ -137,30 +140,32 @@ def _tables(m: LearningRate) -> list[Block]:
     facts: list[tuple[str, Any, str]] = [("given rate", m.rate, m.optimizer)]
     if m.stable is not None:
         low, high = m.stable.interval
-        facts.append(("largest stable step", m.stable.rate, f"{number(low)} to {number(high)}"))
+        facts.append(("largest stable rate", m.stable.rate, f"{number(low)} to {number(high)}"))
     if m.suggestion is not None and m.suggested is not None:
         note = f"validation loss {number(m.suggested[1])} in a trial"
         if m.suggestion != m.rate:
             given = m.suggested[0]
             note += (
-                f", {number(given)} at the given one"
+                f", {number(given)} with the given rate"
                 if math.isfinite(given)
-                else "; the given one breaks off"
+                else "; the given rate diverges"
             )
         facts.append(("suggested rate", m.suggestion, note))
     blocks.append(Facts(facts))
     inner: list[Block] = []
     if m.sweep is not None:
-        whole = [
+        whole_runs = [
             [float(rate), float(np.mean(validation)), float(np.mean(training))]
             for rate, validation, training in zip(
                 m.sweep.rates, m.sweep.validation, m.sweep.training, strict=True
             )
         ]
-        inner.append(Table(["rate", "validation loss", "training loss"], whole, "Whole runs: means"))
+        inner.append(Table(["rate", "validation loss", "training loss"], whole_runs, "Whole runs: means"))
     if m.range is not None:
-        short = [[float(rate), float(loss)] for rate, loss in zip(m.range.rates, m.range.means, strict=True)]
-        inner.append(Table(["rate", "training loss"], short, f"After {m.range.steps:,} steps: medians"))
+        short_runs = [
+            [float(rate), float(loss)] for rate, loss in zip(m.range.rates, m.range.means, strict=True)
+        ]
+        inner.append(Table(["rate", "training loss"], short_runs, f"After {m.range.steps:,} steps: medians"))
     if inner:
-        blocks.append(Details("All rates that were tried", inner))
+        blocks.append(Details("All tested rates", inner))
     return blocks

@@ -1,4 +1,4 @@
-"""Is the loss right? In pictures: against a guess, on rows not trained on, class by class, sure and right."""
+"""Is the loss right? Figures: the loss beside a constant guess, unseen rows, single classes, and calibration."""
 
 from __future__ import annotations
 
@@ -19,39 +19,34 @@ MOST_CLASSES = 16
 MOST_INPUTS = 12
 FEWEST_ROWS = 5
 MOVED = 0.2
-"""Means of training and test rows nearer than this, in standard deviations, are not shown."""
+"""Differences between the means of training and test rows below this many standard deviations are not shown."""
 
 
 def draw(measured: LossMeasurement, run: Run) -> list[Block]:
-    """The blocks of the section; ``run`` is the run that ``measured`` was taken from."""
+    """The blocks of the section. ``run`` is the run in which ``measured`` was measured."""
     blocks: list[Block] = [*_idea(measured), *run_pictures.against_a_guess(run, measured.constant)]
     blocks += _by_class(measured)
-    with suppress(InputError):  # the last good weights may still give no number for some row
+    with suppress(InputError):  # even finite weights may produce NaN or Inf for some row
         blocks += run_pictures.against_the_truth(run, run_pictures.unseen_rows(run))
     blocks += [*_calibration(measured), *_parts(measured), *_table(measured)]
     return blocks
 
 
 def _idea(m: LossMeasurement) -> list[Block]:
-    """What the loss means, on the reader's own numbers."""
+    """The meaning of the loss, with the measured numbers."""
     text = (
-        f"A guess that gives every row the same answer has a loss of {number(m.constant)}. Outputs that are "
-        f"all alike "
-        f"have {number(m.expected_start)}, and so should the network before it learned anything: it had "
-        f"{number(m.start)}."
+        f"The best constant guess, the same answer for every row, has a loss of {number(m.constant)}. An untrained "
+        f"network should start near {number(m.expected_start)}, the loss of outputs that carry no information; this "
+        f"one started at {number(m.start)}."
     )
     facts: list[tuple[str, str] | tuple[str, str, str]] = [
         ("constant guess", number(m.constant), "loss"),
-        ("first weights", number(m.start), "loss"),
-        ("trained", number(m.validation.get("loss")), "loss on rows not trained on"),
+        ("before training", number(m.start), "loss"),
+        ("after training", number(m.validation.get("loss")), "loss on unseen rows"),
     ]
     if m.batch is not None and math.isfinite(m.batch.loss):
-        said = (
-            "can be learned by heart, as it should"
-            if m.batch.left < 0.05
-            else "cannot even be learned by heart"
-        )
-        facts.append(("one batch alone", number(m.batch.loss), f"{m.batch.rows} rows: {said}"))
+        result = "memorized, as expected" if m.batch.left < 0.05 else "could not be memorized"
+        facts.append(("a single batch", number(m.batch.loss), f"{m.batch.rows} rows: {result}"))
     return [Text(text), Facts(facts)]
 
 
@@ -65,22 +60,24 @@ def _by_class(m: LossMeasurement) -> list[Block]:
         else np.r_[order[: MOST_CLASSES // 2], order[-MOST_CLASSES // 2 :]]
     )
     labels = [m.classes[i] for i in shown]
-    some = "" if len(shown) == len(order) else f" The most and the least frequent of {len(order):,}."
+    selection = (
+        "" if len(shown) == len(order) else f" The most and least frequent of {len(order):,} are shown."
+    )
     return [
         Figure(
             bars(labels, {"rows": m.counts[shown]}, title="Training rows of each class"),
-            f"How many training rows each class has.{some} A class with few rows is easily ignored.",
+            f"The number of training rows of each class.{selection} Networks tend to ignore classes with few rows.",
             "Are the classes balanced?",
         ),
         Figure(
             bars(
                 labels,
-                {"recognized": m.recalls[shown]},
-                title="Recognized by class",
+                {"recall": m.recalls[shown]},
+                title="Recall by class",
                 in_percent=True,
                 x_range=(0, 1.16),
             ),
-            "The share of the rows of a class, among those not trained on, that the network recognizes.",
+            "The share of each class that the network recognizes (recall), on unseen rows.",
             "Is every class recognized?",
         ),
     ]
@@ -90,22 +87,23 @@ def _calibration(m: LossMeasurement) -> list[Block]:
     c = m.calibration
     if c is None:
         return []
-    full = c.counts >= FEWEST_ROWS
+    enough_rows = c.counts >= FEWEST_ROWS
     picture = line_figure(
         [
-            Line("rows", c.right[full], c.confidence[full], dots=True),
-            Line("as sure as right", [0, 1], [0, 1], role="muted", dashed=True),
+            Line("rows", c.right[enough_rows], c.confidence[enough_rows], dots=True),
+            Line("perfect calibration", [0, 1], [0, 1], role="muted", dashed=True),
         ],
-        title="How often the network is right, by how sure it is",
-        x_label="how sure it is",
-        y_label="how often it is right",
+        title="Accuracy by confidence",
+        x_label="confidence",
+        y_label="accuracy",
     )
-    verdict = (
-        "no more than chance" if c.error <= c.chance else f"by chance it would be below {percent(c.chance)}"
+    significance = (
+        "within chance" if c.error <= c.chance else f"by chance it would be below {percent(c.chance)}"
     )
     caption = (
-        f"Each dot stands for {FEWEST_ROWS} or more rows of which the network is about as sure. Below the dashed "
-        f"line it is surer than it is right. On average it is off by {percent(c.error)} ({verdict})."
+        f"Each dot stands for {FEWEST_ROWS} or more rows with about the same predicted probability. Below the dashed "
+        "line the network is overconfident. On average confidence and accuracy differ by "
+        f"{percent(c.error)} ({significance})."
     )
     return [Figure(picture, caption, "Are the probabilities right?")]
 
@@ -114,17 +112,15 @@ def _parts(m: LossMeasurement) -> list[Block]:
     if m.parts is None:
         return []
     text = (
-        f"A simple classifier that sees only the inputs tells a test row from a training row in "
-        f"{percent(m.parts.auc)} of "
-        "cases; 50% is what chance gives when both are drawn alike. Test targets were not looked at."
+        "A simple classifier tries to tell test rows from training rows by their inputs. Its AUC is "
+        f"{percent(m.parts.auc)}; 50% means that it cannot tell them apart. Test targets were not used."
     )
-    moved = np.argsort(-np.abs(m.parts.differences), kind="stable")[:MOST_INPUTS]
-    rows = [[int(i), float(m.parts.differences[i])] for i in moved if abs(m.parts.differences[i]) > MOVED]
+    largest = np.argsort(-np.abs(m.parts.differences), kind="stable")[:MOST_INPUTS]
+    rows = [[int(i), float(m.parts.differences[i])] for i in largest if abs(m.parts.differences[i]) > MOVED]
     blocks: list[Block] = [Text(text, heading="Are test rows like training rows?")]
     if rows:
-        blocks.append(
-            Details("Inputs that moved most", [Table(["input", "mean moved by (standard deviations)"], rows)])
-        )
+        header = ["input", "difference of the means (standard deviations)"]
+        blocks.append(Details("The inputs that differ most", [Table(header, rows)]))
     return blocks
 
 
@@ -133,11 +129,11 @@ def _table(m: LossMeasurement) -> list[Block]:
         ["loss", m.loss],
         ["last activation", m.output],
         [
-            "left of a guess's mistakes, training rows",
+            "error relative to the guess, training rows",
             percent(m.left[0]) if math.isfinite(m.left[0]) else "–",
         ],
-        ["left of a guess's mistakes, other rows", percent(m.left[1]) if math.isfinite(m.left[1]) else "–"],
-        ["left by least squares on random features", percent(m.simple.left)],
-        ["lowest validation loss in epoch", m.best + 1],
+        ["error relative to the guess, unseen rows", percent(m.left[1]) if math.isfinite(m.left[1]) else "–"],
+        ["error relative to the guess, least squares on random features", percent(m.simple.left)],
+        ["epoch with the lowest validation loss", m.best + 1],
     ]
-    return [Details("What was measured", [Table(["of the loss", "value"], rows)])]
+    return [Details("All measurements", [Table(["measurement", "value"], rows)])]

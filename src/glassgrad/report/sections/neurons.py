@@ -1,4 +1,4 @@
-"""Are the neurons alive, and their inputs right? In pictures: what each layer does, what each input says."""
+"""Are the neurons alive, and are their inputs right? Figures: the activity of each layer, the value of each input."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ BINS = 20
 
 
 def draw(measured: NeuronsMeasurement, run: Run) -> list[Block]:
-    """The blocks of the section; ``run`` is the watched run that ``measured`` was taken from."""
-    blocks: list[Block] = [*_use(measured), *_active(measured)]
+    """The blocks of the section. ``run`` is the run with lenses in which ``measured`` was measured."""
+    blocks: list[Block] = [*_useful_neurons(measured), *_active(measured)]
     if run.lenses is not None:
         blocks += lens_pictures.activity(run.lenses, neuron_pictures.working_layers(run.model.network)[:-1])
-    blocks += [*_alone(measured), *_sizes(measured)]
+    blocks += [*_single_inputs(measured), *_input_scales(measured)]
     blocks += neuron_pictures.first_layer(run)
-    with suppress(InputError):  # weights that give no number for some row
+    with suppress(InputError):  # the weights may produce NaN or Inf for some row
         blocks += neuron_pictures.one_row(run, run_pictures.unseen_rows(run))
     return [*blocks, *_table(measured)]
 
 
-def _use(m: NeuronsMeasurement) -> list[Block]:
+def _useful_neurons(m: NeuronsMeasurement) -> list[Block]:
     layers = evenly(m.hidden)
     if not layers:
         return []
@@ -43,15 +43,16 @@ def _use(m: NeuronsMeasurement) -> list[Block]:
     picture = bars(
         [layer.name for layer in layers],
         {"independent": np.clip(rank / units, 0, 1), "dead": dead / units, "copies": copies / units},
-        title="What the neurons of each layer are worth",
+        title="Useful and useless neurons in each layer",
         in_percent=True,
         x_range=(0, 1.16),
     )
     caption = (
-        "Dead neurons are active on no training row, copies compute what another one does. Independent is how many "
-        "neurons that have nothing in common would say as much (the effective rank), as a share of all."
+        "Dead neurons are active for no training row. Copies compute the same as another neuron. Independent is the "
+        "number of uncorrelated neurons that would carry as much information (the effective rank), as a share of the "
+        "layer."
     )
-    return [Figure(picture, caption, "Does every neuron do something of its own?")]
+    return [Figure(picture, caption, "How many neurons are useful?")]
 
 
 def _active(m: NeuronsMeasurement) -> list[Block]:
@@ -64,37 +65,37 @@ def _active(m: NeuronsMeasurement) -> list[Block]:
         100 * edges,
         counts,
         title="Neurons by how often they are active",
-        x_label="active on % of the rows",
+        x_label="active for % of the rows",
         y_label="neurons",
     )
     caption = (
-        "Neurons at the far left are never active: they are dead. Those at the far right always are, and so bend "
-        "nothing."
+        "Neurons at the far left are never active: they are dead. Neurons at the far right are always active: they "
+        "act as linear units."
     )
     return [Figure(picture, caption, "How often is each neuron active?")]
 
 
-def _alone(m: NeuronsMeasurement) -> list[Block]:
+def _single_inputs(m: NeuronsMeasurement) -> list[Block]:
     best = sorted(m.inputs.alone.items(), key=lambda item: -item[1])[:MOST_INPUTS]
     if len(best) < 2 or best[0][1] <= 0:
         return []
     picture = bars(
         [name for name, _ in best],
-        {"taken away": [share for _, share in best]},
-        title="What each input says by itself",
+        {"explained": [share for _, share in best]},
+        title="What each input predicts by itself",
         in_percent=True,
         x_range=(0, 1.16),
     )
-    what = "mistakes" if m.classification else "variance"
+    error, removes = ("mistakes", "avoids") if m.classification else ("variance", "explains")
     caption = (
-        f"How much of the {what} of a constant guess the best guess from this input alone takes away. An "
-        f"input near 100%, "
-        "far above the others, may be the target in disguise: something not known yet when a prediction is wanted."
+        f"The share of the {error} of a constant guess that the best prediction from this input alone {removes}. An "
+        "input near 100%, far above the others, may leak the target: perhaps it is not yet known when a prediction "
+        "is needed."
     )
-    return [Figure(picture, caption, "Does one input give the answer away?")]
+    return [Figure(picture, caption, "Does a single input give the answer away?")]
 
 
-def _sizes(m: NeuronsMeasurement) -> list[Block]:
+def _input_scales(m: NeuronsMeasurement) -> list[Block]:
     inputs = m.inputs
     varied = np.flatnonzero((inputs.spreads > 0) & np.isfinite(inputs.sizes))
     if inputs.scaling != "none" or len(varied) < 2 or inputs.ratio < 2:
@@ -106,13 +107,15 @@ def _sizes(m: NeuronsMeasurement) -> list[Block]:
     picture = bars(
         [inputs.names[i] for i in shown],
         {"size": inputs.sizes[shown]},
-        title="The size of the inputs",
+        title="Scale of the inputs",
         x_label="root mean square",
         log_x=True,
         show=lambda value: number(value, 2),
     )
-    caption = "Inputs come as they are. A step that suits the largest is far too small for the smallest."
-    return [Figure(picture, caption, "Are the inputs of one size?")]
+    caption = (
+        "The inputs are not scaled. A learning rate that suits the largest is far too small for the smallest."
+    )
+    return [Figure(picture, caption, "Do the inputs have the same scale?")]
 
 
 def _table(m: NeuronsMeasurement) -> list[Block]:
@@ -141,6 +144,6 @@ def _table(m: NeuronsMeasurement) -> list[Block]:
         "constant",
         "copies",
         "effective rank",
-        "explains of the output",
+        "output explained",
     ]
-    return [Details("All layers, neuron by neuron", [Table(header, rows)])]
+    return [Details("All layers", [Table(header, rows)])]
