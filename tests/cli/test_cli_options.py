@@ -166,4 +166,4 @@ def test_a_configuration_with_such_a_number_is_refused(tmp_path: Path) -> None:
     assert train("digits", "--epochs", 0, "--out", tmp_path / "run").code == 0
     path = tmp_path / "run" / "config.json"
     path.write_text(path.read_text().replace('"epochs": 0', f'"epochs": {DIGITS}'))
-    refused(call("report", tmp_path / "run"), "holds a number with too many digits")
+    refused(call("report", tmp_path / "run"), "contains a number with too many digits")

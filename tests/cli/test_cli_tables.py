@@ -135,7 +135,7 @@ def test_all_file_formats_give_the_same_bits(data: Path) -> None:
         ),
         (
             ["--task", "regression"],
-            ["people.csv: target 'earns' holds '", "in line 2", "a regression needs numbers"],
+            ["people.csv: target 'earns' has '", "in line 2", "a regression needs numbers"],
         ),
         (["--task", "guess"], ["unknown task 'guess'", "(known: auto, classification, regression)"]),
         (["--target", "age", "--loss", "hinge"], ["hinge"]),
@@ -152,10 +152,10 @@ def test_invalid_arguments_are_refused_in_one_line(
     ("text", "words"),
     [
         ("a,b\n", ["no rows"]),
-        ("a,b\n1,x\n2,x\n3,x\n", ["target 'b' holds one class only, 'x'"]),
+        ("a,b\n1,x\n2,x\n3,x\n", ["target 'b' has only one class, 'x'"]),
         ("a,b\n1,\n2,\n3,\n", ["target 'b' has no value in any row"]),
         ("a,b\n" + "1,x\n1,y\n" * 9, ["no column is left to learn from", "'a' (constant)"]),
-        ("b\n1\n0\n1\n", ["no column beside the target"]),
+        ("b\n1\n0\n1\n", ["no column besides the target"]),
         ("a,b\n1,2\n3\n", ["line 3"]),
         ("a,a\n1,2\n3,4\n", ["both called 'a'"]),
         ("a,b\n1,2\ninf,4\n2,1\n", ["column 'a' has Inf in line 3"]),
@@ -168,8 +168,8 @@ def test_tables_without_usable_columns_are_refused(data: Path, text: str, words:
 
 
 def test_a_target_is_for_tables_only(data: Path) -> None:
-    refused(train("digits", "--target", "y"), "digits: brings its own targets")
-    refused(call("sweep", "digits", "--target", "y"), "digits: brings its own targets")
+    refused(train("digits", "--target", "y"), "digits: has its own targets")
+    refused(call("sweep", "digits", "--target", "y"), "digits: has its own targets")
 
 
 # --- predict and evaluate -----------------------------------------------------------------------------------
@@ -210,16 +210,16 @@ def test_unseen_cells_give_a_notice_or_with_strict_an_error(data: Path) -> None:
     done = call("predict", "run", new)
     assert len(predicted(done)) == 10
     assert done.err.splitlines() == [
-        "glassgrad: new.csv: ignored, because training had no such column: 'more'",
-        "glassgrad: new.csv: column 'city': 1 cell holds no value (in line 10), as no training row did; "
-        "an average row stands in",
-        "glassgrad: new.csv: column 'city': 2 cells hold a category that training never saw "
-        "('Atlantis', the first in line 6); an average row stands in",
+        "glassgrad: new.csv: columns ignored because the training table did not have them: 'more'",
+        "glassgrad: new.csv: column 'city': 1 cell has no value (in line 10), but all training rows had one; "
+        "replaced by the average of the training rows",
+        "glassgrad: new.csv: column 'city': 2 cells have a category that is not in the training rows "
+        "('Atlantis', the first in line 6); replaced by the average of the training rows",
     ]
-    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' holds no value in line 10")
+    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' has no value in line 10")
     rows[8]["city"] = "Rome"
     write(new, rows)
-    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' holds 'Atlantis'", "in line 6")
+    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' has 'Atlantis'", "in line 6")
     assert call("predict", "run", data, "--strict").code == 0
 
 
@@ -229,9 +229,9 @@ def test_an_invalid_cell_is_named_with_its_line(data: Path, strict: tuple[str, .
     rows = people()
     rows[70]["age"] = "forty"
     write(data, rows)
-    line = refused(call("predict", "run", data, *strict), "people.csv: column 'age' holds 'forty' in line 72")
+    line = refused(call("predict", "run", data, *strict), "people.csv: column 'age' has 'forty' in line 72")
     assert line.count("people.csv") == 1
-    refused(call("evaluate", "run", data), "people.csv: column 'age' holds 'forty' in line 72")
+    refused(call("evaluate", "run", data), "people.csv: column 'age' has 'forty' in line 72")
     refused(call("predict", "run", data, "--out", "out.csv"))
     assert not Path("out.csv").exists()
 
@@ -246,7 +246,7 @@ def test_missing_columns_are_named(data: Path) -> None:
     refused(call("predict", "run", "digits"), "digits: ", "takes tables with the columns 'age', 'city'")
     assert train("digits", "--out", "other", "--epochs", 0).code == 0
     refused(call("predict", "other", data), "people.csv: is a table, but this model was trained on arrays")
-    refused(call("evaluate", "other", data), "does not know which column")
+    refused(call("evaluate", "other", data), "there are no targets; give y")
 
 
 def test_evaluate_uses_the_target_of_the_model(data: Path) -> None:
@@ -271,7 +271,7 @@ def test_an_unknown_class_is_named(data: Path) -> None:
     rows[9]["earns"] = "enough"
     write(data, rows)
     refused(
-        call("evaluate", "run", data), "target 'earns' holds 'enough' in line 11", "it knows 'little', 'much'"
+        call("evaluate", "run", data), "target 'earns' has 'enough' in line 11", "it knows 'little', 'much'"
     )
 
 
