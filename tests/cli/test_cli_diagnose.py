@@ -147,7 +147,7 @@ def test_text_for_people(data: Path) -> None:
     assert "Fault: learning rate too low" in done.out
 
 
-def test_what_train_refuses_is_taken(data: Path) -> None:
+def test_combinations_that_train_refuses_are_accepted(data: Path) -> None:
     arguments = (*QUICK, "--learning-rate", "0.02", "--loss", "absolute_error")
     refused(call("train", data, *arguments), "absolute_error")
     done = call("diagnose", data, *arguments, "--json")
@@ -220,20 +220,20 @@ def test_lines_fit(width: int, unicode: bool) -> None:
         "1,234 of 50,000 rows",
         "--init he_normal",
         "dead neurons (dense_0, dense_1, dense_2, dense_3 and 5 more)",
-        "overfitting; not tried",
+        "overfitting; no fix was tried",
         "Fault: zero init (dense_1)",
         "a long look",
     ):
         assert part in plain
 
 
-def test_colors_only_where_wanted() -> None:
+def test_colors_can_be_turned_off() -> None:
     assert "\033" not in text_of(made_up(), Painter(color=False, unicode=True))
     assert "\033" in text_of(made_up(), Painter(color=True, unicode=True))
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "text"),
     [
         ({"learning_rate": 0.001, "layers": (64, 32)}, "--learning-rate 0.001 --layers 64,32"),
         ({"layers": ()}, "--layers none"),
@@ -243,5 +243,5 @@ def test_colors_only_where_wanted() -> None:
         ({"clip_norm": None}, ""),
     ],
 )
-def test_a_fix_as_options_of_the_command_line(options: dict[str, Any], said: str) -> None:
-    assert command_options(options) == said
+def test_a_fix_as_options_of_the_command_line(options: dict[str, Any], text: str) -> None:
+    assert command_options(options) == text

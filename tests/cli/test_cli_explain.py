@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with data.npz and a run on it."""
     folder = tmp_path_factory.mktemp("explain")
     blobs(folder / "data.npz")
@@ -25,23 +25,23 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def asked(place: Path, *arguments: object) -> Any:
-    return call("explain", place / "run", place / "data.npz", *arguments)
+def explain(folder: Path, *arguments: object) -> Any:
+    return call("explain", folder / "run", folder / "data.npz", *arguments)
 
 
-def test_the_text_has_every_part_and_fits_the_terminal(place: Path) -> None:
-    done = asked(place, "--input", "x[1]", "--row", "4", "--paths", "2")
+def test_the_text_has_every_part_and_fits_the_terminal(folder: Path) -> None:
+    done = explain(folder, "--input", "x[1]", "--row", "4", "--paths", "2")
     assert done.code == 0, done
     for part in ("dL/d x[1]", "Chain rule", "The strongest 2", "sum of all 3 paths", "Checks", "Neurons"):
         assert part in done.out
     long = [line for line in done.out.splitlines() if len(line) > 90]
-    assert [line for line in long if str(place) not in line] == []
+    assert [line for line in long if str(folder) not in line] == []
     assert "Step" not in done.out
-    assert "Step: what one step of Adam would do" in asked(place, "--weight", "dense_2.weight[0,1]").out
+    assert "Step: the effect of one step of Adam" in explain(folder, "--weight", "dense_2.weight[0,1]").out
 
 
-def test_the_numbers_in_the_text_multiply_to_the_product(place: Path) -> None:
-    out = asked(place, "--input", "x[1]", "--row", "4", "--paths", "1").out
+def test_the_numbers_in_the_text_multiply_to_the_product(folder: Path) -> None:
+    out = explain(folder, "--input", "x[1]", "--row", "4", "--paths", "1").out
     factors = [float(found) for found in re.findall(r"^ {6}[ ×] +(-?[\d.e-]+) ", out, re.MULTILINE)]
     (product,) = re.findall(r"^ {6}= +(-?[\d.e-]+)$", out, re.MULTILINE)
     result = 1.0
@@ -51,8 +51,8 @@ def test_the_numbers_in_the_text_multiply_to_the_product(place: Path) -> None:
     assert result == pytest.approx(float(product), rel=1e-4)
 
 
-def test_json_has_the_same_and_reconciles(place: Path) -> None:
-    found = asked(place, "--weight", "dense_1.weights[0,1]", "--row", "1", "--json").json
+def test_json_has_the_same_numbers_and_the_checks_agree(folder: Path) -> None:
+    found = explain(folder, "--weight", "dense_1.weights[0,1]", "--row", "1", "--json").json
     assert found["of"]["name"] == "dense_1.weights[0,1]"
     checks, paths = found["checks"], found["paths"]
     assert checks["forward_sweep_error"] <= 1e-10
@@ -62,16 +62,16 @@ def test_json_has_the_same_and_reconciles(place: Path) -> None:
     assert found["step"]["terms"][-1]["value"] == found["step"]["new"]
 
 
-def test_no_paths_are_searched_if_none_are_wanted(place: Path) -> None:
-    assert "No paths were searched" in asked(place, "--input", "x[0]", "--paths", "0").out
+def test_zero_paths_skips_the_path_search(folder: Path) -> None:
+    assert "No paths were searched" in explain(folder, "--input", "x[0]", "--paths", "0").out
 
 
-def test_a_page_is_written(place: Path) -> None:
+def test_a_page_is_written(folder: Path) -> None:
     pytest.importorskip("matplotlib")
-    done = asked(place, "--weight", "dense_2.weights[1,1]", "--row", "2", "--out", place / "page.html")
+    done = explain(folder, "--weight", "dense_2.weights[1,1]", "--row", "2", "--out", folder / "page.html")
     assert done.code == 0
-    assert done.out.endswith(f"page: {place / 'page.html'}\n")
-    text = (place / "page.html").read_text(encoding="utf-8")
+    assert done.out.endswith(f"page: {folder / 'page.html'}\n")
+    text = (folder / "page.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
     for part in ("dL/d dense_2.weights[1,1]", "Is the number right?", "What would one step of Adam do"):
         assert part in text
@@ -81,7 +81,7 @@ def test_a_page_is_written(place: Path) -> None:
     ("arguments", "words"),
     [
         ((), ["--weight", "--input"]),
-        (("--input", "x[0]", "--weight", "dense_1.bias[0]"), ["one of"]),
+        (("--input", "x[0]", "--weight", "dense_1.bias[0]"), ["either --weight"]),
         (("--input", "x[9]"), ["x[9]", "x[0] to x[3]"]),
         (("--weight", "dense_7.weights[0,0]"), ["unknown weight"]),
         (("--weight", "dense_1.weights[0,99]"), ["go from"]),
@@ -91,14 +91,14 @@ def test_a_page_is_written(place: Path) -> None:
         (("--input", "x[0]", "--out", "/"), ["folder"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(
-    place: Path, arguments: tuple[str, ...], words: list[str]
+def test_invalid_arguments_are_refused_in_one_line(
+    folder: Path, arguments: tuple[str, ...], words: list[str]
 ) -> None:
-    refused(asked(place, *arguments), *words)
+    refused(explain(folder, *arguments), *words)
 
 
-def test_a_missing_model_is_refused(place: Path) -> None:
-    refused(call("explain", place / "none", place / "data.npz", "--input", "x[0]"), "none")
+def test_a_missing_model_is_refused(folder: Path) -> None:
+    refused(call("explain", folder / "none", folder / "data.npz", "--input", "x[0]"), "none")
 
 
 CONVOLUTION = ROOT / "examples" / "convolution.toml"
@@ -132,7 +132,7 @@ REAL: dict[str, tuple[str, list[object], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", REAL)
-def test_real_data_reconcile(case: str, tmp_path: Path) -> None:
+def test_the_checks_agree_on_real_data(case: str, tmp_path: Path) -> None:
     name, options, questions = REAL[case]
     source: Path | str = name
     if case != "digits":

@@ -29,7 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_is_kept(data: Path, number: signal.Signals) -> None:
+def test_a_stopped_run_is_saved(data: Path, number: signal.Signals) -> None:
     process = start("train", data, "--backend", "reference", "--epochs", 1_000_000, "--out", "run", "--json")
     assert process.stderr is not None
     for line in process.stderr:
@@ -56,7 +56,9 @@ def test_a_stopped_run_is_kept(data: Path, number: signal.Signals) -> None:
     ]
 
 
-def test_before_the_first_epoch_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_before_its_first_epoch_is_not_saved(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(self: object, *_: Any) -> None:
         signal.raise_signal(signal.SIGINT)
 
@@ -65,19 +67,19 @@ def test_before_the_first_epoch_nothing_is_kept(data: Path, monkeypatch: pytest.
             patch.setattr(Trainer, method, interrupted)
             done = train(data, "--out", "run", "--json")
         assert done.code == 130
-        assert done.err == "glassgrad: stopped; nothing is kept\n"
-        assert done.json == {"error": "stopped; nothing is kept", "exit_code": 130}
+        assert done.err == "glassgrad: stopped; nothing was saved\n"
+        assert done.json == {"error": "stopped; nothing was saved", "exit_code": 130}
         assert left(data.parent) == ["blobs.npz"]
 
 
-def test_while_reading_nothing_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_while_reading_is_not_saved(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sources.BUILT_IN, "digits", lambda: signal.raise_signal(signal.SIGTERM))
     done = train("digits")
-    assert (done.code, done.err) == (130, "glassgrad: stopped; nothing is kept\n")
+    assert (done.code, done.err) == (130, "glassgrad: stopped; nothing was saved\n")
     assert left(data.parent) == ["blobs.npz"]
 
 
-def test_while_measuring_the_run_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_stopped_while_measuring_is_saved(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     finite_only, calls = training_run._finite_only, []
 
     def interrupted(metrics: Any) -> Any:
@@ -92,7 +94,7 @@ def test_while_measuring_the_run_is_kept(data: Path, monkeypatch: pytest.MonkeyP
     assert load_model("run")
 
 
-def test_while_saving_the_run_is_saved_whole(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_while_saving_is_ignored(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train(data, "--out", "quiet").code == 0
     write = run_folder.write_new
 
@@ -106,7 +108,7 @@ def test_while_saving_the_run_is_saved_whole(data: Path, monkeypatch: pytest.Mon
     assert tensors("run") == tensors("quiet")
 
 
-def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_swallowed_interrupt_stops_at_the_next_step(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, calls = Engine._run, []
 
     def losing(self: Any, part: Any) -> Any:
@@ -122,7 +124,7 @@ def test_a_lost_interrupt_is_seen_after_the_next_step(data: Path, monkeypatch: p
     assert done.json["epochs"] < 3
 
 
-def test_handlers_are_put_back(data: Path) -> None:
+def test_handlers_are_restored(data: Path) -> None:
     def mine(*_: object) -> None:
         pass
 

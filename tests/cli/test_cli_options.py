@@ -48,7 +48,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return calls
 
 
-def test_what_is_not_given_is_unset(asked: list[dict[str, Any]]) -> None:
+def test_options_not_given_are_unset(asked: list[dict[str, Any]]) -> None:
     call("train", "digits")
     assert set(asked[0].values()) == {UNSET}
     assert set(asked[0]) == {*DEFAULTS, "momentum", "weight_decay"}
@@ -87,7 +87,7 @@ def test_every_row_of_a_sweep_has_its_learning_rate(tmp_path: Path) -> None:
         assert train("digits", *alone, "--json").json["metrics"]["train"]["loss"] == loss
 
 
-def test_a_diagnosis_of_a_run_changes_only_what_is_given(tmp_path: Path) -> None:
+def test_a_diagnosis_of_a_run_changes_only_the_given_options(tmp_path: Path) -> None:
     options = ["--optimizer", "sgd(0.1, momentum=0.9)", "--out", tmp_path / "run"]
     assert train("digits", *options).code == 0
     done = call("diagnose", tmp_path / "run", "--learning-rate", "0.002", "--budget", "1s", "--json")
@@ -144,7 +144,7 @@ def test_numbers_of_any_length_get_one_short_line(options: list[Any]) -> None:
 @pytest.mark.parametrize(
     "options", [["--seeds", 10**30], ["--learning-rate", f"1:2:{DIGITS}"], ["--batch-size", DIGITS]]
 )
-def test_a_sweep_refuses_them_too(options: list[Any]) -> None:
+def test_a_sweep_refuses_numbers_of_any_length(options: list[Any]) -> None:
     assert len(refused(call("sweep", "digits", *options), options[0])) < 300
 
 
@@ -157,7 +157,7 @@ def test_a_sweep_refuses_them_too(options: list[Any]) -> None:
     ],
     ids=["toml", "toml in hexadecimal", "json"],
 )
-def test_so_do_files(name: str, text: str, tmp_path: Path) -> None:
+def test_network_files_with_such_numbers_get_one_short_line(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     assert len(refused(call("train", "digits", "--network", tmp_path / name), "digits")) < 400
 
@@ -166,4 +166,4 @@ def test_a_configuration_with_such_a_number_is_refused(tmp_path: Path) -> None:
     assert train("digits", "--epochs", 0, "--out", tmp_path / "run").code == 0
     path = tmp_path / "run" / "config.json"
     path.write_text(path.read_text().replace('"epochs": 0', f'"epochs": {DIGITS}'))
-    refused(call("report", tmp_path / "run"), "holds a number with too many digits")
+    refused(call("report", tmp_path / "run"), "contains a number with too many digits")

@@ -148,12 +148,12 @@ def test_unknown_layers_list_the_known_ones(model: Path, option: str) -> None:
     ],
     ids=" ".join,
 )
-def test_combinations_that_cannot_be_meant(data: Path, arguments: list[str], words: list[str]) -> None:
+def test_invalid_combinations(data: Path, arguments: list[str], words: list[str]) -> None:
     refused(train(data, *arguments), *words)
     assert left(data.parent) == ["blobs.npz"]
 
 
-def test_more_memory_than_there_is(data: Path) -> None:
+def test_not_enough_memory(data: Path) -> None:
     refused(train(data, "--layers", "1000000,1000000"), "memory")
     assert left(data.parent) == ["blobs.npz"]
 
@@ -294,7 +294,7 @@ def test_run_folders_that_cannot_be_written(data: Path, out: str) -> None:
     assert left(data.parent) == ["blobs.npz", "file", "full", "full/notes"]
 
 
-def test_an_unwritable_place_is_refused_before_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unwritable_folder_is_refused_before_training(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("runs").write_text("mine")
     monkeypatch.setattr("glassgrad.training.train.train", lambda *_, **__: pytest.fail("it trained"))
     refused(train(data), "runs")
@@ -358,7 +358,7 @@ def test_network_files(data: Path, name: str, content: str, words: list[str]) ->
     assert left(data.parent) == sorted(["blobs.npz", name])
 
 
-def test_network_files_that_are_no_text(data: Path) -> None:
+def test_binary_network_files(data: Path) -> None:
     refused(call("train", data, "--network", "nope.toml"), "nope.toml: no such file")
     Path("net.toml").write_bytes(b"\xff\xfe\x00")
     refused(call("train", data, "--network", "net.toml"), "net.toml", "UTF-8")
@@ -378,7 +378,7 @@ def test_a_network_that_ends_in_the_wrong_shape(data: Path) -> None:
 # --- JSON, pipes, bugs --------------------------------------------------------------------------------------
 
 
-def test_a_refusal_is_json_too(here: Path) -> None:
+def test_an_error_is_also_written_as_json(here: Path) -> None:
     for arguments in (["train", "nope", "--json"], ["train", "--json"], ["evaluate", "nope", "x", "--json"]):
         done = call(*arguments)
         line = refused(done)
@@ -395,7 +395,7 @@ def test_a_bug_shows_its_traceback(here: Path, monkeypatch: pytest.MonkeyPatch) 
         call("train", "digits", "--backend", "reference")
 
 
-def test_a_reader_that_leaves_is_no_complaint(model: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(model: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = start("predict", model, "blobs.npz", stdout=writing)

@@ -43,7 +43,7 @@ def test_a_run_is_repeated_for_its_report_and_nothing_else_changes(data: Path) -
     assert "blobs" in text
 
 
-def test_all_ways_lead_to_the_same_page(data: Path) -> None:
+def test_all_commands_write_the_same_page(data: Path) -> None:
     assert train(data, "--out", "plain").code == 0
     assert call("report", "plain").code == 0
     done = train(data, "--report", "--out", "watched")
@@ -66,7 +66,7 @@ def test_a_run_with_lenses_is_not_trained_again(data: Path, monkeypatch: pytest.
     assert steps
 
 
-def test_the_last_line_says_where_the_page_is_or_how_to_get_it(data: Path) -> None:
+def test_the_last_line_names_the_page_or_the_report_command(data: Path) -> None:
     assert train(data, "--out", "a b").out.splitlines()[-1].endswith("glassgrad report 'a b'")
     done = train(data, "--report", "--out", "c", "--json")
     assert done.json["report"] == str(Path("c", PAGE))
@@ -104,9 +104,7 @@ def test_a_run_that_diverged_has_a_report(data: Path) -> None:
     assert "broke off" in Path("run", PAGE).read_text("utf-8")
 
 
-def test_a_run_that_was_stopped_is_shown_as_far_as_it_went(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_run_is_shown_up_to_its_last_epoch(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call_step = Trainer._call
 
     def stop(self: Trainer, *args: object) -> None:
@@ -145,7 +143,7 @@ def test_without_matplotlib_nothing_is_trained(
         (["run", "--source", "nowhere.npz"], ["nowhere.npz"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(
+def test_invalid_arguments_are_refused_in_one_line(
     data: Path, arguments: list[str], words: list[str]
 ) -> None:
     Path("empty").mkdir()

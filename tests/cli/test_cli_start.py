@@ -69,7 +69,7 @@ NEEDLESS = {
 
 
 @pytest.mark.skipif(not able() or processor() is None, reason="elsewhere LLVM loads the code")
-def test_a_run_on_known_code_loads_nothing_needless(tmp_path: Path) -> None:
+def test_a_run_with_cached_code_loads_no_needless_module(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
     for number in range(2):
         command = ("train", "digits", "--epochs", "2", "--out", tmp_path / f"run{number}")
@@ -92,7 +92,7 @@ def test_every_command_is_there() -> None:
 
 
 @pytest.mark.parametrize("name", app.COMMANDS)
-def test_a_command_alone_has_the_help_that_it_has_among_all(name: str) -> None:
+def test_the_help_of_one_command_is_the_same_when_loaded_alone(name: str) -> None:
     texts = []
     for names in ([name], app.COMMANDS):
         root = get_command(app.application(names))
@@ -132,7 +132,7 @@ raise SystemExit(code)
         (("trian",), 2, "", "glassgrad: error: No such command 'trian'"),
     ],
 )
-def test_the_process_ends_with_all_said_and_done(
+def test_the_process_ends_with_all_output_written(
     arguments: tuple[str, ...], code: int, out: str, error: str
 ) -> None:
     done = python(PROCESS.format(before=""), *arguments)
@@ -149,7 +149,7 @@ def test_a_debugger_or_profiler_gets_the_process_back(watch: str) -> None:
     assert done.stdout.endswith("came back with 0\nthe end\n")
 
 
-def test_output_that_nobody_reads_is_no_error_at_the_end() -> None:
+def test_a_closed_output_is_no_error_at_exit() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run(
@@ -160,7 +160,7 @@ def test_output_that_nobody_reads_is_no_error_at_the_end() -> None:
     assert done.stderr == b""
 
 
-def test_a_call_inside_of_another_program_changes_nothing_there() -> None:
+def test_a_call_inside_another_program_does_not_change_it() -> None:
     script = (
         "import gc, json, os, sys; from glassgrad.cli.main import run\n"
         "before = dict(os.environ), gc.get_threshold()\n"
@@ -172,7 +172,7 @@ def test_a_call_inside_of_another_program_changes_nothing_there() -> None:
 
 
 @pytest.mark.parametrize("asked", ["", "20"])
-def test_what_the_user_says_of_blas_counts(asked: str) -> None:
+def test_the_users_blas_setting_is_kept(asked: str) -> None:
     script = (
         "import atexit, os, sys\n"
         "atexit.register(lambda: print(os.environ['OPENBLAS_THREAD_TIMEOUT']))\n"

@@ -77,8 +77,8 @@ BAD = ["", "a", "0", "-1", "nan", "inf", "1:2", "1:2:3:4", "1:2:1", "1:2:1.5", "
 @pytest.mark.parametrize(
     "text", [*BAD, "1,,2", "1:2:x", "1e-4:inf:3", "1:2:99999", "1:2:1" + "0" * 30, "1e400"]
 )
-def test_rates_that_cannot_be_meant(data: Path, text: str) -> None:
-    with pytest.raises(InputError, match="--learning-rate takes numbers above 0"):
+def test_invalid_rates(data: Path, text: str) -> None:
+    with pytest.raises(InputError, match="--learning-rate must be numbers above 0"):
         ranges.rates("learning-rate", text)
     refused(sweep(data, f"--learning-rate={text}"), "--learning-rate", repr(text))
     assert left(data.parent) == ["blobs.npz"]
@@ -105,39 +105,41 @@ def test_names(text: str, found: list[str]) -> None:
         (["--init", "he_norml,zeros"], ["did you mean 'he_normal'"]),
         (["--init", "zeros,,ones"], ["--init", "empty entry"]),
         (["--optimizer", "adam,sdg"], ["did you mean 'sgd'"]),
-        (["--batch-size", "32,x"], ["--batch-size takes whole numbers such as 32,64; not '32,x'"]),
+        (["--batch-size", "32,x"], ["--batch-size must be whole numbers such as 32,64, not '32,x'"]),
         (["--batch-size", "0"], ["batch_size must be"]),
         (["--seeds", "0"], ["--seeds must be a whole number from 1 to 2147483647"]),
-        (["--seeds", "20000"], ["180,000 runs are too many"]),
+        (["--seeds", "20000"], ["the sweep has 180,000 runs"]),
         (["--seeds", "two"], ["--seeds"]),
         (["--seed", "-1"], ["seed must be"]),
-        (["--validation", "0"], ["by their validation loss; give --validation a share above 0"]),
+        (["--validation", "0"], ["by their validation loss; give --validation a value above 0"]),
         (["--momentum", "0.5"], ["momentum 0.5 is not an option of 'adam'"]),
-        (["--layers", "x"], ["--layers takes whole numbers"]),
+        (["--layers", "x"], ["--layers must be whole numbers"]),
         (["--loss", "poisson"], ["variant 1 of 27"]),
         (["--epoch", "3"], ["--epoch"]),
     ],
 )
-def test_options_that_cannot_be_meant(data: Path, options: list[str], words: list[str]) -> None:
+def test_invalid_options(data: Path, options: list[str], words: list[str]) -> None:
     refused(sweep(data, *options), *words)
     assert left(data.parent) == ["blobs.npz"]
 
 
-def test_the_network_file_says_how_layers_start(data: Path) -> None:
+def test_a_network_file_excludes_init(data: Path) -> None:
     Path("net.toml").write_text('[[layers]]\ntype = "dense"\nunits = 3\n')
-    refused(call("sweep", data, "--network", "net.toml", "--init", "zeros"), "--init changes nothing")
+    refused(
+        call("sweep", data, "--network", "net.toml", "--init", "zeros"), "--init has no effect with --network"
+    )
     done = call("sweep", data, "--backend", "reference", "--epochs", 1, "--network", "net.toml", "--json")
     assert done.code == 0
     assert "init" not in done.json["best"]
     assert done.json["parameters"] == 15
 
 
-# --- what comes out -----------------------------------------------------------------------------------------
+# --- results ------------------------------------------------------------------------------------------------
 
 GRID = ["--learning-rate", "1e-3:0.1:3", "--init", "he_normal,zeros", "--seeds", 2]
 
 
-def test_a_sweep_is_told_and_kept(data: Path) -> None:
+def test_a_sweep_is_printed_and_saved(data: Path) -> None:
     done = sweep(data, *GRID, "--optimizer", "adam,sgd", "--batch-size", "8,32", "--out", "out", "--json")
     assert done.code == 0
     found = done.json
@@ -182,7 +184,7 @@ def test_the_table_has_the_best_first_and_what_differs(data: Path) -> None:
     assert len(done.err.splitlines()) == 12
 
 
-def test_a_regression_is_told_by_its_error(data: Path) -> None:
+def test_a_regression_is_ranked_with_its_error(data: Path) -> None:
     generator = np.random.default_rng(0)
     np.savez("line.npz", X=generator.normal(size=(40, 2)), y=generator.normal(size=40))
     done = sweep("line.npz", "--learning-rate", "0.01", "--seeds", 1, "--json")
@@ -242,7 +244,7 @@ def test_the_picture_shows_the_points() -> None:
     assert pictures(figure, "same") == pictures(figure, "same")
 
 
-def test_without_matplotlib_there_is_a_table_and_the_way_to_a_picture(
+def test_without_matplotlib_there_is_a_table_and_an_install_command(
     data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
@@ -278,7 +280,7 @@ def test_runs_that_diverge_are_counted(data: Path) -> None:
     assert left(Path("out")) == ["sweep.csv", "sweep.json", "sweep.png", "sweep.svg"]
 
 
-def test_a_stopped_sweep_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_sweep_is_saved(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     check, calls = progress.interrupts.check, []
 
     def interrupted() -> None:
@@ -296,10 +298,12 @@ def test_a_stopped_sweep_is_kept(data: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert left(Path("out")) == FILES
 
 
-def test_a_sweep_stopped_at_once_leaves_nothing(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_stopped_before_its_first_run_saves_nothing(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("glassgrad.training.many._run", lambda *_: signal.raise_signal(signal.SIGTERM))
     done = sweep(data, *GRID, "--json")
-    assert (done.code, done.json) == (130, {"error": "stopped; nothing is kept", "exit_code": 130})
+    assert (done.code, done.json) == (130, {"error": "stopped; nothing was saved", "exit_code": 130})
     assert left(data.parent) == ["blobs.npz"]
 
 

@@ -61,13 +61,13 @@ def predicted(done: Done) -> list[dict[str, str]]:
 # --- train --------------------------------------------------------------------------------------------------
 
 
-def test_the_first_line_says_target_task_and_what_is_left_out(data: Path) -> None:
+def test_the_first_line_has_target_task_and_unused_columns(data: Path) -> None:
     done = train(data, "--out", "run")
     assert done.code == 0
     first, second, third = done.out.splitlines()[:3]
     assert first == (
-        "target: 'earns', the last column (--target NAME takes another); "
-        "classification into 2 classes (little, much); left out: 'id' (identifier), 'remark' (text)"
+        "target: 'earns', the last column (choose another with --target NAME); "
+        "classification into 2 classes (little, much); columns left out: 'id' (identifier), 'remark' (text)"
     )
     assert second == "inputs: 4 from 2 columns: 1 number, 1 category"
     assert third.split() == ["part", "rows", "loss", "accuracy"]
@@ -75,13 +75,15 @@ def test_the_first_line_says_target_task_and_what_is_left_out(data: Path) -> Non
 
 def test_a_target_that_is_named_is_not_called_the_last_column(data: Path) -> None:
     done = train(data, "--target", "age", "--out", "run")
-    assert done.out.splitlines()[0].startswith("target: 'age'; regression; left out: 'id' (identifier)")
+    assert done.out.splitlines()[0].startswith(
+        "target: 'age'; regression; columns left out: 'id' (identifier)"
+    )
     labels = train(data, "--target", "city", "--task", "classification", "--json")
     assert labels.json["target"] == "city"
     assert labels.json["target_is_guessed"] is False
 
 
-def test_json_says_the_same(data: Path) -> None:
+def test_json_has_the_same_entries(data: Path) -> None:
     done = train(data, "--json")
     assert len(done.out.splitlines()) == 1
     found = done.json
@@ -100,7 +102,7 @@ def test_json_says_the_same(data: Path) -> None:
     assert (arrays["target"], arrays["columns"], arrays["inputs"]) == (None, None, [8, 8])
 
 
-def test_rows_without_a_target_are_left_out_and_told(data: Path) -> None:
+def test_rows_without_a_target_are_left_out_with_a_notice(data: Path) -> None:
     rows = people()
     for number in (3, 50, 51):
         rows[number]["earns"] = ""
@@ -112,7 +114,7 @@ def test_rows_without_a_target_are_left_out_and_told(data: Path) -> None:
     assert sum(found["rows"].values()) == LINES - 3
 
 
-def test_the_kinds_of_files_give_the_same_bits(data: Path) -> None:
+def test_all_file_formats_give_the_same_bits(data: Path) -> None:
     rows = people()
     write(Path("people.csv.gz"), rows)
     Path("people.tsv").write_text(data.read_text().replace(",", "\t"))
@@ -133,13 +135,13 @@ def test_the_kinds_of_files_give_the_same_bits(data: Path) -> None:
         ),
         (
             ["--task", "regression"],
-            ["people.csv: target 'earns' holds '", "in line 2", "a regression needs numbers"],
+            ["people.csv: target 'earns' has '", "in line 2", "a regression needs numbers"],
         ),
         (["--task", "guess"], ["unknown task 'guess'", "(known: auto, classification, regression)"]),
         (["--target", "age", "--loss", "hinge"], ["hinge"]),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(
+def test_invalid_arguments_are_refused_in_one_line(
     data: Path, arguments: list[str], words: list[str]
 ) -> None:
     refused(train(data, *arguments), *words)
@@ -150,30 +152,30 @@ def test_what_cannot_be_meant_is_refused_in_one_line(
     ("text", "words"),
     [
         ("a,b\n", ["no rows"]),
-        ("a,b\n1,x\n2,x\n3,x\n", ["target 'b' holds one class only, 'x'"]),
+        ("a,b\n1,x\n2,x\n3,x\n", ["target 'b' has only one class, 'x'"]),
         ("a,b\n1,\n2,\n3,\n", ["target 'b' has no value in any row"]),
         ("a,b\n" + "1,x\n1,y\n" * 9, ["no column is left to learn from", "'a' (constant)"]),
-        ("b\n1\n0\n1\n", ["no column beside the target"]),
+        ("b\n1\n0\n1\n", ["no column besides the target"]),
         ("a,b\n1,2\n3\n", ["line 3"]),
         ("a,a\n1,2\n3,4\n", ["both called 'a'"]),
         ("a,b\n1,2\ninf,4\n2,1\n", ["column 'a' has Inf in line 3"]),
     ],
 )
-def test_tables_that_nothing_is_learned_from_are_refused(data: Path, text: str, words: list[str]) -> None:
+def test_tables_without_usable_columns_are_refused(data: Path, text: str, words: list[str]) -> None:
     Path("bad.csv").write_text(text)
     refused(train("bad.csv"), "bad.csv: ", *words)
     assert left(Path()) == ["bad.csv", "people.csv"]
 
 
 def test_a_target_is_for_tables_only(data: Path) -> None:
-    refused(train("digits", "--target", "y"), "digits: brings its own targets")
-    refused(call("sweep", "digits", "--target", "y"), "digits: brings its own targets")
+    refused(train("digits", "--target", "y"), "digits: has its own targets")
+    refused(call("sweep", "digits", "--target", "y"), "digits: has its own targets")
 
 
 # --- predict and evaluate -----------------------------------------------------------------------------------
 
 
-def test_a_prediction_a_row_with_the_probabilities_of_the_classes(data: Path) -> None:
+def test_predict_writes_one_row_with_class_probabilities_per_row(data: Path) -> None:
     assert train(data, "--out", "run", "--epochs", 30, "--learning-rate", 0.05).code == 0
     new = write(Path("new.csv"), people(50), "earns", "id", "remark")
     rows = predicted(call("predict", "run", new))
@@ -198,7 +200,7 @@ def test_a_regression_predicts_in_its_own_units(data: Path) -> None:
     assert 10 < np.mean([float(row["prediction"]) for row in rows]) < 90
 
 
-def test_what_training_never_saw_is_told_and_strictly_refused(data: Path) -> None:
+def test_unseen_cells_give_a_notice_or_with_strict_an_error(data: Path) -> None:
     assert train(data, "--out", "run").code == 0
     rows = people(10)
     for number in (4, 7):
@@ -208,33 +210,33 @@ def test_what_training_never_saw_is_told_and_strictly_refused(data: Path) -> Non
     done = call("predict", "run", new)
     assert len(predicted(done)) == 10
     assert done.err.splitlines() == [
-        "glassgrad: new.csv: ignored, because training had no such column: 'more'",
-        "glassgrad: new.csv: column 'city': 1 cell holds no value (in line 10), as no training row did; "
-        "an average row stands in",
-        "glassgrad: new.csv: column 'city': 2 cells hold a category that training never saw "
-        "('Atlantis', the first in line 6); an average row stands in",
+        "glassgrad: new.csv: columns ignored because the training table did not have them: 'more'",
+        "glassgrad: new.csv: column 'city': 1 cell has no value (in line 10), but all training rows had one; "
+        "replaced by the average of the training rows",
+        "glassgrad: new.csv: column 'city': 2 cells have a category that is not in the training rows "
+        "('Atlantis', the first in line 6); replaced by the average of the training rows",
     ]
-    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' holds no value in line 10")
+    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' has no value in line 10")
     rows[8]["city"] = "Rome"
     write(new, rows)
-    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' holds 'Atlantis'", "in line 6")
+    refused(call("predict", "run", new, "--strict"), "new.csv: column 'city' has 'Atlantis'", "in line 6")
     assert call("predict", "run", data, "--strict").code == 0
 
 
 @pytest.mark.parametrize("strict", [(), ("--strict",)])
-def test_one_odd_cell_is_named_with_its_line(data: Path, strict: tuple[str, ...]) -> None:
+def test_an_invalid_cell_is_named_with_its_line(data: Path, strict: tuple[str, ...]) -> None:
     assert train(data, "--out", "run").code == 0
     rows = people()
     rows[70]["age"] = "forty"
     write(data, rows)
-    line = refused(call("predict", "run", data, *strict), "people.csv: column 'age' holds 'forty' in line 72")
+    line = refused(call("predict", "run", data, *strict), "people.csv: column 'age' has 'forty' in line 72")
     assert line.count("people.csv") == 1
-    refused(call("evaluate", "run", data), "people.csv: column 'age' holds 'forty' in line 72")
+    refused(call("evaluate", "run", data), "people.csv: column 'age' has 'forty' in line 72")
     refused(call("predict", "run", data, "--out", "out.csv"))
     assert not Path("out.csv").exists()
 
 
-def test_columns_that_are_not_there_are_named(data: Path) -> None:
+def test_missing_columns_are_named(data: Path) -> None:
     assert train(data, "--out", "run").code == 0
     rows = [{"Age": row["age"]} | row for row in people(5)]
     new = write(Path("new.csv"), rows, "age", "city")
@@ -244,10 +246,10 @@ def test_columns_that_are_not_there_are_named(data: Path) -> None:
     refused(call("predict", "run", "digits"), "digits: ", "takes tables with the columns 'age', 'city'")
     assert train("digits", "--out", "other", "--epochs", 0).code == 0
     refused(call("predict", "other", data), "people.csv: is a table, but this model was trained on arrays")
-    refused(call("evaluate", "other", data), "does not know which column")
+    refused(call("evaluate", "other", data), "there are no targets; give y")
 
 
-def test_evaluate_takes_the_target_that_was_learned(data: Path) -> None:
+def test_evaluate_uses_the_target_of_the_model(data: Path) -> None:
     assert train(data, "--target", "age", "--out", "run").code == 0
     done = call("evaluate", "run", data, "--json")
     assert done.json["metrics"].keys() == {"loss", "rmse", "mae", "r2"}
@@ -263,13 +265,13 @@ def test_evaluate_takes_the_target_that_was_learned(data: Path) -> None:
     refused(call("evaluate", "run", new), "new.csv: has no column 'age', which is this model's target")
 
 
-def test_a_class_that_was_not_learned_is_named(data: Path) -> None:
+def test_an_unknown_class_is_named(data: Path) -> None:
     assert train(data, "--out", "run").code == 0
     rows = people()
     rows[9]["earns"] = "enough"
     write(data, rows)
     refused(
-        call("evaluate", "run", data), "target 'earns' holds 'enough' in line 11", "it knows 'little', 'much'"
+        call("evaluate", "run", data), "target 'earns' has 'enough' in line 11", "it knows 'little', 'much'"
     )
 
 
@@ -295,7 +297,7 @@ def test_a_sweep_trains_on_a_table(data: Path) -> None:
     assert text.out.startswith("target: 'earns', the last column")
 
 
-def test_the_run_folder_says_what_it_was_trained_on(data: Path) -> None:
+def test_the_run_folder_records_its_data(data: Path) -> None:
     assert train(data, "--target", "city", "--task", "classification", "--out", "run").code == 0
     source = json.loads(Path("run/config.json").read_text())["source"]
     assert source["options"] == {"target": "city", "task": "classification"}

@@ -131,7 +131,7 @@ def test_a_network_file_reaches_the_settings(data: Path, asked: list[Settings]) 
 # --- what comes out -----------------------------------------------------------------------------------------
 
 
-def test_a_run_is_told_in_a_table_and_lies_in_its_folder(data: Path) -> None:
+def test_a_run_prints_a_table_and_is_saved_in_its_folder(data: Path) -> None:
     done = train(data, "--out", "some/new/run")
     assert done.code == 0
     header, _, *rows, last, next_one = done.out.splitlines()
@@ -150,7 +150,7 @@ def test_a_run_is_told_in_a_table_and_lies_in_its_folder(data: Path) -> None:
     assert read_config(Path("some/new/run"))["layers"] == [4]
 
 
-def test_json_is_the_whole_of_standard_output(data: Path) -> None:
+def test_json_is_the_only_standard_output(data: Path) -> None:
     done = train(data, "--json", "--seed", 3)
     assert done.code == 0
     assert len(done.out.splitlines()) == 1
@@ -172,7 +172,7 @@ def test_json_is_the_whole_of_standard_output(data: Path) -> None:
     assert len(left(Path())) == 1 + 1 + 3  # the data, and the run with its files
 
 
-def test_without_epochs_the_start_is_saved(data: Path) -> None:
+def test_zero_epochs_saves_the_initial_weights(data: Path) -> None:
     done = train(data, "--epochs", 0, "--validation", 0, "--test", 0, "--json")
     assert (done.code, done.json["epochs"], done.json["steps"], done.json["best_epoch"]) == (0, 0, 0, None)
     assert done.json["metrics"].keys() == {"train"}
@@ -215,7 +215,7 @@ def test_two_processes_at_once_give_the_same_bits_in_two_folders(data: Path) -> 
     assert results[0]["seconds_total"] > results[0]["seconds_training"]
 
 
-def test_california_housing_is_told_in_its_own_units(tmp_path: Path) -> None:
+def test_california_housing_metrics_are_in_original_units(tmp_path: Path) -> None:
     if not HOUSING.is_file():
         pytest.skip(f"the California housing data is not at {HOUSING}")
     with gzip.open(HOUSING, "rt") as file:

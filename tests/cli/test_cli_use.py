@@ -58,7 +58,7 @@ def idx(array: np.ndarray) -> bytes:
     return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
-def test_a_source_with_a_test_part_is_used_by_that_part(
+def test_a_source_with_a_test_part_uses_only_that_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -113,14 +113,14 @@ def test_labels_of_text_are_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {row[0] for row in rows} <= set(names)
 
 
-def test_a_loss_without_probabilities_gives_labels_alone(model: Path) -> None:
+def test_a_loss_without_probabilities_gives_only_labels(model: Path) -> None:
     assert train("blobs.npz", "--loss", "hinge", "--out", "hinge").code == 0
     header, rows = read(call("predict", "hinge", "blobs.npz").out)
     assert (header, len(rows), len(rows[0])) == (["label"], 60, 1)
 
 
 @pytest.mark.parametrize("targets", [None, 1, 2])
-def test_quantities_come_in_their_own_units(
+def test_quantities_are_in_their_original_units(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, targets: int | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -164,7 +164,7 @@ def test_summary_as_json(model: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["toml", "json"])
-def test_what_summary_writes_can_be_trained(model: Path, form: str) -> None:
+def test_the_network_file_of_summary_can_be_trained(model: Path, form: str) -> None:
     Path(f"net.{form}").write_text(call("summary", model, "--format", form).out)
     assert read_network(Path(f"net.{form}")) == load_model(model).network
     done = call("train", "blobs.npz", "--network", f"net.{form}", "--backend", "reference", "--out", "again")

@@ -48,7 +48,7 @@ def test_json_has_the_means_of_each_epoch():
     assert found == read_lenses("run").per_epoch().document()
 
 
-def test_without_watch_there_is_nothing_of_it():
+def test_without_watch_nothing_is_measured():
     done = train("points.npz", "--json", "--out", "run")
     assert "lenses" not in done.json
     assert not Path("run/lenses.safetensors").exists()
@@ -56,14 +56,14 @@ def test_without_watch_there_is_nothing_of_it():
     assert "gradient" not in plain.out + plain.err
 
 
-def test_watching_changes_no_weight():
+def test_watch_changes_no_weight():
     for name, option in (("a", ()), ("b", ("--watch",))):
         assert train("points.npz", *option, "--out", name).code == 0
     (a, _), (b, _) = (read_model(Path(name) / "model.safetensors") for name in "ab")
     assert all(a[key].tobytes() == b[key].tobytes() for key in a)
 
 
-def test_a_run_that_diverges_shows_what_was_seen():
+def test_a_diverged_run_shows_its_measurements():
     done = train("points.npz", "--watch", "--learning-rate", "1e30", "--json", "--optimizer", "sgd")
     assert done.code == 1
     assert done.json["status"] == "diverged"
@@ -84,7 +84,7 @@ def test_a_deep_network_still_fits_on_a_line():
     assert lenses_text.epoch_line(seen(30)) == "  gradient 0.5 .. 0.5  active 0.5 .. 0.5"
 
 
-def test_odd_numbers_are_shown_as_such():
+def test_nan_and_inf_are_shown():
     odd = seen(1, weight_norm=0.0, gradient_norm=math.inf, update_norm=0.0)
     assert lenses_text.epoch_rows(odd) == [["dense_1", "inf", "nan", "0.5"]]
     assert "inf" in lenses_text.run_table(odd)

@@ -57,7 +57,7 @@ def test_the_task_can_be_chosen() -> None:
     assert as_labels.targets.dtype == np.int64
 
 
-def test_features_stay_as_they_are_but_for_a_single_column() -> None:
+def test_features_stay_unchanged_except_a_single_column() -> None:
     images = np.zeros((6, 3, 4), dtype=np.uint8)
     assert from_arrays(images, LABELS).features is images
     assert from_arrays(FLOATS, LABELS).features.shape == (6, 1)
@@ -86,14 +86,14 @@ REFUSED = {
         with_value(np.zeros((6, 2, 2)), (5, 0, 1), np.nan),
         LABELS,
         {},
-        "X has NaN in row 5, place (0, 1)",
+        "X has NaN in row 5, index (0, 1)",
     ),
     "nan target": (X, with_value(FLOATS, 2, np.nan), {}, "y has NaN in row 2"),
     "inf in targets": (X, with_value(np.zeros((6, 2)), (4, 1), np.inf), {}, "y has Inf in row 4, column 1"),
     "nan label": (X, with_value(LABELS, 2, np.nan), {"task": "classification"}, "y has NaN in row 2"),
     "fraction label": (X, with_value(LABELS, 1, 0.5), {"task": "classification"}, "y has 0.5 in row 1"),
     "huge label": (X, with_value(LABELS, 1, 1e300), {"task": "classification"}, "y has 1e+300 in row 1"),
-    "one class": (X, np.zeros(6, dtype=int), {}, "one class only, 0"),
+    "one class": (X, np.zeros(6, dtype=int), {}, "only one class, 0"),
     "text regression": (X, list("ababab"), {"task": "regression"}, "y holds text"),
     "task": (
         X,
@@ -117,8 +117,18 @@ REFUSED = {
         {"test_features": with_value(X, (1, 0), np.nan), "test_targets": LABELS},
         "test X has NaN in row 1, column 0",
     ),
-    "test class": (X, LABELS, {"test_features": X, "test_targets": LABELS + 1}, "no row of: 2;"),
-    "test kind": (X, LABELS, {"test_features": X, "test_targets": list("010101")}, "no row of: '0', '1';"),
+    "test class": (
+        X,
+        LABELS,
+        {"test_features": X, "test_targets": LABELS + 1},
+        "classes that y does not have: 2;",
+    ),
+    "test kind": (
+        X,
+        LABELS,
+        {"test_features": X, "test_targets": list("010101")},
+        "classes that y does not have: '0', '1';",
+    ),
 }
 
 
@@ -126,7 +136,7 @@ REFUSED = {
 def test_unusable_arrays_are_refused_in_one_line(case: str) -> None:
     features, targets, options, said = REFUSED[case]
     with pytest.raises(InputError) as refusal:
-        from_arrays(features, targets, place="my.npz", **options)
+        from_arrays(features, targets, source_name="my.npz", **options)
     message = str(refusal.value)
     assert said in message
     assert "\n" not in message
@@ -141,7 +151,7 @@ def test_unusable_arrays_are_refused_in_one_line(case: str) -> None:
         ({"classification": False}, "y has dtype int64"),
     ],
 )
-def test_a_hand_made_dataset_is_checked_too(changes: dict[str, Any], said: str) -> None:
+def test_a_dataset_built_by_hand_is_checked(changes: dict[str, Any], said: str) -> None:
     parts: dict[str, Any] = {
         "name": "mine",
         "features": X,

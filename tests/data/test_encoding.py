@@ -92,9 +92,9 @@ def test_every_input_has_a_name_and_an_origin() -> None:
     assert encoding.facts()[0]["use"].startswith("left out: an identifier")
 
 
-def test_cells_become_what_the_names_say() -> None:
+def test_inputs_match_their_names() -> None:
     found = inputs(TableEncoding.fit(TRAINING), TRAINING)
-    assert found["age"][:4] == [30, 40, 45, 60]  # the median of the others stands in
+    assert found["age"][:4] == [30, 40, 45, 60]  # the median of the others replaced
     assert found["age is missing"] == [0, 0, 1] + [0] * 9
     assert found["city=Rome"] == [1, 0, 1, 0] * 3
     assert found["city is missing"] == [0, 0, 0, 1] * 3
@@ -114,7 +114,7 @@ def test_a_date_with_a_time_of_day_has_its_cycle() -> None:
     np.testing.assert_allclose(values[:4, 1], [0, 1, 0, -1], atol=1e-9)
 
 
-def test_a_heavy_tail_is_bent_and_can_be_bent_back() -> None:
+def test_a_heavy_tail_is_transformed_and_can_be_inverted() -> None:
     values = np.exp(np.random.default_rng(0).normal(0, 2, 500))
     data = table(money=values.tolist(), even=np.linspace(-1, 1, 500).tolist())
     encoding = TableEncoding.fit(data)
@@ -126,10 +126,12 @@ def test_a_heavy_tail_is_bent_and_can_be_bent_back() -> None:
     coded, _ = encoding.transform(data)
     np.testing.assert_allclose(money.center + money.spread * np.sinh(coded[:, 0]), values, rtol=1e-9)
     assert np.abs(coded[:, 0]).max() < 8 < values.max() / np.median(values)
-    assert TableEncoding.fit(data, curves=False).columns[0] == NumberEncoding("money", money.fill, False)
+    assert TableEncoding.fit(data, transform_tails=False).columns[0] == NumberEncoding(
+        "money", money.fill, False
+    )
 
 
-def test_mostly_zeros_with_a_few_large_numbers_can_be_bent() -> None:
+def test_mostly_zeros_with_a_few_large_numbers_are_transformed() -> None:
     gains = [0.0] * 95 + [3000.0, 5000.0, 7000.0, 15000.0, 99999.0]
     encoding = TableEncoding.fit(table(gain=gains))
     (gain,) = encoding.columns
@@ -139,7 +141,7 @@ def test_mostly_zeros_with_a_few_large_numbers_can_be_bent() -> None:
     assert coded[97, 0] == math.asinh(1)
 
 
-def test_rare_categories_are_together_and_their_number_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rare_categories_share_an_input_and_categories_are_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"c{i:02}" for i in range(30) for _ in range(40)] + ["odd", "odder"]
     encoding = TableEncoding.fit(table(c=names))
     assert encoding.width == 31
@@ -148,7 +150,7 @@ def test_rare_categories_are_together_and_their_number_is_bounded(monkeypatch: p
     assert found["c is rare or unknown"] == [1, 0, 1]
     _, told = encoding.transform(table(c=["odd", "c03", "new"]))
     assert told == (
-        "column 'c': 1 cell holds a category that training never saw ('new', in line 4); counted as rare",
+        "column 'c': 1 cell has a category that is not in the training rows ('new', in line 4); counted as rare",
     )
     monkeypatch.setattr(category_encoding, "CATEGORIES", 3)
     few = TableEncoding.fit(table(c=["a"] * 50 + ["b"] * 40 + ["c"] * 30 + ["d"] * 60 + ["e"] * 20))
@@ -161,17 +163,17 @@ def test_categories_that_are_all_rare_are_left_out() -> None:
     assert encoding.columns[0].kind == "identifier"
 
 
-def test_what_training_never_saw_is_an_average_row() -> None:
+def test_unseen_cells_become_the_average_of_the_training_rows() -> None:
     encoding = TableEncoding.fit(table(c=["a", "a", "a", "b"]))
     values, told = encoding.transform(table(c=["b", "new", None]))
     assert values.tolist() == [[0, 1], [0.75, 0.25], [0.75, 0.25]]
-    assert [said.split(";")[0] for said in told] == [
-        "column 'c': 1 cell holds no value (in line 4), as no training row did",
-        "column 'c': 1 cell holds a category that training never saw ('new', in line 3)",
+    assert [message.split(";")[0] for message in told] == [
+        "column 'c': 1 cell has no value (in line 4), but all training rows had one",
+        "column 'c': 1 cell has a category that is not in the training rows ('new', in line 3)",
     ]
 
 
-def test_nothing_left_to_learn_from_is_refused() -> None:
+def test_a_table_without_usable_columns_is_refused() -> None:
     with pytest.raises(
         InputError, match=r"^t.csv: no column is left .*'a' \(constant\), 'b' \(identifier\)$"
     ):
@@ -190,7 +192,7 @@ def test_only_the_training_rows_count() -> None:
 # --- other tables -------------------------------------------------------------------------------------------
 
 
-def test_columns_are_found_by_name_and_others_are_told() -> None:
+def test_columns_are_found_by_name_and_others_give_a_notice() -> None:
     encoding = TableEncoding.fit(TRAINING, "y")
     names = ["more", "joined", "member", "city", "age", "y", "less"]
     columns = {name: TRAINING.column(name) for name in TRAINING.names}
@@ -198,47 +200,47 @@ def test_columns_are_found_by_name_and_others_are_told() -> None:
     other = Table.of("o.csv", tuple((columns | extra)[name] for name in names), 12)
     values, told = encoding.transform(other)
     assert np.array_equal(values, encoding.transform(TRAINING)[0])
-    assert told == ("ignored, because training had no such column: 'more', 'less'",)
+    assert told == ("columns ignored because the training table did not have them: 'more', 'less'",)
 
 
-def test_columns_that_are_not_there_are_named() -> None:
+def test_missing_columns_are_named() -> None:
     encoding = TableEncoding.fit(TRAINING)
     with pytest.raises(InputError, match=r"^t.csv: has no column 'age', 'joined', which this model needs$"):
         encoding.transform(TRAINING.without("age").without("joined"))
     other = Table.of("t.csv", (*TRAINING.without("city").columns, column("City ", ["x"] * 12)), 12)
-    with pytest.raises(InputError, match=r"no column 'city', which .*; is it the one called 'City '\?$"):
+    with pytest.raises(InputError, match=r"no column 'city', which .*; did you rename it to 'City '\?$"):
         encoding.transform(other)
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "said"),
+    ("name", "values", "message"),
     [
-        ("age", ["7", "x7"], "column 'age' holds 'x7' in line 3, which is not a number"),
-        ("age", ["7", "inf"], "column 'age' holds 'inf' in line 3, which is not a number"),
-        ("age", ["7", "1_000"], "column 'age' holds '1_000' in line 3, which is not a number"),
-        ("age", days("2020-01-01", "2020-01-01"), "column 'age' holds dates, where numbers are needed"),
-        ("member", ["yes", "maybe"], "column 'member' holds 'maybe' in line 3, which is not true or false"),
-        ("member", [1, 2], "column 'member' holds '2' in line 3, which is not true or false"),
+        ("age", ["7", "x7"], "column 'age' has 'x7' in line 3, which is not a number"),
+        ("age", ["7", "inf"], "column 'age' has 'inf' in line 3, which is not a number"),
+        ("age", ["7", "1_000"], "column 'age' has '1_000' in line 3, which is not a number"),
+        ("age", days("2020-01-01", "2020-01-01"), "column 'age' has dates, but numbers are needed"),
+        ("member", ["yes", "maybe"], "column 'member' has 'maybe' in line 3, which is not true or false"),
+        ("member", [1, 2], "column 'member' has '2' in line 3, which is not true or false"),
         (
             "joined",
             ["2020-02-29", "2021-02-29"],
-            "column 'joined' holds '2021-02-29' in line 3, which is not a date",
+            "column 'joined' has '2021-02-29' in line 3, which is not a date",
         ),
-        ("joined", ["2020-02-29", "now"], "column 'joined' holds 'now' in line 3, which is not a date"),
-        ("joined", [1.5, 2.5], "column 'joined' holds numbers, where dates are needed"),
+        ("joined", ["2020-02-29", "now"], "column 'joined' has 'now' in line 3, which is not a date"),
+        ("joined", [1.5, 2.5], "column 'joined' has numbers, but dates are needed"),
         (
             "city",
             days("2020-01-01", "2020-01-01"),
-            "column 'city' holds dates, where training had categories",
+            "column 'city' holds dates, but training had categories there",
         ),
     ],
 )
-def test_a_cell_of_another_kind_is_named(name: str, values: list[Any], said: str) -> None:
+def test_a_cell_of_another_kind_is_named(name: str, values: list[Any], message: str) -> None:
     base = TRAINING[:2]
     columns = tuple(column(name, values) if c.name == name else c for c in base.columns)
     with pytest.raises(InputError) as refusal:
         TableEncoding.fit(TRAINING).transform(Table.of("o.csv", columns, 2, first_line=2))
-    assert str(refusal.value).startswith(f"o.csv: {said}")
+    assert str(refusal.value).startswith(f"o.csv: {message}")
     assert "\n" not in str(refusal.value)
 
 
@@ -252,7 +254,7 @@ def test_a_cell_of_another_kind_is_named(name: str, values: list[Any], said: str
         ("joined", ["2010-01-15", "2011-02-15T01:00+01:00"], days("2010-01-15", "2011-02-15")),
     ],
 )
-def test_what_can_be_read_as_the_kind_is(name: str, values: list[Any], same: list[Any]) -> None:
+def test_cells_that_can_be_converted_are_accepted(name: str, values: list[Any], same: list[Any]) -> None:
     encoding = TableEncoding.fit(TRAINING)
     base = TRAINING[:2]
 
@@ -270,7 +272,7 @@ def test_what_can_be_read_as_the_kind_is(name: str, values: list[Any], same: lis
         (["true", "FALSE", "A"], [True, False, True], [2, 1, 2]),
     ],
 )
-def test_categories_are_known_again_where_a_file_reads_as_numbers(
+def test_categories_match_when_a_file_reads_as_numbers(
     categories: list[str], read: list[Any], slots: list[int | None]
 ) -> None:
     encoding = TableEncoding.fit(table(c=categories * 10))
@@ -279,23 +281,23 @@ def test_categories_are_known_again_where_a_file_reads_as_numbers(
     assert known == slots
 
 
-def test_strict_refuses_the_first_cell_that_training_never_saw() -> None:
+def test_strict_refuses_the_first_unseen_cell() -> None:
     encoding = TableEncoding.fit(table(c=["a", "b"] * 3, x=[1.0, 2.0] * 3))
-    with pytest.raises(InputError, match=r"^t.csv: column 'c' holds 'z', a category .* in line 3; "):
+    with pytest.raises(InputError, match=r"^t.csv: column 'c' has 'z', a category .* in line 3; "):
         encoding.transform(table(c=["a", "z"], x=[1.0, 1.0]), strict=True)
-    with pytest.raises(InputError, match=r"^t.csv: column 'x' holds no value in line 3; "):
+    with pytest.raises(InputError, match=r"^t.csv: column 'x' has no value in line 3; "):
         encoding.transform(table(c=["a", "b"], x=[1.0, None]), strict=True)
     assert encoding.transform(table(c=["a", "b"], x=[1.0, 7.0]), strict=True)[1] == ()
 
 
-def test_rare_in_training_is_not_new() -> None:
+def test_a_rare_category_is_not_unseen() -> None:
     encoding = TableEncoding.fit(table(c=["a"] * 1000 + ["b"] * 2))
     assert encoding.names == ("c=a", "c is rare or unknown")
     values, told = encoding.transform(table(c=["b"]), strict=True)
     assert (values.tolist(), told) == ([[0, 1]], ())
 
 
-def test_chunks_change_nothing_but_count_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_change_nothing_and_their_counts_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     encoding = TableEncoding.fit(TRAINING)
     cities = ["Rome", "Bonn", "Oslo", "Kyiv"] * 3
     other = Table.of("o.csv", (*TRAINING.without("city").columns, column("city", cities)), 12, first_line=2)
@@ -304,7 +306,10 @@ def test_chunks_change_nothing_but_count_together(monkeypatch: pytest.MonkeyPatc
     parts = encoding.transform(other)
     assert np.array_equal(whole[0], parts[0])
     assert whole[1] == parts[1]
-    assert "6 cells hold a category that training never saw ('Bonn', the first in line 3)" in whole[1][0]
+    assert (
+        "6 cells have a category that is not in the training rows ('Bonn', the first in line 3)"
+        in whole[1][0]
+    )
 
 
 # --- in a schema --------------------------------------------------------------------------------------------
@@ -312,7 +317,7 @@ def test_chunks_change_nothing_but_count_together(monkeypatch: pytest.MonkeyPatc
 LABELS = np.arange(12) % 2
 
 
-def test_numbers_are_standardised_and_truths_are_not() -> None:
+def test_numbers_are_standardized_and_booleans_are_not() -> None:
     schema = Schema.fit(TRAINING, LABELS, True, target="y")
     assert schema.input_names[:3] == ("age", "age is missing", "city=Oslo")
     assert schema.feature_shape == (12,)
@@ -323,10 +328,10 @@ def test_numbers_are_standardised_and_truths_are_not() -> None:
         assert found[name].std() == pytest.approx(1)
     assert set(found["city=Rome"].tolist()) == {0.0, 1.0}
     raw = Schema.fit(TRAINING, LABELS, True, "none").transform_features(TRAINING, "float64")
-    assert np.array_equal(raw, TableEncoding.fit(TRAINING, curves=False).transform(TRAINING)[0])
+    assert np.array_equal(raw, TableEncoding.fit(TRAINING, transform_tails=False).transform(TRAINING)[0])
 
 
-def test_arrays_have_inputs_by_place() -> None:
+def test_inputs_of_arrays_are_named_by_index() -> None:
     assert Schema.fit(np.eye(3), np.arange(3) % 2, True).input_names == ("x[0]", "x[1]", "x[2]")
     images = Schema.fit(np.zeros((4, 2, 3)), np.arange(4) % 2, True)
     assert images.input_names[4] == "x[1, 1]"
@@ -336,20 +341,20 @@ def test_arrays_have_inputs_by_place() -> None:
 def test_a_number_too_large_is_named() -> None:
     schema = Schema.fit(table(a=[1.0, 2.0, 3.0], b=["x", "y", "x"]), LABELS[:3], True)
     with pytest.raises(
-        InputError, match=r"^t.csv: column 'a' holds in line 3 a number too large for float32"
+        InputError, match=r"^t.csv: column 'a' has a number in line 3 that is too large for float32"
     ):
         schema.transform_features(table(a=[1.0, 1e300, 1.0], b=["x", "x", "x"]), "float32")
 
 
-def test_other_things_than_tables_are_refused() -> None:
+def test_other_objects_than_tables_are_refused() -> None:
     schema = Schema.fit(TRAINING, LABELS, True)
     with pytest.raises(InputError, match="this model takes tables with the columns 'age', 'city', 'member'"):
         schema.transform_features(np.zeros((3, 5)), "float32")
     with pytest.raises(
-        InputError, match=r"^t.csv: is a table, but this model was trained on arrays \[rows, 3\]"
+        InputError, match=r"^t.csv: is a table, but this model takes arrays of shape \[rows, 3\]"
     ):
         Schema.fit(np.eye(3), LABELS[:3], True).transform_features(TRAINING, "float32")
-    with pytest.raises(InputError, match="does not know which column"):
+    with pytest.raises(InputError, match="there are no targets; give y"):
         schema.take_targets(TRAINING)
 
 
@@ -378,7 +383,7 @@ WORDS = st.none() | st.sampled_from(["a", "b", "c", "ä=b", "1", "true"])
 
 
 @given(st.lists(st.tuples(CELLS, WORDS), min_size=3, max_size=30))
-def test_training_rows_leave_nothing_odd(rows: list[tuple[Any, Any]]) -> None:
+def test_training_rows_have_no_unseen_cells(rows: list[tuple[Any, Any]]) -> None:
     numbers, words = (list(items) for items in zip(*rows, strict=True))
     columns = (column("n", numbers, "f"), column("w", words, "O"), column("i", list(range(len(rows)))))
     whole = Table.of("t", columns, len(rows))
@@ -466,5 +471,5 @@ def test_a_table_that_does_not_fit_the_network_is_refused() -> None:
             Schema.from_document(DOCUMENT | change)
     twice = copy.deepcopy(DOCUMENT)
     twice["table"]["target"] = "age"
-    with pytest.raises(InputError, match="two columns of one name"):
+    with pytest.raises(InputError, match="two columns of the table have the same name"):
         Schema.from_document(twice)

@@ -24,7 +24,7 @@ COLUMNS = {"n": [1, 2, 3], "x": [0.5, None, 2.0], "s": ["a", None, "?"], "b": [T
 def table_of(frame: Any) -> Table:
     table = as_table(frame)
     assert table is not None
-    assert table.place == "the DataFrame"
+    assert table.source_name == "the DataFrame"
     return table
 
 
@@ -73,11 +73,11 @@ def test_every_library_gives_the_same_table(make: Any) -> None:
 @pytest.mark.parametrize(
     "other", [None, "adult.csv", 3, [1, 2], {"a": [1]}, np.zeros((2, 2)), pd.Series([1]), pl.Series([1])]
 )
-def test_other_things_are_not_frames(other: Any) -> None:
+def test_other_objects_are_not_frames(other: Any) -> None:
     assert as_table(other) is None
 
 
-def test_a_table_is_returned_as_it_is() -> None:
+def test_a_table_is_returned_unchanged() -> None:
     table = table_of(pl.DataFrame(COLUMNS))
     assert as_table(table) is table
 
@@ -123,12 +123,12 @@ def test_names_become_text_and_the_index_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pd.DataFrame({"n": [1, 2], "m": [1, "a"]}), "column 'm' holds things of different kinds"),
-        (pd.DataFrame({"m": [1, "a"]}), "(int, str); convert it or leave it out"),
-        (pd.DataFrame({"m": [1j, 2]}), "column 'm' holds things of different kinds, or of a kind"),
-        (pd.DataFrame({"m": [2**70, 2]}), "column 'm' holds"),
-        (pd.DataFrame({"m": [object(), None]}), "column 'm' holds"),
-        (pd.DataFrame({"m": pd.Series(["\ud800"], dtype=object)}), "column 'm' holds"),
+        (pd.DataFrame({"n": [1, 2], "m": [1, "a"]}), "column 'm' must hold one number, text or time per row"),
+        (pd.DataFrame({"m": [1, "a"]}), "not int, str; convert it or leave it out"),
+        (pd.DataFrame({"m": [1j, 2]}), "column 'm' must hold one number, text or time per row"),
+        (pd.DataFrame({"m": [2**70, 2]}), "column 'm' must hold"),
+        (pd.DataFrame({"m": [object(), None]}), "column 'm' must hold"),
+        (pd.DataFrame({"m": pd.Series(["\ud800"], dtype=object)}), "column 'm' must hold"),
         (pd.DataFrame({"m": [{"a": 1}, {}]}), "column 'm' holds values of type struct<a: int64>"),
         (pd.DataFrame({"m": [[1], []]}), "column 'm' holds values of type list<item: int64>"),
         (pd.DataFrame({"m": [b"\xff", b"a"]}), "column 'm' holds bytes that are not text"),
@@ -143,12 +143,12 @@ def test_names_become_text_and_the_index_is_ignored() -> None:
         (pl.DataFrame(), "has no columns"),
         (pl.DataFrame({"a": [], "b": []}), "has column names but no rows"),
         (pl.DataFrame({"l": [[1], [2]]}), "column 'l' holds values of type large_list"),
-        (pl.DataFrame({"o": [object()]}), "column 'o' holds things of different kinds"),
+        (pl.DataFrame({"o": [object()]}), "column 'o' must hold one number, text or time per row"),
         (pl.DataFrame({"x": [float("-inf")]}), "column 'x' has Inf in row 0"),
         (pa.table([[1], [2]], names=["a", "a"]), "has columns with the same name ('a' 2 times)"),
     ],
 )
-def test_frames_that_are_no_tables(frame: Any, message: str) -> None:
+def test_invalid_frames(frame: Any, message: str) -> None:
     assert message in refusal(frame)
 
 

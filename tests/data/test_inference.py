@@ -47,7 +47,7 @@ CODES = [f"A{i:05}" for i in range(40)]
         (["x"], "constant"),
     ],
 )
-def test_values_tell_the_kind(values: Any, kind: str) -> None:
+def test_the_kind_follows_from_the_values(values: Any, kind: str) -> None:
     assert infer(column(values)) == kind
 
 
@@ -55,13 +55,13 @@ def test_a_column_without_a_value_is_empty() -> None:
     assert infer(column([np.nan] * 3, missing=range(3))) == "empty"
 
 
-def test_a_constant_that_is_missing_somewhere_says_something() -> None:
+def test_a_constant_with_missing_values_is_used() -> None:
     assert infer(column(["x"] * 5, missing=[1])) == "category"
     assert infer(column([2.5] * 5, missing=[1])) == "number"
     assert infer(column([True] * 5, missing=[1])) == "boolean"
 
 
-def test_missing_values_are_not_counted_as_different() -> None:
+def test_missing_values_are_not_counted_as_distinct() -> None:
     assert infer(column(CODES, missing=range(30))) == "identifier"
     assert infer(column(["a", "b"] * 20, missing=range(30))) == "category"
 
@@ -69,7 +69,7 @@ def test_missing_values_are_not_counted_as_different() -> None:
 @pytest.mark.parametrize(
     "name", ["id", "ID", "PassengerId", "customer_id", "row index", "uuid", "order-key", "userID"]
 )
-def test_whole_numbers_called_so_are_an_identifier(name: str) -> None:
+def test_whole_numbers_with_such_a_name_are_an_identifier(name: str) -> None:
     assert is_called_identifier(name)
     assert infer(column(list(range(1000, 1040)), name)) == "identifier"
     assert infer(column([float(i) for i in range(40)], name)) == "identifier"
@@ -78,6 +78,6 @@ def test_whole_numbers_called_so_are_an_identifier(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["paid", "humid", "bid", "idea", "price index per year", "valid", "monkey"])
-def test_other_names_are_not(name: str) -> None:
+def test_whole_numbers_with_other_names_are_not_an_identifier(name: str) -> None:
     assert not is_called_identifier(name)
     assert infer(column(list(range(1000, 1040)), name)) == "number"

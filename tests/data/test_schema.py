@@ -53,7 +53,7 @@ def test_constant_columns_become_zero(constant: float) -> None:
     assert (schema.transform_features(table, "float64")[:, 3] == 0).all()
 
 
-def test_without_scaling_features_stay() -> None:
+def test_without_scaling_features_stay_unchanged() -> None:
     schema = Schema.fit(TABLE, LABELS, True, "none")
     assert np.array_equal(schema.transform_features(TABLE, "float64"), TABLE)
     assert np.array_equal(schema.transform_features(TABLE, "float32"), TABLE.astype(np.float32))
@@ -73,7 +73,7 @@ def test_a_wide_column_is_scaled_without_overflow() -> None:
     table = np.array([[1e200], [-1e200], [1e200], [-1e200]])
     schema = Schema.fit(table, FLOATS[:4], False)
     assert schema.transform_features(table, "float64").ravel().tolist() == [1, -1, 1, -1]
-    with pytest.raises(InputError, match=r"^X: column 0 .*cannot standardise") as refusal:
+    with pytest.raises(InputError, match=r"^X: column 0 .*cannot standardize") as refusal:
         Schema.fit(np.array([[1.7e308], [1.6e308]]), FLOATS[:2], False)
     assert "\n" not in str(refusal.value)
 
@@ -87,7 +87,7 @@ def test_columns_rows_and_strides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("features", "said"),
+    ("features", "message"),
     [
         (TABLE[:, :2], "X has shape [50, 2]; this model takes [rows, 3]"),
         (TABLE[0], "X has shape [3]; this model takes [rows, 3]"),
@@ -99,11 +99,11 @@ def test_columns_rows_and_strides() -> None:
         ([[1, 2, 3], [1, 1e300, 2]], "X scaled for float32 has Inf in row 1, column 1"),
     ],
 )
-def test_unfit_features_are_refused(features: Any, said: str) -> None:
+def test_invalid_features_are_refused(features: Any, message: str) -> None:
     schema = Schema.fit(TABLE, LABELS, True)
     with pytest.raises(InputError) as refusal:
         schema.transform_features(features, "float32", "new.npz")
-    assert str(refusal.value).startswith(f"new.npz: {said}")
+    assert str(refusal.value).startswith(f"new.npz: {message}")
     assert "\n" not in str(refusal.value)
 
 
@@ -117,7 +117,7 @@ def test_unfit_features_are_refused(features: Any, said: str) -> None:
         np.array([-(2**63), 0, 1, 1]),
     ],
 )
-def test_classes_are_numbered_and_named_again(labels: np.ndarray) -> None:
+def test_classes_survive_encoding_and_decoding(labels: np.ndarray) -> None:
     schema = Schema.fit(TABLE[:4], labels, True)
     assert schema.classes == tuple(sorted(set(labels.tolist())))
     assert schema.outputs == len(schema.classes)
@@ -130,7 +130,7 @@ def test_classes_are_numbered_and_named_again(labels: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "said"),
+    ("targets", "message"),
     [
         ([0, 1, 7, 9], "y has the unknown class 7 in row 2 (rows count from 0); this model knows 0, 1, 2"),
         (["0", "1"], "y has the unknown class '0' in row 0"),
@@ -138,10 +138,10 @@ def test_classes_are_numbered_and_named_again(labels: np.ndarray) -> None:
         ([[0], [1]], "y has shape [2, 1]; this model takes [rows]"),
     ],
 )
-def test_unknown_classes_are_refused_with_their_row(targets: Any, said: str) -> None:
+def test_unknown_classes_are_refused_with_their_row(targets: Any, message: str) -> None:
     with pytest.raises(InputError) as refusal:
         Schema.fit(TABLE, LABELS, True).encode_targets(targets, "float32", "new.npz")
-    assert str(refusal.value).startswith(f"new.npz: {said}")
+    assert str(refusal.value).startswith(f"new.npz: {message}")
     assert "\n" not in str(refusal.value)
 
 
@@ -152,7 +152,7 @@ def test_a_long_list_of_classes_is_shortened() -> None:
 
 
 @pytest.mark.parametrize("targets", [FLOATS, np.column_stack([FLOATS, 100 - FLOATS]), FLOATS[:, None]])
-def test_regression_targets_go_there_and_back(targets: np.ndarray) -> None:
+def test_regression_targets_survive_encoding_and_decoding(targets: np.ndarray) -> None:
     schema = Schema.fit(TABLE, targets, False)
     coded = schema.encode_targets(targets, "float64")
     assert coded.ndim == 2
@@ -164,7 +164,7 @@ def test_regression_targets_go_there_and_back(targets: np.ndarray) -> None:
     assert np.allclose(back, targets)
 
 
-def test_counts_are_left_as_they_are() -> None:
+def test_counts_are_not_scaled() -> None:
     counts = np.array([0.0, 3.0, 1.0, 7.0])
     schema = Schema.fit(TABLE[:4], counts, False, "standard", standardize_targets=False)
     assert schema.encode_targets(counts, "float32").ravel().tolist() == counts.tolist()
@@ -172,17 +172,17 @@ def test_counts_are_left_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("targets", "said"),
+    ("targets", "message"),
     [
         (FLOATS[:, None], "y has shape [50, 1]; this model takes [rows]"),
         (["a"], "y holds text"),
         ([1.0, np.inf], "y has Inf in row 1"),
     ],
 )
-def test_unfit_regression_targets_are_refused(targets: Any, said: str) -> None:
+def test_invalid_regression_targets_are_refused(targets: Any, message: str) -> None:
     with pytest.raises(InputError) as refusal:
         Schema.fit(TABLE, FLOATS, False).encode_targets(targets, "float32")
-    assert str(refusal.value).startswith(f"targets: {said}")
+    assert str(refusal.value).startswith(f"targets: {message}")
 
 
 def test_each_task_has_its_own_decoder() -> None:
@@ -192,7 +192,7 @@ def test_each_task_has_its_own_decoder() -> None:
         Schema.fit(TABLE, FLOATS, False).labels([0])
 
 
-def test_unusable_rows_for_a_fit_are_refused() -> None:
+def test_a_fit_on_invalid_rows_is_refused() -> None:
     with pytest.raises(InputError, match="unknown scaling 'standart'; did you mean 'standard'"):
         Schema.fit(TABLE, LABELS, True, "standart")
     with pytest.raises(InputError, match="0 rows"):

@@ -62,7 +62,7 @@ def test_digits_are_the_published_ones() -> None:
 
 
 @needs_mnist
-def test_mnist_brings_its_own_test_part() -> None:
+def test_mnist_has_its_own_test_part() -> None:
     dataset = load_source(MNIST)
     assert dataset.name == "mnist"
     assert dataset.features.shape == (60000, 28, 28)
@@ -86,7 +86,7 @@ def test_a_cut_mnist_file_is_refused(tmp_path: Path, keep: int) -> None:
 
 
 @pytest.mark.parametrize("given", ["digts", "mnist", "", " ", "no\0name"])
-def test_an_unknown_name_lists_what_can_be_given(given: str) -> None:
+def test_an_unknown_name_lists_the_possible_sources(given: str) -> None:
     message = refusal(given)
     assert message.startswith("unknown source ")
     assert "'digits', a .csv, .tsv or .parquet table, an .npz file" in message
@@ -150,9 +150,9 @@ BAD_NPZ = {
     "no zip": (b"PK\x03\x04" + bytes(100), "is damaged"),
     "cut": (npz(X=IMAGES, y=LABELS)[:-40], "is damaged or cut short"),
     "foreign zip": (foreign_zip(), "entry X is not an array"),
-    "no X": (npz(x=IMAGES, y=LABELS), "has no array X (it holds: 'x', 'y')"),
-    "no y": (npz(X=IMAGES, labels=LABELS), "has no array y (it holds: 'X', 'labels')"),
-    "neither": (npz(), "has no array X and no array y (it holds: nothing)"),
+    "no X": (npz(x=IMAGES, y=LABELS), "has no array X (it has: 'x', 'y')"),
+    "no y": (npz(X=IMAGES, labels=LABELS), "has no array y (it has: 'X', 'labels')"),
+    "neither": (npz(), "has no array X and no array y (it has: none)"),
     "objects": (
         npz(X=IMAGES, y=np.array([None] * 6)),
         "array y holds Python objects, which are never unpickled",
@@ -219,7 +219,7 @@ def test_an_idx_folder_with_and_without_test_part(tmp_path: Path) -> None:
     assert np.array_equal(both.test_features, IMAGES)
 
 
-def test_an_unpacked_file_wins_over_its_packed_copy(tmp_path: Path) -> None:
+def test_an_unpacked_file_has_priority_over_its_gzipped_copy(tmp_path: Path) -> None:
     folder = idx_folder(tmp_path / "data")
     (folder / "train-labels-idx1-ubyte.gz").write_bytes(b"never read")
     assert np.array_equal(load_source(folder).targets, LABELS)
@@ -256,26 +256,26 @@ def test_a_bad_idx_file_is_refused(tmp_path: Path, case: str) -> None:
     assert said in message
 
 
-def test_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
+def test_mismatched_idx_files_are_refused(tmp_path: Path) -> None:
     folder = idx_folder(tmp_path / "counts")
     (folder / "train-labels-idx1-ubyte").write_bytes(idx(LABELS[:4]))
     message = refusal(folder)
-    assert message.startswith(f"{folder / 'train-images-idx3-ubyte'}: holds 6 rows but train-labels")
+    assert message.startswith(f"{folder / 'train-images-idx3-ubyte'}: has 6 rows but train-labels")
 
     folder = idx_folder(tmp_path / "partner", test=True)
     (folder / "t10k-labels-idx1-ubyte").unlink()
-    assert refusal(folder).startswith(f"{folder}: holds no t10k-labels file")
+    assert refusal(folder).startswith(f"{folder}: has a t10k-images file but no t10k-labels file")
 
     folder = idx_folder(tmp_path / "doubled")
     (folder / "train-labels-other").write_bytes(idx(LABELS))
     assert "both match train-labels*" in refusal(folder)
 
     (tmp_path / "bare").mkdir()
-    assert refusal(tmp_path / "bare").startswith(f"{tmp_path / 'bare'}: holds no train-images")
+    assert refusal(tmp_path / "bare").startswith(f"{tmp_path / 'bare'}: has no train-images")
 
     folder = idx_folder(tmp_path / "class")
     (folder / "train-labels-idx1-ubyte").write_bytes(idx(LABELS * 0))
-    assert refusal(folder).startswith(f"{folder}: y holds one class only")
+    assert refusal(folder).startswith(f"{folder}: y has only one class")
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,8 +290,8 @@ def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert refusal(folder).startswith(f"{folder / 'train-images-idx3-ubyte'}: no permission")
 
 
-def test_folders_in_the_place_of_files_are_refused(tmp_path: Path) -> None:
+def test_folders_instead_of_files_are_refused(tmp_path: Path) -> None:
     folder = idx_folder(tmp_path / "data")
     (folder / "train-labels-idx1-ubyte").unlink()
     (folder / "train-labels-idx1-ubyte").mkdir()
-    assert "is a folder where a file is expected" in refusal(folder)
+    assert "is a folder, but a file is needed" in refusal(folder)

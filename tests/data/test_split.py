@@ -65,19 +65,19 @@ def test_largest_remainder_by_hand() -> None:
     assert len(result.validation) == 0
 
 
-def test_validation_is_a_share_of_what_the_test_part_leaves() -> None:
+def test_validation_is_a_fraction_of_the_rows_without_the_test_part() -> None:
     result = split(floats(100), validation=0.25, test=0.2)
     assert [len(part) for part in parts(result)] == [60, 20, 20]
     assert not result.test_is_given
 
 
-def test_everything_can_be_kept_for_training() -> None:
+def test_all_rows_can_be_used_for_training() -> None:
     result = split(classes([1, 1]), validation=0, test=0)
     assert result.train.tolist() == [0, 1]
     assert [len(part) for part in parts(result)] == [2, 0, 0]
 
 
-def test_a_given_test_part_is_not_cut() -> None:
+def test_a_given_test_part_is_not_split() -> None:
     X, y = np.zeros((20, 1)), np.arange(20) % 2
     dataset = from_arrays(X, y, test_features=X[:6], test_targets=y[:6])
     result = split(dataset, validation=0.1, test=0.5)
@@ -87,7 +87,7 @@ def test_a_given_test_part_is_not_cut() -> None:
     assert len(result.train) == 18
 
 
-def test_the_seed_alone_decides() -> None:
+def test_the_split_depends_only_on_the_seed() -> None:
     digits = load_source("digits")
     first, again, other = (split(digits, validation=0.1, test=0.2, seed=seed) for seed in (1, 1, 2))
     for a, b, c in zip(parts(first), parts(again), parts(other), strict=True):
@@ -98,25 +98,25 @@ def test_the_seed_alone_decides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dataset", "options", "said"),
+    ("dataset", "options", "message"),
     [
-        (classes([1, 1]), {}, "test=0.2 of 2 rows is 1, but 0 can be spared when each of 2 classes"),
-        (classes([1] * 9 + [2]), {"test": 0.5}, "test=0.5 of 11 rows is 6, but 1 can be spared"),
-        (floats(1), {}, "test=0.2 of 1 rows is 1, but 0 can be spared when training keeps one row"),
-        (floats(2), {}, "validation=0.1 of 1 rows is 1, but 0 can be spared"),
-        (floats(9), {"test": 0.99}, "test=0.99 of 9 rows is 9, but 8"),
+        (classes([1, 1]), {}, "test=0.2 of 2 rows is 1, but only 0 are available if each of 2 classes"),
+        (classes([1] * 9 + [2]), {"test": 0.5}, "test=0.5 of 11 rows is 6, but only 1 are available"),
+        (floats(1), {}, "test=0.2 of 1 rows is 1, but only 0 are available if training keeps one row"),
+        (floats(2), {}, "validation=0.1 of 1 rows is 1, but only 0 are available"),
+        (floats(9), {"test": 0.99}, "test=0.99 of 9 rows is 9, but only 8"),
     ],
 )
-def test_too_few_rows_are_refused(dataset: Dataset, options: dict[str, float], said: str) -> None:
+def test_too_few_rows_are_refused(dataset: Dataset, options: dict[str, float], message: str) -> None:
     with pytest.raises(InputError) as refusal:
         split(dataset, **{"validation": 0.1, "test": 0.2, "seed": 0} | options)
-    assert str(refusal.value).startswith(f"some: too few rows: {said}")
+    assert str(refusal.value).startswith(f"some: too few rows: {message}")
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1, 1.5, float("nan"), float("inf")])
 @pytest.mark.parametrize("part", ["validation", "test"])
-def test_no_share_is_refused(part: str, share: float) -> None:
+def test_invalid_fractions_are_refused(part: str, share: float) -> None:
     with pytest.raises(InputError, match=f"^{part} must be a number of at least 0 and below 1, not "):
         split(floats(10), **{"validation": 0.1, "test": 0.2, "seed": 0} | {part: share})
 
@@ -139,7 +139,7 @@ def test_a_part_holds_the_rows_that_the_split_names():
     assert rows.take(data, "test") is None
 
 
-def test_a_test_part_of_its_own_is_taken_whole():
+def test_a_given_test_part_is_used_completely():
     data = from_arrays(
         np.arange(20.0), np.arange(20.0), test_features=np.full(3, 7.0), test_targets=np.full(3, 8.0)
     )

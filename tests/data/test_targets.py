@@ -58,7 +58,7 @@ def test_the_last_column_is_the_target_unless_one_is_named() -> None:
     assert "no column 'Y'; did you mean 'y'?" in refusal(from_table, columns, "Y")
 
 
-def test_the_task_can_be_said() -> None:
+def test_the_task_can_be_given() -> None:
     assert from_table(data(y=[0, 1, 0]), task="regression").targets.dtype == np.float64
     assert from_table(data(y=["1", "2", "1"]), task="regression").targets.tolist() == [1, 2, 1]
     assert from_table(data(y=[5, 6, 7]), task="classification").targets.tolist() == [5, 6, 7]
@@ -79,18 +79,18 @@ def test_rows_without_a_target_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("values", "task", "said"),
     [
-        (["a", "a", "a"], "auto", "target 'y' holds one class only, 'a'"),
+        (["a", "a", "a"], "auto", "target 'y' has only one class, 'a'"),
         (
             [f"name {i}" for i in range(30)],
             "auto",
-            "target 'y' holds 30 different texts in 30 rows, too many",
+            "target 'y' has 30 distinct texts in 30 rows, too many",
         ),
         (
             ["1", "x", "2"],
             "regression",
-            "target 'y' holds 'x' in row 1 (rows count from 0), which is not a number",
+            "target 'y' has 'x' in row 1 (rows count from 0), which is not a number",
         ),
-        ([0.5, 1.0, 2.5], "classification", "target 'y' holds 0.5 in row 0"),
+        ([0.5, 1.0, 2.5], "classification", "target 'y' has 0.5 in row 0"),
         (np.array(["2020-01-01", "2020-01-02"], dtype="datetime64[us]"), "auto", "target 'y' holds dates"),
     ],
 )
@@ -99,8 +99,8 @@ def test_targets_that_do_not_suit_the_task_are_refused(values: Any, task: str, s
     assert message.startswith(f"the dict of columns: {said}")
 
 
-def test_a_target_alone_is_refused() -> None:
-    assert "no column beside the target" in refusal(from_table, {"y": [1, 0, 1]})
+def test_a_table_with_only_a_target_is_refused() -> None:
+    assert "no column besides the target" in refusal(from_table, {"y": [1, 0, 1]})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_target_alone_is_refused() -> None:
         ((0, 1), [1, 2], None),
     ],
 )
-def test_labels_are_known_again_as_they_were_in_training(classes: Any, values: Any, known: Any) -> None:
+def test_labels_match_those_of_training(classes: Any, values: Any, known: Any) -> None:
     table = to_tabular(data(y=values))
     assert table is not None
     if known is not None:
@@ -124,7 +124,9 @@ def test_labels_are_known_again_as_they_were_in_training(classes: Any, values: A
         assert found == known
         assert [type(item) for item in found] == [type(item) for item in known]
     else:
-        assert "which is no class of this model; it knows" in refusal(known_targets, table, "y", classes)
+        assert "which is not a class of this model; its classes are" in refusal(
+            known_targets, table, "y", classes
+        )
 
 
 def test_known_targets_need_their_column() -> None:
@@ -134,7 +136,7 @@ def test_known_targets_need_their_column() -> None:
     assert known_targets(table, "y", None).values.dtype == np.float64
 
 
-def test_training_targets_say_what_they_left_out() -> None:
+def test_training_targets_count_the_dropped_rows() -> None:
     table = to_tabular(data(y=["a", None, "b"]))
     assert table is not None
     found, classification = training_targets(table, "y", "auto")
@@ -142,7 +144,7 @@ def test_training_targets_say_what_they_left_out() -> None:
     assert found.features.names == ("x", "z")
 
 
-def test_arrays_may_be_a_table_with_targets_apart() -> None:
+def test_from_arrays_takes_a_table_with_separate_targets() -> None:
     columns = {"a": [1, 2, 3, 4], "b": ["x", "y", "x", "y"]}
     found = from_arrays(columns, ["no", "yes", "no", "yes"])
     assert isinstance(found.features, Table)
@@ -172,10 +174,10 @@ def test_a_file_is_a_data_set_with_a_name_and_an_origin(tmp_path: Path) -> None:
 
 
 def test_a_target_is_for_tables_only() -> None:
-    assert "brings its own targets" in refusal(load_source, "digits", target="y")
+    assert "has its own targets" in refusal(load_source, "digits", target="y")
 
 
-def test_the_task_of_arrays_can_be_said(tmp_path: Path) -> None:
+def test_the_task_of_arrays_can_be_given(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", X=np.eye(3), y=np.array([0, 1, 0]))
     found = load_source(tmp_path / "some.npz", task="regression")
     assert (found.name, found.classification, found.targets.dtype) == ("some", False, np.float64)

@@ -23,7 +23,7 @@ def fail_with(number: int) -> Callable[..., None]:
     return fail
 
 
-def test_content_arrives_and_replaces(tmp_path: Path) -> None:
+def test_content_is_written_and_replaced(tmp_path: Path) -> None:
     path = tmp_path / "some.bin"
     write_bytes(path, b"old")
     write_bytes(path, bytes(range(256)) * 5000)
@@ -42,7 +42,7 @@ def test_a_write_in_small_pieces_is_finished(tmp_path: Path, monkeypatch: pytest
     assert (tmp_path / "some.bin").read_bytes() == b"0123456789"
 
 
-def test_file_and_folder_are_forced_to_disk_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_and_folder_are_synced_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, replace = os.fsync, os.replace
 
@@ -70,7 +70,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "some.bin").stat().st_mode) == 0o640
 
 
-def test_a_link_keeps_pointing(tmp_path: Path) -> None:
+def test_a_link_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
     write_bytes(tmp_path / "link", b"x")
@@ -80,17 +80,17 @@ def test_a_link_keeps_pointing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("call", ["open", "write", "fsync", "replace"])
 @pytest.mark.parametrize(
-    ("number", "said"),
+    ("number", "message"),
     [
         (errno.ENOSPC, "the disk is full; free space"),
         (errno.EDQUOT, "the disk is full; free space"),
-        (errno.EACCES, "no permission to write there; choose another folder"),
+        (errno.EACCES, "no permission to write to this folder; choose another folder"),
         (errno.EROFS, "the disk is read-only"),
-        (errno.EIO, "choose another place"),
+        (errno.EIO, "choose another folder"),
     ],
 )
 def test_a_failure_leaves_the_old_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, message: str
 ) -> None:
     path = tmp_path / "some.bin"
     write_bytes(path, b"old")
@@ -99,13 +99,13 @@ def test_a_failure_leaves_the_old_content(
         write_bytes(path, b"new")
     monkeypatch.undo()
     assert str(refusal.value).startswith(f"{path}: cannot be written: ")
-    assert said in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["some.bin"]
 
 
-def test_an_interrupt_leaves_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
@@ -139,20 +139,20 @@ except InputError as error:
     assert os.listdir(tmp_path) == ["some.bin"]
 
 
-def test_places_that_cannot_hold_a_file(tmp_path: Path) -> None:
+def test_paths_that_cannot_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "folder").mkdir()
-    for path, said in [
+    for path, message in [
         (tmp_path / "folder", "is a folder, so it cannot be written"),
         (tmp_path / "missing" / "file", f"the folder {tmp_path / 'missing'} does not exist; create it first"),
         (tmp_path / "file" / "file", f"{tmp_path / 'file'} is not a folder"),
         (tmp_path / ("x" * 300), "the name is too long"),
-        (Path(os.devnull), "not an ordinary file"),
+        (Path(os.devnull), "not a regular file"),
     ]:
         with pytest.raises(InputError) as refusal:
             write_bytes(path, b"x")
         assert str(refusal.value).startswith(f"{path}: ")
-        assert said in str(refusal.value)
+        assert message in str(refusal.value)
         assert "\n" not in str(refusal.value)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
 
@@ -170,7 +170,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_a_folder_that_cannot_be_forced_to_disk_is_no_failure(
+def test_a_folder_that_cannot_be_synced_is_not_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsync = os.fsync

@@ -14,13 +14,13 @@ MODELS = Path(__file__).parent / "models"
 
 
 @pytest.mark.parametrize("name", ["convolution", "recurrent"])
-def test_a_network_of_an_earlier_version_predicts_as_it_did(name: str) -> None:
+def test_a_network_of_an_earlier_version_gives_the_same_predictions(name: str) -> None:
     with np.load(MODELS / f"{name}.npz") as kept:
         outputs = gg.load_model(MODELS / f"{name}.safetensors").outputs(kept["features"])
         np.testing.assert_allclose(outputs, kept["outputs"], rtol=1e-4, atol=1e-5)
 
 
-def test_a_table_of_an_earlier_version_is_encoded_as_it_was() -> None:
+def test_a_table_of_an_earlier_version_is_encoded_identically() -> None:
     with (MODELS / "table.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     columns = {

@@ -128,7 +128,7 @@ ANYTHING = st.binary(min_size=1, max_size=300)
 
 @quickly
 @given(ANYTHING | ANYTHING.map(framed) | ANYTHING.map(lambda rest: framed(b"{" + rest)))
-def test_random_bytes_are_no_model(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_are_not_a_model(tmp_path: Path, content: bytes) -> None:
     assert try_it(tmp_path / "model.safetensors", content) is None
 
 
@@ -151,7 +151,7 @@ def _length(content: bytes, length: int) -> bytes:
 
 @quickly
 @given(st.data())
-def test_damage_is_noticed(tmp_path: Path, models: list[bytes], data: st.DataObject) -> None:
+def test_damage_is_detected(tmp_path: Path, models: list[bytes], data: st.DataObject) -> None:
     content = good = one_of(models, data.draw)
     for edit in data.draw(st.lists(EDITS, min_size=1, max_size=3)):
         # Half of the places are in the header, which is a small part of a file.

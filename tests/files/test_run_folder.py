@@ -57,7 +57,7 @@ def noon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("there", [False, True])
-def test_a_run_appears_whole_on_commit(here: Path, there: bool) -> None:
+def test_a_run_appears_complete_on_commit(here: Path, there: bool) -> None:
     path = Path("mine")
     if there:
         path.mkdir()
@@ -81,7 +81,7 @@ def test_a_change_of_the_current_folder_does_not_matter(
     assert os.listdir(here / "elsewhere") == []
 
 
-def test_a_link_to_an_empty_folder_keeps_pointing(here: Path) -> None:
+def test_a_link_to_an_empty_folder_is_kept(here: Path) -> None:
     (here / "real").mkdir()
     (here / "link").symlink_to("real")
     with RunFolder.create(Path("link"), "digits") as folder:
@@ -104,7 +104,7 @@ def test_the_current_folder_can_be_the_run(here: Path, monkeypatch: pytest.Monke
     assert content(here / "empty") == FILES
 
 
-def test_without_commit_nothing_stays(here: Path) -> None:
+def test_without_commit_nothing_is_left(here: Path) -> None:
     with RunFolder.create(Path("mine"), "digits"):
         pass
     with pytest.raises(KeyboardInterrupt), RunFolder.create(Path("mine"), "digits"):
@@ -112,31 +112,34 @@ def test_without_commit_nothing_stays(here: Path) -> None:
     assert os.listdir(here) == []
 
 
-def test_places_that_are_taken_are_refused_up_front(here: Path) -> None:
+def test_existing_paths_are_refused_up_front(here: Path) -> None:
     (here / "file").write_bytes(b"")
     (here / "full").mkdir()
     (here / "full" / "x").write_bytes(b"")
-    assert refused(Path("file")).startswith("file: is a file where the run folder should go")
-    assert refused(Path("full")).startswith("full: is a folder that is not empty; give a new or empty one")
+    assert refused(Path("file")).startswith("file: is a file, but the run needs a folder")
+    assert refused(Path("full")).startswith("full: is a folder that is not empty; give a new or empty folder")
     assert refused(Path("file/run")).startswith("file/run: cannot be written: ")
     assert sorted(os.listdir(here)) == ["file", "full"]
 
 
-def test_a_place_without_permission_is_refused_up_front(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission_is_refused_up_front(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(os, "mkdir", refuse)
     assert (
         refused(Path("mine"))
-        == "mine: cannot be written: no permission to write there; choose another folder"
+        == "mine: cannot be written: no permission to write to this folder; choose another folder"
     )
-    assert refused(None) == "runs: cannot be written: no permission to write there; choose another folder"
+    assert (
+        refused(None)
+        == "runs: cannot be written: no permission to write to this folder; choose another folder"
+    )
 
 
 def test_a_file_called_runs_is_refused(here: Path) -> None:
     (here / "runs").write_bytes(b"")
-    assert refused(None).startswith("runs: cannot be written: a file of that name is in the way")
+    assert refused(None).startswith("runs: cannot be written: a file of that name already exists")
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "rename"])
@@ -159,11 +162,11 @@ def test_a_full_disk_leaves_nothing(
     assert os.listdir(here) == ["mine"] * there
 
 
-def test_a_place_taken_meanwhile_is_not_overwritten(here: Path) -> None:
+def test_a_path_created_meanwhile_is_not_overwritten(here: Path) -> None:
     with RunFolder.create(Path("mine"), "digits") as folder:
         (here / "mine").mkdir()
         (here / "mine" / "other").write_bytes(b"theirs")
-        with pytest.raises(InputError, match=r"^mine: was taken by something else meanwhile"):
+        with pytest.raises(InputError, match=r"^mine: was created by another program meanwhile"):
             folder.commit(FILES)
     assert content(here / "mine") == {"other": b"theirs"}
     assert os.listdir(here) == ["mine"]
@@ -204,7 +207,7 @@ def test_default_names_are_plain(name: str, plain: str) -> None:
 
 
 @pytest.mark.usefixtures("noon")
-def test_a_name_committed_between_claim_and_look_is_passed_over(
+def test_a_name_committed_between_reservation_and_check_is_skipped(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = RunFolder.create(None, "digits")
@@ -221,7 +224,7 @@ def test_a_name_committed_between_claim_and_look_is_passed_over(
     assert os.listdir(here / "runs") == ["digits-20250301T120000Z"]
 
 
-def test_processes_at_once_get_folders_of_their_own(here: Path) -> None:
+def test_concurrent_processes_get_different_folders(here: Path) -> None:
     program = """
 import sys
 from glassgrad.files.run_folder import RunFolder
@@ -269,19 +272,19 @@ def test_a_model_is_found_by_run_or_file(tmp_path: Path) -> None:
     assert resolve_model(model) == model
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_bytes(b"x")
-    for name, said in [
+    for name, message in [
         ("empty", "is a folder without model.safetensors"),
         ("nowhere", "no such file or folder"),
         ("notes.txt", "is not a .safetensors file"),
     ]:
         with pytest.raises(InputError) as caught:
             resolve_model(tmp_path / name)
-        assert str(caught.value) == f"{tmp_path / name}: {said}; give a run folder or a .safetensors file"
+        assert str(caught.value) == f"{tmp_path / name}: {message}; give a run folder or a .safetensors file"
     with pytest.raises(InputError, match=r"cannot be read|no such file"):
         resolve_model(tmp_path / ("x" * 300))
 
 
-def test_a_history_goes_there_and_back(tmp_path: Path) -> None:
+def test_a_history_survives_a_round_trip(tmp_path: Path) -> None:
     rows: list[dict[str, float | int]] = [
         {"epoch": 1, "loss": 0.1 + 0.2, "seen": 2**60},
         {"epoch": 2, "loss": 1e-300, "val": math.inf},
@@ -301,27 +304,27 @@ def test_a_history_goes_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (None, "no such file"),
         (b"", "is empty"),
         (b"\xff\xfe", "is damaged"),
         (b'epoch,"loss\n', "is damaged"),
         (b"epoch,loss\n1,2\n1\n", "line 3 has 1 cells but the header has 2"),
-        (b"epoch,loss\n1,many\n", "line 2, column 'loss': 'many' is no number"),
+        (b"epoch,loss\n1,many\n", "line 2, column 'loss': 'many' is not a number"),
     ],
 )
-def test_a_bad_history_is_refused(tmp_path: Path, damage: bytes | None, said: str) -> None:
+def test_a_bad_history_is_refused(tmp_path: Path, damage: bytes | None, message: str) -> None:
     if damage is not None:
         (tmp_path / "history.csv").write_bytes(damage)
     with pytest.raises(InputError) as caught:
         read_history(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'history.csv'}: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_configuration_goes_there_and_back(tmp_path: Path) -> None:
+def test_a_configuration_survives_a_round_trip(tmp_path: Path) -> None:
     config = {
         "seed": 0,
         "lr": 0.1 + 0.2,
@@ -337,21 +340,21 @@ def test_a_configuration_goes_there_and_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "said"),
+    ("damage", "message"),
     [
         (None, "no such file"),
         (b"", "is empty"),
         (b'{"seed": 0,\n "lr" 1}', "is not JSON (line 2, column 7: "),
         (b'{"seed": "\xff"}', "is damaged"),
         (b"[" * 100_000, "is damaged"),
-        (b"[1, 2]", "holds no JSON object"),
+        (b"[1, 2]", "is not a JSON object"),
     ],
 )
-def test_a_bad_configuration_is_refused(tmp_path: Path, damage: bytes | None, said: str) -> None:
+def test_a_bad_configuration_is_refused(tmp_path: Path, damage: bytes | None, message: str) -> None:
     if damage is not None:
         (tmp_path / "config.json").write_bytes(damage)
     with pytest.raises(InputError) as caught:
         read_config(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / 'config.json'}: ")
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -123,7 +123,7 @@ def test_a_wrong_byte_anywhere_means_the_checkpoint_before(tmp_path) -> None:
     content = newest.read_bytes()
     for place in np.random.default_rng(0).integers(0, len(content), 40):
         newest.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
-        with pytest.warns(UserWarning, match=r"taking the checkpoint before it, ck\.previous\.safetensors"):
+        with pytest.warns(UserWarning, match=r"using the previous checkpoint, ck\.previous\.safetensors"):
             assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 4
     newest.write_bytes(content)
     with warnings.catch_warnings():
@@ -134,7 +134,7 @@ def test_a_wrong_byte_anywhere_means_the_checkpoint_before(tmp_path) -> None:
 def test_a_missing_checkpoint_means_the_one_before(tmp_path) -> None:
     newest, previous = two_checkpoints(tmp_path)
     newest.unlink()
-    with pytest.warns(UserWarning, match="taking the checkpoint before it"):
+    with pytest.warns(UserWarning, match="using the previous checkpoint"):
         assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 4
     previous.write_bytes(b"{}")
     newest.write_bytes(b"")

@@ -93,7 +93,7 @@ def test_a_table_with_its_target_is_evaluated(run: gg.Run) -> None:
     assert run.model.evaluate(frame) == run.model.evaluate(people()[:3])
     with pytest.raises(gg.InputError, match="no column 'earns', which is this model's target"):
         run.model.evaluate(frame.drop(columns="earns"))
-    with pytest.raises(gg.InputError, match=r"holds 'a lot' in row 0 .*, which is no class of this model"):
+    with pytest.raises(gg.InputError, match=r"has 'a lot' in row 0 .*, which is not a class of this model"):
         run.model.evaluate(people().assign(earns="a lot"))
 
 
@@ -104,7 +104,9 @@ def test_the_inside_can_be_seen(run: gg.Run) -> None:
 
 
 def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Run) -> None:
-    with pytest.warns(UserWarning, match="240 cells hold a category that training never saw") as caught:
+    with pytest.warns(
+        UserWarning, match="240 cells have a category that is not in the training rows"
+    ) as caught:
         run.model.predict(people().assign(city="Paris"))
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="training had no such column: 'more'"):
@@ -115,7 +117,7 @@ def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Ru
     ("frame", "said"),
     [
         (people().drop(columns="age"), "the DataFrame: has no column 'age', which this model needs"),
-        (people().assign(age="old"), "column 'age' holds 'old' in row 0"),
+        (people().assign(age="old"), "column 'age' has 'old' in row 0"),
         (people().to_numpy(), "this model takes tables with the columns 'age', 'city', 'member', 'joined'"),
         ("people.csv", "give a DataFrame, not str"),
     ],
@@ -202,7 +204,7 @@ def test_prepared_is_told_before_the_training() -> None:
     [
         ([1, 2], {}, "data is a source, a DataFrame or a Dataset, not list"),
         (gg.load_source("digits"), {"target": "y"}, "a Dataset has its target and its task"),
-        ("digits", {"target": "y"}, "brings its own targets"),
+        ("digits", {"target": "y"}, "has its own targets"),
         (people(), {"target": "earnings"}, "no column 'earnings'; did you mean 'earns'?"),
         (people(), {"target": "earns", "task": "regression"}, "a regression needs numbers"),
         (people(), {"target": "city", "task": "clustering"}, "unknown task 'clustering'"),

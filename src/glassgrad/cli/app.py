@@ -1,4 +1,4 @@
-"""The commands. Each is a module, which is loaded with all that it needs when somebody asks for it."""
+"""The commands. Each is a module, which is loaded only when its command is run."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from typer.main import get_command
 from glassgrad.common.errors import InputError
 from glassgrad.common.version import __version__
 
-# In the order in which the help lists them; each is the function ``command`` of glassgrad.cli.<name>.
+# In the order of the help. Each command is the function ``command`` of glassgrad.cli.<name>.
 COMMANDS = ("train", "sweep", "diagnose", "evaluate", "predict", "summary", "explain", "report")
 
-# What every usage error derives from; Typer does not name it in public.
+# The base class of all usage errors. Typer has no public name for it.
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         typer.echo(f"glassgrad {__version__}")
         raise typer.Exit
 
@@ -44,38 +44,41 @@ def application(names: Iterable[str]) -> typer.Typer:
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    app.callback()(_read(_options))
+    app.callback()(_with_evaluated_annotations(_options))
     for name in names:
-        app.command(name)(_read(import_module(f"glassgrad.cli.{name}").command))
+        app.command(name)(_with_evaluated_annotations(import_module(f"glassgrad.cli.{name}").command))
     return app
 
 
-def _read(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with its annotations evaluated, once: Typer would compile the text of each one four times."""
+def _with_evaluated_annotations(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` with its annotations evaluated once: Typer would evaluate each of them four times."""
     function.__annotations__ = inspect.get_annotations(function, eval_str=True)
     return function
 
 
 def execute(arguments: list[str], start: float) -> int:
-    """Run one command line; raises InputError for one that cannot be read.
+    """Run one command line and return its exit code. Raises InputError for invalid arguments.
 
-    ``start`` is when the process began (``time.perf_counter``).
+    ``start`` is the start time of the process, in seconds of ``time.perf_counter``.
     """
-    asked = [name for name in arguments[:1] if name in COMMANDS]
-    root = get_command(application(asked or COMMANDS))
+    command_name = [name for name in arguments[:1] if name in COMMANDS]
+    root = get_command(application(command_name or COMMANDS))
     try:
         with root.make_context("glassgrad", list(arguments), obj=start) as context:
             root.invoke(context)
-    except typer.Exit as leaving:
-        return leaving.exit_code
+    except typer.Exit as exit_request:
+        return exit_request.exit_code
     except UsageError as error:
-        raise InputError(_usage(error)) from None
+        raise InputError(_usage_message(error)) from None
     return 0
 
 
-def _usage(error: Exception) -> str:
+def _usage_message(error: Exception) -> str:
+    """The message of a usage error on one line, with a pointer to the help."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "glassgrad"
-    said = " ".join(error.format_message().split()).removesuffix(".")  # type: ignore[attr-defined]
-    said = re.sub(r"\S{100,}", lambda word: f"{word[0][:76]} ...", said)  # such as a number of 5,000 digits
-    return f"{said}; see '{path} --help'"
+    command_path = context.command_path if context is not None else "glassgrad"
+    message = " ".join(error.format_message().split()).removesuffix(".")  # type: ignore[attr-defined]
+    message = re.sub(
+        r"\S{100,}", lambda word: f"{word[0][:76]} ...", message
+    )  # such as a number of 5,000 digits
+    return f"{message}; see '{command_path} --help'"

@@ -1,4 +1,4 @@
-"""A diagnosis as text for a terminal: a sentence per question, then the fixes and what they did in their trials."""
+"""A diagnosis as text for a terminal: a sentence per question, then the fixes and the results of their trials."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ MARKS: Mapping[Verdict, str] = {"ok": "✓", "warning": "!", "fault": "✗"}
 PLAIN_MARKS: Mapping[Verdict, str] = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
 COLORS: Mapping[Verdict, str] = {"ok": "\033[32m", "warning": "\033[33m", "fault": "\033[1;31m"}
 BOLD, DIM, END = "\033[1m", "\033[2m", "\033[0m"
-NOT_SPELLED = ("network", "drop_inputs", "class_weight", "shuffle_targets", "dropout")
+NOT_ON_COMMAND_LINE = ("network", "drop_inputs", "class_weight", "shuffle_targets", "dropout")
 MEASURES = {
     "loss": "validation loss",
     "nll": "validation loss of the probabilities",
     "accuracy": "validation accuracy",
-    "balanced_accuracy": "validation accuracy, every class counted alike",
+    "balanced_accuracy": "validation accuracy, averaged over the classes",
     "rmse": "validation error (RMSE)",
 }
 
 
 class Painter:
-    """Paints where the terminal can show it."""
+    """Formats text with colors and symbols if the terminal supports them."""
 
     def __init__(self, *, color: bool, unicode: bool) -> None:
         self.color, self.unicode = color, unicode
 
     def mark(self, verdict: Verdict) -> str:
-        """The sign of a verdict."""
+        """The symbol of a verdict."""
         sign = (MARKS if self.unicode else PLAIN_MARKS)[verdict]
         return f"{COLORS[verdict]}{sign}{END}" if self.color else sign
 
@@ -42,12 +42,12 @@ class Painter:
         return f"{BOLD}{text}{END}" if self.color else text
 
     def dim(self, text: str) -> str:
-        """What may be skipped."""
+        """Text of lesser importance."""
         return "\n".join(f"{DIM}{line}{END}" for line in text.split("\n")) if self.color else text
 
     @property
     def arrow(self) -> str:
-        """From before to after."""
+        """An arrow between the scores before and after a fix."""
         return "→" if self.unicode else "->"
 
 
@@ -60,12 +60,12 @@ def text_of(diagnosis: Diagnosis, painter: Painter, width: int = WIDTH) -> str:
 
 
 def _examined(diagnosis: Diagnosis, width: int) -> str:
-    seen = diagnosis.examined
-    count = "1 epoch" if seen["epochs"] == 1 else f"{seen['epochs']} epochs"
-    said = f"{diagnosis.source}: {seen['rows']['train']:,} training rows, {count}"
-    for name, (asked, examined) in seen["scaled_down"].items():
-        said += f"; {examined:,} of {asked:,} {name}, to fit the budget"
-    return _filled(said + ".", width)
+    facts = diagnosis.examined
+    count = "1 epoch" if facts["epochs"] == 1 else f"{facts['epochs']} epochs"
+    text = f"{diagnosis.source}: {facts['rows']['train']:,} training rows, {count}"
+    for name, (requested, examined) in facts["scaled_down"].items():
+        text += f"; {examined:,} of {requested:,} {name}, to fit the budget"
+    return _filled(text + ".", width)
 
 
 def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
@@ -77,28 +77,28 @@ def _answer(answer: Answer, painter: Painter, width: int) -> Iterator[str]:
     for cause in dict.fromkeys(fault.because for fault in follows):
         names = _listed([fault for fault in follows if fault.because == cause])
         yield _entry("follows", f"from {words(str(cause))}: {names}", width)
-    doubts = [fault for fault in answer.faults if not fault.confirmed and fault.because is None]
-    tried = [fault for fault in doubts if fault.trial is not None]
+    suspected = [fault for fault in answer.faults if not fault.confirmed and fault.because is None]
+    tried = [fault for fault in suspected if fault.trial is not None]
     if tried:
-        said = (
+        result = (
             "a fix was tried and changed little" if len(tried) == 1 else "fixes were tried and changed little"
         )
-        yield painter.dim(_entry("suspected", f"{_listed(tried)}; {said}", width))
-    untried = [fault for fault in doubts if fault.trial is None]
+        yield painter.dim(_entry("suspected", f"{_listed(tried)}; {result}", width))
+    untried = [fault for fault in suspected if fault.trial is None]
     if untried:
-        yield painter.dim(_entry("suspected", f"{_listed(untried)}; not tried", width))
-    for what in answer.left_out:
-        yield painter.dim(_entry("no time", what, width))
+        yield painter.dim(_entry("suspected", f"{_listed(untried)}; no fix was tried", width))
+    for skipped in answer.left_out:
+        yield painter.dim(_entry("no time", skipped, width))
 
 
-def _case(fault: Fault, said: str, painter: Painter, width: int) -> Iterator[str]:
-    """A fault, its fix, and what that did; what was ``said`` already is not said twice."""
-    if fault.sentence and fault.sentence not in said:
+def _case(fault: Fault, answer: str, painter: Painter, width: int) -> Iterator[str]:
+    """A fault, its fix, and the result of the trial. A sentence that ``answer`` contains is not repeated."""
+    if fault.sentence and fault.sentence not in answer:
         yield _entry("found", fault.sentence, width)
     if fault.prescription is not None:
         flags = command_options(fault.prescription.options)
-        told = [text for text in (fault.prescription.sentence,) if text not in said or not flags]
-        lines = [*told, *([flags] if flags else [])]
+        sentences = [text for text in (fault.prescription.sentence,) if text not in answer or not flags]
+        lines = [*sentences, *([flags] if flags else [])]
         for number, line in enumerate(lines):
             yield _entry("fix" if number == 0 else "", line, width)
     if fault.trial is not None:
@@ -109,58 +109,60 @@ def _trial(trial: Trial, painter: Painter) -> str:
     before, after = _mean(trial.before), _mean(trial.after)
     name = MEASURES.get(trial.measure, trial.measure)
     if trial.effect == "proof":
-        one, other = trial.sides
-        return f"{name} {one} {before}, {other} {after}"
+        side_before, side_after = trial.sides
+        return f"{name} {side_before} {before}, {side_after} {after}"
     constant = f"; a constant guess has {_number(trial.constant)}" if math.isfinite(trial.constant) else ""
     return f"{name} {before} {painter.arrow} {after} (mean of {len(trial.seeds)} seeds{constant})"
 
 
 def _mean(scores: Sequence[float]) -> str:
-    known = [score for score in scores if math.isfinite(score)]
-    if not known:
+    finite = [score for score in scores if math.isfinite(score)]
+    if not finite:
         return "none"
-    lost = len(scores) - len(known)
-    return _number(sum(known) / len(known)) + (f" ({lost} of {len(scores)} diverged)" if lost else "")
+    diverged = len(scores) - len(finite)
+    return _number(sum(finite) / len(finite)) + (
+        f" ({diverged} of {len(scores)} diverged)" if diverged else ""
+    )
 
 
 def _end(diagnosis: Diagnosis, painter: Painter, width: int) -> Iterator[str]:
     named = diagnosis.named
     if named is None:
-        said = "No fault found" if diagnosis.verdict == "ok" else "No fault confirmed"
+        result = "No fault found" if diagnosis.verdict == "ok" else "No fault confirmed"
     else:
         others = [fault.kind for fault in diagnosis.faults if fault.verdict == "fault" and fault is not named]
         more = "".join(f", {words(kind)}" for kind in dict.fromkeys(others) if kind != named.kind)
-        said = f"Fault: {words(named.kind)}{_place(named)}{more}"
+        result = f"Fault: {words(named.kind)}{_location(named)}{more}"
     networks = diagnosis.examined.get("networks_trained")
     cost = f"{diagnosis.seconds:.1f} s of {diagnosis.budget:g} s"
     cost += f", {networks:,} networks trained" if networks else ""
-    yield _filled(f"{painter.mark(diagnosis.verdict)} {said}. {cost}.", width + 20 * painter.color)
-    for what in diagnosis.left_out:
-        yield painter.dim(_entry("no time", what, width))
+    yield _filled(f"{painter.mark(diagnosis.verdict)} {result}. {cost}.", width + 20 * painter.color)
+    for skipped in diagnosis.left_out:
+        yield painter.dim(_entry("no time", skipped, width))
 
 
 def command_options(options: Mapping[str, Any]) -> str:
-    """``options`` as one writes them after ``glassgrad train``; empty where the command line cannot say them."""
-    spelled = {name: _spelled(name, value) for name, value in options.items()}
-    if None in spelled.values():
+    """``options`` as arguments of ``glassgrad train``; empty if one of them has no command-line form."""
+    arguments = {name: _argument(name, value) for name, value in options.items()}
+    if None in arguments.values():
         return ""
-    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in spelled.items())
+    return " ".join(f"--{name.replace('_', '-')} {value}" for name, value in arguments.items())
 
 
-def _spelled(name: str, value: Any) -> str | None:
-    """A value as the command line takes it; None where it does not."""
-    if name in NOT_SPELLED or value is None or isinstance(value, bool):
+def _argument(name: str, value: Any) -> str | None:
+    """``value`` in the form of the command line; None if the option has no such form."""
+    if name in NOT_ON_COMMAND_LINE or value is None or isinstance(value, bool):
         return None
     if isinstance(value, Mapping):
-        rest = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "name")
-        return f"'{value['name']}({rest})'" if rest else str(value["name"])
+        arguments = ", ".join(f"{key}={item!r}" for key, item in value.items() if key != "name")
+        return f"'{value['name']}({arguments})'" if arguments else str(value["name"])
     if isinstance(value, list | tuple):
         return ",".join(map(str, value)) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def words(kind: str) -> str:
-    """A kind as people write it."""
+    """The name of a kind of fault in words: ``dead_neurons`` as "dead neurons"."""
     return kind.replace("_", " ")
 
 
@@ -168,20 +170,20 @@ def _harmless(fault: Fault) -> bool:
     return fault.confirmed and fault.because is None and fault.verdict == "warning"
 
 
-def _place(fault: Fault) -> str:
+def _location(fault: Fault) -> str:
     return f" ({fault.where})" if fault.where else ""
 
 
 def _listed(faults: Sequence[Fault]) -> str:
-    """``dead neurons (dense_1, dense_2), plateau``."""
-    places: dict[str, list[str]] = {}
+    """The faults by kind, with the layers of each kind: ``dead neurons (dense_1, dense_2), plateau``."""
+    layers_of_kind: dict[str, list[str]] = {}
     for fault in faults:
-        places.setdefault(fault.kind, []).extend([fault.where] if fault.where else [])
-    shown = []
-    for kind, where in places.items():
-        some = ", ".join(where[:4]) + (f" and {len(where) - 4} more" if len(where) > 4 else "")
-        shown.append(f"{words(kind)} ({some})" if where else words(kind))
-    return ", ".join(shown)
+        layers_of_kind.setdefault(fault.kind, []).extend([fault.where] if fault.where else [])
+    items = []
+    for kind, layers in layers_of_kind.items():
+        layer_list = ", ".join(layers[:4]) + (f" and {len(layers) - 4} more" if len(layers) > 4 else "")
+        items.append(f"{words(kind)} ({layer_list})" if layers else words(kind))
+    return ", ".join(items)
 
 
 def _entry(name: str, text: str, width: int) -> str:

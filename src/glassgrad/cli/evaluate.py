@@ -12,7 +12,7 @@ from glassgrad.cli import output, tables_text
 from glassgrad.common.errors import InputError
 
 MODEL = "A run folder, or a .safetensors file."
-SOURCE = "A source as for train."
+SOURCE = "The data, in any form that train takes."
 
 
 def command(
@@ -24,11 +24,11 @@ def command(
     ] = "",
     as_json: Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")] = False,
 ) -> None:
-    """Measure MODEL on SOURCE: on its test part if it brings one (an idx folder), or else on all its rows.
+    """Measure MODEL on SOURCE.
 
-    The rows of SOURCE are not split: digits, a table, and an .npz file are measured whole, with rows that the
-    model was trained on if it was trained on them. What train held back is in summary. In a table the column
-    of the targets is the one that the model was trained to predict.
+    Uses the test part of a SOURCE that has one (an idx folder), and all rows of any other. The rows are not split,
+    so they include the training rows if SOURCE is the data that MODEL was trained on. The metrics on the rows that
+    train held out are in summary. In a table, the target is the column that MODEL was trained to predict.
     """
     from glassgrad.data.sources import load_rows
     from glassgrad.data.table import Table
@@ -41,35 +41,35 @@ def command(
     features, targets, notices = rows.features, rows.targets, []
     try:
         if isinstance(features, Table):
-            known = loaded.schema.take_targets(features)
-            features, targets = known.features, known.values
-            if known.dropped:
-                notices.append(f"{source}: {tables_text.left_out(known.dropped)}")
-        ready, told = loaded.schema.take_features(features, loaded.dtype)
-        coded = loaded.schema.encode_targets(targets, loaded.dtype)
-        found = loaded.evaluate_prepared(ready, coded, names)
+            labelled = loaded.schema.take_targets(features)
+            features, targets = labelled.features, labelled.values
+            if labelled.dropped:
+                notices.append(f"{source}: {tables_text.left_out(labelled.dropped)}")
+        inputs, feature_notices = loaded.schema.take_features(features, loaded.dtype)
+        encoded_targets = loaded.schema.encode_targets(targets, loaded.dtype)
+        results = loaded.evaluate_prepared(inputs, encoded_targets, names)
     except InputError as error:
-        raise placed(source, error) from None
-    notices += [f"{source}: {said}" for said in told]
-    for said in notices:
-        output.complain(said)
+        raise with_source(source, error) from None
+    notices += [f"{source}: {notice}" for notice in feature_notices]
+    for notice in notices:
+        output.print_notice(notice)
     if as_json:
         output.print_json(
             {
                 "task": loaded.schema.task,
                 "source": source,
                 "part": rows.part,
-                "rows": len(ready),
-                "metrics": found,
+                "rows": len(inputs),
+                "metrics": results,
                 "notices": notices,
                 "model": model,
                 "seconds_total": time.perf_counter() - context.obj,
             }
         )
     else:
-        print(output.metrics_table({rows.part: found}, {rows.part: len(ready)}))
+        print(output.metrics_table({rows.part: results}, {rows.part: len(inputs)}))
 
 
-def placed(source: str, error: InputError) -> InputError:
-    """``error`` with the name of the source; what is wrong in a table says so itself."""
+def with_source(source: str, error: InputError) -> InputError:
+    """``error`` with the name of the source in front, unless its message begins with it already."""
     return error if str(error).startswith(f"{source}: ") else InputError(f"{source}: {error}")

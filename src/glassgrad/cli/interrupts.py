@@ -1,6 +1,6 @@
-"""Ctrl-C, and the signals that ask a process to end: the first one stops the work, the others change nothing.
+"""Ctrl-C and the signals that end a process: the first one stops the work, later ones are ignored.
 
-What follows the first one is saving, or cleaning up; a second one must not leave half of that behind.
+After the first signal the process saves its results or cleans up. A second signal must not cut that short.
 """
 
 from __future__ import annotations
@@ -18,36 +18,39 @@ __all__ = ["check", "deferred", "interruptible", "settle", "uninterrupted"]
 SIGNALS = [
     signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
 ]
-_asked = threading.Event()
+_signal_received = threading.Event()
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """In this block, the first of ``SIGNALS`` raises KeyboardInterrupt in the main thread.
+    """In this block, the first signal in ``SIGNALS`` raises KeyboardInterrupt in the main thread.
 
-    A signal that was ignored before (``nohup``, a job in the background) stays ignored.
+    A signal that was ignored before (``nohup``, a background job) stays ignored.
     """
-    _asked.clear()
-    with _handled(_stop):
+    _signal_received.clear()
+    with _handled(_on_signal):
         yield
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """In this block, ``SIGNALS`` do nothing."""
+    """In this block, the signals in ``SIGNALS`` are ignored."""
     with _handled(signal.SIG_IGN):
         yield
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if a signal came: a callback of some library may have lost the first one."""
-    if _asked.is_set():
+    """Raise KeyboardInterrupt if a signal has arrived.
+
+    A library may have swallowed the first KeyboardInterrupt in one of its callbacks.
+    """
+    if _signal_received.is_set():
         raise KeyboardInterrupt
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
-    if not _asked.is_set():
-        _asked.set()
+def _on_signal(number: int, frame: FrameType | None) -> None:
+    if not _signal_received.is_set():
+        _signal_received.set()
         raise KeyboardInterrupt
 
 
@@ -56,12 +59,12 @@ def _handled(handler: signal._HANDLER) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may change handlers, and only it is interrupted
         return
-    before = {}
-    for item in SIGNALS:
-        if signal.getsignal(item) not in (signal.SIG_IGN, None):
-            before[item] = signal.signal(item, handler)
+    previous_handlers = {}
+    for number in SIGNALS:
+        if signal.getsignal(number) not in (signal.SIG_IGN, None):
+            previous_handlers[number] = signal.signal(number, handler)
     try:
         yield
     finally:
-        for item, old in before.items():
-            signal.signal(item, old)
+        for number, previous in previous_handlers.items():
+            signal.signal(number, previous)

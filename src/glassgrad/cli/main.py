@@ -1,8 +1,8 @@
-"""The entry point: runs a command, and turns what goes wrong into one line and an exit code.
+"""The entry point: runs a command, and turns an error into one line and an exit code.
 
-Exit codes: 0 done; 1 training diverged (or, with a traceback, a bug); 2 something given cannot be used; 130
-stopped by Ctrl-C or a signal; 141 the reader of standard output went away. With ``--json`` the last line of
-standard output is a JSON object in any case; after a failure it has an entry "error".
+Exit codes: 0 success; 1 training diverged (or, with a traceback, a bug); 2 invalid input; 3 ``diagnose`` confirmed
+a fault; 130 stopped by Ctrl-C or a signal; 141 the reader of standard output closed it. With ``--json`` the last
+line of standard output is always a JSON object; after a failure it has an entry "error".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 
 from glassgrad.cli.interrupts import interruptible
-from glassgrad.cli.output import complain
+from glassgrad.cli.output import print_notice
 from glassgrad.common.errors import GraphError, InputError
 
 LOADED = time.perf_counter()
@@ -27,28 +27,31 @@ PIPE_BROKEN = 141
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Run the command line ``argv`` and return the exit code; by default that of the process, which then ends."""
+    """Run the command line ``argv`` and return the exit code.
+
+    By default this is the command line of the process, and the process then ends with the exit code.
+    """
     start = process_start() if argv is None else time.perf_counter()
     if argv is None:
-        _ready_process()
+        _tune_process()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    _ready_streams()
+    _prepare_streams()
     with interruptible():
-        code, message = _guarded(arguments, start)
+        code, message = _execute(arguments, start)
         if message is not None:
-            message = complain(message)
+            message = print_notice(message)
             if "--json" in arguments:
                 try:
                     print(json.dumps({"error": message, "exit_code": code}), flush=True)
                 except OSError:
                     _drop_output()
     if argv is None:
-        _leave(code)
+        _end_process(code)
     return code
 
 
-def _guarded(arguments: list[str], start: float) -> tuple[int, str | None]:
-    """The exit code, and what to complain about."""
+def _execute(arguments: list[str], start: float) -> tuple[int, str | None]:
+    """Run the command; returns the exit code, and the message for standard error or None."""
     try:
         from glassgrad.cli.app import execute
 
@@ -57,7 +60,7 @@ def _guarded(arguments: list[str], start: float) -> tuple[int, str | None]:
     except (InputError, GraphError) as error:
         return 2, f"error: {error}"
     except KeyboardInterrupt:
-        return STOPPED, "stopped; nothing is kept"
+        return STOPPED, "stopped; nothing was saved"
     except BrokenPipeError:
         _drop_output()
         return PIPE_BROKEN, None
@@ -65,15 +68,16 @@ def _guarded(arguments: list[str], start: float) -> tuple[int, str | None]:
         return 2, f"error: not enough memory ({error or 'no details'}); use less data or a smaller network"
     except OSError as error:
         _drop_output()
-        place = f"{error.filename}: " if error.filename else ""
-        return 2, f"error: {place}{error.strerror or error}; check the disk, and where the output goes"
+        path = f"{error.filename}: " if error.filename else ""
+        return 2, f"error: {path}{error.strerror or error}; check the disk, and where the output goes"
     return code, None
 
 
 def process_start() -> float:
-    """When this process began, on the clock of ``time.perf_counter``.
+    """The start time of this process, in seconds of ``time.perf_counter``.
 
-    Linux knows it (to 10 ms). Elsewhere it is when this module was loaded: the start of Python is left out.
+    Linux reports it with a resolution of 10 ms. Elsewhere it is the time at which this module was loaded, so the
+    start-up time of Python is not counted.
     """
     try:
         with open("/proc/self/stat", encoding="utf-8") as file:
@@ -84,18 +88,19 @@ def process_start() -> float:
     return min(LOADED, time.perf_counter() - age)
 
 
-def _ready_process() -> None:
-    """Spare a process that may live for a fifth of a second what is made for longer ones."""
-    # The helpers of OpenBLAS begin their life by waiting for work at full speed, which they take from this thread.
+def _tune_process() -> None:
+    """Set OpenBLAS and the garbage collector for a process that may live for only 0.2 seconds."""
+    # OpenBLAS threads spin while they wait for their first work. That takes processor time from this thread.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    # Nearly all that is made while modules are loaded stays: there is nothing to collect.
+    # Objects created while modules load almost all stay alive, so collecting garbage would find nothing.
     gc.set_threshold(1_000_000, 20, 20)
 
 
-def _leave(code: int) -> None:
-    """End the process as it stands: to take every module apart first would take longer than to train on digits."""
-    is_watched = sys.gettrace() is not None or sys.getprofile() is not None  # and has things to do at the end
-    if not is_watched:
+def _end_process(code: int) -> None:
+    """End the process without unloading its modules, which would take longer than a training on digits."""
+    # A debugger, profiler or coverage tool writes its results when Python ends normally.
+    is_traced = sys.gettrace() is not None or sys.getprofile() is not None
+    if not is_traced:
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -103,20 +108,23 @@ def _leave(code: int) -> None:
         os._exit(code)
 
 
-def _ready_streams() -> None:
+def _prepare_streams() -> None:
+    """Make sure that both output streams exist, and that no character raises an error on them."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by whoever started this process
+        if stream is None:  # closed by the parent process
             setattr(sys, name, io.StringIO())
         elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a label that the terminal cannot show is no error
+            stream.reconfigure(
+                errors="backslashreplace"
+            )  # a label may hold characters that the terminal lacks
 
 
 def _drop_output() -> None:
-    """Point standard output nowhere, so that Python does not complain when it flushes the rest on leaving."""
+    """Redirect standard output to the null device, so that flushing it at exit raises no error."""
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        null_device = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null_device, sys.stdout.fileno())
+        os.close(null_device)
     except (OSError, ValueError):
         pass

@@ -16,24 +16,24 @@ FORMATS = ("toml", "json")
 
 
 def read_network(path: Path) -> Network:
-    """The network that the file ``path`` describes; raises InputError naming file and layer (or line)."""
+    """The network that the file ``path`` describes. Raises InputError, which names the file and the layer or line."""
     kind = path.suffix.lower().removeprefix(".")
     content = read_bytes(path)
     if kind not in FORMATS:
-        raise InputError(f"{path}: a network is described in a .toml or a .json file; name it so")
+        raise InputError(f"{path}: is not a network file; give a .toml or .json file")
     try:
         text = content.decode("utf-8-sig")
         document = tomllib.loads(text) if kind == "toml" else json.loads(text)
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not UTF-8 text; save it as such") from None
+        raise InputError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
     except (tomllib.TOMLDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: is not {kind.upper()}: {error}") from None
-    except ValueError:  # what Python says of a number of thousands of digits
-        raise InputError(f"{path}: holds a number with too many digits; correct it") from None
+        raise InputError(f"{path}: is not valid {kind.upper()}: {error}") from None
+    except ValueError:  # Python refuses numbers with thousands of digits
+        raise InputError(f"{path}: contains a number with too many digits; correct it") from None
     except RecursionError:
         raise InputError(f"{path}: is nested too deeply to be a network") from None
     if not isinstance(document, dict):
-        raise InputError(f"{path}: holds no table with a list 'layers'")
+        raise InputError(f"{path}: has no list 'layers'; describe one layer per entry of 'layers'")
     try:
         return from_document(document)
     except (InputError, GraphError) as error:

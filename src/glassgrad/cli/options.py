@@ -1,4 +1,4 @@
-"""The options that commands share: how each is written, and what is made of it."""
+"""The options that commands share, and their conversion to training settings."""
 
 from __future__ import annotations
 
@@ -25,59 +25,63 @@ Source = Annotated[
     ),
 ]
 Target = Annotated[
-    str | None, Option(metavar="NAME", help="The column of a table that is predicted (default: the last).")
+    str | None, Option(metavar="NAME", help="The column of a table to predict (default: the last).")
 ]
 Task = Annotated[str, Option(help="auto, classification or regression.")]
 Layers = Annotated[str, Option(help="Units of the hidden layers; none for no hidden layer.")]
 Activation = Annotated[str, Option(help="Activation of the hidden layers.")]
-Init = Annotated[str, Option(help="How the weights start.")]
+Init = Annotated[str, Option(help="Initializer of the weights.")]
 OutputActivation = Annotated[str, Option(help="Activation of the last layer.")]
-Loss = Annotated[str, Option(help="What is minimised; auto: cross-entropy or squared error.")]
-Optimizer = Annotated[str, Option(help="How gradients become steps.")]
+Loss = Annotated[str, Option(help="Loss function; auto: cross-entropy or squared error.")]
+Optimizer = Annotated[str, Option(help="Optimizer, such as adam or sgd.")]
 LearningRate = Annotated[
     float,
-    Option(help="The size of a step (the largest, if it changes); replaces that of --optimizer."),
+    Option(help="Learning rate (the largest one, with a schedule); overrides that of --optimizer."),
 ]
 Momentum = Annotated[
-    float | None, Option(help="From 0 up to but not including 1 (default: the optimizer's own).")
+    float | None, Option(help="Momentum, at least 0 and below 1 (default: that of the optimizer).")
 ]
-WeightDecay = Annotated[
-    float | None, Option(help="How strongly weights are pulled to 0 (default: the optimizer's own).")
-]
-ClipNorm = Annotated[float | None, Option(help="Bound on the norm of all gradients together.")]
-ClipValue = Annotated[float | None, Option(help="Bound on each element of the gradients.")]
-Schedule = Annotated[str, Option(help="How the learning rate changes.")]
-Scaling = Annotated[str, Option(help="Of the features: standard or none.")]
+WeightDecay = Annotated[float | None, Option(help="Weight decay (default: that of the optimizer).")]
+ClipNorm = Annotated[float | None, Option(help="Upper bound of the norm of all gradients together.")]
+ClipValue = Annotated[float | None, Option(help="Upper bound of the magnitude of each gradient element.")]
+Schedule = Annotated[str, Option(help="Schedule of the learning rate.")]
+Scaling = Annotated[str, Option(help="Scaling of the features: standard or none.")]
 NetworkFile = Annotated[Path | None, Option(metavar="FILE", help="A .toml or .json file with all layers.")]
-InitFrom = Annotated[str | None, Option(metavar="MODEL", help="A run or model file to take weights from.")]
+InitFrom = Annotated[
+    str | None, Option(metavar="MODEL", help="A run folder or .safetensors file to take weights from.")
+]
 InitLayers = Annotated[
-    str | None, Option(metavar="LAYERS", help="The layers to take from it (default: all).")
+    str | None, Option(metavar="LAYERS", help="The layers to take from --init-from (default: all).")
 ]
 Freeze = Annotated[
-    str, Option(metavar="LAYERS", help="Layers that stay as they are, such as dense_1,dense_2.")
+    str, Option(metavar="LAYERS", help="Layers that are not trained, such as dense_1,dense_2.")
 ]
-Force = Annotated[bool, Option("--force", help="Train combinations that cannot be meant.")]
+Force = Annotated[bool, Option("--force", help="Allow invalid combinations of loss and activation.")]
 BatchSize = Annotated[int, Option(help="Rows per step.")]
-Watch = Annotated[bool, Option("--watch", help="Look inside while training: gradients, updates, activity.")]
-Epochs = Annotated[int, Option(help="How often all rows are seen.")]
-Keep = Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")]
+Watch = Annotated[bool, Option("--watch", help="Record gradients, updates and activity of each layer.")]
+Epochs = Annotated[int, Option(help="Number of passes over the training rows.")]
+Keep = Annotated[str, Option(help="Which weights to keep: best (by --metric) or last.")]
 Metric = Annotated[
-    str, Option(metavar="NAME", help="What --keep best and --patience look at: loss, auc, f1, mae ...")
+    str, Option(metavar="NAME", help="Metric of --keep best and --patience: loss, auc, f1, mae ...")
 ]
-Metrics = Annotated[
-    str, Option(metavar="NAMES", help="Further metrics to compute, such as auc,f1 or mae,mape.")
-]
+Metrics = Annotated[str, Option(metavar="NAMES", help="Further metrics, such as auc,f1 or mae,mape.")]
 Patience = Annotated[
     int | None, Option(metavar="EPOCHS", help="Stop after this many epochs without a better --metric.")
 ]
 MaxTime = Annotated[str | None, Option(metavar="TIME", help="Stop after this time, such as 90s or 10min.")]
-Validation = Annotated[float, Option(help="Share of the rows, after the test part is taken.")]
-Test = Annotated[float, Option(help="Share of the rows, unless the source brings a test part.")]
-Seed = Annotated[int, Option(help="The same seed gives the same weights.")]
-Seeds = Annotated[int, Option(help="How many seeds each combination is trained with.")]
-BackendName = Annotated[str | None, Option(help="What runs it (default: the fastest there is).")]
-DTypeName = Annotated[str, Option(help="float32 or float64.")]
-Json = Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")]
+Validation = Annotated[
+    float, Option(help="Fraction of the rows for validation, after the test rows are taken.")
+]
+Test = Annotated[float, Option(help="Fraction of the rows for the test, if SOURCE has no test part.")]
+Seed = Annotated[int, Option(help="Random seed. The same seed gives the same weights.")]
+Seeds = Annotated[int, Option(help="Number of seeds per combination.")]
+BackendName = Annotated[
+    str | None, Option(help="native, xla or reference (default: the fastest one available).")
+]
+DTypeName = Annotated[str, Option(help="Data type of the weights: float32 or float64.")]
+Json = Annotated[
+    bool, Option("--json", help="Write the results as one line of JSON, the last of the output.")
+]
 
 
 def training(
@@ -117,31 +121,32 @@ def training(
     dtype: DTypeName,
     watch: Watch,
 ) -> None:
-    """All options that say how a network is trained; ``takes_training`` gives them to a command.
+    """All training options. The decorator ``takes_training`` adds them to a command.
 
-    One without a default here shows that of ``training.defaults``.
+    The default of an option without one here is in ``training.defaults``.
     """
 
 
-def takes_training(*but: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of ``training``, but for ``but``, between its arguments and its own options.
+def takes_training(*excluded: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add the options of ``training``, except those in ``excluded``, to a command.
 
-    The command takes them as keywords. One that it declares itself stands in the place of that of the same name.
+    They come after the command's arguments and before its own options, and are passed to it as keyword arguments.
+    An option that the command itself declares replaces the shared option of the same name.
     """
 
     def extend(command: Callable[..., None]) -> Callable[..., None]:
         shared = {name: _with_default(item) for name, item in _parameters(training).items()}
-        own = {key: item for key, item in _parameters(command).items() if item.kind != item.VAR_KEYWORD}
-        first = {key: item for key, item in own.items() if item.default is item.empty}
-        every = {key: item for key, item in (first | shared | own).items() if key not in but}
-        command.__signature__ = inspect.Signature(list(every.values()))  # type: ignore[attr-defined]
+        declared = {key: item for key, item in _parameters(command).items() if item.kind != item.VAR_KEYWORD}
+        arguments = {key: item for key, item in declared.items() if item.default is item.empty}
+        merged = {key: item for key, item in (arguments | shared | declared).items() if key not in excluded}
+        command.__signature__ = inspect.Signature(list(merged.values()))  # type: ignore[attr-defined]
         return command
 
     return extend
 
 
 def default_of(name: str) -> Any:
-    """The default of the training option ``name``; lists as they are written on the command line."""
+    """The default of the training option ``name``; a list in the form of the command line (``64,32``)."""
     value = DEFAULTS[name]
     return ",".join(map(str, value)) if isinstance(value, tuple) else value
 
@@ -156,7 +161,10 @@ def _with_default(item: inspect.Parameter) -> inspect.Parameter:
 
 
 def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``Settings`` takes, from the options of ``training`` that a command got; ``UNSET`` for those not given."""
+    """The arguments of ``Settings``, from a command's training options ``chosen``; ``UNSET`` for options not given.
+
+    Raises InputError for an option that cannot be read, and for one that has no effect beside ``--network``.
+    """
     options: dict[str, Any] = {
         key: value if is_given(context, key) else UNSET
         for key, value in chosen.items()
@@ -166,7 +174,9 @@ def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, 
         for key in DESCRIBED_BY_FILE:
             if is_given(context, key):
                 option = key.replace("_", "-")
-                raise InputError(f"--network gives all layers, so --{option} changes nothing; leave one out")
+                raise InputError(
+                    f"--{option} has no effect with --network, whose file describes all layers; leave one out"
+                )
         from glassgrad.cli.networks import read_network
 
         options["network"] = read_network(options["network"]).to_document()
@@ -177,7 +187,7 @@ def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, 
 
 
 def is_given(context: typer.Context, key: str) -> bool:
-    """Whether the option stands on the command line."""
+    """Whether the option ``key`` was given on the command line."""
     source = context.get_parameter_source(key)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -189,7 +199,7 @@ def _units(text: str) -> tuple[int, ...]:
         return tuple(int(item) for item in text.split(","))
     except ValueError:
         raise InputError(
-            f"--layers takes whole numbers such as 64,32 (or none for no hidden layer), not {shown(text)}"
+            f"--layers must be whole numbers such as 64,32, or none for no hidden layer, not {shown(text)}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Text for people and JSON for programs."""
+"""Output of the commands: text for people, and JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def complain(message: str) -> str:
-    """Write ``message`` to standard error as exactly one line, and return it as it was written."""
+def print_notice(message: str) -> str:
+    """Write ``message`` to standard error as exactly one line; returns the line without the prefix "error: "."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
-    with contextlib.suppress(OSError):  # nobody listens: the exit code still tells
+    with contextlib.suppress(OSError):  # standard error is closed; the exit code still shows a failure
         print(f"glassgrad: {line}", file=sys.stderr, flush=True)
     return line.removeprefix("error: ")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Write ``document`` as one line of JSON, NaN and Inf as null."""
-    from glassgrad.common.plain import plain  # NumPy comes with it, which help and errors do not need
+    """Write ``document`` to standard output as one line of JSON, with NaN and Inf as null."""
+    from glassgrad.common.plain import plain  # imports NumPy, which help and errors do not need
 
     print(json.dumps(plain(document), allow_nan=False), flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """``rows`` under ``header``, columns aligned: text to the left, numbers to the right."""
+    """``rows`` under ``header`` as text, in aligned columns: text to the left, numbers to the right."""
     cells = [[show(item) for item in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    right = [
+    is_numeric = [
         all(isinstance(item, int | float | None) for item in column) for column in zip(*rows, strict=True)
     ]
     lines = [
         "  ".join(
-            text.rjust(width) if numbers else text.ljust(width)
-            for text, width, numbers in zip(line, widths, right, strict=True)
+            text.rjust(width) if numeric else text.ljust(width)
+            for text, width, numeric in zip(line, widths, is_numeric, strict=True)
         ).rstrip()
         for line in (list(header), *cells)
     ]
@@ -42,7 +42,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def show(value: Any) -> str:
-    """One value as a cell: numbers to four digits, lists as 8 x 8, nothing as a dash."""
+    """One value as the text of a cell: numbers with four digits, lists as 8 x 8, None as a dash."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -57,7 +57,10 @@ def show(value: Any) -> str:
 
 
 def metrics_table(metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]) -> str:
-    """One line for each part that was measured, one column for each metric; below it, those of each target."""
+    """The metrics as a table: one line per part of the data, one column per metric.
+
+    With several targets, a second table has the metrics of each target. ``rows`` is the number of rows per part.
+    """
     from glassgrad.training.metrics import metrics_rows
 
     tables = metrics_rows(metrics, rows)
@@ -65,6 +68,6 @@ def metrics_table(metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, i
 
 
 def spelled(config: Mapping[str, Any]) -> str:
-    """The configuration of a part as one writes it on the command line: ``huber(delta=0.5)``."""
+    """The configuration of a named part as it is written on the command line: ``huber(delta=0.5)``."""
     options = ", ".join(f"{key}={value!r}" for key, value in config.items() if key != "name")
     return f"{config['name']}({options})" if options else str(config["name"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from glassgrad.cli import output
-from glassgrad.cli.evaluate import MODEL, SOURCE, placed
+from glassgrad.cli.evaluate import MODEL, SOURCE, with_source
 from glassgrad.common.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,22 +20,25 @@ if TYPE_CHECKING:
 
 def command(
     model: Annotated[str, Argument(metavar="MODEL", help=MODEL)],
-    source: Annotated[
-        str, Argument(metavar="SOURCE", help=SOURCE + " Its targets are ignored, and need not be there.")
-    ],
+    source: Annotated[str, Argument(metavar="SOURCE", help=SOURCE + " Targets are optional and ignored.")],
     strict: Annotated[
-        bool, Option("--strict", help="Refuse categories, and missing values, that training never saw.")
+        bool,
+        Option(
+            "--strict",
+            help="Fail on a category that is not in the training rows, and on a missing value in a column without "
+            "missing values there.",
+        ),
     ] = False,
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The CSV file to write (default: standard output).")
     ] = None,
 ) -> None:
-    """Predict SOURCE with MODEL, as CSV: one line per row, in the order of the rows.
+    """Predict SOURCE with MODEL, as CSV.
 
-    Of a source that brings a test part (an idx folder) that part is predicted, of any other all rows. A
-    classifier gives the label, and the probability of every class if its loss has one; a regression gives
-    the quantities in their own units. Of a table, a category that training never saw counts as unknown, and
-    what was odd is said on standard error.
+    Writes one line per row, in the order of the rows: of the test part of a SOURCE that has one (an idx folder),
+    or of all rows. A classifier gives the label, and the probability of each class if its loss defines one. A
+    regression gives the quantities in their original units. In a table, a category that is not in the training
+    rows counts as unknown, and a notice on standard error names it.
     """
     from glassgrad.data.sources import load_rows
     from glassgrad.data.table import Table
@@ -45,14 +48,14 @@ def command(
     loaded = load_model(model)
     rows = load_rows(source, targets=False)
     if strict and not isinstance(rows.features, Table):
-        raise InputError(f"{source}: --strict is for tables, and this source is none; leave it out")
+        raise InputError(f"{source}: is not a table, and --strict is for tables only; leave out --strict")
     try:
-        features, told = loaded.schema.take_features(rows.features, loaded.dtype, strict=strict)
+        features, notices = loaded.schema.take_features(rows.features, loaded.dtype, strict=strict)
         columns = predictions(loaded, loaded.outputs_prepared(features))
     except InputError as error:
-        raise placed(source, error) from None
-    for said in told:
-        output.complain(f"{source}: {said}")
+        raise with_source(source, error) from None
+    for notice in notices:
+        output.print_notice(f"{source}: {notice}")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -65,15 +68,15 @@ def command(
 
 def predictions(model: Model, outputs: Array) -> dict[str, list[Any]]:
     """The columns of the CSV, by name, for the raw ``outputs`` [rows, units] of ``model``."""
-    found = model.decode(outputs)
+    decoded = model.decode(outputs)
     if model.schema.classes is None:
-        if found.ndim == 1:
-            return {"prediction": found.tolist()}
-        return {f"prediction_{number}": column.tolist() for number, column in enumerate(found.T)}
-    columns = {"label": found.tolist()}
+        if decoded.ndim == 1:
+            return {"prediction": decoded.tolist()}
+        return {f"prediction_{number}": column.tolist() for number, column in enumerate(decoded.T)}
+    columns = {"label": decoded.tolist()}
     try:
         probabilities = model.probabilities(outputs)
-    except InputError:  # the loss has none
+    except InputError:  # the loss does not define probabilities
         return columns
     for label, column in zip(model.schema.classes, probabilities.T, strict=True):
         columns[f"probability_{label}"] = column.tolist()

@@ -1,4 +1,4 @@
-"""How a training run is watched: a live bar on a terminal, a line per epoch everywhere else."""
+"""The progress of a training on standard error: a live bar on a terminal, else a line per epoch."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from glassgrad.cli import interrupts, lenses_text
 from glassgrad.cli.output import show
 from glassgrad.training.run import Progress, Run
 
-WATCHED = ("accuracy", "rmse")
+SHOWN_METRICS = ("accuracy", "rmse")
 
 
 class Watcher(Protocol):
-    """Takes what ``train`` tells, between entering and leaving."""
+    """A context manager that is called with the progress of a training, and shows it."""
 
     def __enter__(self) -> Self: ...
 
@@ -30,7 +30,7 @@ class Watcher(Protocol):
 
 
 def watcher() -> Watcher:
-    """The one that suits standard error."""
+    """A ``Bar`` if standard error is a terminal, else ``Lines``."""
     return Bar() if _on_terminal() else Lines()
 
 
@@ -53,13 +53,13 @@ class Lines:
         """Print a line if an epoch has ended."""
         interrupts.check()
         if progress.record is not None:
-            with contextlib.suppress(OSError):  # the reader went away: training goes on
+            with contextlib.suppress(OSError):  # standard error is closed; training continues
                 line = f"epoch {progress.epoch}/{progress.epochs}  {described(progress)}"
                 print(line, file=sys.stderr, flush=True)
 
 
 class Bar:
-    """A live bar on standard error, and a live table below it where the run is watched."""
+    """A live bar on standard error; with ``--watch``, a live table of the layers below it."""
 
     def __init__(self) -> None:
         from rich.console import Console, RenderableType
@@ -84,7 +84,7 @@ class Bar:
             TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[said]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -101,7 +101,7 @@ class Bar:
         self._bar.stop()
 
     def __call__(self, progress: Progress) -> None:
-        """Move the bar; between epochs the last validation stays to be seen."""
+        """Move the bar; the metrics of the last validation stay visible between epochs."""
         interrupts.check()
         if progress.record is not None:
             self._validated = validated(progress.record)
@@ -110,7 +110,7 @@ class Bar:
         fields: dict[str, Any] = {
             "epoch": progress.epoch,
             "epochs": progress.epochs,
-            "said": f"loss {show(progress.loss)}{self._validated}",
+            "metrics": f"loss {show(progress.loss)}{self._validated}",
         }
         if self._task is None:
             self._task = self._bar.add_task("", total=progress.total_steps, **fields)
@@ -119,21 +119,22 @@ class Bar:
 
 @contextlib.contextmanager
 def runs_watcher(count: int) -> Iterator[Callable[[int, Run], None]]:
-    """Takes what ``train_many`` tells of ``count`` runs: a bar on a terminal, a line per run everywhere else."""
+    """Shows the progress of ``train_many`` with ``count`` runs: a bar on a terminal, else a line per run."""
     done = 0
 
-    def line(_: int, run: Run) -> None:
+    def print_line(_: int, run: Run) -> None:
         nonlocal done
         interrupts.check()
         done += 1
         settings = run.settings
-        said = f"run {done}/{count}  learning rate {settings.value('learning_rate'):g}  seed {settings.seed}"
-        loss = run.metrics.get("validation", {}).get("loss")
-        with contextlib.suppress(OSError):  # the reader went away: training goes on
-            print(f"{said}  {run.status}  validation loss {show(loss)}", file=sys.stderr, flush=True)
+        options = f"learning rate {settings.value('learning_rate'):g}  seed {settings.seed}"
+        loss = show(run.metrics.get("validation", {}).get("loss"))
+        with contextlib.suppress(OSError):  # standard error is closed; training continues
+            line = f"run {done}/{count}  {options}  {run.status}  validation loss {loss}"
+            print(line, file=sys.stderr, flush=True)
 
     if not _on_terminal():
-        yield line
+        yield print_line
         return
     from rich.console import Console
     from rich.progress import Progress as RichProgress
@@ -149,15 +150,17 @@ def runs_watcher(count: int) -> Iterator[Callable[[int, Run], None]]:
 
 
 def described(progress: Progress) -> str:
-    """Loss, what validation found, and what the lenses saw."""
-    seen = "" if progress.lenses is None else lenses_text.epoch_line(progress.lenses)
-    return f"loss {show(progress.loss)}{validated(progress.record or {})}{seen}"
+    """The training loss, the validation metrics, and the measurements of the lenses, on one line."""
+    measurements = "" if progress.lenses is None else lenses_text.epoch_line(progress.lenses)
+    return f"loss {show(progress.loss)}{validated(progress.record or {})}{measurements}"
 
 
 def validated(record: Mapping[str, float | int]) -> str:
     """The validation loss, and accuracy or root mean squared error, of an epoch; empty without validation."""
     if "validation_loss" not in record:
         return ""
-    found = [f"  validation loss {show(record['validation_loss'])}"]
-    found += [f"{name} {show(record[key])}" for name in WATCHED if (key := f"validation_{name}") in record]
-    return "  ".join(found)
+    metrics = [f"  validation loss {show(record['validation_loss'])}"]
+    metrics += [
+        f"{name} {show(record[key])}" for name in SHOWN_METRICS if (key := f"validation_{name}") in record
+    ]
+    return "  ".join(metrics)

@@ -1,4 +1,4 @@
-"""Lists on the command line: ``a,b``, and ``a:b:n`` for n values in equal ratios."""
+"""Lists on the command line: ``a,b``, and ``a:b:n`` for n values in a geometric sequence from a to b."""
 
 from __future__ import annotations
 
@@ -14,33 +14,39 @@ LIMIT = 10_000
 
 
 def names(option: str, text: str) -> list[str]:
-    """``relu,normal(0.1, seed=2)``: a comma inside of brackets or quotes separates nothing."""
-    found, depth, quote, start = [], 0, "", 0
-    for place, c in enumerate(f"{text},"):
+    """The distinct parts of a list such as ``relu,normal(0.1, seed=2)``.
+
+    A comma inside brackets or quotes does not separate two parts. Raises InputError for an empty part.
+    """
+    parts, depth, quote, start = [], 0, "", 0
+    for index, c in enumerate(f"{text},"):
         if quote:
             quote = "" if c == quote else quote
         elif c in "'\"":
             quote = c
         elif c == "," and depth <= 0:
-            found.append(text[start:place].strip())
-            start = place + 1
+            parts.append(text[start:index].strip())
+            start = index + 1
         else:
             depth += (c in "([{") - (c in ")]}")
-    if start <= len(text):  # a bracket or quote that is never closed: for the part to complain about
-        found.append(text[start:].strip())
-    return _distinct(option, text, found)
+    if start <= len(text):  # a bracket or quote that is never closed; the parser of the part reports it
+        parts.append(text[start:].strip())
+    return _distinct(option, text, parts)
 
 
 def wholes(option: str, text: str) -> list[int]:
-    """``32,64``."""
+    """The whole numbers in a list such as ``32,64``. Raises InputError for anything else."""
     return _each(option, text, "whole numbers such as 32,64", _whole)
 
 
 def rates(option: str, text: str) -> list[float]:
-    """``0.001,0.01``, or ``1e-4:1:16`` for 16 values from 1e-4 to 1 in equal ratios; all above 0."""
-    wanted = "numbers above 0 such as 0.01,0.1, or a range such as 1e-4:1:16 (from, to, how many)"
-    found = _each(option, text, wanted, _range)
-    return _distinct(option, text, [rate for part in found for rate in part])
+    """The distinct numbers in ``0.001,0.01``, or in ``1e-4:1:16`` (16 values from 1e-4 to 1 in equal ratios).
+
+    Raises InputError for anything else, and for a number that is not above 0.
+    """
+    form = "numbers above 0 such as 0.01,0.1, or a range from:to:count such as 1e-4:1:16"
+    ranges = _each(option, text, form, _range)
+    return _distinct(option, text, [rate for rates_of_range in ranges for rate in rates_of_range])
 
 
 def _range(text: str) -> list[float]:
@@ -51,7 +57,7 @@ def _range(text: str) -> list[float]:
     if not 2 <= n <= LIMIT or low == high:
         raise ValueError
     ratio = math.log(high / low)
-    # To ten digits: 0.001 is meant where 0.0009999999999999998 comes out.
+    # Rounded to ten digits: 0.001, not 0.0009999999999999998.
     between = [float(f"{low * math.exp(ratio * i / (n - 1)):.10g}") for i in range(1, n - 1)]
     return [low, *between, high]
 
@@ -69,14 +75,15 @@ def _whole(text: str) -> int:
     return int(text)
 
 
-def _each(option: str, text: str, wanted: str, read: Callable[[str], T]) -> list[T]:
+def _each(option: str, text: str, form: str, read: Callable[[str], T]) -> list[T]:
+    """``read`` of each item of the list ``text``; ``form`` describes the list in the message of an InputError."""
     try:
         return [read(item) for item in text.split(",")]
     except (ValueError, OverflowError, ZeroDivisionError):
-        raise InputError(f"--{option} takes {wanted}; not {shown(text)}") from None
+        raise InputError(f"--{option} must be {form}, not {shown(text)}") from None
 
 
-def _distinct(option: str, text: str, found: list[T]) -> list[T]:
-    if "" in found:
-        raise InputError(f"--{option} {shown(text)} has an empty entry; take out a comma")
-    return list(dict.fromkeys(found))
+def _distinct(option: str, text: str, items: list[T]) -> list[T]:
+    if "" in items:
+        raise InputError(f"--{option} {shown(text)} has an empty entry; remove it")
+    return list(dict.fromkeys(items))

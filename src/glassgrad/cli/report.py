@@ -21,17 +21,18 @@ def command(
     run: Annotated[Path, Argument(metavar="RUN", help="A run folder.")],
     source: Annotated[
         str | None,
-        Option(metavar="SOURCE", help="What it was trained on, where that is no longer in its place."),
+        Option(metavar="SOURCE", help="The training data, if it has moved."),
     ] = None,
     out: Annotated[
         Path | None, Option(metavar="FILE", help="The page (default: report.html in the run folder).")
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Write a page with pictures of RUN: its neurons, learning rate, initialization, loss and chain rule.
+    """Write an HTML page with pictures of RUN.
 
-    The page is one file, which opens offline in any browser. Unless the run was trained with --watch or --report,
-    its training is repeated, to the same bits, to look inside while it runs.
+    The page shows neurons, learning rate, initialization, loss and chain rule. It is a single file that opens
+    offline in any browser. A run that was trained without --watch and --report is trained again, with identical
+    results, to measure its layers.
     """
     from glassgrad.cli.progress import watcher
     from glassgrad.report.stored_run import stored_run
@@ -41,26 +42,29 @@ def command(
         raise InputError(f"{out}: is a folder; name the file of the page, such as report.html")
     load_figure()
     with watcher() as watch:
-        found = stored_run(run, source, watch)
-    place = write_page(found, out or page_of(run))
+        loaded_run = stored_run(run, source, watch)
+    page = write_page(loaded_run, out or page_of(run))
     if as_json:
         seconds = time.perf_counter() - context.obj
-        output.print_json({"run": str(run), "report": str(place), "seconds_total": seconds})
+        output.print_json({"run": str(run), "report": str(page), "seconds_total": seconds})
     else:
-        print(f"report: {place}")
+        print(f"report: {page}")
 
 
 def page_of(folder: Path) -> Path:
-    """Where the report of the run in ``folder`` goes."""
+    """The default path of the report of the run in ``folder``."""
     from glassgrad.report.run_page import REPORT
 
     return folder / REPORT
 
 
-def write_page(run: Run, place: Path) -> Path:
-    """Write the report of ``run`` to ``place``: all of it, or nothing. Raises InputError."""
+def write_page(run: Run, path: Path) -> Path:
+    """Write the report of ``run`` to ``path``, whole or not at all; returns ``path``.
+
+    Raises InputError if the file cannot be written.
+    """
     from glassgrad.files.atomic import write_text
     from glassgrad.report.run_page import run_page
 
-    write_text(place, run_page(run).html())
-    return place
+    write_text(path, run_page(run).html())
+    return path

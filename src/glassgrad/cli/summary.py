@@ -21,15 +21,18 @@ FACTS = ("name", "kind", "inputs", "use")
 def command(
     model: Annotated[str, Argument(metavar="MODEL", help=MODEL)],
     form: Annotated[
-        str, Option("--format", help="table; or toml or json, which train --network reads.")
+        str, Option("--format", help="table; or toml or json, as a file for train --network.")
     ] = "table",
     as_json: Annotated[bool, Option("--json", help="The whole summary as one line of JSON.")] = False,
 ) -> None:
-    """Show what MODEL is made of: its layers, what it was trained on, and how well it did."""
+    """Show the layers, the data and the metrics of MODEL."""
     if form not in FORMATS:
         raise unknown_name("format", form, FORMATS)
     if as_json and form != "table":
-        raise InputError(f"--json is the whole summary and --format {form} the network alone; leave one out")
+        raise InputError(
+            f"--json writes the whole summary and --format {form} only the network, so they cannot be combined; "
+            "leave one out"
+        )
     from glassgrad.training.model import load_model
 
     loaded = load_model(model)
@@ -46,7 +49,7 @@ def command(
 
 
 def document_of(model: Model) -> dict[str, Any]:
-    """What ``--json`` says of a model."""
+    """The output of ``--json`` for ``model``."""
     from glassgrad.losses.table import LOSSES
 
     return {
@@ -66,7 +69,7 @@ def document_of(model: Model) -> dict[str, Any]:
 
 
 def tables_of(model: Model) -> str:
-    """The layers, the total, where the model comes from, and its metrics."""
+    """The tables of the layers, of the columns and of the metrics, and the facts about the model between them."""
     from glassgrad.losses.table import LOSSES
 
     header = ("name", "type", "inputs", "shape", "parameters")
@@ -79,7 +82,7 @@ def tables_of(model: Model) -> str:
         "loss": output.spelled(LOSSES.config(model.loss)),
         "source": model.provenance.get("source"),
         "target": None if model.schema.table is None else model.schema.table.target,
-        "trained": f"{model.training.get('epochs')} epochs, {model.training.get('status')}",
+        "trained": _training_text(model),
     }
     lines = [f"{key + ':':<12}{output.show(value)}" for key, value in facts.items()]
     metrics = output.metrics_table(model.metrics, model.provenance.get("rows", {}))
@@ -88,3 +91,8 @@ def tables_of(model: Model) -> str:
         columns = [[fact[key] for key in FACTS] for fact in model.schema.table.facts()]
         parts.append(output.table(["column", *FACTS[1:]], columns))
     return "\n\n".join([*parts, metrics])
+
+
+def _training_text(model: Model) -> str:
+    epochs = model.training.get("epochs")
+    return f"{epochs} epoch{'' if epochs == 1 else 's'}, {model.training.get('status')}"

@@ -13,7 +13,7 @@ import typer
 from typer import Option
 
 from glassgrad.cli import interrupts, options, output, ranges, tables_text
-from glassgrad.cli.train import DIVERGED, STOPPED
+from glassgrad.cli.train import DIVERGED, INTERRUPTED
 from glassgrad.common.constraints import COUNT, check
 from glassgrad.common.errors import InputError
 
@@ -34,23 +34,24 @@ PICTURE = "sweep.svg"
 def command(
     context: typer.Context,
     source: options.Source,
-    init: Annotated[str, Option(help="How the weights start: one, or several as a,b.")] = INIT,
-    optimizer: Annotated[str, Option(help="How gradients become steps: one, or several.")] = OPTIMIZER,
+    init: Annotated[str, Option(help="Initializers of the weights: one, or a list a,b.")] = INIT,
+    optimizer: Annotated[str, Option(help="Optimizers: one, or a list a,b.")] = OPTIMIZER,
     learning_rate: Annotated[
-        str, Option(help="The sizes of a step: a,b, or from:to:count for a range in equal ratios.")
+        str, Option(help="Learning rates: a list a,b, or from:to:count for count values in equal ratios.")
     ] = "1e-4:1:9",
-    batch_size: Annotated[str, Option(help="Rows per step: one number, or several.")] = BATCH_SIZE,
+    batch_size: Annotated[str, Option(help="Rows per step: one number, or a list a,b.")] = BATCH_SIZE,
     seed: Annotated[int, Option(help="The first seed.")] = SEED,
     out: Annotated[
-        Path | None, Option(metavar="FOLDER", help="Where it goes (default: runs/<name>-sweep-<time>).")
+        Path | None, Option(metavar="FOLDER", help="Output folder (default: runs/<name>-sweep-<time>).")
     ] = None,
     as_json: options.Json = False,
     **chosen: Any,
 ) -> None:
-    """Train a network on SOURCE once for every combination of options and seed, and tell which does best.
+    """Train with every combination of options, and rank them.
 
-    Combinations that differ in learning rate, init or seed share one compilation. The folder gets a table of
-    all runs, a picture, and the best run as a model.
+    Trains a network on SOURCE once per combination and seed, and ranks the combinations by their validation loss.
+    Combinations that differ only in learning rate, init or seed share one compilation. The output folder holds a
+    table of all runs, a picture, and the best run as a model.
     """
     from glassgrad.cli.progress import runs_watcher
     from glassgrad.data.sources import load_source
@@ -63,12 +64,12 @@ def command(
     axes = _axes(context.params, has_network=chosen["network"] is not None)
     count = math.prod(map(len, axes.values()))
     if count > ranges.LIMIT:
-        raise InputError(f"{count:,} runs are too many; ask for at most {ranges.LIMIT:,}")
+        raise InputError(f"the sweep has {count:,} runs; reduce the lists to at most {ranges.LIMIT:,} runs")
     variants = grid(axes)
-    for variant in variants:  # whatever is wrong is said before anything is done
+    for variant in variants:  # invalid settings are reported before the first training
         settings = make_settings({**common, **variant})
     if settings.validation == 0:
-        raise InputError("a sweep compares runs by their validation loss; give --validation a share above 0")
+        raise InputError("a sweep ranks runs by their validation loss; give --validation a value above 0")
     dataset = load_source(source, target=chosen["target"], task=chosen["task"])
     with interrupts.deferred(), RunFolder.create(out, f"{dataset.name}-sweep") as folder:
         start = time.perf_counter()
@@ -85,17 +86,18 @@ def command(
             schema = runs[0].model.schema
             document = _document(dataset.name, runs, ranked, names) | seconds
             document |= tables_text.document_of(dataset, schema)
-            files, trouble = _files(dataset.name, document, ranked)
+            files, picture_error = _files(dataset.name, document, ranked)
             folder.commit(files)
-        interrupts.settle()  # saved whole: a signal that came meanwhile changes nothing
+        interrupts.settle()  # the sweep is saved; a signal that arrived meanwhile is ignored
     document["run"] = str(folder.path)
-    document["picture"] = None if trouble is not None else str(folder.path / PICTURE)
+    document["picture"] = None if picture_error is not None else str(folder.path / PICTURE)
     for line in [] if as_json else tables_text.lines_of(dataset, schema):
         print(line)
-    _tell(document, ranked, count, trouble, context.obj, as_json)
+    _print_results(document, ranked, count, picture_error, context.obj, as_json)
 
 
 def _axes(params: dict[str, Any], has_network: bool) -> dict[str, Sequence[Any]]:
+    """The values of each option that the sweep varies; ``has_network`` if a network file was given."""
     seed, seeds = params["seed"], params["seeds"]
     check("--seeds", seeds, COUNT)
     axes: dict[str, Sequence[Any]] = {
@@ -105,7 +107,7 @@ def _axes(params: dict[str, Any], has_network: bool) -> dict[str, Sequence[Any]]
         "learning_rate": ranges.rates("learning-rate", params["learning_rate"]),
         "seed": range(seed, seed + seeds),
     }
-    if has_network:  # the file says how each layer starts
+    if has_network:  # the network file has the initializer of each layer
         del axes["init"]
     return axes
 
@@ -113,7 +115,7 @@ def _axes(params: dict[str, Any], has_network: bool) -> dict[str, Sequence[Any]]
 def _document(
     name: str, runs: Sequence[Run], ranked: Sequence[Point], names: Sequence[str]
 ) -> dict[str, Any]:
-    """What ``--json``, and sweep.json, say of a sweep."""
+    """The document of a sweep, for ``--json`` and sweep.json."""
     from glassgrad.training.sweep import best, run_document
 
     winner = best(ranked)
@@ -133,7 +135,7 @@ def _document(
 def _files(
     name: str, document: dict[str, Any], ranked: Sequence[Point]
 ) -> tuple[dict[str, bytes], str | None]:
-    """The files of the folder, and why there is no picture among them, if so."""
+    """The files of the folder, and the reason if they include no picture (else None)."""
     from glassgrad.common.plain import plain
     from glassgrad.report.sweep import draw_sweep, pictures
     from glassgrad.training.sweep import best, best_run, table_csv
@@ -151,57 +153,61 @@ def _files(
         return files, str(error)
 
 
-def _tell(
+def _print_results(
     document: dict[str, Any],
     ranked: Sequence[Point],
-    asked: int,
-    no_picture: str | None,
+    run_count: int,
+    picture_error: str | None,
     start: float,
     as_json: bool,
 ) -> None:
-    """Say what came out; leave with an exit code if it was stopped, or if nothing came to its end."""
-    place, runs = document["run"], document["runs"]
+    """Print the results; raises typer.Exit if fewer than ``run_count`` runs ended, or if all runs diverged."""
+    folder, runs = document["run"], document["runs"]
     ended = sum(run["status"] != "interrupted" for run in runs)
-    code, trouble = 0, None
-    if ended < asked:
-        code, trouble = STOPPED, output.complain(f"{place}: stopped after {ended} of {asked} runs")
-    elif document["best"] is None:
-        said = (
-            f"{place}: all {asked} runs met NaN or Inf; try lower learning rates, clipping, or another init"
+    code, problem = 0, None
+    if ended < run_count:
+        code, problem = (
+            INTERRUPTED,
+            output.print_notice(f"{folder}: stopped after {ended} of {run_count} runs"),
         )
-        code, trouble = DIVERGED, output.complain(f"error: {said}")
+    elif document["best"] is None:
+        reason = f"all {run_count} runs met NaN or Inf; try lower learning rates, clipping, or another init"
+        code, problem = DIVERGED, output.print_notice(f"error: {folder}: {reason}")
     document["seconds_total"] = time.perf_counter() - start
     if as_json:
-        if no_picture is not None:
-            output.complain(no_picture)
-        output.print_json(document if trouble is None else document | {"error": trouble, "exit_code": code})
+        if picture_error is not None:
+            output.print_notice(picture_error)
+        output.print_json(document if problem is None else document | {"error": problem, "exit_code": code})
     else:
         print(_table(ranked))
         if len(ranked) > SHOWN:
             print(f"... and {len(ranked) - SHOWN} more in sweep.csv")
         each = f"{document['seconds_training'] / len(runs) * 1000:.3g} ms each"
         compiled = f"{document['seconds_compiling']:.2g} s to compile"
-        print(f"{len(runs)} runs in {document['seconds_training']:.3g} s ({each}), {compiled}: {place}")
-        if no_picture is not None:
-            print(no_picture)
+        print(f"{len(runs)} runs in {document['seconds_training']:.3g} s ({each}), {compiled}: {folder}")
+        if picture_error is not None:
+            print(picture_error)
     if code:
         raise typer.Exit(code)
 
 
 def _table(ranked: Sequence[Point]) -> str:
-    """The points, best first, without the options that are the same in all."""
-    told = [
+    """The points as a table, best first.
+
+    Init and learning rate always have a column; another option has one only if its values differ.
+    """
+    shown_options = [
         name
         for name in ranked[0].options
         if name in ("init", "learning_rate") or len({repr(point.options[name]) for point in ranked}) > 1
     ]
     measure = ranked[0].measure
     measured = ["loss", *([measure] if measure else [])]
-    header = [name.replace("_", " ") for name in told]
+    header = [name.replace("_", " ") for name in shown_options]
     header += [item for name in measured for item in (f"validation {name}", "+-")] + ["diverged"]
     rows = []
     for point in ranked[:SHOWN]:
-        found = [item for name in measured for item in (point.mean(name), point.deviation(name))]
+        scores = [item for name in measured for item in (point.mean(name), point.deviation(name))]
         diverged = f"{point.diverged} of {len(point.runs)}" if point.diverged else "-"
-        rows.append([*(point.options[name] for name in told), *found, diverged])
+        rows.append([*(point.options[name] for name in shown_options), *scores, diverged])
     return output.table(header, rows)

@@ -1,4 +1,4 @@
-"""What is said of a table that a network is trained on: its target, its task, and what became of its columns."""
+"""A table as training data, in text: its target, its task, its columns and notices about its rows."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ SHOWN = 10
 PLURALS = {"category": "categories"}
 
 
-def lines_of(dataset: Dataset, schema: Schema, odd: Sequence[str] = ()) -> list[str]:
-    """The lines of text about a table, the first one about its target; none for arrays.
+def lines_of(dataset: Dataset, schema: Schema, notices: Sequence[str] = ()) -> list[str]:
+    """The lines of text about a table, the first one about its target; empty for arrays.
 
-    ``odd`` is what is odd about rows that were held back (see ``Parts.notices``).
+    ``notices`` are about unusual validation and test rows (see ``Parts.notices``).
     """
     if schema.table is None:
         return []
     lines = [f"{_target(dataset, schema)}{_left_out(schema)}", _inputs(schema)]
-    return [*lines, *(f"note: {said}" for said in _notices(dataset, odd))]
+    return [*lines, *(f"note: {notice}" for notice in _all_notices(dataset, notices))]
 
 
-def document_of(dataset: Dataset, schema: Schema, odd: Sequence[str] = ()) -> dict[str, Any]:
-    """The entries about the data for ``--json``; "columns" is null for arrays."""
+def document_of(dataset: Dataset, schema: Schema, notices: Sequence[str] = ()) -> dict[str, Any]:
+    """The entries about the data for ``--json``; "columns" is None for arrays."""
     return {
         "target": dataset.target,
         "target_is_guessed": dataset.target_is_guessed,
         "columns": None if schema.table is None else schema.table.facts(),
         "inputs": list(schema.feature_shape),
-        "notices": _notices(dataset, odd),
+        "notices": _all_notices(dataset, notices),
     }
 
 
 def left_out(rows: int) -> str:
-    """That so many rows have no target."""
+    """The notice that ``rows`` rows have no target and are not used."""
     return f"{'1 row' if rows == 1 else f'{rows:,} rows'} without a target {'is' if rows == 1 else 'are'} left out"
 
 
-def _notices(dataset: Dataset, odd: Sequence[str]) -> list[str]:
-    return [*([left_out(dataset.dropped)] if dataset.dropped else []), *odd]
+def _all_notices(dataset: Dataset, notices: Sequence[str]) -> list[str]:
+    return [*([left_out(dataset.dropped)] if dataset.dropped else []), *notices]
 
 
 def _target(dataset: Dataset, schema: Schema) -> str:
-    guessed = ", the last column (--target NAME takes another)" if dataset.target_is_guessed else ""
-    name = "given apart" if dataset.target is None else repr(dataset.target)
+    guessed = ", the last column (choose another with --target NAME)" if dataset.target_is_guessed else ""
+    name = "given separately" if dataset.target is None else repr(dataset.target)
     if schema.classes is None:
         task = "regression"
     else:
@@ -60,17 +60,17 @@ def _target(dataset: Dataset, schema: Schema) -> str:
 
 def _left_out(schema: Schema) -> str:
     assert schema.table is not None
-    left = [f"{column.name!r} ({column.kind})" for column in schema.table.columns if not column.inputs]
-    return f"; left out: {_some(left)}" if left else ""
+    unused = [f"{column.name!r} ({column.kind})" for column in schema.table.columns if not column.inputs]
+    return f"; columns left out: {_some(unused)}" if unused else ""
 
 
 def _inputs(schema: Schema) -> str:
     assert schema.table is not None
     used = schema.table.used
     kinds = Counter(column.kind for column in used)
-    counted = [f"{n} {kind if n == 1 else PLURALS.get(kind, kind + 's')}" for kind, n in kinds.items()]
+    counts = [f"{n} {kind if n == 1 else PLURALS.get(kind, kind + 's')}" for kind, n in kinds.items()]
     columns = "1 column" if len(used) == 1 else f"{len(used):,} columns"
-    return f"inputs: {show(schema.table.width)} from {columns}: {', '.join(counted)}"
+    return f"inputs: {show(schema.table.width)} from {columns}: {', '.join(counts)}"
 
 
 def _some(items: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glassgrad.training.run import Run
     from glassgrad.training.task import Task
 
-DIVERGED, STOPPED = 1, 130
+DIVERGED, INTERRUPTED = 1, 130
 
 
 @options.takes_training("seeds")
@@ -30,16 +30,16 @@ def command(
         Path | None, Option(metavar="RUN", help="The run folder (default: runs/<name>-<time>).")
     ] = None,
     report: Annotated[
-        bool, Option("--report", help="Look inside while training, and write a page with pictures.")
+        bool, Option("--report", help="Write an HTML page with pictures of the run; implies --watch.")
     ] = False,
     as_json: options.Json = False,
     **chosen: Any,
 ) -> None:
-    """Train a network on SOURCE, and write a run folder: the model, its history and its settings.
+    """Train a network on SOURCE, and write a run folder.
 
-    Parts are names (relu, adam, cosine) or names with options (leaky_relu(0.2)); an unknown name lists those
-    there are. Ctrl-C, and NaN or Inf, end the run with its last good weights. MODEL is a run folder or a
-    .safetensors file.
+    The run folder holds the model, its history and its settings. Activations, initializers, losses, optimizers and
+    schedules are names (relu) or names with arguments (leaky_relu(0.2)); an unknown name lists the known ones. On
+    Ctrl-C, NaN or Inf, training stops and the last good weights are saved.
     """
     from glassgrad.cli.progress import watcher
     from glassgrad.data.sources import load_source
@@ -47,65 +47,68 @@ def command(
     from glassgrad.training.settings import make_settings
     from glassgrad.training.train import train
 
-    given = options.settings_of(context, chosen)
+    training_options = options.settings_of(context, chosen)
     if report:
         from glassgrad.report.svg import load_figure
 
         load_figure()
-        given["watch"] = True
-    settings = make_settings(given)
+        training_options["watch"] = True
+    settings = make_settings(training_options)
     dataset = load_source(source, target=chosen["target"], task=chosen["task"])
-    stdout = sys.stdout  # a live bar on the terminal puts something else in its place
-    about: dict[str, Any] = {}
+    stdout = sys.stdout  # a live progress bar replaces sys.stdout while it runs
+    data_entries: dict[str, Any] = {}
 
-    def tell_task(found: Task) -> None:
-        data = (dataset, found.parts.schema, found.parts.notices)
-        about.update(tables_text.document_of(*data))
+    def show_data(task: Task) -> None:
+        data = (dataset, task.parts.schema, task.parts.notices)
+        data_entries.update(tables_text.document_of(*data))
         for line in [] if as_json else tables_text.lines_of(*data):
             print(line, file=stdout, flush=True)
 
     with interrupts.deferred(), RunFolder.create(out, dataset.name) as folder:
         try:
-            with watcher() as shown:
-                run = train(dataset, settings, prepared=tell_task, progress=shown)
+            with watcher() as show_progress:
+                run = train(dataset, settings, prepared=show_data, progress=show_progress)
         except InputError as error:
             if chosen["network"] is not None and str(error).startswith(("layer ", "the network ")):
-                raise InputError(f"{chosen['network']}: {error}") from None  # what is wrong is in this file
+                raise InputError(
+                    f"{chosen['network']}: {error}"
+                ) from None  # the fault is in the network file
             raise
         if run.status == "interrupted" and run.epochs == 0:
             raise KeyboardInterrupt
         with interrupts.uninterrupted():
             folder.commit(run.files())
-        interrupts.settle()  # saved whole: a signal that came meanwhile changes nothing
+        interrupts.settle()  # the run is saved; a signal that arrived meanwhile is ignored
     page = _report(run, folder.path) if report else None
-    _tell(run, folder.path, context.obj, as_json, page, about)
+    _print_results(run, folder.path, context.obj, as_json, page, data_entries)
 
 
-def _report(run: Run, place: Path) -> Path | None:
-    """Write the report of ``run``, which is saved in ``place``; None if Ctrl-C comes before it is done."""
+def _report(run: Run, folder: Path) -> Path | None:
+    """Write the report of ``run``, which is saved in ``folder``; None if Ctrl-C interrupts it."""
     from glassgrad.cli.report import page_of, write_page
 
     try:
-        return write_page(run, page_of(place))
+        return write_page(run, page_of(folder))
     except KeyboardInterrupt:
         return None
 
 
-def _tell(
-    run: Run, place: Path, start: float, as_json: bool, page: Path | None, about: Mapping[str, Any]
+def _print_results(
+    run: Run, folder: Path, start: float, as_json: bool, page: Path | None, data_entries: Mapping[str, Any]
 ) -> None:
-    """Say what came out of ``run``, which lies in ``place``; leave with an exit code if it did not finish.
+    """Print the results of ``run``, which is saved in ``folder``; raises typer.Exit if it did not finish.
 
-    ``about`` is what is to be said of its data.
+    ``data_entries`` are the entries about its data for ``--json``.
     """
-    trouble = None if run.message is None else f"{place}: {run.message}"
-    code = {"finished": 0, "diverged": DIVERGED, "interrupted": STOPPED}[run.status]
-    if trouble is not None:
-        trouble = output.complain(f"error: {trouble}" if run.status == "diverged" else trouble)
+    problem = None if run.message is None else f"{folder}: {run.message}"
+    code = {"finished": 0, "diverged": DIVERGED, "interrupted": INTERRUPTED}[run.status]
+    if problem is not None:
+        problem = output.print_notice(f"error: {problem}" if run.status == "diverged" else problem)
     if as_json:
-        document = document_of(run, place) | dict(about) | ({} if page is None else {"report": str(page)})
+        document = document_of(run, folder) | dict(data_entries)
+        document |= {} if page is None else {"report": str(page)}
         document["seconds_total"] = time.perf_counter() - start
-        output.print_json(document if trouble is None else document | {"error": trouble, "exit_code": code})
+        output.print_json(document if problem is None else document | {"error": problem, "exit_code": code})
     else:
         print(output.metrics_table(run.metrics, run.rows))
         if run.lenses is not None and len(run.lenses):
@@ -114,18 +117,18 @@ def _tell(
             print(f"stopped early: {run.stopped}")
         best = "" if run.best_epoch is None else f", weights of epoch {run.best_epoch}"
         count = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
-        print(f"{count} of {run.model.parameters:,} parameters on {run.backend}{best}: {place}")
+        print(f"{count}, {run.model.parameters:,} parameters, {run.backend} backend{best}: {folder}")
         print(
             f"report: {page}"
             if page is not None
-            else f"see it in pictures: glassgrad report {quote(str(place))}"
+            else f"for pictures of this run: glassgrad report {quote(str(folder))}"
         )
     if code:
         raise typer.Exit(code)
 
 
-def document_of(run: Run, place: Path) -> dict[str, Any]:
-    """What ``--json`` says of a run that lies in ``place``."""
+def document_of(run: Run, folder: Path) -> dict[str, Any]:
+    """The output of ``--json`` for ``run``, which is saved in ``folder``."""
     from glassgrad.files.run_folder import MODEL
     from glassgrad.losses.table import LOSSES
 
@@ -146,6 +149,6 @@ def document_of(run: Run, place: Path) -> dict[str, Any]:
         "seconds_training": run.seconds_training,
         "seconds_compiling": run.seconds_compiling,
         "seconds_total": run.seconds_total,
-        "model": str(place / MODEL),
-        "run": str(place),
+        "model": str(folder / MODEL),
+        "run": str(folder),
     } | ({} if run.lenses is None else {"lenses": run.lenses.per_epoch().document()})

@@ -1,4 +1,4 @@
-"""A category as inputs of a network: one for each, within bounds."""
+"""The encoding of a category as inputs of a network: one input per frequent category."""
 
 from __future__ import annotations
 
@@ -11,26 +11,33 @@ import numpy as np
 
 from glassgrad.common.errors import InputError
 from glassgrad.data import cells
-from glassgrad.data.encoding_parts import Described, Odd, damaged, odd_cells, text_list, text_of
+from glassgrad.data.encoding_parts import (
+    DataclassEncoding,
+    UnseenCells,
+    damaged,
+    text_list,
+    text_of,
+    unseen_cells,
+)
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Column, Table
 
 CATEGORIES = 50
-"""At most so many categories of a column have an input of their own: the most frequent."""
+"""The largest number of categories of a column with an input of their own. The most frequent ones are chosen."""
 
 RARE_ROWS, RARE_SHARE = 5, 0.01
-"""A category is rare with fewer training rows than this, where they are also less than this share."""
+"""A category is rare if it has fewer training rows than this number, and than this fraction of them."""
 
 
 @dataclass(frozen=True)
-class CategoryEncoding(Described):
-    """One input per category, 1 where a row holds it: each of ``categories``, the ``rare`` ones, and missing.
+class CategoryEncoding(DataclassEncoding):
+    """One-hot inputs: one for each of ``categories``, one for all ``rare`` categories, and one for a missing value.
 
-    ``counts`` are the training rows of each of ``categories``, then of all rare ones together, then of those
-    without a value; the last two have an input if there were such rows. An unknown category counts as a rare
-    one, which the network knows. Where training had none, that input would have a weight that nothing ever
-    trained; so the inputs are then the share of each category, as of an average row. The same goes for a
-    missing value.
+    ``counts`` are the numbers of training rows of each of ``categories``, of all rare categories together, and of
+    missing values. The last two have an input only if their count is above 0. An unknown category counts as rare.
+    Without rare categories in training, the weights of such an input would be untrained. In that case the inputs of
+    an unknown category are the fractions of the categories in the training rows, the mean of the one-hot inputs.
+    The same holds for a missing value if training had none.
     """
 
     kind: ClassVar[str] = "category"
@@ -38,7 +45,7 @@ class CategoryEncoding(Described):
     categories: tuple[str, ...]
     rare: tuple[str, ...]
     counts: tuple[int, ...]
-    measured: ClassVar[int] = 0
+    standardized_inputs: ClassVar[int] = 0
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -49,60 +56,62 @@ class CategoryEncoding(Described):
 
     @classmethod
     def fit(cls, column: Column, table: Table) -> CategoryEncoding:
-        """The encoding of the training rows ``column``, which has some value."""
-        found = Counter(column.values[~column.missing].tolist())
-        enough = min(RARE_ROWS, RARE_SHARE * len(table))
-        frequent = sorted(found, key=lambda category: (-found[category], category))[:CATEGORIES]
-        kept = sorted(category for category in frequent if found[category] >= enough)
-        rare = sorted(found.keys() - set(kept))
-        together = sum(found[category] for category in rare)
-        counts = (*(found[category] for category in kept), together, int(column.missing.sum()))
-        return cls(column.name, tuple(kept), tuple(rare), counts)
+        """The encoding fitted on the training rows ``column``, which has at least one value."""
+        row_counts = Counter(column.values[~column.missing].tolist())
+        threshold = min(RARE_ROWS, RARE_SHARE * len(table))
+        most_frequent = sorted(row_counts, key=lambda category: (-row_counts[category], category))[
+            :CATEGORIES
+        ]
+        categories = sorted(category for category in most_frequent if row_counts[category] >= threshold)
+        rare = sorted(row_counts.keys() - set(categories))
+        rare_count = sum(row_counts[category] for category in rare)
+        counts = (*(row_counts[category] for category in categories), rare_count, int(column.missing.sum()))
+        return cls(column.name, tuple(categories), tuple(rare), counts)
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The categories that there were in training."""
-        own = tuple(f"{self.name}={category}" for category in self.categories)
-        names = (*own, f"{self.name} is rare or unknown", f"{self.name} is missing")
+        """The names of the inputs: the categories, then "is rare or unknown" and "is missing" if training had any."""
+        categories = tuple(f"{self.name}={category}" for category in self.categories)
+        names = (*categories, f"{self.name} is rare or unknown", f"{self.name} is missing")
         return tuple(name for name, count in zip(names, self.counts, strict=True) if count)
 
-    def encode(self, column: Column, table: Table, out: Floats) -> list[Odd]:
+    def encode(self, column: Column, table: Table, out: Floats) -> list[UnseenCells]:
         """Write the inputs into ``out`` [rows, inputs]."""
         if column.values.dtype.kind == "M" and not column.missing.all():
             raise InputError(
-                f"{table.place}: column {self.name!r} holds dates, where training had categories; "
+                f"{table.source_name}: column {self.name!r} holds dates, but training had categories there; "
                 "convert the column to text"
             )
         rare, missing, new = (len(self.categories) + i for i in range(3))
         slots = cells.codes(column, self._index, new)
         slots[column.missing] = missing
         counts = np.array(self.counts)
-        there = counts > 0
-        # Where the input of each slot is. What training never saw has none: then the row is an average one.
-        inputs = np.where(there, np.cumsum(there) - 1, -1)
-        places = np.append(inputs, inputs[rare])[slots]
+        has_input = counts > 0
+        # The index of the input of each slot. A slot without an input has -1, and its rows get the average inputs.
+        input_of_slot = np.where(has_input, np.cumsum(has_input) - 1, -1)
+        inputs = np.append(input_of_slot, input_of_slot[rare])[slots]
         out[:] = 0.0
-        rows = np.flatnonzero(places >= 0)
-        out[rows, places[rows]] = 1.0
-        if len(rows) < len(places):
-            out[places < 0] = (counts / counts.sum())[there]
-        average = "an average row stands in"
-        odd = (
+        rows = np.flatnonzero(inputs >= 0)
+        out[rows, inputs[rows]] = 1.0
+        if len(rows) < len(inputs):
+            out[inputs < 0] = (counts / counts.sum())[has_input]
+        average = "replaced by the average of the training rows"
+        unseen = (
             []
-            if there[missing]
-            else odd_cells("missing", self.name, column, table, slots == missing, average)
+            if has_input[missing]
+            else unseen_cells("missing", self.name, column, table, slots == missing, average)
         )
-        instead = "counted as rare" if there[rare] else average
-        return odd + odd_cells("new", self.name, column, table, slots == new, instead)
+        replacement = "counted as rare" if has_input[rare] else average
+        return unseen + unseen_cells("new", self.name, column, table, slots == new, replacement)
 
     def use(self) -> str:
         """What becomes of the column, in words."""
         rare, missing = self.counts[-2:]
-        said = f"{len(self.categories)} categories"
+        text = "1 category" if len(self.categories) == 1 else f"{len(self.categories)} categories"
         return (
-            said
-            + (", the rare ones together" if rare else "")
-            + (", and whether it is missing" if missing else "")
+            text
+            + ("; one for all rare ones" if rare else "")
+            + ("; whether it is missing" if missing else "")
         )
 
     @classmethod
@@ -111,10 +120,10 @@ class CategoryEncoding(Described):
         names, counts = [*text_list(document, "categories"), *text_list(document, "rare")], document["counts"]
         if len(set(names)) < len(names):
             raise damaged("categories")
-        kept = len(document["categories"])
-        fits = isinstance(counts, list) and len(counts) == kept + 2
-        if not fits or not all(type(count) is int and 0 <= count < 2**53 for count in counts):
+        size = len(document["categories"])
+        has_all_counts = isinstance(counts, list) and len(counts) == size + 2
+        if not has_all_counts or not all(type(count) is int and 0 <= count < 2**53 for count in counts):
             raise damaged("counts")
-        if not all(counts[:kept]) or not any(counts) or (counts[kept] > 0) != (len(names) > kept):
+        if not all(counts[:size]) or not any(counts) or (counts[size] > 0) != (len(names) > size):
             raise damaged("counts")
-        return cls(text_of(document, "name"), tuple(names[:kept]), tuple(names[kept:]), tuple(counts))
+        return cls(text_of(document, "name"), tuple(names[:size]), tuple(names[size:]), tuple(counts))

@@ -1,4 +1,4 @@
-"""Which encoding a column gets, and which one a description in a model file means."""
+"""The choice of the encoding of a column, and its restoration from a model file."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from typing import Any, ClassVar
 
 from glassgrad.common.errors import InputError
 from glassgrad.data.category_encoding import CategoryEncoding
-from glassgrad.data.encoding_parts import ColumnEncoding, Odd, text_of
-from glassgrad.data.inference import LEFT_OUT, infer
+from glassgrad.data.encoding_parts import ColumnEncoding, UnseenCells, text_of
+from glassgrad.data.inference import UNUSED_KINDS, infer
 from glassgrad.data.number_encodings import BooleanEncoding, DateEncoding, NumberEncoding
 from glassgrad.data.scaling import Floats
 from glassgrad.data.table import Column, Table
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """A column that nothing is learned from, and of which ``kind`` it is."""
+class UnusedColumn:
+    """A column that is not used for training, because of its ``kind``."""
 
     name: str
     kind: str
     inputs: ClassVar[tuple[str, ...]] = ()
-    measured: ClassVar[int] = 0
+    standardized_inputs: ClassVar[int] = 0
 
-    def encode(self, column: Column, table: Table, out: Floats) -> list[Odd]:
-        """Nothing."""
+    def encode(self, column: Column, table: Table, out: Floats) -> list[UnseenCells]:
+        """Write nothing: the column has no inputs."""
         return []
 
     def use(self) -> str:
-        """Why it is left out."""
-        return f"left out: {LEFT_OUT[self.kind]}"
+        """The reason why the column is left out."""
+        return f"left out: {UNUSED_KINDS[self.kind]}"
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
@@ -40,36 +40,39 @@ class LeftOut:
 ENCODINGS: dict[str, Any] = {
     encoding.kind: encoding for encoding in (NumberEncoding, BooleanEncoding, DateEncoding, CategoryEncoding)
 }
-"""The encodings by the kind of column that they are for."""
+"""The encodings by kind of column."""
 
 
-def fit_column(column: Column, table: Table, curves: bool) -> ColumnEncoding:
-    """The encoding of the training rows ``column`` of ``table``; ``curves`` lets heavy tails be bent."""
+def fit_column(column: Column, table: Table, transform_tails: bool) -> ColumnEncoding:
+    """The encoding fitted on the training rows ``column`` of ``table``.
+
+    ``transform_tails`` allows the transform of heavy-tailed numbers (see ``NumberEncoding``).
+    """
     kind = infer(column)
-    if kind in LEFT_OUT:
-        return LeftOut(column.name, kind)
+    if kind in UNUSED_KINDS:
+        return UnusedColumn(column.name, kind)
     if kind == "number":
-        return NumberEncoding.fit(column, table, curves)
+        return NumberEncoding.fit(column, table, transform_tails)
     if kind == "category":
         category = CategoryEncoding.fit(column, table)
-        # Where no value is frequent, all are together in one input that says nothing.
-        return category if category.categories else LeftOut(column.name, "identifier")
+        # Without a frequent category, the only input would be the same for all rows.
+        return category if category.categories else UnusedColumn(column.name, "identifier")
     encoding: ColumnEncoding = ENCODINGS[kind].fit(column, table)
     return encoding
 
 
 def column_from(document: Any) -> ColumnEncoding:
-    """The encoding that ``to_document`` described; raises InputError for anything else."""
+    """The encoding of a document written by ``to_document``. Raises InputError for anything else."""
     kind = document.get("kind") if isinstance(document, Mapping) else None
-    if isinstance(kind, str) and kind in LEFT_OUT and set(document) == {"kind", "name"}:
-        return LeftOut(text_of(document, "name"), kind)
+    if isinstance(kind, str) and kind in UNUSED_KINDS and set(document) == {"kind", "name"}:
+        return UnusedColumn(text_of(document, "name"), kind)
     if not isinstance(kind, str) or kind not in ENCODINGS:
-        raise InputError(f"preprocessing: a column is of no known kind: {kind!r:.40}; save the model again")
+        raise InputError(f"preprocessing: a column has the unknown kind {kind!r:.40}; save the model again")
     cls = ENCODINGS[kind]
     keys = {"kind", *(item.name for item in fields(cls) if item.init)}
     if set(document) != keys:
         raise InputError(
-            f"preprocessing: a column's entries are not {', '.join(sorted(keys))}; save it again"
+            f"preprocessing: a column's entries are not {', '.join(sorted(keys))}; save the model again"
         )
     encoding: ColumnEncoding = cls.from_document(document)
     return encoding

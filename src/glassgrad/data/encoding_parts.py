@@ -1,4 +1,4 @@
-"""What the encodings of single columns share: their form, what they tell, and how they are described."""
+"""Shared parts of the column encodings: their protocol, the notices about unseen cells, and their documents."""
 
 from __future__ import annotations
 
@@ -19,50 +19,57 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Odd:
-    """Cells of one column that training never saw the like of: ``what`` is "new" or "missing"."""
+class UnseenCells:
+    """The cells of one column of a sort that no training row has.
+
+    ``what`` is "new" for a category that is not in the training rows, "missing" for a missing value.
+    """
 
     column: str
     what: str
     count: int
     first: str
-    """Where the first of them is."""
+    """The row or line of the first such cell, in words."""
     cell: str
-    instead: str
-    """What stands in for them."""
+    """The text of the first such cell."""
+    replacement: str
+    """The value that replaces the cells, in words."""
 
-    def and_then(self, later: Odd) -> Odd:
-        """The same with the cells of some later rows."""
+    def plus(self, later: UnseenCells) -> UnseenCells:
+        """These cells, together with the cells of some later rows."""
         return replace(self, count=self.count + later.count)
 
     def sentence(self) -> str:
-        """For people: how many, the first, and what became of them."""
-        holds = f"{self.count} cell{'s hold' if self.count > 1 else ' holds'}"
+        """A notice with the number of cells, the first one, and their replacement."""
+        have = f"{self.count} cell{'s have' if self.count > 1 else ' has'}"
         first = f"{'the first ' if self.count > 1 else ''}in {self.first}"
         if self.what == "missing":
             return (
-                f"column {self.column!r}: {holds} no value ({first}), as no training row did; {self.instead}"
+                f"column {self.column!r}: {have} no value ({first}), but all training rows had one; "
+                f"{self.replacement}"
             )
         return (
-            f"column {self.column!r}: {holds} a category that training never saw "
-            f"({self.cell}, {first}); {self.instead}"
+            f"column {self.column!r}: {have} a category that is not in the training rows "
+            f"({self.cell}, {first}); {self.replacement}"
         )
 
-    def refusal(self, place: str) -> str:
-        """The refusal of the first of them."""
-        found = "no value" if self.what == "missing" else f"{self.cell}, a category that training never saw,"
+    def refusal(self, source_name: str) -> str:
+        """The error message for the first of the cells."""
+        content = (
+            "no value" if self.what == "missing" else f"{self.cell}, a category not in the training rows,"
+        )
         return (
-            f"{place}: column {self.column!r} holds {found} in {self.first}; "
+            f"{source_name}: column {self.column!r} has {content} in {self.first}; "
             "correct it, or leave out --strict"
         )
 
 
 class ColumnEncoding(Protocol):
-    """How one column becomes inputs of a network."""
+    """The encoding of one column as inputs of a network."""
 
     @property
     def kind(self) -> str:
-        """What the column is: a kind of ``inference.Kind``."""
+        """The kind of the column, one of ``inference.Kind``."""
 
     @property
     def name(self) -> str:
@@ -70,33 +77,35 @@ class ColumnEncoding(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of its inputs; empty where the column is left out."""
+        """The names of its inputs; empty if the column is not used."""
 
     @property
-    def measured(self) -> int:
-        """How many of its inputs, the first ones, are to be standardised."""
+    def standardized_inputs(self) -> int:
+        """The number of its inputs to standardize. They come first."""
 
-    def encode(self, column: Column, table: Table, out: Floats) -> list[Odd]:
-        """Write the inputs into ``out`` [rows, inputs]; InputError for a cell that is of another kind."""
+    def encode(self, column: Column, table: Table, out: Floats) -> list[UnseenCells]:
+        """Write the inputs into ``out`` [rows, inputs]. Raises InputError for a cell of another kind."""
 
     def use(self) -> str:
-        """What becomes of the column, in words."""
+        """A description of the column's inputs for people."""
 
     def to_document(self) -> dict[str, Any]:
         """The encoding as plain JSON values."""
 
 
-def odd_cells(what: str, name: str, column: Column, table: Table, where: Bools, instead: str) -> list[Odd]:
-    """Nothing, or (one item) the cells ``where`` [rows] of the column ``name``."""
+def unseen_cells(
+    what: str, name: str, column: Column, table: Table, where: Bools, replacement: str
+) -> list[UnseenCells]:
+    """The cells of the column ``name`` where ``where`` [rows] is True: one item, or no item if there are none."""
     count = int(where.sum())
     if count == 0:
         return []
     first = int(np.argmax(where))
-    return [Odd(name, what, count, table.where(first), cells.shown(column, first), instead)]
+    return [UnseenCells(name, what, count, table.where(first), cells.shown(column, first), replacement)]
 
 
-class Described:
-    """An encoding that is a dataclass, and described by its fields."""
+class DataclassEncoding:
+    """An encoding that is a dataclass. Its document has one entry per field."""
 
     kind: ClassVar[str]
 
@@ -108,8 +117,8 @@ class Described:
 
 
 def damaged(entry: str) -> InputError:
-    """The refusal of a description whose ``entry`` is not what an encoding wrote there."""
-    return InputError(f"preprocessing: a column's {entry} cannot be used; save the model again")
+    """The error for a document with an invalid ``entry``."""
+    return InputError(f"preprocessing: the entry {entry!r} of a column is invalid; save the model again")
 
 
 def text_of(document: Mapping[str, Any], key: str) -> str:
@@ -132,8 +141,8 @@ def text_list(document: Mapping[str, Any], key: str) -> list[str]:
     return value
 
 
-def truth_of(document: Mapping[str, Any], key: str) -> bool:
-    """The truth under ``key``; raises InputError for something else."""
+def bool_of(document: Mapping[str, Any], key: str) -> bool:
+    """The bool under ``key``; raises InputError for something else."""
     return _entry(document, key, bool)
 
 

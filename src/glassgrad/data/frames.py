@@ -1,4 +1,4 @@
-"""DataFrames of any library that narwhals knows, as tables; narwhals is loaded only here."""
+"""DataFrames of any library that narwhals supports, as tables. Only this module loads narwhals."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from glassgrad.data.table import Table
 _MARKS = ("columns", "__narwhals_dataframe__", "__narwhals_lazyframe__")
 
 
-def as_table(frame: Any, place: str = "the DataFrame") -> Table | None:
-    """The DataFrame ``frame`` (pandas, polars, Arrow, or another that narwhals takes) as a table, or None.
+def as_table(frame: Any, source_name: str = "the DataFrame") -> Table | None:
+    """The DataFrame ``frame`` (pandas, polars, Arrow, or another that narwhals supports) as a table.
 
-    A lazy frame is collected; an index is ignored; names that are not text become text. None means that
-    ``frame`` is something else; a Table is returned as it is. ``glassgrad.data.table.Column`` says which
-    types there are. Raises InputError, one line that begins with ``place``, where narwhals or pyarrow is not
-    installed, for no rows, no columns, columns without a name or with the same one, columns whose values are
-    not of one kind, and Inf.
+    Returns None if ``frame`` is not a DataFrame, and a Table unchanged. A lazy frame is collected, an index is
+    ignored, and names that are not text become text. The types of columns are listed in
+    ``glassgrad.data.table.Column``. Raises InputError if narwhals or pyarrow is not installed, and for no rows, no
+    columns, empty or repeated names, columns with values of different kinds, and Inf. The message is one line that
+    begins with ``source_name``.
     """
     if isinstance(frame, Table):
         return frame
-    # Asked of the class: of a lazy frame, the attribute itself may start a computation.
+    # Looked up on the class, because on a lazy frame the attribute may start a computation.
     if not any(hasattr(type(frame), mark) for mark in _MARKS):
         return None
     try:
@@ -34,23 +34,25 @@ def as_table(frame: Any, place: str = "the DataFrame") -> Table | None:
             "reading DataFrames needs narwhals and pyarrow: pip install 'glassgrad[tables]'"
         ) from None
     try:
-        known = nw.from_native(frame, pass_through=True)
-        if isinstance(known, nw.LazyFrame):
-            known = known.collect()
-        if not isinstance(known, nw.DataFrame):
+        wrapped = nw.from_native(frame, pass_through=True)
+        if isinstance(wrapped, nw.LazyFrame):
+            wrapped = wrapped.collect()
+        if not isinstance(wrapped, nw.DataFrame):
             return None
-        series = list(known.iter_columns())
+        series_list = list(wrapped.iter_columns())
     except DuplicateError as error:
         names = " ".join(str(error).partition("got:")[2].replace("\n- ", " ").split())
-        raise InputError(f"{place}: has columns with the same name ({names[:200]}); rename them") from None
+        raise InputError(
+            f"{source_name}: has columns with the same name ({names[:200]}); rename them"
+        ) from None
     except NarwhalsError as error:
-        raise InputError(f"{place}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    columns = [(str(one.name), _arrow(place, one, nw)) for one in series]
-    return to_table(place, columns, len(known), None)
+        raise InputError(f"{source_name}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    columns = [(str(series.name), _arrow(source_name, series, nw)) for series in series_list]
+    return to_table(source_name, columns, len(wrapped), None)
 
 
-def _arrow(place: str, series: Any, nw: Any) -> Any:
-    """The narwhals ``series`` as a pyarrow ChunkedArray; raises InputError where Arrow has no such column."""
+def _arrow(source_name: str, series: Any, nw: Any) -> Any:
+    """The narwhals ``series`` as a pyarrow ChunkedArray. Raises InputError if Arrow cannot represent it."""
     pa = load_arrow()
     try:
         if series.dtype in (nw.Int128, nw.UInt128):
@@ -59,20 +61,20 @@ def _arrow(place: str, series: Any, nw: Any) -> Any:
         if series.implementation.is_pandas() and hasattr(native, "sparse"):
             series = nw.from_native(native.sparse.to_dense(), series_only=True)
         if series.dtype == nw.Object and series.implementation.is_polars():
-            raise TypeError  # polars would hand over the addresses of the objects
-        found = series.to_arrow()
+            raise TypeError  # polars would convert the memory addresses of the objects
+        array = series.to_arrow()
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         raise InputError(
-            f"{place}: column {some([series.name])} holds things of different kinds, or of a kind that is not "
-            f"one number, text or time a row ({_kinds(series)}); convert it or leave it out"
+            f"{source_name}: column {some([series.name])} must hold one number, text or time per row, all of one "
+            f"kind, not {_kinds(series)}; convert it or leave it out"
         ) from None
-    return found if isinstance(found, pa.ChunkedArray) else pa.chunked_array([found])
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
 def _kinds(series: Any) -> str:
-    """The types of the values of ``series`` for a message."""
+    """The types of the values in ``series``, for a message."""
     try:
         names = {type(value).__name__ for value in series.to_list()}
-    except Exception:  # only a message is being made: what the library calls the column will do
+    except Exception:  # the message is still useful with the library's own name of the type
         return str(series.dtype)
     return ", ".join(sorted(names)[:5])

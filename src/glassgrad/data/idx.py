@@ -1,7 +1,7 @@
 """Data from a folder of idx files, the format of MNIST (Y. LeCun, C. Cortes, C. Burges), gzipped or not.
 
-An idx file is two zero bytes, a code for the dtype, the rank, the sizes as big-endian 32-bit numbers, and the
-values in row-major order.
+An idx file consists of two zero bytes, a dtype code, the rank, the sizes as big-endian 32-bit numbers, and the values
+in row-major order.
 """
 
 from __future__ import annotations
@@ -25,18 +25,16 @@ _CHUNK = 1 << 20
 
 
 def load_idx_folder(folder: Path) -> Dataset:
-    """The data set of ``train-images*`` and ``train-labels*`` in ``folder``, with ``t10k-*`` as its test
-    part.
+    """The data set in ``folder``: ``train-images*`` and ``train-labels*``, with ``t10k-*`` as its test part.
 
-    The test part is None where ``folder`` holds no ``t10k-*`` files.
-
-    Raises InputError for files that are missing, doubled, foreign, cut short or damaged, whose counts differ,
-    or that ``glassgrad.data.dataset.validate`` refuses.
+    The test part is None if ``folder`` has no ``t10k-*`` files. Raises InputError for files that are missing,
+    ambiguous, not idx files, cut short or damaged, for different row counts, and for data that
+    ``glassgrad.data.dataset.validate`` refuses.
     """
     train = _part(folder, "train")
     if train is None:
         raise InputError(
-            f"{folder}: holds no train-images and train-labels idx files; give a folder of MNIST-style files"
+            f"{folder}: has no train-images and train-labels idx files; give a folder of MNIST-style files"
         )
     test = _part(folder, "t10k")
     return from_arrays(
@@ -44,15 +42,15 @@ def load_idx_folder(folder: Path) -> Dataset:
         name=folder.resolve().name or "idx",
         test_features=test and test[0],
         test_targets=test and test[1],
-        place=str(folder),
+        source_name=str(folder),
     )
 
 
 def read_idx(path: Path) -> Array:
     """The array in the idx file ``path`` (gzipped or not), in the byte order of this machine.
 
-    Raises InputError for a file that is missing, empty, foreign, damaged, or of another size than it
-    declares.
+    Raises InputError for a file that is missing, empty, damaged, not an idx file, or of a different size than its
+    header declares.
     """
     try:
         with path.open("rb") as raw:
@@ -78,28 +76,30 @@ def _part(folder: Path, part: str) -> tuple[Array, Array] | None:
         return None
     if images_path is None or labels_path is None:
         missing = f"{part}-images" if images_path is None else f"{part}-labels"
-        raise InputError(f"{folder}: holds no {missing} file beside its partner; add it or remove both")
+        present = f"{part}-labels" if images_path is None else f"{part}-images"
+        raise InputError(f"{folder}: has a {present} file but no {missing} file; add it, or remove both")
     images, labels = read_idx(images_path), read_idx(labels_path)
     if len(images) != len(labels):
         raise InputError(
-            f"{images_path}: holds {len(images)} rows but {labels_path.name} holds {len(labels)}; "
+            f"{images_path}: has {len(images)} rows but {labels_path.name} has {len(labels)}; "
             "the two files do not belong together"
         )
     return images, labels
 
 
 def _find(folder: Path, start: str) -> Path | None:
+    """The file in ``folder`` whose name begins with ``start``, or None. Raises InputError for several."""
     try:
-        found = sorted(p for p in folder.iterdir() if p.name.startswith(start))
+        paths = sorted(p for p in folder.iterdir() if p.name.startswith(start))
     except OSError as error:
         raise unreadable(folder, error) from None
-    # A file beside its own gzipped copy is the common leftover of unpacking, and no ambiguity.
-    found = [p for p in found if p.suffix != ".gz" or p.with_suffix("") not in found]
-    if len(found) > 1:
+    # Unpacking often leaves the gzipped copy beside the file. This is not ambiguous.
+    paths = [p for p in paths if p.suffix != ".gz" or p.with_suffix("") not in paths]
+    if len(paths) > 1:
         raise InputError(
-            f"{folder}: {found[0].name} and {found[1].name} both match {start}*; keep one of them"
+            f"{folder}: {paths[0].name} and {paths[1].name} both match {start}*; keep one of them"
         )
-    return found[0] if found else None
+    return paths[0] if paths else None
 
 
 def _decode(path: Path, file: IO[bytes]) -> Array:
@@ -129,7 +129,7 @@ def _decode(path: Path, file: IO[bytes]) -> Array:
 
 
 def _read_up_to(file: IO[bytes], limit: int) -> bytearray:
-    """At most ``limit`` bytes, in chunks: a damaged header must not reserve the memory that it promises."""
+    """At most ``limit`` bytes, read in chunks: a damaged header must not allocate the size that it declares."""
     content = bytearray()
     while len(content) < limit and (chunk := file.read(min(_CHUNK, limit - len(content)))):
         content += chunk

@@ -15,7 +15,7 @@ from glassgrad.data.checks import Array, some
 from glassgrad.data.dataset import Dataset, from_arrays
 from glassgrad.data.reading import unreadable
 
-# What zipfile, zlib and numpy.lib.format raise on an archive with flipped, missing or invented bytes.
+# The exceptions of zipfile, zlib and numpy.lib.format for an archive with changed, missing or added bytes.
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -31,20 +31,19 @@ _DAMAGE = (
 
 
 def load_npz(path: Path) -> Dataset:
-    """The data set in the archive ``path``: arrays ``X`` ``[rows, ...]`` and ``y`` ``[rows]`` or ``[rows,
-    n]``.
+    """The data set in the archive ``path``: arrays ``X`` ``[rows, ...]`` and ``y`` ``[rows]`` or ``[rows, n]``.
 
-    Nothing is unpickled. Raises InputError for a file that is missing, empty, foreign or damaged, that lacks
-    X or y, or whose arrays ``glassgrad.data.dataset.validate`` refuses.
+    Nothing is unpickled. Raises InputError for a file that is missing, empty, damaged, not an archive or without X or
+    y, and for arrays that ``glassgrad.data.dataset.validate`` refuses.
     """
     arrays = read_npz(path, ("X", "y"))
-    return from_arrays(arrays["X"], arrays["y"], name=path.stem, place=str(path))
+    return from_arrays(arrays["X"], arrays["y"], name=path.stem, source_name=str(path))
 
 
 def read_npz(path: Path, names: Collection[str]) -> dict[str, Array]:
-    """The arrays ``names`` of the archive ``path``, as they are; nothing is unpickled, nothing else is read.
+    """The arrays ``names`` of the archive ``path``, unchanged. Nothing is unpickled, and nothing else is read.
 
-    Raises InputError for a file that is missing, empty, foreign or damaged, or that lacks one of them.
+    Raises InputError for a file that is missing, empty, damaged, not an archive, or without one of the arrays.
     """
     try:
         with path.open("rb") as file:
@@ -62,13 +61,13 @@ def _read(path: Path, file: IO[bytes], names: Collection[str]) -> dict[str, Arra
     file.seek(0)
     try:
         with np.load(file, allow_pickle=False) as archive:
-            there = list(archive.files)
-            missing = [name for name in names if name not in there]
+            present = list(archive.files)
+            missing = [name for name in names if name not in present]
             if missing:
                 call = ", ".join(f"{name}=..." for name in names)
                 raise InputError(
                     f"{path}: has no array {' and no array '.join(missing)} "
-                    f"(it holds: {some(there) or 'nothing'}); write it with numpy.savez(path, {call})"
+                    f"(it has: {some(present) or 'none'}); write it with numpy.savez(path, {call})"
                 )
             return {name: _array(path, archive, name) for name in names}
     except InputError:

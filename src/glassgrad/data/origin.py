@@ -1,4 +1,4 @@
-"""Where a data set was read, and a fingerprint by which it can be known again."""
+"""The source that a data set was read from, and a fingerprint that identifies its content."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from glassgrad.data.reading import unreadable
 
 @dataclass(frozen=True)
 class Origin:
-    """What ``load_source`` was given: ``source`` (a built-in name, or an absolute path), and other ``options``.
+    """The arguments of ``load_source``: ``source`` (a built-in name or an absolute path), and the other ``options``.
 
-    ``path`` is None for a built-in source. ``state`` is what the file system said of its files then.
+    ``path`` is None for a built-in source. ``state`` has the name, size and modification time of each file when it
+    was read.
     """
 
     source: str
@@ -26,14 +27,14 @@ class Origin:
 
     @classmethod
     def of(cls, source: str | Path, **options: Any) -> Origin:
-        """The origin of what is to be read: ``source`` is a path (as a Path), or the name of a built-in source."""
+        """The origin of data that is about to be read: ``source`` is a Path, or the name of a built-in source."""
         if isinstance(source, str):
             return cls(source, None, options, ())
         path = source.absolute()
         return cls(str(path), path, options, _state(path))
 
     def document(self) -> dict[str, Any]:
-        """``source``, ``options``, and ``bytes`` and ``sha256`` of its content: null where that has changed since."""
+        """``source``, ``options``, and ``bytes`` and ``sha256`` of the content; None if it has changed since."""
         size, digest = (None, None) if self.path is None else fingerprint(self.path)
         if self.path is not None and _state(self.path) != self.state:
             size = digest = None
@@ -41,27 +42,27 @@ class Origin:
 
 
 def fingerprint(path: Path) -> tuple[int | None, str | None]:
-    """Size in bytes and SHA-256 of a file, or of all files right inside of a folder; (None, None) of what is gone.
+    """Size in bytes and SHA-256 of a file, or of all files directly in a folder; (None, None) if it does not exist.
 
-    Of a folder the names of its files count as well, and hidden files do not. Raises InputError where it cannot be
-    read.
+    The digest of a folder includes the names of its files. Hidden files are ignored. Raises InputError if a file
+    cannot be read.
     """
     try:
         if path.is_dir():
             digest, size = hashlib.sha256(), 0
             for file in _files(path):
-                length, inner = _of_file(file)
-                digest.update(f"{file.name}\0{inner}\n".encode())
-                size += length
+                file_size, file_digest = _file_fingerprint(file)
+                digest.update(f"{file.name}\0{file_digest}\n".encode())
+                size += file_size
             return size, digest.hexdigest()
-        return _of_file(path)
+        return _file_fingerprint(path)
     except FileNotFoundError:
         return None, None
     except OSError as error:
         raise unreadable(path, error) from None
 
 
-def _of_file(path: Path) -> tuple[int, str]:
+def _file_fingerprint(path: Path) -> tuple[int, str]:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
         return file.tell(), digest.hexdigest()
@@ -72,22 +73,22 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _state(path: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and time of the last change of every file that counts; empty where it is gone."""
+    """Name, size and modification time of each file at ``path``; empty if it does not exist."""
     try:
-        found = [(file.name, file.stat()) for file in (_files(path) if path.is_dir() else (path,))]
+        statuses = [(file.name, file.stat()) for file in (_files(path) if path.is_dir() else (path,))]
     except OSError:
         return ()
-    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in found)
+    return tuple((name, status.st_size, status.st_mtime_ns) for name, status in statuses)
 
 
 def check_unchanged(path: Path, size: int | None, digest: str | None, run: str) -> None:
-    """Raise InputError unless ``path`` is what ``run`` was trained on, by its fingerprint."""
+    """Raise InputError unless ``path`` has the fingerprint of the data of ``run``: ``size`` and ``digest``."""
     if digest is None:
         raise InputError(f"{path}: was changed while {run} was trained on it; give the data as source")
-    found = fingerprint(path)
-    if found == (None, None):
-        raise InputError(f"{path}: is gone, and {run} was trained on it; give its new place as source")
-    if found != (size, digest):
+    current = fingerprint(path)
+    if current == (None, None):
+        raise InputError(f"{path}: the data of {run} no longer exists there; give its new path as source")
+    if current != (size, digest):
         raise InputError(
-            f"{path}: has changed since {run} was trained on it; give it as source to train on what it is now"
+            f"{path}: has changed since {run} was trained on it; give it as source to use its current content"
         )

@@ -1,4 +1,4 @@
-"""Mean and standard deviation, and scaling by them: in float64, a chunk of rows at a time."""
+"""Mean and standard deviation, and standardization, in float64 and in chunks of rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from glassgrad.data.checks import Array
 Floats = npt.NDArray[np.float64]
 
 CHUNK = 1 << 20
-"""The numbers that are worked on at a time."""
+"""The approximate number of values in a chunk."""
 
 
 def chunks(rows: int, width: int) -> list[slice]:
@@ -26,8 +26,8 @@ def chunks(rows: int, width: int) -> list[slice]:
 def moments(values: Array, label: str, names: Sequence[str] | None = None) -> tuple[Floats, Floats]:
     """Mean and standard deviation of the columns of ``values`` ``[rows, columns]``, in two passes.
 
-    A constant column has scale 1. Raises InputError, one line that begins with ``label`` and names the column
-    (by ``names``, or else by its number), where float64 arithmetic cannot standardise it.
+    A constant column has scale 1. Raises InputError if a column cannot be standardized in float64 arithmetic. The
+    message is one line that begins with ``label`` and names the column, by ``names`` or else by its number.
     """
     rows, columns = values.shape
     parts = chunks(rows, columns)
@@ -37,7 +37,7 @@ def moments(values: Array, label: str, names: Sequence[str] | None = None) -> tu
         # Rounding must not turn a constant column into one with a tiny spread.
         constant = low == high
         mean = np.where(constant, low, mean)
-        # Deviations are measured in units of the largest, so that their squares neither overflow nor vanish.
+        # Deviations are divided by the largest one, so that their squares neither overflow nor underflow.
         unit = np.where(constant, 1.0, np.maximum(high - mean, mean - low))
         squares = sum(
             (np.square((values[c].astype(np.float64) - mean) / unit).sum(axis=0) for c in parts),
@@ -47,16 +47,16 @@ def moments(values: Array, label: str, names: Sequence[str] | None = None) -> tu
     usable = np.isfinite(mean) & np.isfinite(scale) & (scale > 0)
     if not usable.all():
         column = int(np.argmin(usable))
-        called = f"column {column} (from 0)" if names is None else names[column]
+        name = f"column {column} (from 0)" if names is None else names[column]
         raise InputError(
-            f"{label}: {called} spans {low[column]:g} to {high[column]:g}, "
-            "which float64 arithmetic cannot standardise; rescale it"
+            f"{label}: {name} spans {low[column]:g} to {high[column]:g}, "
+            "which float64 arithmetic cannot standardize; rescale it"
         )
     return mean, scale
 
 
 def scaled(array: Array, mean: Floats, scale: Floats, dtype: npt.DTypeLike) -> Array:
-    """``(array - mean) / scale`` computed in float64, C-contiguous in ``dtype``; too large becomes Inf."""
+    """``(array - mean) / scale``, computed in float64, as a C-contiguous array of ``dtype``; overflow gives Inf."""
     result = np.empty(array.shape, dtype)
     with np.errstate(over="ignore"):
         for part in chunks(len(array), math.prod(array.shape[1:])):

@@ -1,4 +1,4 @@
-"""What travels with a model: how features become its input, and its output becomes labels or quantities."""
+"""The preprocessing that is stored with a model: features to inputs, and outputs to labels or quantities."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glassgrad.data.tabular import to_tabular
 from glassgrad.data.targets import Label, Targets, known_targets
 
 if TYPE_CHECKING:
-    from glassgrad.data.encoding_parts import Odd
+    from glassgrad.data.encoding_parts import UnseenCells
 
 SCALINGS = ("standard", "none")
 _KEYS = (
@@ -44,9 +44,9 @@ class Schema:
     ``classes`` lists the labels in the order of the model's outputs, or is None for regression. ``scaling``
     is "standard" or "none". ``feature_mean`` and ``feature_scale`` are float64, shape ``[columns]`` for
     tables and ``[]`` otherwise; ``target_mean`` and ``target_scale`` are float64 ``[outputs]`` for regression
-    and ``[0]`` for classification. A scaled value is ``(value - mean) / scale``. ``table`` is how a table's
-    columns become the features; None where the features were arrays. ``target_names`` are those of several
-    regression targets; empty where they have none.
+    and ``[0]`` for classification. A scaled value is ``(value - mean) / scale``. ``table`` is the encoding of a
+    table's columns as features; None if the features were arrays. ``target_names`` are the names of several
+    regression targets; empty if they have none.
     """
 
     task: str
@@ -68,16 +68,16 @@ class Schema:
 
     @property
     def output_names(self) -> tuple[str, ...]:
-        """The names of the regression targets; their numbers from 0 where they have no names."""
+        """The names of the regression targets, or their numbers from 0 if they have no names."""
         return self.target_names or tuple(map(str, range(len(self.target_mean))))
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """The names of the network's inputs, in C order: "age", "workclass=Private"; of arrays x[3], x[3, 7]."""
+        """The names of the network's inputs, in C order: "age" or "workclass=Private"; "x[3, 7]" for arrays."""
         if self.table is not None:
             return self.table.names
-        places = itertools.product(*map(range, self.feature_shape))
-        return tuple(f"x[{', '.join(map(str, place))}]" for place in places)
+        indices = itertools.product(*map(range, self.feature_shape))
+        return tuple(f"x[{', '.join(map(str, index))}]" for index in indices)
 
     @classmethod
     def fit(
@@ -93,13 +93,14 @@ class Schema:
         """The schema of the training rows.
 
         ``features`` is an array ``[rows, ...]`` (rank 2 or more) or a table (see ``TableEncoding``), ``targets``
-        has shape ``[rows]`` or ``[rows, n]``, and ``target`` is its name (``target_names`` those of n of them).
+        has shape ``[rows]`` or ``[rows, n]``. ``target`` is the name of one target, ``target_names`` are the names of
+        n targets.
 
         With "standard" scaling an array of rank 2 gets a mean and a standard deviation per column. Features of
-        higher rank, such as images, get one of each over everything: per pixel, a pixel that is rarely lit
-        would be blown up. Constant columns get scale 1. ``standardize_targets`` does the same to regression
-        targets; leave it off for counts under a Poisson loss. Raises InputError for an unknown scaling, no
-        rows, or values too large for float64 arithmetic.
+        higher rank, such as images, get a single mean and a single standard deviation: scaled on its own, a pixel
+        that is rarely lit would get very large values. Constant columns get scale 1. ``standardize_targets`` scales
+        regression targets in the same way; turn it off for counts with a Poisson loss. Raises InputError for an
+        unknown scaling, no rows, or values too large for float64 arithmetic.
         """
         if scaling not in SCALINGS:
             raise unknown_name("scaling", scaling, SCALINGS)
@@ -109,7 +110,7 @@ class Schema:
             )
         table, mean, scale = None, np.zeros(()), np.ones(())
         if isinstance(features, Table):
-            table = TableEncoding.fit(features, target, curves=scaling == "standard")
+            table = TableEncoding.fit(features, target, transform_tails=scaling == "standard")
             if scaling == "standard":
                 mean, scale = table.moments(features)
         elif scaling == "none":
@@ -139,121 +140,122 @@ class Schema:
             target_names=() if classification else target_names,
         )
 
-    def transform_features(self, features: Any, dtype: npt.DTypeLike, place: str = "features") -> Array:
+    def transform_features(self, features: Any, dtype: npt.DTypeLike, source_name: str = "features") -> Array:
         """Scaled ``features`` ``[rows, *feature_shape]``, C-contiguous, in the float ``dtype``.
 
-        The first of what ``take_features`` gives.
+        ``take_features`` without its notices.
         """
-        return self.take_features(features, dtype, place)[0]
+        return self.take_features(features, dtype, source_name)[0]
 
     def take_features(
-        self, features: Any, dtype: npt.DTypeLike, place: str = "features", *, strict: bool = False
+        self, features: Any, dtype: npt.DTypeLike, source_name: str = "features", *, strict: bool = False
     ) -> tuple[Array, tuple[str, ...]]:
-        """Scaled ``features`` ``[rows, *feature_shape]`` in the float ``dtype``, and what is odd about them.
+        """Scaled ``features`` ``[rows, *feature_shape]`` in the float ``dtype``, and notices about unusual cells.
 
-        Where the model was fitted on a table they are a DataFrame, a dict of columns, or a table; see
-        ``TableEncoding.transform`` for what is told, or (``strict``) refused. Otherwise they are an array; a
-        one-dimensional one is taken as one column if the model has one. Raises InputError for another shape per
-        row, text, and NaN or Inf before or after scaling; ``place`` begins the message.
+        For a model fitted on a table, ``features`` is a DataFrame, a dict of columns, or a table;
+        ``TableEncoding.transform`` describes the notices and ``strict``. Otherwise it is an array; an array of rank 1
+        counts as one column if the model has one. Raises InputError for another shape per row, text, and NaN or Inf
+        before or after scaling. The message begins with ``source_name``.
         """
         if self.table is not None:
-            return self._take_table(self.table, features, dtype, place, strict)
+            return self._take_table(self.table, features, dtype, source_name, strict)
         if isinstance(features, Table):
             raise InputError(
-                f"{features.place}: is a table, but this model was trained on arrays [rows, "
-                f"{', '.join(map(str, self.feature_shape))}]; give it such an array"
+                f"{features.source_name}: is a table, but this model takes arrays of shape [rows, "
+                f"{', '.join(map(str, self.feature_shape))}]; give such an array"
             )
-        array = to_array(features, place, "X")
+        array = to_array(features, source_name, "X")
         if array.ndim == 1 and self.feature_shape == (1,):
             array = array[:, np.newaxis]
         if array.ndim == 0 or array.shape[1:] != self.feature_shape:
-            wanted = ", ".join(["rows", *map(str, self.feature_shape)])
-            raise InputError(f"{place}: X has shape {list(array.shape)}; this model takes [{wanted}]")
+            expected = ", ".join(["rows", *map(str, self.feature_shape)])
+            raise InputError(f"{source_name}: X has shape {list(array.shape)}; this model takes [{expected}]")
         if array.dtype.kind == "U":
-            raise InputError(f"{place}: X holds text; this model takes numbers")
-        check_finite(array, place, "X")
-        return _scaled(array, self.feature_mean, self.feature_scale, dtype, place, "X"), ()
+            raise InputError(f"{source_name}: X holds text; this model takes numbers")
+        check_finite(array, source_name, "X")
+        return _scaled(array, self.feature_mean, self.feature_scale, dtype, source_name, "X"), ()
 
     def _take_table(
-        self, encoding: TableEncoding, features: Any, dtype: npt.DTypeLike, place: str, strict: bool
+        self, encoding: TableEncoding, features: Any, dtype: npt.DTypeLike, source_name: str, strict: bool
     ) -> tuple[Array, tuple[str, ...]]:
         table = to_tabular(features)
         if table is None:
             columns = some([column.name for column in encoding.used])
             raise InputError(
-                f"{place}: this model takes tables with the columns {columns}; give a DataFrame, not "
+                f"{source_name}: this model takes tables with the columns {columns}; give a DataFrame, not "
                 f"{type(features).__name__}"
             )
-        told = encoding.check(table)
-        odd: dict[tuple[str, str], Odd] = {}
+        notices = encoding.check(table)
+        unseen: dict[tuple[str, str], UnseenCells] = {}
         mean, scale = (
-            np.broadcast_to(item, encoding.width) for item in (self.feature_mean, self.feature_scale)
+            np.broadcast_to(moment, encoding.width) for moment in (self.feature_mean, self.feature_scale)
         )
-        measured = np.flatnonzero((mean != 0) | (scale != 1))
-        mean, scale = mean[measured], scale[measured]
+        standardized_inputs = np.flatnonzero((mean != 0) | (scale != 1))
+        mean, scale = mean[standardized_inputs], scale[standardized_inputs]
         result = np.empty((len(table), encoding.width), dtype)
-        for part in chunks(len(table), 8 * encoding.width):  # small enough to stay in the cache
+        for part in chunks(len(table), 8 * encoding.width):  # small enough for the cache
             rows = table[part]
             values = np.empty((len(rows), encoding.width))
-            encoding.fill(rows, values, odd, strict=strict)
+            encoding.fill(rows, values, unseen, strict=strict)
             with np.errstate(over="ignore"):
-                values[:, measured] = (values[:, measured] - mean) / scale
+                values[:, standardized_inputs] = (values[:, standardized_inputs] - mean) / scale
                 result[part] = values
             finite = np.isfinite(result[part])
             if not finite.all():
                 row, number = divmod(int(np.argmin(finite)), encoding.width)
                 raise InputError(
-                    f"{table.place}: column {encoding.origins[number]!r} holds in {rows.where(row)} a number too "
-                    f"large for {result.dtype.name} once scaled; correct it"
+                    f"{table.source_name}: column {encoding.origins[number]!r} has a number in {rows.where(row)} "
+                    f"that is too large for {result.dtype.name} after scaling; correct it"
                 )
-        return result, (*told, *(item.sentence() for item in odd.values()))
+        return result, (*notices, *(item.sentence() for item in unseen.values()))
 
     def take_targets(self, features: Any) -> Targets:
         """The targets in the table ``features`` (a DataFrame, a dict of columns, or a Table), and its other columns.
 
-        Rows without a target are left out. Raises InputError where there is no table, no such column, a class
-        that the model does not know, or no row left.
+        Rows without a target are left out. Raises InputError if ``features`` is not a table, has no target column,
+        has a class that the model does not know, or has no row with a target.
         """
         table = to_tabular(features)
         if table is None or self.table is None or self.table.target is None:
             raise InputError(
-                "this model does not know which column of a table is its target; give the targets y"
+                "there are no targets; give y or, to a model trained on a table, a table with the target column"
             )
         return known_targets(table, self.table.target, self.classes)
 
-    def encode_targets(self, targets: Any, dtype: npt.DTypeLike, place: str = "targets") -> Array:
-        """What the loss compares with: class numbers int32 ``[rows]``, or scaled floats ``[rows, outputs]``.
+    def encode_targets(self, targets: Any, dtype: npt.DTypeLike, source_name: str = "targets") -> Array:
+        """The targets for the loss: class numbers int32 ``[rows]``, or scaled floats ``[rows, outputs]``.
 
-        ``targets`` has shape ``[rows, *target_shape]``; ``dtype`` is that of regression targets. Raises
-        InputError for another shape, NaN or Inf, or a class that the model does not know (named with its
-        row).
+        ``targets`` has shape ``[rows, *target_shape]``; regression targets get the data type ``dtype``. Raises
+        InputError for another shape, NaN or Inf, or a class that the model does not know (named with its row).
         """
-        array = to_array(targets, place, "y")
+        array = to_array(targets, source_name, "y")
         if array.ndim == 0 or array.shape[1:] != self.target_shape:
-            wanted = ", ".join(["rows", *map(str, self.target_shape)])
-            raise InputError(f"{place}: y has shape {list(array.shape)}; this model takes [{wanted}]")
+            expected = ", ".join(["rows", *map(str, self.target_shape)])
+            raise InputError(f"{source_name}: y has shape {list(array.shape)}; this model takes [{expected}]")
         if self.classes is None:
             if array.dtype.kind == "U":
-                raise InputError(f"{place}: y holds text; this model predicts numbers")
-            check_finite(array, place, "y")
+                raise InputError(f"{source_name}: y holds text; this model predicts numbers")
+            check_finite(array, source_name, "y")
             columns = _as_columns(array)
-            return _scaled(columns, self.target_mean, self.target_scale, dtype, place, "y")
+            return _scaled(columns, self.target_mean, self.target_scale, dtype, source_name, "y")
         numbers = {label: number for number, label in enumerate(self.classes)}
         labels, inverse = np.unique(array, return_inverse=True)
-        coded = np.array([numbers.get(label, -1) for label in labels.tolist()], dtype=np.int32)[inverse]
-        unknown = np.flatnonzero(coded < 0)
+        codes = np.array([numbers.get(label, -1) for label in labels.tolist()], dtype=np.int32)[inverse]
+        unknown = np.flatnonzero(codes < 0)
         if len(unknown):
             row = int(unknown[0])
             raise InputError(
-                f"{place}: y has the unknown class {some([array[row].item()])} in {position((row,))}; "
+                f"{source_name}: y has the unknown class {some([array[row].item()])} in {position((row,))}; "
                 f"this model knows {some(list(self.classes))}"
             )
-        return coded
+        return codes
 
     def decode_outputs(self, outputs: Array) -> Floats:
         """Regression ``outputs`` ``[rows, outputs]`` in the units of y, float64 ``[rows, *target_shape]``."""
         if self.classes is not None:
-            raise InputError("a classifier's outputs are not quantities; use labels on the class numbers")
+            raise InputError(
+                "the outputs of a classifier are not quantities; call labels with the class numbers"
+            )
         units: Floats = outputs.astype(np.float64) * self.target_scale + self.target_mean
         return units.reshape(len(outputs), *self.target_shape)
 
@@ -261,11 +263,11 @@ class Schema:
         """The labels of class numbers ``indices``, in the same shape; the dtype is that of the classes."""
         if self.classes is None:
             raise InputError("a regression model has no class labels; use decode_outputs")
-        # Left to itself, NumPy would make float64 of integers on both sides of 2**63.
+        # By default, NumPy converts integers below and above 2**63 to float64.
         large = max((c for c in self.classes if isinstance(c, int)), default=0) >= 2**63
         classes = np.array(self.classes, dtype=np.uint64 if large else None)
-        chosen: Array = classes[np.asarray(indices)]
-        return chosen
+        labels: Array = classes[np.asarray(indices)]
+        return labels
 
     def to_document(self) -> dict[str, Any]:
         """The schema as plain JSON values, from which ``from_document`` restores every float to the bit."""
@@ -297,11 +299,13 @@ class Schema:
         feature_shape = _shape(document, "feature_shape")
         target_shape = _shape(document, "target_shape")
         if classification and target_shape:
-            raise InputError("preprocessing: target_shape of a classifier is not []; save the model again")
+            raise InputError(
+                "preprocessing: the target_shape of a classifier is not []; save the model again"
+            )
         table = TableEncoding.from_document(document["table"]) if "table" in document else None
         if table is not None and feature_shape != (table.width,):
             raise InputError(
-                "preprocessing: the table has other inputs than the network; save the model again"
+                "preprocessing: the table and the network have different inputs; save the model again"
             )
         by_column = document["scaling"] == "standard" and len(feature_shape) == 1
         moments_shape = feature_shape if by_column else ()
@@ -321,9 +325,11 @@ class Schema:
         )
 
 
-def _scaled(array: Array, mean: Floats, scale: Floats, dtype: npt.DTypeLike, place: str, label: str) -> Array:
+def _scaled(
+    array: Array, mean: Floats, scale: Floats, dtype: npt.DTypeLike, source_name: str, label: str
+) -> Array:
     result = scaled(array, mean, scale, dtype)
-    check_finite(result, place, f"{label} scaled for {result.dtype.name}")
+    check_finite(result, source_name, f"{label} scaled for {result.dtype.name}")
     return result
 
 
@@ -354,14 +360,14 @@ def _classes(value: Any, classification: bool) -> tuple[Label, ...] | None:
 
 
 def _target_names(value: Any, outputs: int) -> tuple[str, ...]:
-    named = isinstance(value, list) and all(type(name) is str for name in value)
-    if not named or len(set(value)) != len(value) or len(value) not in (0, outputs):
+    is_text_list = isinstance(value, list) and all(type(name) is str for name in value)
+    if not is_text_list or len(set(value)) != len(value) or len(value) not in (0, outputs):
         raise InputError("preprocessing: target_names are not a name for each target; save the model again")
     return tuple(value)
 
 
 def _fit_an_integer(numbers: list[int]) -> bool:
-    """Whether there is an integer dtype for all of ``numbers``."""
+    """Whether one integer dtype can hold all of ``numbers``."""
     low, high = min(numbers), max(numbers)
     return low >= -(2**63) and high < (2**64 if low >= 0 else 2**63)
 

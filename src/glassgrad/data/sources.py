@@ -1,4 +1,4 @@
-"""What a user can name as data: the built-in digits, a table, an ``.npz`` archive, a folder of idx files."""
+"""Loading of data sources: the built-in digits, a table, an ``.npz`` archive, or a folder of idx files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ KINDS = (
 
 @frozen
 class Rows:
-    """The rows of a source that a trained model is used on, as they were given.
+    """The rows of a source for a trained model, unprocessed.
 
-    ``features`` [rows, ...] is an array or a table; ``targets`` [rows] or [rows, n], or None where they were not
-    asked for. A table holds all its columns: the model knows which one is the target. ``part`` is "test" where
-    the source brings a test part (these rows are it), else "all".
+    ``features`` [rows, ...] is an array or a table. ``targets`` [rows] or [rows, n] is None if not requested. A table
+    still has all its columns, including the target, which the model finds. ``part`` is "test" if the rows are the
+    test part of the source, else "all".
     """
 
     features: Array | Table
@@ -39,70 +39,71 @@ class Rows:
 
 
 def load_source(source: str | Path, *, target: str | None = None, task: str = "auto") -> Dataset:
-    """The data set that ``source`` names.
+    """The data set of ``source``, which is the name of a built-in source or a path.
 
-    A text that is the name of a built-in source means that source; write ``./digits`` for a folder of that
-    name. Everything else is a path. ``target`` names the column of a table that is predicted (the last one,
-    unless given); ``task`` is "auto", "classification" or "regression", as in ``from_table`` and
-    ``from_arrays``. Raises InputError where nothing can be read there, or the data is not usable.
+    The name of a built-in source has priority; write ``./digits`` for a folder of that name. ``target`` is the column
+    of a table to predict (default: the last one). ``task`` is "auto", "classification" or "regression", as in
+    ``from_table`` and ``from_arrays``. Raises InputError if the source cannot be read, or the data is invalid.
     """
-    found = _find(source)
-    given = ({} if target is None else {"target": target}) | ({} if task == "auto" else {"task": task})
-    origin = Origin.of(found, **given)  # before reading: a change meanwhile will show
-    if isinstance(found, Path) and is_table_file(found):
-        dataset = from_table(read_table(found), target, name=_stem(found), task=task)
+    located = _find(source)
+    options = ({} if target is None else {"target": target}) | ({} if task == "auto" else {"task": task})
+    origin = Origin.of(located, **options)  # taken before reading, so that a change meanwhile is noticed
+    if isinstance(located, Path) and is_table_file(located):
+        dataset = from_table(read_table(located), target, name=_stem(located), task=task)
     elif target is not None:
         raise InputError(
-            f"{found}: brings its own targets; a target is named for tables only, so leave it out"
+            f"{located}: has its own targets, and a target can be chosen for tables only; leave out the target"
         )
     else:
-        dataset = _with_task(_load(found), task, str(found))
+        dataset = _with_task(_load(located), task, str(located))
     object.__setattr__(dataset, "origin", origin)
     return dataset
 
 
 def _stem(path: Path) -> str:
-    """The name of a table's file without its kind: "adult" of adult.csv.gz."""
+    """The name of a table's file without its suffixes: "adult" for adult.csv.gz."""
     bare = path.with_suffix("")
     return bare.stem if is_table_file(bare) else bare.name
 
 
-def _load(found: str | Path) -> Dataset:
-    if isinstance(found, str):
-        return BUILT_IN[found]()
-    return load_idx_folder(found) if found.is_dir() else load_npz(found)
+def _load(source: str | Path) -> Dataset:
+    if isinstance(source, str):
+        return BUILT_IN[source]()
+    return load_idx_folder(source) if source.is_dir() else load_npz(source)
 
 
-def _with_task(dataset: Dataset, task: str, place: str) -> Dataset:
+def _with_task(dataset: Dataset, task: str, source_name: str) -> Dataset:
     if task == "auto":
         return dataset
-    again = from_arrays(
+    converted = from_arrays(
         dataset.features,
         dataset.targets,
         task=task,
         test_features=dataset.test_features,
         test_targets=dataset.test_targets,
-        place=place,
+        source_name=source_name,
     )
-    return replace(again, name=dataset.name)
+    return replace(converted, name=dataset.name)
 
 
 def load_rows(source: str | Path, *, targets: bool) -> Rows:
-    """The rows of ``source`` to predict, or (with ``targets``) to evaluate: its test part, or else all rows.
+    """The rows of ``source`` to predict or evaluate: its test part if it has one, else all rows.
 
-    An ``.npz`` archive needs no y where no targets are asked for, a table no target, and one class is enough;
-    whether the rows suit a model is for its schema to say. Raises InputError where nothing can be read there.
+    Without ``targets``, an ``.npz`` archive needs no y and a table no target column. A single class is enough. The
+    schema of a model checks later if it can use the rows. Raises InputError if the source cannot be read.
     """
-    found = _find(source)
-    if isinstance(found, Path) and is_table_file(found):
-        return Rows(read_table(found), None, "all")
-    if isinstance(found, Path) and not found.is_dir():
+    located = _find(source)
+    if isinstance(located, Path) and is_table_file(located):
+        return Rows(read_table(located), None, "all")
+    if isinstance(located, Path) and not located.is_dir():
         names = ("X", "y") if targets else ("X",)
-        arrays = {name: to_array(item, str(found), name) for name, item in read_npz(found, names).items()}
+        arrays = {
+            name: to_array(array, str(located), name) for name, array in read_npz(located, names).items()
+        }
         X, y = arrays["X"], arrays.get("y")
         if y is not None and X.shape[:1] != y.shape[:1]:
             raise InputError(
-                f"{found}: X has shape {list(X.shape)} but y has {list(y.shape)}; give equally many rows"
+                f"{located}: X has shape {list(X.shape)} but y has {list(y.shape)}; give the same number of rows"
             )
         return Rows(X, y, "all")
     dataset = load_source(source)
@@ -112,7 +113,10 @@ def load_rows(source: str | Path, *, targets: bool) -> Rows:
 
 
 def _find(source: str | Path) -> str | Path:
-    """The name of a built-in source, or the path of a folder or of an ``.npz`` file."""
+    """The name of a built-in source, or the path of a folder, a table or an ``.npz`` file.
+
+    Raises InputError if there is no such source.
+    """
     if isinstance(source, str) and source in BUILT_IN:
         return source
     text = str(source)
@@ -130,5 +134,5 @@ def _find(source: str | Path) -> str | Path:
     if is_folder or path.suffix.lower() == ".npz" or is_table_file(path):
         return path
     if "idx" in path.name:
-        raise InputError(f"{path}: is one file of a set; give the folder that holds it")
-    raise InputError(f"{path}: is not a kind of file that can be read; give {KINDS}")
+        raise InputError(f"{path}: is one of several idx files; give the folder that holds them")
+    raise InputError(f"{path}: has an unknown file format; give {KINDS}")

@@ -1,4 +1,4 @@
-"""What Python programs hold a table in: a DataFrame of any library, or a dict of columns."""
+"""Tables from Python objects: a DataFrame of any library, or a dict of columns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from glassgrad.data.frames import as_table
 from glassgrad.data.table import Table
 
 
-def to_tabular(data: Any, place: str | None = None) -> Table | None:
-    """``data`` as a table where it is a DataFrame, a dict of columns (lists or arrays), or a table; else None.
+def to_tabular(data: Any, source_name: str | None = None) -> Table | None:
+    """``data`` as a table if it is a DataFrame, a dict of columns (lists or arrays), or a table; else None.
 
-    ``place`` is what messages call it. Raises InputError for columns of unequal length, or of things that are
-    not one number, text or time a row, and for what ``as_table`` refuses.
+    ``source_name`` is its name in messages. Raises InputError for columns of different lengths, for columns whose
+    values are not single numbers, texts or times, and for DataFrames that ``as_table`` refuses.
     """
     if not isinstance(data, Mapping):
-        return as_table(data) if place is None else as_table(data, place)
-    place = "the dict of columns" if place is None else place
+        return as_table(data) if source_name is None else as_table(data, source_name)
+    source_name = "the dict of columns" if source_name is None else source_name
     pa = load_arrow()
     columns = []
     for name, values in data.items():
@@ -31,10 +31,12 @@ def to_tabular(data: Any, place: str | None = None) -> Table | None:
             columns.append((str(name), pa.chunked_array([pa.array(items, from_pandas=True)])))
         except (TypeError, ValueError, OverflowError, pa.ArrowException):
             raise InputError(
-                f"{place}: column {some([name])} is not a list of numbers, of texts or of times, one a row"
+                f"{source_name}: column {some([name])} is not a list with one number, text or time per row"
             ) from None
     rows = {len(column) for _, column in columns}
     if len(rows) > 1:
         lengths = ", ".join(f"{name!r} {len(column)}" for name, column in columns[:10])
-        raise InputError(f"{place}: the columns are of unequal length ({lengths}); give one value a row")
-    return to_table(place, columns, rows.pop() if rows else 0, None)
+        raise InputError(
+            f"{source_name}: the columns have different lengths ({lengths}); give one value per row"
+        )
+    return to_table(source_name, columns, rows.pop() if rows else 0, None)

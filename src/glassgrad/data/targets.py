@@ -1,4 +1,4 @@
-"""The target column of a table: which it is, what task it asks for, and its cells as labels or quantities."""
+"""The target column of a table: its task (classification or regression), and its cells as labels or quantities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from glassgrad.data.table import Column, Table
 
 TASKS = ("auto", "classification", "regression")
 LABELS = 20
-"""Up to so many different whole numbers are class labels, unless the task is said to be a regression."""
+"""With the task "auto", up to this number of distinct whole numbers are class labels."""
 
 Label = int | bool | str
 
@@ -22,8 +22,8 @@ Label = int | bool | str
 class Targets:
     """The rows of a table that have a target.
 
-    ``features`` are the other columns, ``values`` the targets [rows], and ``dropped`` the number of rows left
-    out because they have none.
+    ``features`` are the other columns, ``values`` the targets [rows], and ``dropped`` the number of rows that were
+    left out because they have no target.
     """
 
     features: Table
@@ -34,10 +34,10 @@ class Targets:
 def training_targets(table: Table, name: str, task: str) -> tuple[Targets, bool]:
     """The target column ``name`` of ``table``, and whether the task is a classification.
 
-    With ``task`` "auto" that is so for text, true and false, and up to ``LABELS`` different whole numbers
-    (fewer than there are rows).
-    Labels are text, bool or int64, quantities float64. Rows without a target are left out. Raises InputError
-    for an unknown column or task, a target that does not suit the task, and where no row has one.
+    With ``task`` "auto", text, booleans and up to ``LABELS`` distinct whole numbers (fewer than rows) mean a
+    classification, other numbers a regression. Labels are text, bool or int64, quantities float64. Rows without a
+    target are left out. Raises InputError for an unknown column or task, a target that does not suit the task, and
+    a column without any value.
     """
     if task not in TASKS:
         raise unknown_name("task", task, TASKS)
@@ -49,48 +49,50 @@ def training_targets(table: Table, name: str, task: str) -> tuple[Targets, bool]
 
 
 def known_targets(table: Table, name: str, classes: tuple[Label, ...] | None) -> Targets:
-    """The target column ``name`` of ``table`` as a model with these ``classes`` (None: a regression) has it.
+    """The target column ``name`` of ``table`` for a trained model with ``classes`` (None for a regression).
 
-    Raises InputError where there is no such column, for a class that the model does not know, and where no row
-    has a target.
+    Raises InputError if there is no such column, for a class that the model does not know, and if no row has a
+    target.
     """
     if name not in table.names:
         raise InputError(
-            f"{table.place}: has no column {name!r}, which is this model's target and what its predictions are "
-            "compared with; add it, or only predict"
+            f"{table.source_name}: has no column {name!r}, which is this model's target; add it, or use predict "
+            "instead of evaluate"
         )
     features, column, dropped = _present(table, table.column(name))
     if classes is None:
         return Targets(features, _quantities(column, features), dropped)
     index = {str(label): number for number, label in enumerate(classes)}
-    coded = cells.codes(column, index, -1)
-    if (coded < 0).any():
-        row = int(np.argmin(coded))
+    codes = cells.codes(column, index, -1)
+    if (codes < 0).any():
+        row = int(np.argmin(codes))
         raise InputError(
-            f"{table.place}: target {name!r} holds {cells.shown(column, row)} in {features.where(row)}, which "
-            f"is no class of this model; it knows {some(list(classes))}"
+            f"{table.source_name}: target {name!r} has {cells.shown(column, row)} in {features.where(row)}, which "
+            f"is not a class of this model; its classes are {some(list(classes))}"
         )
-    return Targets(features, np.array(classes)[coded], dropped)
+    return Targets(features, np.array(classes)[codes], dropped)
 
 
 def _present(table: Table, column: Column) -> tuple[Table, Column, int]:
-    """Without the rows that have no target: the other columns, the target, and the number of those rows."""
+    """The other columns and the target, without the rows that have no target, and the number of those rows."""
     features = table.without(column.name)
     if not column.missing.any():
         return features, column, 0
     if column.missing.all():
-        raise InputError(f"{table.place}: target {column.name!r} has no value in any row; choose another")
-    there = ~column.missing
-    kept = Column(column.name, column.values[there], column.missing[there])
-    return features[there], kept, int(column.missing.sum())
+        raise InputError(
+            f"{table.source_name}: target {column.name!r} has no value in any row; choose another"
+        )
+    is_present = ~column.missing
+    target = Column(column.name, column.values[is_present], column.missing[is_present])
+    return features[is_present], target, int(column.missing.sum())
 
 
 def _is_label(column: Column) -> bool:
     kind = column.values.dtype.kind
-    if kind not in "if" or not cells.whole(column.values):
+    if kind not in "if" or not cells.all_whole(column.values):
         return kind in "Ob"
     distinct = len(np.unique(column.values))
-    return distinct <= LABELS and distinct < len(column.values)  # a class of its own for every row is none
+    return distinct <= LABELS and distinct < len(column.values)  # labels that never repeat are not classes
 
 
 def _labels(column: Column, table: Table) -> Array:
@@ -99,17 +101,17 @@ def _labels(column: Column, table: Table) -> Array:
         distinct = len(set(values.tolist()))
         if distinct > max(FEW, len(values) / 2):
             raise InputError(
-                f"{table.place}: target {column.name!r} holds {distinct} different texts in {len(values)} rows, "
-                "too many to be classes; choose another target"
+                f"{table.source_name}: target {column.name!r} has {distinct} distinct texts in {len(values)} rows, "
+                "too many for classes; choose another target"
             )
         return values.astype(str)
     _check_no_date(column, table)
     if values.dtype.kind != "f":
         return values
-    if not cells.whole(values):
+    if not cells.all_whole(values):
         row = int(np.argmin(values == np.trunc(values)))
         raise InputError(
-            f"{table.place}: target {column.name!r} holds {values[row]:g} in {table.where(row)}, which is no "
+            f"{table.source_name}: target {column.name!r} has {values[row]:g} in {table.where(row)}, which is not a "
             "class label; give whole numbers or text, or choose regression"
         )
     return values.astype(np.int64)
@@ -123,11 +125,12 @@ def _quantities(column: Column, table: Table) -> Array:
         except InputError as error:
             cell = (
                 str(error)
-                .removeprefix(f"{table.place}: column ")
+                .removeprefix(f"{table.source_name}: column ")
                 .removesuffix("; correct it, or leave the cell empty")
             )
             raise InputError(
-                f"{table.place}: target {cell}; a regression needs numbers, so correct it or choose classification"
+                f"{table.source_name}: target {cell}; a regression needs numbers, so correct it or choose "
+                "classification"
             ) from None
     return cells.numbers(column, table)
 
@@ -135,5 +138,6 @@ def _quantities(column: Column, table: Table) -> Array:
 def _check_no_date(column: Column, table: Table) -> None:
     if column.values.dtype.kind == "M":
         raise InputError(
-            f"{table.place}: target {column.name!r} holds dates, which cannot be predicted; choose another target"
+            f"{table.source_name}: target {column.name!r} holds dates, which cannot be predicted; choose another "
+            "target"
         )

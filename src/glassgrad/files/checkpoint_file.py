@@ -1,7 +1,7 @@
-"""Checkpoints on disk: the newest one and the one before it.
+"""Checkpoints on disk: the newest one and the previous one.
 
-A checkpoint ``ck.safetensors`` has the form of a model file (see ``tensor_file``), with a digest. Writing one moves
-the last to ``ck.previous.safetensors``. A crash at any moment leaves at least one of the two whole.
+A checkpoint ``ck.safetensors`` has the format of a model file (see ``tensor_file``), with a digest. Writing a new one
+renames the old one to ``ck.previous.safetensors``. After a crash at any moment, at least one of the two is complete.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ SUFFIX = ".safetensors"
 
 
 def checkpoint_paths(path: Path) -> tuple[Path, Path]:
-    """The files of the newest checkpoint and of the one before it: ``ck`` or ``ck.safetensors`` names both."""
+    """The files of the newest and of the previous checkpoint, for ``path`` = ``ck`` or ``ck.safetensors``."""
     newest = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
     return newest, newest.with_name(newest.name.removesuffix(SUFFIX) + ".previous" + SUFFIX)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> Path:
-    """Write a checkpoint, and keep the one before it; returns the file written.
+    """Write a checkpoint, and keep the previous one; returns the path of the new file.
 
-    The bytes go to a temporary file beside it and are forced to disk before either name changes. Raises InputError
-    where that fails; the checkpoints are then as they were.
+    The bytes are written to a temporary file in the same folder and synced to disk before any file is renamed. If
+    this fails, the checkpoints are unchanged and InputError is raised.
     """
     newest, previous = checkpoint_paths(path)
     content = tensors_bytes(tensors, document, CHECKPOINT_FILE, str(newest))
@@ -65,9 +65,9 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any], str | None]:
-    """Tensors and document of the newest whole checkpoint, and why an older one was taken (None: it was not).
+    """The tensors and the document of the newest readable checkpoint, and a notice if that is the previous one.
 
-    Raises InputError where neither file can be read.
+    The notice is None for the newest checkpoint. Raises InputError if neither file can be read.
     """
     newest, previous = checkpoint_paths(path)
     try:
@@ -78,7 +78,9 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any], str |
         reason = str(error)
         try:
             tensors, document = read_tensors(previous, CHECKPOINT_FILE)
-        except InputError as other:
-            raise InputError(f"{reason}; the checkpoint before it cannot be read either: {other}") from None
-        return tensors, document, f"{reason}; taking the checkpoint before it, {previous.name}"
+        except InputError as previous_error:
+            raise InputError(
+                f"{reason}; the previous checkpoint cannot be read either: {previous_error}"
+            ) from None
+        return tensors, document, f"{reason}; using the previous checkpoint, {previous.name}"
     return tensors, document, None

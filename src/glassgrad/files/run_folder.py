@@ -1,4 +1,4 @@
-"""The folder of one run. It appears whole, in one step, or not at all."""
+"""The folder of one run, which is created in one step: complete or not at all."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _ORDER = "order"
 
 
 class RunFolder:
-    """A run folder in the making: ``create`` it before training, ``commit`` its files after.
+    """A run folder that is being written: ``create`` it before training, and ``commit`` its files afterwards.
 
-    Used as a context manager it removes its hidden temporary folder if no commit was reached::
+    As a context manager, it removes its hidden temporary folder if nothing was committed::
 
         with RunFolder.create(path, "digits") as folder:
             ...
@@ -44,7 +44,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path, target: Path, temporary: Path) -> None:
-        """Use ``create``; ``target`` is ``path`` made absolute, ``temporary`` a folder beside it."""
+        """Call ``create`` instead. ``target`` is the absolute ``path``, ``temporary`` a folder next to it."""
         self.path = path
         self._target = target
         self._temporary = temporary
@@ -52,23 +52,23 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path | None, name: str) -> RunFolder:
-        """Make sure, before any work is done, that the run folder ``path`` can be written.
+        """Check, before any work is done, that the run folder ``path`` can be written.
 
-        ``path`` may be missing (so may its parents, which are then created) or an empty folder. If it is
-        None, the run goes to a fresh ``runs/<name>-<UTC time>[-n]`` under the current folder, which no other
-        process gets. Raises InputError where ``path`` is a file or holds something, or cannot be written.
+        ``path`` must be an empty folder, or must not exist; missing parents are created. If ``path`` is None, the run
+        folder is a new ``runs/<name>-<UTC time>[-n]`` in the current folder, which no other process gets. Raises
+        InputError if ``path`` is a file or a folder that is not empty, or cannot be written.
         """
         return cls._reserve(name) if path is None else cls._at(path)
 
     @classmethod
     def _at(cls, path: Path) -> RunFolder:
-        # Links are followed once, here: a rename must stay on one file system, and hit no link.
+        # Links are resolved here, because the rename must stay on one file system and must not replace a link.
         target = Path(os.path.realpath(path))
         try:
             if target.exists() and not target.is_dir():
-                raise InputError(f"{path}: is a file where the run folder should go; give another path")
+                raise InputError(f"{path}: is a file, but the run needs a folder; give another path")
             if target.exists() and any(target.iterdir()):
-                raise InputError(f"{path}: is a folder that is not empty; give a new or empty one")
+                raise InputError(f"{path}: is a folder that is not empty; give a new or empty folder")
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary = target.with_name(f".glassgrad-{secrets.token_hex(8)}.partial")
             temporary.mkdir()
@@ -78,8 +78,8 @@ class RunFolder:
 
     @classmethod
     def _reserve(cls, name: str) -> RunFolder:
-        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip("-.") or "run"
-        stem = f"{plain}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        safe_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:100].strip("-.") or "run"
+        stem = f"{safe_name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
         runs = Path(RUNS)
         number = 1
         try:
@@ -89,8 +89,8 @@ class RunFolder:
                 target = path.absolute()
                 temporary = target.with_name(f".{path.name}.partial")
                 number += 1
-                # Making the hidden folder is what claims the name. Looking for the final one comes second,
-                # because until the name is claimed another process may still rename its own into place.
+                # Creating the hidden folder reserves the name. The final folder is checked afterwards, because
+                # before that another process may still rename its own hidden folder to it.
                 with contextlib.suppress(FileExistsError):
                     temporary.mkdir()
                     if not os.path.lexists(target):
@@ -100,10 +100,11 @@ class RunFolder:
             raise unwritable(runs, error) from None
 
     def commit(self, files: Mapping[str, bytes]) -> None:
-        """Write ``files`` (name to content) and put the whole folder in its place in one step.
+        """Write ``files`` (content by name), and rename the temporary folder to ``path`` in one step.
 
-        Raises InputError where the disk refuses, or the place was taken meanwhile; nothing is then to be seen
-        at ``path``. Raises ValueError for names that are not plain file names, and for a second commit.
+        Raises InputError if a file cannot be written, or if ``path`` was created by something else meanwhile; the run
+        folder then does not exist. Raises ValueError for names that are not plain file names, and for a second
+        commit.
         """
         if self._committed:
             raise ValueError(f"{self.path} is committed already")
@@ -116,7 +117,7 @@ class RunFolder:
                 write_new(self._temporary / name, content)
             sync_folder(self._temporary)
             if os.name == "nt" and target.is_dir():
-                target.rmdir()  # elsewhere, renaming onto an empty folder replaces it
+                target.rmdir()  # on other systems, the rename replaces an empty folder
             os.rename(self._temporary, target)
             self._committed = True
             sync_folder(target.parent)
@@ -128,12 +129,12 @@ class RunFolder:
                 and (target.is_file() or any(target.iterdir()))
             ):
                 raise InputError(
-                    f"{self.path}: was taken by something else meanwhile; give a new path"
+                    f"{self.path}: was created by another program meanwhile; give a new path"
                 ) from None
             raise unwritable(self.path, error) from None
 
     def discard(self) -> None:
-        """Remove what has been written, unless it is committed."""
+        """Remove the temporary folder, unless it is committed."""
         if not self._committed:
             shutil.rmtree(self._temporary, ignore_errors=True)
 
@@ -147,9 +148,9 @@ class RunFolder:
 
 
 def resolve_model(path: Path) -> Path:
-    """The model file that ``path`` means: itself, or the one in the run folder ``path``.
+    """The path of a model file: ``path`` itself, or the model file in the run folder ``path``.
 
-    Raises InputError where there is none.
+    Raises InputError if there is none.
     """
     try:
         if path.is_file() and path.suffix == ".safetensors":
@@ -157,18 +158,18 @@ def resolve_model(path: Path) -> Path:
         if (path / MODEL).is_file():
             return path / MODEL
         if path.is_dir():
-            wrong = f"is a folder without {MODEL}"
+            problem = f"is a folder without {MODEL}"
         else:
-            wrong = "is not a .safetensors file" if path.exists() else "no such file or folder"
+            problem = "is not a .safetensors file" if path.exists() else "no such file or folder"
     except OSError as error:
         raise unreadable(path, error) from None
-    raise InputError(f"{path}: {wrong}; give a run folder or a .safetensors file")
+    raise InputError(f"{path}: {problem}; give a run folder or a .safetensors file")
 
 
 def history_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
-    """``rows`` as CSV with a header line; the columns are all keys, in the order in which they first appear.
+    """``rows`` as CSV with a header line. The columns are all keys, in the order of their first appearance.
 
-    Numbers are written so that ``read_history`` gives back the same ones; a missing number is an empty cell.
+    ``read_history`` restores every number exactly. A missing number is an empty cell.
     """
     columns = list(dict.fromkeys(key for row in rows for key in row))
     text = io.StringIO()
@@ -182,14 +183,14 @@ def history_csv(rows: Sequence[Mapping[str, float | int]]) -> bytes:
 def read_history(run: Path) -> list[dict[str, float | int]]:
     """The rows of ``history.csv`` in the run folder ``run``, without the empty cells.
 
-    Raises InputError for a file that is missing or not such a table.
+    Raises InputError for a file that is missing or is not such a table.
     """
     path = run / HISTORY
     content = read_bytes(path)
     try:
         header, *lines = csv.reader(io.StringIO(content.decode()), strict=True)
     except (ValueError, csv.Error):
-        raise InputError(f"{path}: is damaged; it is not a table of numbers with a header line") from None
+        raise InputError(f"{path}: is damaged: it is not a table of numbers with a header line") from None
     rows = []
     for count, line in enumerate(lines, start=2):
         if len(line) != len(header):
@@ -200,7 +201,9 @@ def read_history(run: Path) -> list[dict[str, float | int]]:
                 if cell:
                     row[column] = int(cell) if re.fullmatch(r"-?\d+", cell) else float(cell)
             except ValueError:
-                raise InputError(f"{path}: line {count}, column {column!r}: {cell!r} is no number") from None
+                raise InputError(
+                    f"{path}: line {count}, column {column!r}: {cell!r} is not a number"
+                ) from None
         rows.append(row)
     return rows
 
@@ -224,22 +227,25 @@ def read_config(run: Path) -> dict[str, Any]:
             f"{path}: is not JSON (line {error.lineno}, column {error.colno}: {error.msg}); correct it"
         ) from None
     except (UnicodeDecodeError, RecursionError):
-        raise InputError(f"{path}: is damaged; it is not JSON text") from None
-    except ValueError:  # what Python says of a number of thousands of digits
-        raise InputError(f"{path}: holds a number with too many digits; correct it") from None
+        raise InputError(f"{path}: is damaged: it is not JSON text") from None
+    except ValueError:  # Python refuses numbers with thousands of digits
+        raise InputError(f"{path}: contains a number with too many digits; correct it") from None
     if not isinstance(config, dict):
-        raise InputError(f"{path}: holds no JSON object; write {{...}} with the settings by name")
+        raise InputError(f"{path}: is not a JSON object; write {{...}} with the settings by name")
     return config
 
 
 def arrays_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """``arrays`` as a safetensors file, which ``read_arrays`` gives back in the same order."""
-    ready = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return save(ready, {_ORDER: json.dumps(list(ready))})
+    """``arrays`` as the content of a safetensors file. ``read_arrays`` restores them in the same order."""
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return save(contiguous, {_ORDER: json.dumps(list(contiguous))})
 
 
 def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """The arrays in a file of ``arrays_bytes``; raises InputError for one that is missing, foreign or damaged."""
+    """The arrays in a file written with ``arrays_bytes``.
+
+    Raises InputError for a file that is missing, damaged or of another format.
+    """
     content = read_bytes(path)
     try:
         arrays = load(content)
@@ -250,5 +256,5 @@ def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _number(value: float | int) -> str:
-    # Through Python's own types: NumPy's would be written with their names.
+    # Converted to Python types, because the repr of NumPy numbers includes their type.
     return str(int(value)) if isinstance(value, int | np.integer) else repr(float(value))

@@ -1,9 +1,9 @@
-"""Files of tensors with a JSON document of fixed schema: the form of the model file and of checkpoints.
+"""Files of tensors with a JSON document of fixed schema: the format of the model file and of checkpoints.
 
-Layout of safetensors: 8 bytes, little-endian, the length of a JSON header; the header; the tensors' bytes.
-The document is the text under the key "glassgrad" of the header's metadata. Beside the entries of its
-``FileFormat`` the text holds "sha256", a digest of document and tensors, so that a flipped bit anywhere is
-noticed; it is added on writing and removed on reading.
+The layout is that of safetensors: the length of a JSON header in 8 bytes, little-endian; the header; the bytes of the
+tensors. The document is the text under the key "glassgrad" in the metadata of the header. It has the entries of its
+``FileFormat``, and "sha256", a digest of document and tensors that detects any changed bit. The digest is added on
+writing and removed on reading.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from glassgrad.common.frozen import frozen
 from glassgrad.data.reading import read_bytes
 
 DEPTH = 100
-"""How many levels of lists and objects a document may have: what reads them must not run out of stack."""
+"""The largest nesting depth of lists and objects in a document. It keeps readers from running out of stack."""
 
 _KEY = "glassgrad"
 _INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -36,7 +36,7 @@ Array = npt.NDArray[Any]
 
 @frozen
 class FileFormat:
-    """A kind of file: its format name and version, what a person calls it, and the entries of its document.
+    """A kind of file: its format name and version, its name in messages (``kind``), and the entries of its document.
 
     The entries ``format`` and ``version`` come first in every document. All entries are required.
     """
@@ -48,14 +48,14 @@ class FileFormat:
 
     @property
     def document(self) -> dict[str, type]:
-        """All entries of the document and their types."""
+        """The types of all entries of the document."""
         return {"format": str, "version": int, **self.entries}
 
 
 def read_tensors(path: Path, file_format: FileFormat) -> tuple[dict[str, Array], dict[str, Any]]:
-    """The tensors and the document of the file ``path``. No code in the file is run.
+    """The tensors and the document of the file ``path``. Reading executes no code from the file.
 
-    Raises InputError for a file that is missing, empty, foreign, cut short, damaged, or made by a newer
+    Raises InputError for a file that is missing, empty, cut short, damaged, of another format, or made by a newer
     version.
     """
     content = read_bytes(path)
@@ -79,7 +79,7 @@ def read_tensors(path: Path, file_format: FileFormat) -> tuple[dict[str, Array],
         )
     digest = document.pop("sha256", None)
     try:
-        # Copied, because the views that safetensors gives are read-only.
+        # Copies, because safetensors returns read-only views.
         tensors = {name: tensor.copy() for name, tensor in sorted(load(content).items())}
     except (SafetensorError, KeyError, TypeError, ValueError):
         raise _damaged(path, file_format) from None
@@ -90,43 +90,49 @@ def read_tensors(path: Path, file_format: FileFormat) -> tuple[dict[str, Array],
 
 
 def tensors_bytes(
-    tensors: Mapping[str, Array], document: Mapping[str, Any], file_format: FileFormat, place: str
+    tensors: Mapping[str, Array], document: Mapping[str, Any], file_format: FileFormat, file_name: str
 ) -> bytes:
-    """The content of a file: the same bytes for the same input. ``place`` begins the messages.
+    """The content of a file: the same bytes for the same input. Error messages begin with ``file_name``.
 
-    Raises InputError where the document does not follow ``file_format`` or is not plain JSON (text keys, finite
-    numbers, at most ``DEPTH`` levels), or a tensor is not of bools, integers or floats.
+    Raises InputError if the document does not follow ``file_format`` or is not plain JSON (text keys, finite
+    numbers, at most ``DEPTH`` levels), or if the dtype of a tensor is not bool, an integer or a float.
     """
-    _check_document(document, place, file_format)
-    _check_plain(document, place, "document")
-    ready: dict[str, Array] = {}
+    _check_document(document, file_name, file_format)
+    _check_plain(document, file_name, "document")
+    tensors_by_name: dict[str, Array] = {}
     for name, tensor in sorted(tensors.items()):
         if tensor.dtype.name not in _DTYPES:
             raise InputError(
-                f"{place}: tensor {name!r} has dtype {tensor.dtype}; give bools, integers or floats"
+                f"{file_name}: tensor {name!r} has dtype {tensor.dtype}; give bools, integers or floats"
             )
-        ready[name] = np.array(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
+        tensors_by_name[name] = np.array(tensor, dtype=tensor.dtype.newbyteorder("="), order="C")
     plain = json.loads(_dump(document))
-    text = _dump(plain | {"sha256": _digest(ready, _dump(plain))})
-    return save(ready, {_KEY: text})
+    text = _dump(plain | {"sha256": _digest(tensors_by_name, _dump(plain))})
+    return save(tensors_by_name, {_KEY: text})
 
 
 def _document_text(path: Path, content: bytes, file_format: FileFormat) -> str:
-    """The document's text from the safetensors header; tells foreign, cut short and damaged apart."""
-    foreign = InputError(f"{path}: is not a Glassgrad {file_format.kind} file; give one that Glassgrad wrote")
+    """The text of the document in the safetensors header.
+
+    Raises InputError, with different messages for a file of another format, one cut short, and a damaged one.
+    """
+    wrong_format = InputError(
+        f"{path}: is not a Glassgrad {file_format.kind} file; give one that Glassgrad wrote"
+    )
     length = int.from_bytes(content[:8], "little")
     if len(content) < 9 or content[8:9] != b"{" or length > 100_000_000:
-        raise foreign
+        raise wrong_format
     if len(content) < 8 + length:
         raise _cut_short(path)
     try:
         header = json.loads(content[8 : 8 + length])
     except (ValueError, RecursionError):
-        raise (_damaged(path, file_format) if _KEY.encode() in content[8 : 8 + length] else foreign) from None
+        is_ours = _KEY.encode() in content[8 : 8 + length]
+        raise (_damaged(path, file_format) if is_ours else wrong_format) from None
     metadata = header.get("__metadata__")
     if not isinstance(metadata, dict) or not isinstance(metadata.get(_KEY), str):
         raise InputError(
-            f"{path}: is a safetensors file without {_KEY!r} in its metadata, so another program made it; "
+            f"{path}: is a safetensors file of another program (its metadata has no entry {_KEY!r}); "
             f"give a {file_format.kind} file that Glassgrad wrote"
         )
     try:
@@ -147,44 +153,46 @@ def _damaged(path: Path, file_format: FileFormat) -> InputError:
     return InputError(f"{path}: is damaged; copy or download it again, or train the model again")
 
 
-def _check_document(document: Mapping[str, Any], place: str, file_format: FileFormat) -> None:
+def _check_document(document: Mapping[str, Any], file_name: str, file_format: FileFormat) -> None:
     name, entries = file_format.kind, file_format.document
     for key, kind in entries.items():
         if key not in document:
-            raise InputError(f"{place}: the {name}'s document lacks {key!r}; it needs {', '.join(entries)}")
+            raise InputError(
+                f"{file_name}: the {name}'s document has no {key!r}; it needs {', '.join(entries)}"
+            )
         if type(document[key]) is not kind:
             raise InputError(
-                f"{place}: entry {key!r} of the {name}'s document is not of type {kind.__name__}"
+                f"{file_name}: entry {key!r} of the {name}'s document is not of type {kind.__name__}"
             )
     for key in document:
         if key not in entries:
             raise InputError(
-                f"{place}: the {name}'s document has the unknown entry {key!r}; it takes {', '.join(entries)}"
+                f"{file_name}: the {name}'s document has the unknown entry {key!r}; it takes {', '.join(entries)}"
             )
     if document["format"] != file_format.format or document["version"] != file_format.version:
         raise InputError(
-            f"{place}: the {name}'s document is {document['format']!r} version {document['version']}; "
+            f"{file_name}: the {name}'s document is {document['format']!r} version {document['version']}; "
             f"this Glassgrad takes {file_format.format!r} version {file_format.version}"
         )
 
 
-def _check_plain(value: Any, place: str, where: str, levels: int = DEPTH) -> None:
-    """Raise InputError unless JSON gives ``value`` back as it is (but for tuples, which become lists)."""
+def _check_plain(value: Any, file_name: str, where: str, levels: int = DEPTH) -> None:
+    """Raise InputError unless ``value`` survives a round trip through JSON (except tuples, which become lists)."""
     if levels == 0:
-        raise InputError(f"{place}: the document is more than {DEPTH} levels deep; make it flatter")
+        raise InputError(f"{file_name}: the document is more than {DEPTH} levels deep; make it flatter")
     if isinstance(value, Mapping):
         for key, entry in value.items():
             if type(key) is not str:
-                raise InputError(f"{place}: {where} has the key {key!r}; its keys must be text")
-            _check_plain(entry, place, f"{where}.{key}", levels - 1)
+                raise InputError(f"{file_name}: {where} has the key {key!r}; its keys must be text")
+            _check_plain(entry, file_name, f"{where}.{key}", levels - 1)
     elif isinstance(value, list | tuple):
         for number, entry in enumerate(value):
-            _check_plain(entry, place, f"{where}[{number}]", levels - 1)
+            _check_plain(entry, file_name, f"{where}[{number}]", levels - 1)
     elif type(value) is float and not math.isfinite(value):
-        raise InputError(f"{place}: {where} is {value}; the document holds finite numbers only")
+        raise InputError(f"{file_name}: {where} is {value}; the document holds finite numbers only")
     elif value is not None and type(value) not in (str, bool, int, float):
         raise InputError(
-            f"{place}: {where} is of type {type(value).__name__}; the document holds plain JSON values only"
+            f"{file_name}: {where} is of type {type(value).__name__}; the document holds plain JSON values only"
         )
 
 
@@ -193,7 +201,7 @@ def _dump(document: Mapping[str, Any]) -> str:
 
 
 def _digest(tensors: Mapping[str, Array], text: str) -> str:
-    """SHA-256 over the document's text and the name, dtype, shape and bytes of every tensor in turn."""
+    """SHA-256 of the document's text and the name, dtype, shape and bytes of each tensor."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in tensors.items():
         digest.update(json.dumps([name, tensor.dtype.name, tensor.shape]).encode())
