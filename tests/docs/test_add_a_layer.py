@@ -1,0 +1,36 @@
+"""The walkthrough in docs/add-a-layer.md runs, from its first block to its last, and names files that exist."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "add-a-layer.md").read_text(encoding="utf-8")
+
+
+def test_the_page_runs_as_it_is_written() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert len(blocks) == 4
+    # In a process of its own: the page registers parts, which other tests compare with their cases.
+    command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_files_and_tables_that_the_page_names_exist() -> None:
+    paths = re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE)
+    assert len(paths) > 10
+    bases = (ROOT, ROOT / "src" / "glassgrad")
+    assert [path for path in paths if not any((base / path).is_file() for base in bases)] == []
+    tables = {"CASES": "nn/test_layers", "WRONG": "nn/test_layers", "PLAIN": "optim/test_optimizers"}
+    for name, file in (tables | {"SPECS": "optim/test_optimizers"}).items():
+        assert f"`{name}`" in PAGE
+        assert re.search(rf"^{name}\b", (ROOT / "tests" / f"{file}.py").read_text(), re.MULTILINE), name
+
+
+def test_the_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)", PAGE):
+        assert (ROOT / "docs" / target).exists(), target
