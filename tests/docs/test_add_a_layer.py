@@ -20,6 +20,28 @@ def test_the_page_runs_as_it_is_written() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_every_layer_is_found_by_name_before_its_file_is_loaded() -> None:
+    package = ROOT / "src" / "glassgrad" / "nn"
+    added = {
+        f"glassgrad.nn.layers.{file.stem}": re.findall(
+            r'^LAYERS\.add\("(\w+)"', file.read_text(), re.MULTILINE
+        )
+        for file in (package / "layers").glob("*.py")
+        if file.stem != "__init__"
+    }
+    listed = {
+        module: re.findall(r'"(\w+)"', names)
+        for module, names in re.findall(
+            r'^LAYERS\.add_later\("([\w.]+)"((?:,\s*"\w+")+)',
+            (package / "layer.py").read_text(),
+            re.MULTILINE,
+        )
+    }
+    assert {module: sorted(names) for module, names in listed.items()} == {
+        module: sorted(names) for module, names in added.items() if names
+    }
+
+
 def test_the_files_and_tables_that_the_page_names_exist() -> None:
     paths = re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE)
     assert len(paths) > 10
