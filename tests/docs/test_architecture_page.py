@@ -81,8 +81,3 @@ def test_a_room_that_does_not_exist_is_dashed(script: ModuleType) -> None:
     assert picture.count('class="reserved"') == len(reserved)
     assert script.exists("backends.native")
     assert not script.exists("backends.attic")
-
-
-def test_the_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)", PAGE):
-        assert (DOCS / target).exists(), target
