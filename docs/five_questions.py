@@ -1,9 +1,10 @@
-"""The numbers and the pictures of five-questions.md, from training runs made here and now.
+"""Compute the numbers and draw the pictures of five-questions.md from training runs.
 
     python docs/five_questions.py
 
-draws the pictures into docs/five-questions/ and fills the numbers into the page. In the page a number stands between
-``<!--=name-->`` and ``<!--/-->``. The same bits go in every time: seeds are fixed, and no time is told.
+draws the pictures into docs/five-questions/ and fills the numbers into the page. In the page, a number is between
+``<!--=name-->`` and ``<!--/-->``. Seeds are fixed, so
+every execution gives the same bits.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ PAGE = Path(__file__).with_name("five-questions.md")
 PICTURES = PAGE.with_suffix("")
 SPOT = re.compile(r"<!--=([\w.]+)-->(.*?)<!--/-->", re.DOTALL)
 
-# Double precision, so that another processor, which rounds otherwise, shows the same digits.
-SAME: dict[str, Any] = {"dtype": "float64", "seed": 0, "epochs": 20, "keep": "last"}
+# Double precision: processors round differently, but the digits shown are the same.
+OPTIONS: dict[str, Any] = {"dtype": "float64", "seed": 0, "epochs": 20, "keep": "last"}
 RATES = (0.0001, 0.0003, 0.002, 0.01, 0.05, 1.0)
 INITS = {"zeros": "zeros", "too small": "normal(0.01)", "right": "he_normal", "too large": "normal(1.0)"}
 DEEP = (32,) * 8
@@ -40,8 +41,8 @@ STACKS = {"sigmoid": "xavier_normal", "relu": "he_normal"}
 
 
 @dataclass
-class Found:
-    """What one question gave: texts for the page, and pictures, drawn when they are asked for."""
+class Answer:
+    """The answer to one question: texts for the page by name, and functions that draw its pictures."""
 
     texts: dict[str, str] = field(default_factory=dict)
     pictures: dict[str, Callable[[], Figure]] = field(default_factory=dict)
@@ -50,28 +51,31 @@ class Found:
 # --- the five questions --------------------------------------------------------------------------------------
 
 
-def neuron() -> Found:
-    """One neuron of a digits network: its weights, and two rows, to one of which it answers."""
+def neuron() -> Answer:
+    """One neuron of a digits network: its weights, one row for which it is active, and one for which it is not."""
     data = load_source("digits")
     labels = np.asarray(data.targets)
-    run = train(data, layers=(16,), **SAME)
+    run = train(data, layers=(16,), **OPTIONS)
     model = run.model
     active = model.inside(data.features, "dense_1")["dense_1"] > 0
-    by_digit = np.array([active[labels == digit].mean(axis=0) for digit in range(10)])
-    number = int(np.ptp(by_digit, axis=0).argmax())
-    most, least = int(by_digit[:, number].argmax()), int(by_digit[:, number].argmin())
+    active_share = np.array([active[labels == digit].mean(axis=0) for digit in range(10)])
+    neuron_index = int(np.ptp(active_share, axis=0).argmax())
+    most, least = int(active_share[:, neuron_index].argmax()), int(active_share[:, neuron_index].argmin())
     rows = [int(np.flatnonzero(labels == digit)[0]) for digit in (most, least)]
     x = model.prepare(data.features[rows]).reshape(2, -1)
-    weights, bias = model.weights["dense_1.weights"][:, number], model.weights["dense_1.bias"][number]
+    weights, bias = (
+        model.weights["dense_1.weights"][:, neuron_index],
+        model.weights["dense_1.bias"][neuron_index],
+    )
     sums = x @ weights
-    z = model.neuron(f"dense_1.preactivation[{number}]", data.features[rows])
+    z = model.neuron(f"dense_1.preactivation[{neuron_index}]", data.features[rows])
     assert np.allclose(sums + bias, z)
     share = active.mean(axis=0)
     quiet = int(share.argmin())
-    table = [[str(digit), _percent(by_digit[digit, number])] for digit in range(10)]
+    table = [[str(digit), _percent(active_share[digit, neuron_index])] for digit in range(10)]
     texts = {
         "neuron.accuracy": _percent(_test(run)),
-        "neuron.number": str(number),
+        "neuron.number": str(neuron_index),
         "neuron.bias": f"{bias:.2f}",
         "neuron.yes_digit": str(most),
         "neuron.no_digit": str(least),
@@ -94,7 +98,7 @@ def neuron() -> Found:
             product = (x[line] * weights).reshape(8, 8)
             state = "active" if value > 0 else "silent"
             pictures.image(axes[line][0], pixels[line], f"a row: the digit {digit}", None)
-            pictures.image(axes[line][1], weights.reshape(8, 8), f"× weights of neuron {number}", bound)
+            pictures.image(axes[line][1], weights.reshape(8, 8), f"× weights of neuron {neuron_index}", bound)
             heading = f"= products, sum {total:.2f}\nwith the bias {value:.2f}: {state}"
             pictures.image(axes[line][2], product, heading, np.abs(x * weights).max())
         return figure
@@ -107,13 +111,13 @@ def neuron() -> Found:
         pictures.name_axes(axes[0][0], "neuron", "active for … % of the digits")
         return figure
 
-    return Found(texts, {"neuron": parts, "neurons": activity})
+    return Answer(texts, {"neuron": parts, "neurons": activity})
 
 
-def learning_rate() -> Found:
-    """The same network with six rates."""
+def learning_rate() -> Answer:
+    """The same network with six learning rates."""
     data = load_source("digits")
-    runs = train_many(data, [{"learning_rate": rate} for rate in RATES], layers=(32,), **SAME)
+    runs = train_many(data, [{"learning_rate": rate} for rate in RATES], layers=(32,), **OPTIONS)
     silent = [
         int((run.model.inside(data.features, "dense_1")["dense_1"] <= 0).all(axis=0).sum()) for run in runs
     ]
@@ -132,13 +136,13 @@ def learning_rate() -> Found:
         }
         return pictures.curves(lines, "epoch", "training loss", level=float(np.log(10)))
 
-    return Found(texts, {"learning-rate": curves})
+    return Answer(texts, {"learning-rate": curves})
 
 
-def initialization() -> Found:
-    """Eight layers of 32, with four kinds of initial weights."""
+def initialization() -> Answer:
+    """Eight layers of 32 neurons with four kinds of initial weights."""
     data = load_source("digits")
-    runs = train_many(data, [{"init": init} for init in INITS.values()], layers=DEEP, force=True, **SAME)
+    runs = train_many(data, [{"init": init} for init in INITS.values()], layers=DEEP, force=True, **OPTIONS)
     sizes = {word: _sizes(run, data.features) for word, run in zip(INITS, runs, strict=True)}
     rows = [
         [
@@ -165,22 +169,22 @@ def initialization() -> Found:
         lines = {word: _losses(run) for word, run in zip(INITS, runs, strict=True) if word != "zeros"}
         return pictures.curves(lines, "epoch", "training loss")
 
-    return Found(texts, {"activations": through, "initialization": reached})
+    return Answer(texts, {"activations": through, "initialization": reached})
 
 
-def loss() -> Found:
-    """The start, the guess, and a network with too few rows."""
+def loss() -> Answer:
+    """The initial loss, the loss of a guess, and a network with too few rows."""
     data = load_source("digits")
-    run = train(data, layers=(32,), **SAME)
+    run = train(data, layers=(32,), **OPTIONS)
     assert run.start is not None
     labels = np.asarray(data.targets)
     shares = np.bincount(labels) / len(labels)
     right = float(run.metrics["test"]["accuracy"])
-    options = SAME | {"learning_rate": 0.01, "schedule": "constant", "epochs": 200}
+    options = OPTIONS | {"learning_rate": 0.01, "schedule": "constant", "epochs": 200}
     few = train(data, layers=(32,), test=0.5, validation=0.9, **options)
-    watched = [float(record["validation_loss"]) for record in few.history]
+    validation_losses = [float(record["validation_loss"]) for record in few.history]
     accuracy = [float(record["validation_accuracy"]) for record in few.history]
-    best = int(np.argmin(watched))
+    best = int(np.argmin(validation_losses))
     texts = {
         "loss.log10": f"{np.log(10):.4f}",
         "loss.constant": f"{-(shares * np.log(shares)).sum():.4f}",
@@ -193,29 +197,29 @@ def loss() -> Found:
         "loss.typical": _percent(np.exp(-run.metrics["test"]["loss"])),
         "loss.few_rows": str(few.rows["train"]),
         "loss.few_best": str(best + 1),
-        "loss.few_best_loss": _loss(watched[best]),
+        "loss.few_best_loss": _loss(validation_losses[best]),
         "loss.few_best_accuracy": _percent(accuracy[best]),
         "loss.few_train": f"{_last(few):.4f}",
-        "loss.few_last_loss": _loss(watched[-1]),
+        "loss.few_last_loss": _loss(validation_losses[-1]),
         "loss.few_last_accuracy": _percent(accuracy[-1]),
     }
 
     def overfitting() -> Figure:
-        lines = {"training rows": _losses(few), "validation rows": watched}
+        lines = {"training rows": _losses(few), "validation rows": validation_losses}
         return pictures.curves(lines, "epoch", "loss", level=float(np.log(10)), mark=best + 1, log=False)
 
-    return Found(texts, {"overfitting": overfitting})
+    return Answer(texts, {"overfitting": overfitting})
 
 
-def chain_rule() -> Found:
-    """One derivative path by path, and how the gradient gets through eight layers."""
+def chain_rule() -> Answer:
+    """One derivative path by path, and the size of the gradient in eight layers."""
     data = load_source("digits")
-    run = train(data, layers=(8, 4), activation="tanh", init="xavier_normal", learning_rate=0.01, **SAME)
+    run = train(data, layers=(8, 4), activation="tanh", init="xavier_normal", learning_rate=0.01, **OPTIONS)
     row = int(np.flatnonzero(run.model.predict(data.features) != data.targets)[0])
     weight = telling_weight(run.model, data, row=row)
-    found = explain_derivative(run.model, data, row=row, weight=weight, paths=1000)
+    explanation = explain_derivative(run.model, data, row=row, weight=weight, paths=1000)
     stacks = [
-        train(data, layers=DEEP, activation=name, init=init, watch=True, **SAME)
+        train(data, layers=DEEP, activation=name, init=init, watch=True, **OPTIONS)
         for name, init in STACKS.items()
     ]
     flows = {name: _gradients(stack) for name, stack in zip(STACKS, stacks, strict=True)}
@@ -223,14 +227,14 @@ def chain_rule() -> Found:
         "chain.weight": f"`{weight}`",
         "chain.row": str(row),
         "chain.accuracy": _percent(_test(run)),
-        "chain.loss": _loss(found.loss),
-        "chain.target": str(found.target),
-        "chain.prediction": str(found.prediction),
-        "chain.derivative": f"{found.derivative:.4g}",
-        "chain.direction": "grow" if found.derivative > 0 else "shrink",
-        "chain.paths": f"{found.paths:.0f}",
-        "chain.products": _products(found, 3),
-        "chain.checks": _checks(found),
+        "chain.loss": _loss(explanation.loss),
+        "chain.target": str(explanation.target),
+        "chain.prediction": str(explanation.prediction),
+        "chain.derivative": f"{explanation.derivative:.4g}",
+        "chain.direction": "grow" if explanation.derivative > 0 else "shrink",
+        "chain.paths": f"{explanation.paths:.0f}",
+        "chain.products": _products(explanation, 3),
+        "chain.checks": _checks(explanation),
         "chain.sigmoid_first": _two(flows["sigmoid"][0]),
         "chain.sigmoid_last": _two(flows["sigmoid"][-1]),
         "chain.sigmoid_factor": _two(flows["sigmoid"][-1] / flows["sigmoid"][0]),
@@ -243,7 +247,7 @@ def chain_rule() -> Found:
     def vanishing() -> Figure:
         return pictures.curves(flows, "layer", "size of the gradient by the weights")
 
-    return Found(texts, {"paths": lambda: pictures.paths(found), "gradients": vanishing})
+    return Answer(texts, {"paths": lambda: pictures.paths(explanation), "gradients": vanishing})
 
 
 QUESTIONS = (neuron, learning_rate, initialization, loss, chain_rule)
@@ -265,7 +269,7 @@ def _last(run: Run) -> float:
 
 
 def _sizes(run: Run, features: Any) -> list[float]:
-    """The root mean square of every hidden layer's outputs, with the initial weights."""
+    """The root mean square of the outputs of every hidden layer, with the initial weights."""
     assert run.start is not None
     values = run.start.inside(features, *(f"dense_{layer + 1}" for layer in range(len(DEEP))))
     return [float(np.sqrt((item**2).mean())) for item in values.values()]
@@ -286,7 +290,7 @@ def _loss(value: float) -> str:
 
 
 def _two(value: float) -> str:
-    """Two significant digits, without a power of ten where people write none."""
+    """Two significant digits; a power of ten only for very small and very large values."""
     text = f"{value:.1e}"
     mantissa, power = text.split("e")
     if value == 0 or -3 <= int(power) <= 6:
@@ -299,39 +303,43 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n\n"
 
 
-def _products(found: Explanation, count: int) -> str:
-    """The strongest paths, a line for each factor of the first and one line for each of the others."""
+def _products(explanation: Explanation, count: int) -> str:
+    """The ``count`` strongest paths, one line per factor, and the sums of all paths."""
     blocks = []
-    for number, line in enumerate(found.lines[:count], start=1):
+    for rank, line in enumerate(explanation.lines[:count], start=1):
         factors = [factor for factor in line.factors if factor.kind != "same"]
-        way = " ← ".join(f"{place}[{unit}]" for place, unit in line.units if "preactivation" not in place)
+        path = " ← ".join(f"{place}[{unit}]" for place, unit in line.units if "preactivation" not in place)
         rows = [
             f"  {'×' if i else ' '} {factor.value:>8.4f}   {factor.symbol}"
             for i, factor in enumerate(factors)
         ]
-        blocks.append("\n".join([f"{number}.  {way}", *rows, f"  = {line.product:>8.4f}"]))
-    shown = sum(line.product for line in found.lines[:count])
-    rest = len(found.lines) - count
-    end = [
-        f"these {count} paths      {shown:>8.4f}",
-        f"the other {rest:>2} paths {found.derivative - shown:>8.4f}",
-        f"all {len(found.lines)} paths       {found.path_total or 0.0:>8.4f}",
+        blocks.append("\n".join([f"{rank}.  {path}", *rows, f"  = {line.product:>8.4f}"]))
+    shown_sum = sum(line.product for line in explanation.lines[:count])
+    remaining = len(explanation.lines) - count
+    sums = [
+        f"these {count} paths      {shown_sum:>8.4f}",
+        f"the other {remaining:>2} paths {explanation.derivative - shown_sum:>8.4f}",
+        f"all {len(explanation.lines)} paths       {explanation.path_total or 0.0:>8.4f}",
     ]
-    return "\n\n```text\n" + "\n\n".join([*blocks, "\n".join(end)]) + "\n```\n\n"
+    return "\n\n```text\n" + "\n\n".join([*blocks, "\n".join(sums)]) + "\n```\n\n"
 
 
-def _checks(found: Explanation) -> str:
+def _checks(explanation: Explanation) -> str:
     rows = [
-        ["reverse sweep (what training uses)", f"{found.derivative:.8f}", ""],
-        ["sum over all paths", f"{found.path_total:.8f}", _within(found.paths_error or 0.0, 1e-10)],
-        ["forward sweep", f"{found.forward:.8f}", _within(found.forward_error, 1e-10)],
-        ["central difference", f"{found.central:.8f}", _within(found.central_error, 1e-6)],
+        ["reverse sweep (what training uses)", f"{explanation.derivative:.8f}", ""],
+        [
+            "sum over all paths",
+            f"{explanation.path_total:.8f}",
+            _within(explanation.paths_error or 0.0, 1e-10),
+        ],
+        ["forward sweep", f"{explanation.forward:.8f}", _within(explanation.forward_error, 1e-10)],
+        ["central difference", f"{explanation.central:.8f}", _within(explanation.central_error, 1e-6)],
     ]
     return _table(["way", "derivative", "relative difference"], rows)
 
 
 def _within(error: float, bound: float) -> str:
-    """Rounding errors differ between processors; the bound does not."""
+    """The bound, checked: rounding errors differ between processors, the bound does not."""
     assert error <= bound
     return f"below 10<sup>{np.log10(bound):.0f}</sup>"
 
@@ -340,19 +348,19 @@ def _within(error: float, bound: float) -> str:
 
 
 def fill(page: str, texts: Mapping[str, str]) -> str:
-    """``page`` with ``texts`` in their places."""
+    """``page`` with every marked spot replaced by the text of its name."""
     return SPOT.sub(lambda spot: f"<!--={spot[1]}-->{texts[spot[1]]}<!--/-->", page)
 
 
 def main() -> None:
-    """Make the runs, draw the pictures, fill the page."""
+    """Train, draw the pictures, and fill the page."""
     pictures.set_up()
     PICTURES.mkdir(exist_ok=True)
     texts: dict[str, str] = {}
     for question in QUESTIONS:
-        found = question()
-        texts |= found.texts
-        for name, draw in found.pictures.items():
+        answer = question()
+        texts |= answer.texts
+        for name, draw in answer.pictures.items():
             draw().savefig(PICTURES / f"{name}.svg", metadata={"Date": None, "Creator": None})
     PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), texts), encoding="utf-8")
 

@@ -17,3 +17,11 @@ def test_the_page_runs_as_it_is_written() -> None:
     command = [sys.executable, "-W", "error", "-c", "\n".join(blocks)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_files_that_the_page_names_exist() -> None:
+    paths = re.findall(r"`((?:\w+/)+\w+\.py)`", PAGE.read_text())
+    assert len(paths) > 10
+    root = PAGE.parents[1]
+    bases = (root, root / "src" / "glassgrad")
+    assert [path for path in paths if not any((base / path).is_file() for base in bases)] == []

@@ -1,4 +1,4 @@
-"""docs/explain.md shows what the commands in it print."""
+"""docs/explain.md shows the output of the commands in it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def test_the_commands_print_what_is_shown(tmp_path: Path, monkeypatch: pytest.Mo
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
             assert run(shlex.split(command)) == 0
     printed = out.getvalue()
-    blank = [" ".join(NUMBER.sub("#", text).split()) for text in (shown, printed)]
-    assert blank[0] == blank[1]
+    without_numbers = [" ".join(NUMBER.sub("#", text).split()) for text in (shown, printed)]
+    assert without_numbers[0] == without_numbers[1]
     numbers = [[float(item) for item in NUMBER.findall(text)] for text in (shown, printed)]
-    small = 1e-9  # the errors of the checks are rounding: only that they are small is the same everywhere
-    for told, found in zip(*numbers, strict=True):
-        assert found == pytest.approx(told, rel=2e-3, abs=small)
+    tiny = 1e-9  # the errors of the checks are rounding errors, which differ between processors
+    for expected, actual in zip(*numbers, strict=True):
+        assert actual == pytest.approx(expected, rel=2e-3, abs=tiny)
 
 
 def test_the_limits_are_those_of_the_program() -> None:

@@ -1,4 +1,4 @@
-"""docs/five-questions.md says what its script finds now, and shows every picture that the script draws."""
+"""docs/five-questions.md has the numbers that its script computes, and shows every picture that the script draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "five-questions.md").read_text(encoding="utf-8")
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
-NEAR = 0.02  # two significant digits; runs with far too large weights amplify how a processor rounds
+TOLERANCE = 0.02  # two significant digits; runs with far too large weights amplify rounding differences
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def script() -> Iterator[ModuleType]:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look it up there
-    sys.path.insert(0, str(DOCS))  # as when it is run
+    sys.modules[spec.name] = module  # dataclasses look the module up there
+    sys.path.insert(0, str(DOCS))  # as when the script is executed
     spec.loader.exec_module(module)
     yield module
     sys.path.remove(str(DOCS))
@@ -33,34 +33,34 @@ def script() -> Iterator[ModuleType]:
 
 
 @pytest.fixture(scope="module")
-def found(script: ModuleType) -> list[Any]:
+def answers(script: ModuleType) -> list[Any]:
     return [question() for question in script.QUESTIONS]
 
 
-def test_the_numbers_are_those_of_the_runs(script: ModuleType, found: list[Any]) -> None:
-    texts = {name: text for item in found for name, text in item.texts.items()}
+def test_the_numbers_are_those_of_the_runs(script: ModuleType, answers: list[Any]) -> None:
+    texts = {name: text for answer in answers for name, text in answer.texts.items()}
     shown: dict[str, set[str]] = {}
     for name, text in script.SPOT.findall(PAGE):
         shown.setdefault(name, set()).add(text)
     assert shown.keys() == texts.keys()
-    for name, told in shown.items():
-        (text,) = told
+    for name, page_texts in shown.items():
+        (text,) = page_texts
         assert NUMBER.sub("#", text) == NUMBER.sub("#", texts[name]), name
         numbers = [
             [float(item.replace(",", "")) for item in NUMBER.findall(each)] for each in (text, texts[name])
         ]
-        assert numbers[0] == pytest.approx(numbers[1], rel=NEAR, abs=1e-3), name
+        assert numbers[0] == pytest.approx(numbers[1], rel=TOLERANCE, abs=1e-3), name
 
 
-def test_the_page_shows_every_picture(script: ModuleType, found: list[Any]) -> None:
+def test_the_page_shows_every_picture(script: ModuleType, answers: list[Any]) -> None:
     named = re.findall(r"!\[[^\]]+\]\(five-questions/([\w-]+)\.svg\)", PAGE)
-    drawn = [name for item in found for name in item.pictures]
+    drawn = [name for answer in answers for name in answer.pictures]
     assert sorted(named) == sorted(drawn)
     assert sorted(file.name for file in script.PICTURES.iterdir()) == sorted(f"{name}.svg" for name in named)
 
 
-def test_markers_do_not_show() -> None:
-    """A line of text that begins with a comment is HTML to a Markdown reader, and its table or emphasis is lost."""
+def test_no_line_of_text_begins_with_a_marker() -> None:
+    """Markdown treats a line that begins with a comment as HTML, without tables and emphasis."""
     for line in PAGE.splitlines():
         if line.startswith("<!--"):
             assert re.fullmatch(r"<!--[^>]*-->", line), line
@@ -71,7 +71,7 @@ def test_the_links_lead_somewhere() -> None:
         assert (DOCS / target).is_file(), target
 
 
-def test_a_page_is_filled_where_it_says(script: ModuleType) -> None:
+def test_a_page_is_filled_at_its_markers(script: ModuleType) -> None:
     page = "It is <!--=a-->1<!--/--> and <!--=b.c-->\n2\n<!--/-->."
     filled = script.fill(page, {"a": "3", "b.c": "4"})
     assert filled == "It is <!--=a-->3<!--/--> and <!--=b.c-->4<!--/-->."
