@@ -24,7 +24,7 @@ def compile_text(
 
 
 def _compile(llvm: Any, text: str, target: Machine, assembly: bool, position_independent: bool) -> bytes:
-    """The result of ``compile_text``. Returning frees LLVM's objects, which needs LLVM's locks: call it under them."""
+    """The result of ``compile_text``. On return LLVM's objects are freed, which takes LLVM's locks once more."""
     if target.triple.startswith("aarch64"):
         llvm.initialize_all_targets()
         llvm.initialize_all_asmprinters()

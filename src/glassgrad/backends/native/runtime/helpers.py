@@ -37,9 +37,9 @@ def run_on_python_threads(
 ) -> None:
     """Call ``run(arena, args)``, and ``help_(arena, args)`` on up to ``helpers`` other threads.
 
-    ``memory`` holds references to everything that the addresses point to. An exception that a signal handler raises
-    during the call is exception after the call. If an exception escapes earlier, the threads keep running and keep the
-    memory alive until they end.
+    ``memory`` holds references to everything that the addresses point to. An exception that a signal handler
+    raises during the call is raised again after it. If an exception escapes earlier, the threads keep running, and
+    keep the memory alive until they end.
     """
 
     def work(memory_reference: object) -> None:
