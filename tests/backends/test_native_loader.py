@@ -213,10 +213,10 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
     for number, item in enumerate(read):
         listed = list(item.relocations())
         for section, relocation in listed:
-            place = linking.places[number, section] + relocation.place
+            place = linking.offsets[number, section] + relocation.offset
             symbol = item.symbols[relocation.symbol]
             if symbol.section:
-                wanted = linking.places[number, symbol.section] + symbol.value
+                wanted = linking.offsets[number, symbol.section] + symbol.value
             elif symbol.name in image.functions:
                 wanted = image.functions[symbol.name]
             else:
@@ -233,9 +233,9 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
                     if where == section
                     and (other.symbol, other.addend) == (relocation.symbol, relocation.addend)
                     and other.kind in linker._LOW_12
-                    and other.place > relocation.place
+                    and other.offset > relocation.offset
                 ]
-                start = linking.places[number, section] + min(pair.place for pair in pairs)
+                start = linking.offsets[number, section] + min(pair.offset for pair in pairs)
                 (following,) = struct.unpack_from("<I", image.content, start)
                 assert refers_to(word, place, following) == wanted + relocation.addend
             elif relocation.kind == 261:

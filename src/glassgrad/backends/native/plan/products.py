@@ -40,7 +40,7 @@ def scratch_bytes(kernel: PlannedKernel, vector_bytes: int) -> int:
 
 
 def can_read_in_place(kernel: PlannedKernel, node: Node, vector_bytes: int) -> bool:
-    """Whether ``node`` of ``kernel`` is a product that can operand_value A through a table of row addresses."""
+    """Whether ``node`` of ``kernel`` is a product that can read A through a table of row addresses."""
     if node.op.name != "matmul" or len(node.types[0].shape) != 2:
         return False
     plan = plan_of(kernel, node, vector_bytes)

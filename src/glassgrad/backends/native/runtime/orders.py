@@ -57,7 +57,7 @@ class Drawer:
         return self._memory[: len(whole_epochs)].reshape(-1, batch)[part], self._valid[part]
 
     def _allocate(self, epochs: Epochs) -> None:
-        """Make room for the order of ``epochs`` (epochs ones), and set the mask of its valid is_valid."""
+        """Make room for the order of ``epochs``, and set the mask of its valid rows."""
         if len(self._memory) < len(epochs) + ORDER_SLACK:
             self._memory = np.empty(len(epochs) + ORDER_SLACK, np.int32)
         layout = epochs.rows, epochs.batch
