@@ -17,7 +17,7 @@ from glassgrad.backends.base import Result
 from glassgrad.backends.native import backend as native
 from glassgrad.backends.native.runtime import cache, store
 from glassgrad.backends.native.runtime import machine as machine_module
-from glassgrad.backends.native.runtime.loader import Image, able
+from glassgrad.backends.native.runtime.loader import Image, can_load_images
 from glassgrad.backends.native.runtime.machine import host, machine
 from glassgrad.graph.node import DType
 from glassgrad.ops import table as ops
@@ -84,7 +84,7 @@ def test_a_hit_does_not_load_the_compiler(home: Path) -> None:
         "rooms = [name.split('.') for name in sys.modules if name.startswith('glassgrad.backends.native.')];"
         "print(sorted({parts[3] for parts in rooms}), 'llvmlite' in sys.modules)"
     )
-    llvm = not (able() and machine_module.processor() is not None)
+    llvm = not (can_load_images() and machine_module.processor() is not None)
     assert run_python(script) == f"['backend', 'runtime'] {llvm}"
 
 
@@ -570,7 +570,7 @@ def test_the_key_covers_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "version", lambda: "another LLVM")
     after = cache.key_of(scaled(), host())
     assert after != before
-    monkeypatch.setattr(cache, "_sources", lambda: "other sources")
+    monkeypatch.setattr(cache, "_sources_fingerprint", lambda: "other sources")
     assert cache.key_of(scaled(), host()) not in (before, after)
 
 
@@ -601,13 +601,13 @@ def test_code_survives_the_way_to_disk(image: Image | None) -> None:
 
 def test_a_change_of_any_source_of_the_compiler_changes_the_key(tmp_path: Path) -> None:
     room = Path(native.__file__).parent
-    sources = cache._sources()
+    sources = cache._sources_fingerprint()
     assert all(f"'{path.name}', {path.stat().st_size}, " in sources for path in room.rglob("*.py"))
     inner = tmp_path / "plan" / "inner"
     inner.mkdir(parents=True)
-    before = list(cache._marks(tmp_path))
+    before = list(cache._source_files(tmp_path))
     (inner / "fusion.py").write_text("FUSED = 1")
-    after = list(cache._marks(tmp_path))
+    after = list(cache._source_files(tmp_path))
     assert before == []
     assert [mark[:2] for mark in after] == [("fusion.py", 9)]
 

@@ -20,11 +20,11 @@ from glassgrad.backends.native.driver.generate import generate
 from glassgrad.backends.native.ir.compiler import compile_text
 from glassgrad.backends.native.runtime import linker, machine
 from glassgrad.backends.native.runtime.linker import link
-from glassgrad.backends.native.runtime.loader import Image, Loaded, able
+from glassgrad.backends.native.runtime.loader import Image, Loaded, can_load_images
 from glassgrad.backends.native.runtime.machine import Library, host
 from glassgrad.common.errors import InputError
 
-HERE = pytest.mark.skipif(not able(), reason="images are for Linux on x86-64 and AArch64")
+HERE = pytest.mark.skipif(not can_load_images(), reason="images are for Linux on x86-64 and AArch64")
 
 # Two modules that call each other; constants, a table of them, a copy and a fill too large to be written out.
 FIRST = """
@@ -68,8 +68,8 @@ define dso_local void @second(ptr %out) {
 TEXTS = (FIRST, SECOND)
 
 
-def objects(target: machine.Machine | None = None, anywhere: bool = True) -> list[bytes]:
-    return [compile_text(text, target or host(), anywhere=anywhere) for text in TEXTS]
+def objects(target: machine.Machine | None = None, position_independent: bool = True) -> list[bytes]:
+    return [compile_text(text, target or host(), position_independent=position_independent) for text in TEXTS]
 
 
 def call(library: Loaded | Library) -> tuple[int, float]:
@@ -108,7 +108,7 @@ def test_the_order_of_the_objects_does_not_matter() -> None:
 
 
 def test_llvm_loads_what_is_no_image() -> None:
-    given = objects(anywhere=False)
+    given = objects(position_independent=False)
     if sys.platform == "linux":
         assert link(given) is None  # absolute addresses
     assert call(Library(*given)) == (7, 17.5)
@@ -142,7 +142,7 @@ def test_a_system_that_forbids_it_is_told_in_one_line(monkeypatch: pytest.Monkey
             return -1
 
     monkeypatch.setattr(ctypes, "CDLL", lambda _: Library)
-    with pytest.raises(InputError, match="forbids"):
+    with pytest.raises(InputError, match="does not let"):
         Loaded(image)
 
 
@@ -159,7 +159,7 @@ def test_every_network_becomes_an_image(name: str) -> None:
 def test_without_images_the_bits_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     first = native.NativeBackend(cached=False, threads=1).compile(regression()).run(feed())
     for module in (generator, machine):
-        monkeypatch.setattr(module, "able", lambda: False)
+        monkeypatch.setattr(module, "can_load_images", lambda: False)
     executable = native.NativeBackend(cached=False, threads=1).compile(regression())
     assert isinstance(executable, native.NativeExecutable)
     assert executable.code.image is None
@@ -204,7 +204,7 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
     if name == "two modules":
         given = objects(target)
     else:
-        module = generator._Draft(program(name, batch=16), target).module
+        module = generator._UncompiledProgram(program(name, batch=16), target).module
         given = [compile_text(text, target) for text in module.texts(2)]
     read = [linker._Object(content) for content in given]
     linking = linker._Linker(read)
@@ -213,10 +213,10 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
     for number, item in enumerate(read):
         listed = list(item.relocations())
         for section, relocation in listed:
-            place = linking.places[number, section] + relocation.place
+            place = linking.offsets[number, section] + relocation.offset
             symbol = item.symbols[relocation.symbol]
             if symbol.section:
-                wanted = linking.places[number, symbol.section] + symbol.value
+                wanted = linking.offsets[number, symbol.section] + symbol.value
             elif symbol.name in image.functions:
                 wanted = image.functions[symbol.name]
             else:
@@ -233,9 +233,9 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
                     if where == section
                     and (other.symbol, other.addend) == (relocation.symbol, relocation.addend)
                     and other.kind in linker._LOW_12
-                    and other.place > relocation.place
+                    and other.offset > relocation.offset
                 ]
-                start = linking.places[number, section] + min(pair.place for pair in pairs)
+                start = linking.offsets[number, section] + min(pair.offset for pair in pairs)
                 (following,) = struct.unpack_from("<I", image.content, start)
                 assert refers_to(word, place, following) == wanted + relocation.addend
             elif relocation.kind == 261:
@@ -255,11 +255,11 @@ def test_far_distances_are_not_cut_off() -> None:
         (linker._relocate_aarch64, 261, 1 << 31),
     ):
         for target in (far, -far - 4096):
-            with pytest.raises(linker._Unknown, match="too far"):
+            with pytest.raises(linker._UnsupportedObject, match="too far"):
                 relocate(bytearray(8), 0, kind, target)
         relocate(bytearray(8), 0, kind, far - 4096)
         relocate(bytearray(8), 0, kind, 4096 - far)
-    with pytest.raises(linker._Unknown, match="aligned"):
+    with pytest.raises(linker._UnsupportedObject, match="aligned"):
         linker._relocate_aarch64(bytearray(4), 0, 286, 12)  # a load of eight bytes
 
 

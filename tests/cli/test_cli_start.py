@@ -16,7 +16,7 @@ from typer.main import get_command
 
 import glassgrad
 from cli.running import call
-from glassgrad.backends.native.runtime.loader import able
+from glassgrad.backends.native.runtime.loader import can_load_images
 from glassgrad.backends.native.runtime.machine import processor
 from glassgrad.cli import app
 
@@ -68,7 +68,7 @@ NEEDLESS = {
 }
 
 
-@pytest.mark.skipif(not able() or processor() is None, reason="elsewhere LLVM loads the code")
+@pytest.mark.skipif(not can_load_images() or processor() is None, reason="elsewhere LLVM loads the code")
 def test_a_run_with_cached_code_loads_no_needless_module(tmp_path: Path) -> None:
     cache = str(tmp_path / "cache")
     for number in range(2):

@@ -1,4 +1,4 @@
-"""The native backend: a program to machine code, and the executable that runs it."""
+"""The native backend: compiles a program to machine code, and runs it."""
 
 from __future__ import annotations
 
@@ -46,26 +46,29 @@ from glassgrad.common.constraints import check
 from glassgrad.graph.node import DType, Graph, Type
 from glassgrad.program import Input, Output, Program, Role
 
-# Starting a thread costs about as much as this many multiplications; below, thread 0 is faster alone.
+# Multiplications that take about as long as starting a thread; with fewer, one thread is faster.
 WORTH_A_THREAD = 20_000_000
 
 
 def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
-    """Code for ``programs``. The compiler is loaded here, when it is needed: most processes find their code."""
-    made: list[Code] = import_module("glassgrad.backends.native.driver.generate").generate(
+    """Compile ``programs``. Imports the compiler only here: most processes find their code in the cache."""
+    codes: list[Code] = import_module("glassgrad.backends.native.driver.generate").generate(
         programs, target, threads
     )
-    return made
+    return codes
 
 
 def generate_shuffle(target: Machine) -> Code:
-    """Code for ``shuffle``, which draws the orders of epochs."""
+    """The code of ``shuffle``, which draws the row orders of epochs."""
     code: Code = import_module("glassgrad.backends.native.driver.generate").generate_shuffle(target)
     return code
 
 
 class NativeExecutable:
-    """A compiled program: code, and where everything lies. Each call works in an arena of its own."""
+    """A compiled program: code and memory layout. Each call works in an arena of its own.
+
+    ``worth`` is the work (multiplications) of a call from which on it uses more than one thread.
+    """
 
     def __init__(self, program: Program, code: Code, threads: int, worth: int = 0) -> None:
         self.program, self.code, self.threads, self.worth = program, code, threads, worth
@@ -79,13 +82,13 @@ class NativeExecutable:
 
     def run(self, feed: Feed) -> Result:
         """Run the steps of ``feed`` in one call, without the GIL."""
-        # Fresh memory costs more than many a step: arenas are kept, one for each call that ever ran at once.
+        # Fresh memory costs more than a short step: arenas are reused, one per concurrent call.
         try:
             arena = self._arenas.pop()
         except IndexError:
             arena = _Arena(self.program, self.code)
         result = self._run_in(arena, feed)
-        self._arenas.append(arena)  # not after an exception: a thread might still be at work in it
+        self._arenas.append(arena)  # not after an exception: a thread might still use it
         return result
 
     def _run_in(self, arena: _Arena, feed: Feed) -> Result:
@@ -102,19 +105,19 @@ class NativeExecutable:
         probes = {p.name: np.empty((count, *p.value.shape), p.value.dtype) for p in program.probes}
         hyper = [chunk.hyper[item.name] for item in program.hyper]
         arrays = [*data, *hyper, *stacked.values(), *probes.values()]
-        args = _words(chunk.steps, chunk.rows, chunk.row_mask, feed.first_step, arrays)
+        args = _argument_words(chunk.steps, chunk.rows, chunk.row_mask, feed.first_step, arrays)
         args[PROBED] = chunk.probed.ctypes.data
         self._enter(arena, args, chunk.steps, (arrays, chunk))
         params, state = arena.copies()
         return Result(params, state, collect(program, len(feed.order), stacked), probes)
 
     def handle(self, params: Arrays, state: Arrays) -> Handle:
-        """A prepared call of one step: everything is laid out, and only the batch goes in and out."""
+        """A prepared call of one step with fixed ``params`` and ``state``; only the batch is copied in and out."""
         check_params_and_state(self.program, params, state)
         return _Handle(self, params, state)
 
     def _enter(self, arena: _Arena, args: Array, steps: int, memory: object) -> None:
-        """Call the code, on as many threads as it can use. ``memory`` is what ``args`` points to."""
+        """Call the code, on as many threads as it can use. ``memory`` keeps alive what ``args`` points to."""
         helpers = 0
         if self.code.parallel and steps * self.code.shared_work >= self.worth:
             helpers = min(self.threads, TICKETS_PER_KERNEL) - 1
@@ -126,43 +129,45 @@ class NativeExecutable:
             args[CREATE], args[JOIN] = functions
             self._code_with_helpers(arena.address, args.ctypes.data)
         else:
-            kept = self, arena, memory
-            run_on_python_threads(self._code, self._help, arena.address, args, helpers, kept)
+            references = self, arena, memory
+            run_on_python_threads(self._code, self._help, arena.address, args, helpers, references)
 
 
 class _Arena:
-    """The memory that one call works in, with its constants, and views of what goes in and out."""
+    """The memory of one call, with its constants, and views of weights, state and seed."""
 
     def __init__(self, program: Program, code: Code) -> None:
         self.program, self.orders = program, Drawer(generate_shuffle)
-        room = np.empty(code.arena + ALIGNMENT, np.uint8)
-        start = -room.ctypes.data % ALIGNMENT
-        self._memory = room[start : start + code.arena]
+        allocated = np.empty(code.arena + ALIGNMENT, np.uint8)
+        start = -allocated.ctypes.data % ALIGNMENT
+        self._memory = allocated[start : start + code.arena]
         self.address = self._memory.ctypes.data
         for offset, content in code.constants:
             kind = Type(content.shape, cast(DType, content.dtype.name))
             view(self._memory, offset, 0, kind)[...] = content
-        places = {item.name: place for item, place in zip(program.inputs, code.inputs, strict=True)}
+        layout = {item.name: entry for item, entry in zip(program.inputs, code.inputs, strict=True)}
 
         def views(role: Role) -> dict[str, Array]:
             items = program.of_role(role)
-            return {item.name: view(self._memory, *places[item.name], item.type) for item in items}
+            return {item.name: view(self._memory, *layout[item.name], item.type) for item in items}
 
         self.params, self.state = views("param"), views("state")
         self.seed = next(iter(views("seed").values()), None)
 
     def fill(self, params: Arrays, state: Arrays) -> None:
-        """Copy weights and state in."""
-        for views, given in ((self.params, params), (self.state, state)):
+        """Copy weights and state into the arena."""
+        for views, arrays in ((self.params, params), (self.state, state)):
             for name, array in views.items():
-                array[...] = given[name].reshape(array.shape)
+                array[...] = arrays[name].reshape(array.shape)
 
     def copies(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Weights and state, copied out."""
+        """Copies of the weights and the state in the arena."""
         return _copies(self.program.params, self.params), _copies(self.program.state, self.state)
 
 
-def _words(steps: int, rows: Array, row_mask: Array, first_step: int, arrays: Iterable[Array]) -> Array:
+def _argument_words(
+    steps: int, rows: Array, row_mask: Array, first_step: int, arrays: Iterable[Array]
+) -> Array:
     """The arguments of ``run``: see ``runtime.arguments``."""
     words = [steps, rows.ctypes.data, row_mask.ctypes.data, first_step, _sleep_address()]
     words += [0] * (ARRAYS - len(words))
@@ -171,7 +176,7 @@ def _words(steps: int, rows: Array, row_mask: Array, first_step: int, arrays: It
 
 
 class _Handle:
-    """An arena that stays, with weights in it. One thread at a time may call it."""
+    """A prepared call with an arena of its own that holds the weights. One thread at a time may call it."""
 
     def __init__(self, executable: NativeExecutable, params: Arrays, state: Arrays) -> None:
         program, code = executable.program, executable.code
@@ -181,8 +186,8 @@ class _Handle:
         arena = _Arena(program, code)
         arena.fill(params, state)
         rows, row_mask = np.arange(program.batch, dtype=np.int32), np.ones(program.batch, bool)
-        args = _words(1, rows, row_mask, 0, [self._input, self._output])
-        self._kept = (executable, arena, rows, row_mask, args)
+        args = _argument_words(1, rows, row_mask, 0, [self._input, self._output])
+        self._references = (executable, arena, rows, row_mask, args)
         self._call = partial(
             executable._code, ctypes.c_void_p(arena.address), ctypes.c_void_p(args.ctypes.data)
         )
@@ -194,14 +199,14 @@ class _Handle:
         except AttributeError:
             fits = False
         if not fits:
-            raise wrong_batch(self._kept[0].program, batch)
+            raise wrong_batch(self._references[0].program, batch)
         self._input[...] = batch
         self._call()
         return self._output.copy()
 
 
 def view(arena: Array, offset: int, panel: int, kind: Type) -> Array:
-    """A stretch of the arena as an array; a matrix in panels of some columns as [rows, panels, columns]."""
+    """A view of one buffer of the arena; for a matrix in panels it has the shape [rows, panels, panel columns]."""
     size = kind.size * np.dtype(kind.dtype).itemsize
     flat = arena[offset : offset + size].view(kind.dtype)
     if not panel:
@@ -214,18 +219,18 @@ def _copies(items: Iterable[Input], views: Mapping[str, Array]) -> dict[str, Arr
 
 
 class NativeBackend:
-    """Compiles with LLVM for the processor this runs on."""
+    """Compiles with LLVM, by default for the host."""
 
     name = "native"
 
     def __init__(
         self, target: Machine | None = None, threads: int | None = None, *, cached: bool = True
     ) -> None:
-        """``target`` is another processor to make code for (one that this one can run).
+        """``target`` is the processor to compile for; None is the host.
 
-        ``threads`` defaults to the environment variable GLASSGRAD_THREADS, else to the cores that this process
-        may use, where there is enough to do; the bits of a result do not depend on it. ``cached``: keep compiled
-        code on disk.
+        ``threads`` defaults to the environment variable GLASSGRAD_THREADS, else to the number of cores that this
+        process may use; without it, a call with little work uses one thread. The bits of a result do not depend on
+        the number of threads. ``cached``: keep compiled code on disk.
         """
         self.target = target
         self.threads = default_threads() if threads is None else check("threads", threads, THREADS)
@@ -233,74 +238,80 @@ class NativeBackend:
         self.cached = cached
 
     def compile(self, program: Program) -> Executable:
-        """Machine code for ``program``; raises GraphError naming an op without a lowering."""
+        """Compile ``program``; raises GraphError naming an op without a lowering."""
         return self.compile_all([program])[0]
 
     def compile_all(self, programs: Iterable[Program]) -> list[Executable]:
-        """The same for several programs, side by side, each as soon as it is there."""
-        with interrupts.deferred():  # LLVM's locks are Python's
+        """Compile several programs in parallel, each as soon as ``programs`` yields it."""
+        with interrupts.deferred():  # llvmlite's locks are Python locks
             return self._compile_all(programs)
 
     def _compile_all(self, programs: Iterable[Program]) -> list[Executable]:
         start = time.perf_counter()
-        taken: list[Program] = []
-        known: dict[int, Code] = {}
-        lacking: dict[int, str | None] = {}
+        all_programs: list[Program] = []
+        codes: dict[int, Code] = {}  # by the index of the program
+        missing_keys: dict[int, str | None] = {}  # of the programs that must be compiled
 
-        def unknown() -> Iterator[Program]:
-            for number, program in enumerate(programs):
+        def uncached_programs() -> Iterator[Program]:
+            for index, program in enumerate(programs):
                 interrupts.poll()
-                taken.append(program)
+                all_programs.append(program)
                 key = self._key(program)
                 code = load(key) if key is not None else None
                 if code is not None:
-                    known[number] = code
+                    codes[index] = code
                     continue
-                lacking[number] = key
+                missing_keys[index] = key
                 yield program
 
-        waiting = unknown()
-        first = next(waiting, None)
+        uncached = uncached_programs()
+        first = next(uncached, None)
         if first is not None:
-            made = generate(chain([first], waiting), self.target or host(), self.threads)
-            for (number, key), fresh in zip(lacking.items(), made, strict=True):
-                known[number] = fresh
+            compiled = generate(chain([first], uncached), self.target or host(), self.threads)
+            for (index, key), code in zip(missing_keys.items(), compiled, strict=True):
+                codes[index] = code
                 if key is not None:
-                    save(key, fresh)
+                    save(key, code)
         executables: list[Executable] = [
-            NativeExecutable(program, known[number], self.threads, self.worth)
-            for number, program in enumerate(taken)
+            NativeExecutable(program, codes[index], self.threads, self.worth)
+            for index, program in enumerate(all_programs)
         ]
         for executable in executables:
             executable.seconds_compiling = (time.perf_counter() - start) / len(executables)
         return executables
 
     def _key(self, program: Program) -> str | None:
-        """The name of the program's entry in the cache; None where it has none."""
-        ours = self.cached and _is_ours(program.graph) and _is_ours(program.probe_graph)
-        return key_of(program, self.target) if ours else None
+        """The cache key of ``program``; None if it must not be cached."""
+        cacheable = self.cached and all(
+            _has_only_package_emitters(graph) for graph in (program.graph, program.probe_graph)
+        )
+        return key_of(program, self.target) if cacheable else None
 
 
-def _is_ours(graph: Graph) -> bool:
-    """Whether all emitters are this package's own. Nobody can have added one to a table that is not loaded."""
+def _has_only_package_emitters(graph: Graph) -> bool:
+    """Whether all emitters are defined in this package. Nobody can have added one to a table that is not loaded."""
     if "glassgrad.backends.native.kernels.elementwise" not in sys.modules:
         return True
-    return import_module("glassgrad.backends.native.driver.generate").is_ours(graph) is True
+    generate_module = import_module("glassgrad.backends.native.driver.generate")
+    return generate_module.has_only_package_emitters(graph) is True
 
 
 def default_threads() -> int:
-    """GLASSGRAD_THREADS, or the cores that this process may run on; raises InputError for anything else."""
-    asked = os.environ.get("GLASSGRAD_THREADS", "")
-    if asked:
-        if not (re.fullmatch("[0-9]{1,20}", asked) and THREADS.allows(int(asked))):
-            raise THREADS.refusal("GLASSGRAD_THREADS", asked)
-        return int(asked)
+    """GLASSGRAD_THREADS, else the number of cores that this process may use.
+
+    Raises InputError if GLASSGRAD_THREADS is not a valid number of threads.
+    """
+    text = os.environ.get("GLASSGRAD_THREADS", "")
+    if text:
+        if not (re.fullmatch("[0-9]{1,20}", text) and THREADS.allows(int(text))):
+            raise THREADS.refusal("GLASSGRAD_THREADS", text)
+        return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _sleep_address() -> int:
-    """The C library's ``usleep``, by which a waiting thread leaves its core to others (0: there is none)."""
+    """The address of the C library's ``usleep``, with which waiting threads sleep; 0 if there is none."""
     try:
         function = ctypes.CDLL(None).usleep
     except (AttributeError, OSError, TypeError):
@@ -309,7 +320,7 @@ def _sleep_address() -> int:
 
 
 def run_graph(graph: Graph, arrays: Iterable[Any], target: Machine | None = None) -> list[Array]:
-    """The outputs of any graph on ``arrays``: compiled and run once."""
+    """Compile any ``graph`` and run it once on ``arrays``; returns its outputs."""
     inputs = tuple(Input(f"x{i}", "state", value) for i, value in enumerate(graph.inputs))
     outputs = tuple(Output(f"y{i}", value) for i, value in enumerate(graph.outputs))
     program = Program("graph", 1, inputs, {}, outputs)

@@ -1,4 +1,4 @@
-"""The LLVM module of a schedule: one function for each kernel."""
+"""The LLVM module of a schedule, with one function per kernel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def lowered_ops() -> frozenset[str]:
 
 @frozen
 class KernelFunction:
-    """A function, and the offsets of the buffers that it works on in one call."""
+    """The name of a kernel's function, and the offsets of the buffers that one call of it works on."""
 
     name: str
     places: tuple[int, ...]
@@ -45,7 +45,10 @@ class KernelFunction:
 
 @frozen
 class EmittedKernel:
-    """An emitted kernel, and into how many independent units it can be cut; a product may pack first."""
+    """An emitted kernel and the number of its independent units; a product may have a function that packs first.
+
+    ``work`` counts multiplications of a product, or else elements.
+    """
 
     code: KernelFunction
     units: int
@@ -53,38 +56,38 @@ class EmittedKernel:
     is_product: bool = False
     pack: KernelFunction | None = None
     pack_units: int = 0
-    skipped: str | None = None  # the background of its first operand that a product passes over
+    skipped: str | None = None  # the background of its first operand that a product skips
 
     @property
     def is_shared(self) -> bool:
-        """Whether threads share it even if it stands alone in the schedule."""
+        """Whether threads share the kernel on its own, outside of a chain or spread."""
         return is_worth_sharing(self.units, self.work, self.is_product)
 
     @property
     def name(self) -> str:
-        """The name of its function; kernels that differ only in their places share it."""
+        """The name of the function; kernels that differ only in the offsets of their buffers share it."""
         return self.code.name
 
 
 class Module:
-    """The IR module in the making."""
+    """The IR module of a schedule while it is being emitted."""
 
     def __init__(self, schedule: Schedule, vector_bytes: int, part_of: Module | None = None) -> None:
-        """``part_of``: the module that takes the functions of this one; they share what does the same."""
+        """``part_of``: another module that the functions are added to; equal functions are shared with it."""
         self.schedule, self.vector_bytes = schedule, vector_bytes
         self.prefix = "" if part_of is None else "probe_"
         self.functions: list[Function] = [] if part_of is None else part_of.functions
         self.kernels: dict[PlannedKernel, EmittedKernel] = {}
         self.parallel = False
-        self.fetched: set[Buffer] = set()  # data whose next batch some kernel asks memory for
-        self._known: dict[str, str] = {} if part_of is None else part_of._known  # functions by what they do
+        self.fetched: set[Buffer] = set()  # data buffers whose next batch a kernel prefetches
+        self._name_by_body: dict[str, str] = {} if part_of is None else part_of._name_by_body
 
     def text(self) -> str:
         """The whole module."""
         return self._joined(self.functions)
 
     def texts(self, count: int) -> list[str]:
-        """The same in up to ``count`` modules of about equal size, which link to one another."""
+        """The module split into up to ``count`` modules of about equal size, which link to one another."""
         parts: list[list[Function]] = [[] for _ in range(count)]
         sizes = [0] * count
         for f in sorted(self.functions, key=lambda f: -f.size):
@@ -99,7 +102,7 @@ class Module:
         return "\n".join([*sorted(declared), *others, *(f.text() for f in functions), "!0 = !{}\n"])
 
     def kernel(self, planned: PlannedKernel) -> EmittedKernel:
-        """Emit one kernel. Kernels that differ only in where their buffers lie share their code."""
+        """Emit one kernel. Kernels that differ only in the offsets of their buffers share their code."""
         if planned not in self.kernels:
             name = f"{self.prefix}k{len(self.kernels)}_{'_'.join(n.op.name for n in planned.group.nodes)}"[
                 :48
@@ -113,12 +116,12 @@ class Module:
         return f
 
     def _add(self, f: Function) -> KernelFunction:
-        """Add a finished function, unless there is one that does the same."""
+        """Add a finished function, unless the module has one with the same body."""
         body = f.body()
-        if body not in self._known:
-            self._known[body] = f.name
+        if body not in self._name_by_body:
+            self._name_by_body[body] = f.name
             self.functions.append(f)
-        return KernelFunction(self._known[body], tuple(f.places or ()))
+        return KernelFunction(self._name_by_body[body], tuple(f.places or ()))
 
     def _emit(self, planned: PlannedKernel, name: str) -> EmittedKernel:
         group, locate = planned.group, self.schedule.buffer
@@ -153,7 +156,7 @@ class Module:
             emit_pack(f, plan, self._operands(f, node, plan, planned.scratch), first=FIRST, last=LAST)
             pack = self._add(f)
         f = self._function(name)
-        given = self._operands(f, node, plan, planned.scratch)
+        operands = self._operands(f, node, plan, planned.scratch)
         evaluator = tile_evaluator(f, group, locate, planned.outputs)
 
         def finish(tile: Tile) -> None:
@@ -163,12 +166,12 @@ class Module:
             ]
             finish_tile(evaluator, node, tile.values, tile.row, tile.column, vectors)
 
-        if given.row_addresses is not None and plan.fetches:
+        if operands.row_addresses is not None and plan.fetches:
             self.fetched.add(locate(operand(node.inputs[0])[0]))
-        emit_product(f, plan, given, finish, first=FIRST, last=LAST)
-        work_done = product.m * product.n * product.k
+        emit_product(f, plan, operands, finish, first=FIRST, last=LAST)
+        work = product.m * product.n * product.k
         skipped = product.background if plan.is_sparse else None
-        return EmittedKernel(self._add(f), plan.units, work_done, True, pack, plan.pack_units, skipped)
+        return EmittedKernel(self._add(f), plan.units, work, True, pack, plan.pack_units, skipped)
 
     def _operands(
         self, f: Function, node: Node, plan: ProductPlan, scratch: Buffer | None = None
@@ -186,7 +189,7 @@ class Module:
         )
 
     def _background(self, f: Function, plan: ProductPlan) -> Reg | None:
-        """The background of A, where it counts."""
+        """The background of A as a register; None if the product has no base row."""
         if not plan.has_base:
             return None
         if plan.product.background == ZERO:
@@ -196,25 +199,26 @@ class Module:
         return f.load(plan.product.element, address(f, self.schedule.buffers[value]))
 
     def _batched(self, f: Function, node: Node, plan: ProductPlan) -> None:
+        """Emit a batched product: a loop over all leading axes."""
         product = plan.product
-        given = self._operands(f, node, plan)
+        operands = self._operands(f, node, plan)
         out = self.schedule.buffer(node.outputs[0])
         dtype = node.types[0].dtype
         element = ELEMENT[dtype]
-        with f.loop(math.prod(node.types[0].shape[:-2])) as turn:
-            here_a = f.at(given.a, element, f.mul(turn, product.m * product.k))
-            here_b = f.at(given.b, element, f.mul(turn, product.k * product.n))
-            base = f.mul(turn, product.m * product.n)
+        with f.loop(math.prod(node.types[0].shape[:-2])) as index:
+            a = f.at(operands.a, element, f.mul(index, product.m * product.k))
+            b = f.at(operands.b, element, f.mul(index, product.k * product.n))
+            c_start = f.mul(index, product.m * product.n)
 
             def finish(tile: Tile) -> None:
                 for i, line in enumerate(tile.values):
                     row = f.mul(f.add(tile.row, i), product.n)
                     for (offset, lanes, mask), value in zip(tile.vectors, line, strict=True):
-                        place = f.add(f.add(base, row), f.add(tile.column, offset))
+                        position = f.add(f.add(c_start, row), f.add(tile.column, offset))
                         count = lanes if mask is None else product.n % lanes
-                        store(f, value, address(f, out, place), dtype, count)
+                        store(f, value, address(f, out, position), dtype, count)
 
-            here = Operands(here_a, here_b, given.scratch)
+            one_product = Operands(a, b, operands.scratch)
             if plan.scratch_bytes:
-                emit_pack(f, plan, here)
-            emit_product(f, plan, here, finish)
+                emit_pack(f, plan, one_product)
+            emit_product(f, plan, one_product, finish)

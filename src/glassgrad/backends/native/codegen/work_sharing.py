@@ -1,17 +1,17 @@
-"""How threads share a large kernel: the functions ``share`` and ``help``.
+"""Sharing of large kernels among threads: the functions ``share`` and ``help``.
 
-A kernel that is worth it is cut into tickets (runs of its units): thread 0 takes them from the front, whoever else is
-there from the back, and thread 0 goes on when all are done. It never waits for a thread that has taken nothing, so a
-thread that the system keeps from running costs its help, not more. How a kernel is cut follows from the shapes alone
-and a unit writes its own part of the output, so the bits do not depend on the number of threads.
+A shared kernel is cut into tickets (runs of its units). Thread 0 takes tickets from the front, helpers take them from
+the back, and thread 0 continues when all are done. It never waits for a thread that holds no ticket, so a helper that
+the system does not run costs only its help. The cut depends on the shapes alone, and each unit writes its own part of
+the output. So the bits do not depend on the number of threads.
 
-A thread that finds nothing to do spins for a while, then sleeps for a moment at a time. A core that it merely yielded
-would be charged to it as if it had been used, and on a busy machine be lacking when there is work; a thread that
-another one wakes may be put on the core of that other one.
+An idle thread spins for a while, then sleeps for short intervals. Yielding instead would count as used time of the
+core, and on a busy machine the thread might then not run when there is work. Waking it from another thread might put
+it on the core of that thread.
 
-``run_with_helpers`` starts the helpers, runs, and joins them in one call of machine code. Python cannot raise an
-exception in the middle of it, so no helper outlives the memory that it works in. A helper that cannot be started is
-missing, not waited for.
+``run_with_helpers`` starts the helpers, runs, and joins the helpers in one call of machine code. Python cannot raise
+an exception in the middle of it, so no helper outlives the memory that it works in. A helper that could not be
+started is not waited for.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from glassgrad.backends.native.runtime.arguments import (
 from glassgrad.backends.native.runtime.machine import Machine
 
 ARGS = Reg("%args", "ptr")
-SPINS = 2_000  # turns before a waiting thread rests: some fifty microseconds
-MOMENT = 1  # microsecond; Linux makes some fifty of it
+SPINS = 2_000  # iterations before a waiting thread sleeps: about 50 microseconds
+SLEEP_MICROSECONDS = 1  # argument of usleep; on Linux the thread sleeps for about 50 microseconds
 
 
 def sharing(target: Machine) -> list[Function]:
-    """What the threads need besides ``run``.
+    """The functions for sharing work.
 
-    ``share``: thread 0 offers a kernel and works on it. ``help``: the other threads take what they can get.
+    ``share``: thread 0 offers a kernel and works on it. ``help``: a helper thread takes tickets until the end.
     ``run_with_helpers``: ``run``, with helpers that live as long as the call.
     """
     return [_share(target), _help(target), _start_routine(), _run_with_helpers()]
 
 
 def close(f: Function) -> None:
-    """No more kernels: the other threads may go home."""
+    """Emit the last offer, which tells the helpers to stop."""
     f.raw(f"store atomic i64 {CLOSED}, ptr {f.at(ARGS, 'i64', WORD).text} release, align 8")
 
 
@@ -61,13 +61,13 @@ def _pause(f: Function, target: Machine) -> None:
 
 
 def _rest(f: Function, spins: Reg) -> None:
-    """Sleep for a moment after long spinning; ``spins`` is a slot that counts the turns."""
-    turns = f.add(f.load("i64", spins, 8), 1)
-    f.store(turns, spins, 8)
+    """Count an iteration of spinning in the slot ``spins``; sleep for a moment after ``SPINS`` iterations."""
+    count = f.add(f.load("i64", spins, 8), 1)
+    f.store(count, spins, 8)
     sleep = f.load("ptr", f.at(ARGS, "i64", SLEEP), 8)
-    known = f.emit("i1", f"icmp ne ptr {sleep.text}, null")
-    with f.when(f.and_(f.compare("ugt", turns, SPINS), known)):
-        f.raw(f"call i32 {sleep.text}(i32 {MOMENT})")
+    has_sleep = f.emit("i1", f"icmp ne ptr {sleep.text}, null")
+    with f.when(f.and_(f.compare("ugt", count, SPINS), has_sleep)):
+        f.raw(f"call i32 {sleep.text}(i32 {SLEEP_MICROSECONDS})")
 
 
 def _work(f: Function, ticket: Reg) -> None:
@@ -81,18 +81,18 @@ def _work(f: Function, ticket: Reg) -> None:
     f.raw(f"atomicrmw add ptr {f.at(ARGS, 'i64', DONE).text}, i64 1 acq_rel")
 
 
-def _take(f: Function, word: Reg, now: Reg, change: int) -> Reg:
-    """Try to take a ticket; whether it went well."""
+def _take(f: Function, word: Reg, offer: Reg, change: int) -> Reg:
+    """Try to take a ticket by adding ``change`` to the offer; returns whether that succeeded, as i1."""
     pair = f.emit(
         "{ i64, i1 }",
-        f"cmpxchg ptr {word.text}, i64 {now.text}, i64 {f.add(now, change).text} acq_rel monotonic",
+        f"cmpxchg ptr {word.text}, i64 {offer.text}, i64 {f.add(offer, change).text} acq_rel monotonic",
     )
     return f.emit("i1", f"extractvalue {{ i64, i1 }} {pair.text}, 1")
 
 
-def _tickets_left(f: Function, now: Reg) -> tuple[Reg, Reg, Reg]:
-    """The first ticket that is free, the end of the free ones, and whether there is any."""
-    low, high = f.and_(f.lshr(now, 16), 0xFFFF), f.and_(now, 0xFFFF)
+def _tickets_left(f: Function, offer: Reg) -> tuple[Reg, Reg, Reg]:
+    """The first free ticket, the end of the free tickets, and whether any is free."""
+    low, high = f.and_(f.lshr(offer, 16), 0xFFFF), f.and_(offer, 0xFFFF)
     return low, high, f.compare("ult", low, high)
 
 
@@ -109,24 +109,24 @@ def _share(target: Machine) -> Function:
     spins = f.alloca("i64")
     f.store(f.number("i64", 0), spins, 8)
     word, done = f.at(ARGS, "i64", WORD), f.at(ARGS, "i64", DONE)
-    for place, value in (
+    for word_index, value in (
         (UNITS, Reg("%units", "i64")),
         (TICKETS, Reg("%tickets", "i64")),
         (KERNEL, Reg("%kernel", "ptr")),
         (PLACES, Reg("%places", "ptr")),
     ):
-        f.store(value, f.at(ARGS, "i64", place), 8)
+        f.store(value, f.at(ARGS, "i64", word_index), 8)
     f.raw(f"store atomic i64 0, ptr {done.text} monotonic, align 8")
-    before = f.emit("i64", f"load atomic i64, ptr {word.text} monotonic, align 8")
-    offer = f.or_(f.shl(f.add(f.lshr(before, 32), 1), 32), Reg("%tickets", "i64"))
+    previous = f.emit("i64", f"load atomic i64, ptr {word.text} monotonic, align 8")
+    offer = f.or_(f.shl(f.add(f.lshr(previous, 32), 1), 32), Reg("%tickets", "i64"))
     f.raw(f"store atomic i64 {offer.text}, ptr {word.text} release, align 8")
     f.raw("br label %take")
     f.start_block("take")
-    now = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
-    low, _, left = _tickets_left(f, now)
+    current = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
+    low, _, left = _tickets_left(f, current)
     f.raw(f"br i1 {left.text}, label %try, label %wait")
     f.start_block("try")
-    with f.when(_take(f, word, now, 1 << 16)):
+    with f.when(_take(f, word, current, 1 << 16)):
         _work(f, low)
     f.raw("br label %take")
     f.start_block("wait")
@@ -147,13 +147,13 @@ def _help(target: Machine) -> Function:
     word = f.at(ARGS, "i64", WORD)
     f.raw("br label %look")
     f.start_block("look")
-    now = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
-    f.raw(f"br i1 {f.compare('eq', now, CLOSED).text}, label %end, label %open")
+    current = f.emit("i64", f"load atomic i64, ptr {word.text} acquire, align 8")
+    f.raw(f"br i1 {f.compare('eq', current, CLOSED).text}, label %end, label %open")
     f.start_block("open")
-    _, high, left = _tickets_left(f, now)
+    _, high, left = _tickets_left(f, current)
     f.raw(f"br i1 {left.text}, label %try, label %idle")
     f.start_block("try")
-    with f.when(_take(f, word, now, -1)):
+    with f.when(_take(f, word, current, -1)):
         _work(f, f.sub(high, 1))
         f.store(f.number("i64", 0), spins, 8)
     f.raw("br label %look")
@@ -166,9 +166,10 @@ def _help(target: Machine) -> Function:
 
 
 def _start_routine() -> Function:
-    """What a new thread begins with: ``help`` on the two addresses in a block of memory.
+    """The start routine of a helper thread: calls ``help`` with the two addresses in a block of memory.
 
-    POSIX wants a function that returns a pointer. Nobody reads it, and it is returned in a register.
+    POSIX requires a function that returns a pointer. This one returns void: the pointer would be in a register, and
+    nothing reads it.
     """
     f = Function("start_helper", [("ptr", "block")], attributes="nounwind")
     block = Reg("%block", "ptr")
@@ -178,7 +179,7 @@ def _start_routine() -> Function:
 
 
 def _run_with_helpers() -> Function:
-    """Start the helpers (one at least), ``run``, and join those that could be started."""
+    """Start the helpers (at least one is requested), ``run``, and join the helpers that started."""
     f = Function("run_with_helpers", [("ptr", "arena"), ("ptr", "args")], attributes="nounwind")
     block, threads = f.alloca("ptr", 2), f.alloca("i64", TICKETS_PER_KERNEL)
     count = f.alloca("i64")

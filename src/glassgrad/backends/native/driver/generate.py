@@ -1,4 +1,4 @@
-"""All stages in a row: a program to code. Imported only when code is not in the cache."""
+"""All compiler stages in order: from a program to code. Imported only if the cache lacks the code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassgrad.backends.native.plan.schedule import make_schedule
 from glassgrad.backends.native.plan.target import Target
 from glassgrad.backends.native.runtime.cache import Code
 from glassgrad.backends.native.runtime.linker import link
-from glassgrad.backends.native.runtime.loader import Image, able
+from glassgrad.backends.native.runtime.loader import Image, can_load_images
 from glassgrad.backends.native.runtime.machine import Machine
 from glassgrad.common import interrupts
 from glassgrad.common.process_setting import ProcessSetting
@@ -26,38 +26,39 @@ from glassgrad.common.workers import Workers
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
-MODULES = 2  # to a program, at most
-LINES = 2500  # of a module that is worth cutting
-LASTING = ("param", "state", "seed")
+MAX_MODULES = 2  # LLVM modules per program
+LINES_PER_MODULE = 2500  # lines of IR from which on a second module pays
+LASTING_ROLES = ("param", "state", "seed")  # inputs that keep their buffer from step to step
 
 
-class _Interval:
-    """How long a thread may keep Python to itself while others wait for it: here, a fraction of a millisecond.
+class _SwitchInterval:
+    """Shortens Python's thread switch interval during compilation.
 
-    Between two calls of LLVM a thread needs Python for microseconds. By default it would wait five milliseconds for
-    it, twenty times, while the next program is written: half of the time that compiling takes.
+    Between two calls of LLVM a thread needs the GIL for microseconds. With Python's default interval it would wait
+    five milliseconds for the GIL about twenty times, while the main thread emits the next program. That is half of
+    the compile time.
     """
 
-    seconds, usual = 1e-4, 5e-3
+    seconds, previous_seconds = 1e-4, 5e-3
 
-    def short(self) -> None:
-        self.usual = sys.getswitchinterval()
+    def shorten(self) -> None:
+        self.previous_seconds = sys.getswitchinterval()
         sys.setswitchinterval(self.seconds)
 
-    def back(self) -> None:
-        sys.setswitchinterval(self.usual)
+    def restore(self) -> None:
+        sys.setswitchinterval(self.previous_seconds)
 
 
-_interval = _Interval()
-_quick_turns = ProcessSetting(_interval.short, _interval.back)
+_switch_interval = _SwitchInterval()
+_short_switch_interval = ProcessSetting(_switch_interval.shorten, _switch_interval.restore)
 
 
 def schedule_program(program: Program, machine: Machine) -> Schedule:
-    """Stages 1 and 2: groups, kernels in order, buffers."""
+    """Stages 1 and 2: the groups, the kernels in order, and the buffers."""
     names = [item.name for item in program.inputs]
     return make_schedule(
         program.graph,
-        [item.role in LASTING for item in program.inputs],
+        [item.role in LASTING_ROLES for item in program.inputs],
         [(i, names.index(name)) for i, name in enumerate(program.updates)],
         Target(machine.vector_bytes, lowered_ops()),
         program.batch,
@@ -65,7 +66,7 @@ def schedule_program(program: Program, machine: Machine) -> Schedule:
 
 
 def schedule_probes(program: Program, step: Schedule, machine: Machine) -> Schedule | None:
-    """The same for the program's probes, on the inputs of its step, which stay as they are."""
+    """The schedule of the program's probes; they read the inputs of ``step`` and change none. None without probes."""
     if not program.probes:
         return None
     return make_schedule(
@@ -79,43 +80,46 @@ def schedule_probes(program: Program, step: Schedule, machine: Machine) -> Sched
 
 
 def generate(programs: Iterable[Program], target: Machine, threads: int) -> list[Code]:
-    """All stages: each of ``programs`` to code for ``target``. Raises GraphError naming an op without a lowering.
+    """Compile each of ``programs`` for ``target``. Raises GraphError naming an op without a lowering.
 
-    LLVM compiles what is ready on ``threads`` others, while this one goes on with the next program, or waits for it
-    to be built: a small one first gives LLVM something to do early.
+    LLVM compiles finished programs on ``threads`` other threads, while this thread builds and emits the next program.
+    LLVM starts earlier if the first program is a small one.
     """
-    drafts: list[tuple[_Draft, list[Future[bytes]]]] = []
-    with Workers(threads) as workers, _quick_turns:
+    uncompiled: list[tuple[_UncompiledProgram, list[Future[bytes]]]] = []
+    position_independent = can_load_images()
+    with Workers(threads) as workers, _short_switch_interval:
         for program in programs:
-            draft = _Draft(program, target)
-            texts = draft.texts()
-            drafts.append(
-                (draft, [workers.submit(compile_text, text, target, anywhere=able()) for text in texts])
-            )
+            emitted = _UncompiledProgram(program, target)
+            objects = [
+                workers.submit(compile_text, text, target, position_independent=position_independent)
+                for text in emitted.texts()
+            ]
+            uncompiled.append((emitted, objects))
             look_through.cache_clear()
             interrupts.poll()
-        return [draft.code([workers.result(item) for item in objects]) for draft, objects in drafts]
+        return [emitted.code([workers.result(item) for item in objects]) for emitted, objects in uncompiled]
 
 
 def generate_shuffle(target: Machine) -> Code:
-    """Code for ``shuffle``, which belongs to no program."""
+    """The code of ``shuffle``, which belongs to no program."""
     f = emit_shuffle()
     text = "\n".join([*sorted(f.declared), f.text()])
-    return Code(*_linked([compile_text(text, target, anywhere=able())], lambda: text, target), 0, (), (), 0)
+    objects = [compile_text(text, target, position_independent=can_load_images())]
+    return Code(*_linked(objects, lambda: text, target), 0, (), (), 0)
 
 
 def _linked(
     objects: Sequence[bytes], text: Callable[[], str], target: Machine
 ) -> tuple[Image | None, tuple[bytes, ...]]:
-    """The image of ``objects``; or where there is none, ``text()`` as LLVM itself links it."""
-    image = link(objects) if able() else None
-    if image is None and able():  # LLVM wants them in another form
-        objects = [compile_text(text(), target, anywhere=False)]
+    """The image of ``objects`` and no objects; if they cannot be linked, no image and objects for LLVM to link."""
+    image = link(objects) if can_load_images() else None
+    if image is None and can_load_images():  # LLVM's own linker takes code that is not position-independent
+        objects = [compile_text(text(), target, position_independent=False)]
     return image, tuple(objects) if image is None else ()
 
 
-class _Draft:
-    """A program before LLVM sees it."""
+class _UncompiledProgram:
+    """A program as LLVM IR, not yet compiled by LLVM."""
 
     def __init__(self, program: Program, target: Machine) -> None:
         self.target = target
@@ -124,12 +128,12 @@ class _Draft:
         self.module = emit_program(program, self.schedule, target, self.probes)
 
     def texts(self) -> list[str]:
-        """What LLVM compiles side by side; each piece has a price of its own."""
+        """The IR modules, which LLVM compiles in parallel. Small programs are one module: each has a fixed cost."""
         lines = sum(f.size for f in self.module.functions)
-        return self.module.texts(min(MODULES, 1 + lines // LINES))
+        return self.module.texts(min(MAX_MODULES, 1 + lines // LINES_PER_MODULE))
 
     def code(self, objects: Sequence[bytes]) -> Code:
-        """The code of the program, of which ``objects`` is what LLVM made."""
+        """The code of the program; ``objects`` are the object files that LLVM made from ``texts()``."""
         schedule, probes = self.schedule, self.probes
         constants = [*schedule.constants.items(), *(probes.constants.items() if probes else ())]
         return Code(
@@ -142,18 +146,18 @@ class _Draft:
 
 
 def _shared_work(schedule: Schedule, module: Module) -> int:
-    """Multiplications (or elements) in the kernels that threads can share."""
+    """Multiplications (or elements) per step in the kernels that threads can share."""
     regions = [item for item in schedule.items if isinstance(item, Chain | Spread)]
-    together = {planned for item in regions for planned in item.items}
-    return sum(k.work for planned, k in module.kernels.items() if planned in together or k.is_shared)
+    in_regions = {planned for item in regions for planned in item.items}
+    return sum(k.work for planned, k in module.kernels.items() if planned in in_regions or k.is_shared)
 
 
-def is_ours(graph: Graph) -> bool:
-    """Whether all emitters are this package's own: others may change without the cache noticing."""
+def has_only_package_emitters(graph: Graph) -> bool:
+    """Whether all emitters are defined in this package. The cache key does not cover the source of any other."""
     for node in graph.nodes():
         emitter = ELEMENTWISE.get(node.op.name) or SINGLE_OPS.get(node.op.name)
         if emitter is not None and not str(getattr(emitter, "__module__", "")).startswith("glassgrad."):
             return False
-        if not all(is_ours(region) for region in node.regions):
+        if not all(has_only_package_emitters(region) for region in node.regions):
             return False
     return True

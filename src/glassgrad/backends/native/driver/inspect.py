@@ -1,4 +1,4 @@
-"""What a program looks like on its way to machine code, stage by stage, as text."""
+"""The stages of a program on its way to machine code, as text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from glassgrad.program import Program
 
 
 def inspect(program: Program, stage: str, target: Machine | None = None) -> str:
-    """``program`` after one stage of the native compiler, for ``target`` (this processor).
+    """``program`` as text after one stage of the native compiler, for ``target`` (default: the host).
 
-    Stages: ``graph`` (numbered equations), ``groups`` (which nodes share a loop nest), ``schedule`` (kernels,
-    loops and copies in order, and where everything lies in the arena), ``llvm`` (the code before LLVM sees it),
-    ``assembly``. Values have the same numbers in all of them. Raises InputError for an unknown stage, and
-    GraphError naming an op without a lowering.
+    Stages: ``graph`` (numbered equations), ``groups`` (the nodes of each loop nest), ``schedule`` (kernels, loops and
+    copies in order, and the layout of the arena), ``llvm`` (LLVM IR before optimization), ``assembly``. A value has
+    the same number in all of them. Raises InputError for an unknown stage, and GraphError naming an op without a
+    lowering.
     """
     if stage not in STAGES:
         raise unknown_name("stage", stage, STAGES)
@@ -37,44 +37,44 @@ class _Inspection:
         self.schedule: Schedule = schedule_program(program, target)
         graph = self.schedule.graph
         names = {value: item.name for value, item in zip(graph.inputs, program.inputs, strict=True)}
-        self.lines, self._known = equations(graph, names, "%")
-        self._inner: dict[Value, str] = {}
+        self.lines, self._equation_name = equations(graph, names, "%")
+        self._scan_names: dict[Value, str] = {}
 
     def module(self) -> Module:
         """The IR of all kernels."""
         return emit_program(self.program, self.schedule, self.target)
 
     def name(self, value: Value) -> str:
-        """As in the equations; what lies in the body of a scan is numbered after its op."""
-        known = self._known(value)
-        if known != "?":
-            return known
-        return self._inner.setdefault(value, f"{value.node.op.name}'{len(self._inner) + 1}")
+        """The name of ``value`` in the equations; a value in the body of a scan is named after its op."""
+        name = self._equation_name(value)
+        if name != "?":
+            return name
+        return self._scan_names.setdefault(value, f"{value.node.op.name}'{len(self._scan_names) + 1}")
 
     def read(self, value: Value) -> str:
-        """What a reader of ``value`` really reads."""
+        """The number or the value in memory that a reader of ``value`` reads."""
         source = look_through(value)
         return f"{source.number:g}" if source.number is not None else self.name(memory_of(source.value))
 
 
-def _graph(given: _Inspection) -> str:
-    results = [*given.program.updates, *(item.name for item in given.program.outputs)]
-    shown = [
-        f"{name} = {given.name(value)}"
-        for name, value in zip(results, given.schedule.graph.outputs, strict=True)
+def _graph(inspection: _Inspection) -> str:
+    results = [*inspection.program.updates, *(item.name for item in inspection.program.outputs)]
+    output_lines = [
+        f"{name} = {inspection.name(value)}"
+        for name, value in zip(results, inspection.schedule.graph.outputs, strict=True)
     ]
-    return "\n".join([*given.lines, "gives:", *(f"  {line}" for line in shown)])
+    return "\n".join([*inspection.lines, "gives:", *(f"  {line}" for line in output_lines)])
 
 
-def _groups(given: _Inspection) -> str:
+def _groups(inspection: _Inspection) -> str:
     lines = ["m: one number per row and column; r: one per row; c: one per column; s: one in all"]
-    for number, group in enumerate(given.schedule.groups):
+    for number, group in enumerate(inspection.schedule.groups):
         lines.append(f"{number}: {_space(group)}")
         for node in group.nodes:
-            values = ", ".join(given.name(value) for value in node.outputs)
-            read = ", ".join(given.read(value) for value in node.inputs)
+            values = ", ".join(inspection.name(value) for value in node.outputs)
+            sources = ", ".join(inspection.read(value) for value in node.inputs)
             kind = group.kind_of(node) or "-"
-            lines.append(f"    {kind}  {values} = {node.op.name}({read})")
+            lines.append(f"    {kind}  {values} = {node.op.name}({sources})")
     return "\n".join(lines)
 
 
@@ -82,14 +82,14 @@ def _space(group: Group) -> str:
     return f"{group.kind} {' x '.join(map(str, group.shape)) or '1'}"
 
 
-def _schedule(given: _Inspection) -> str:
-    schedule, module = given.schedule, given.module()
+def _schedule(inspection: _Inspection) -> str:
+    schedule, module = inspection.schedule, inspection.module()
     names: dict[Buffer, list[str]] = {}
     for value, buffer in schedule.buffers.items():
-        names.setdefault(buffer, []).append(given.name(value))
+        names.setdefault(buffer, []).append(inspection.name(value))
     if schedule.scratch is not None:
         names.setdefault(schedule.scratch, []).append("(panels of products)")
-    titles = {buffer: " = ".join(dict.fromkeys(listed)) for buffer, listed in names.items()}
+    buffer_names = {buffer: " = ".join(dict.fromkeys(value_names)) for buffer, value_names in names.items()}
     lines = ["every step:"]
     position = 0
 
@@ -97,27 +97,27 @@ def _schedule(given: _Inspection) -> str:
         nonlocal position
         for item in items:
             position += 1
-            lead = f"{position:>4} {indent}"
+            prefix = f"{position:>4} {indent}"
             if isinstance(item, Copy):
-                target, source = (titles.get(b, "(parked)") for b in (item.target, item.source))
-                lines.append(f"{lead}copy {target} <- {source} ({item.size} bytes)")
+                target, source = (buffer_names.get(b, "(parked)") for b in (item.target, item.source))
+                lines.append(f"{prefix}copy {target} <- {source} ({item.size} bytes)")
             elif isinstance(item, Loop):
-                lines.append(f"{lead}{item.length} times{', backwards' if item.backwards else ''}:")
+                lines.append(f"{prefix}{item.length} times{', backwards' if item.backwards else ''}:")
                 show(item.items, indent + "    ")
             elif isinstance(item, Chain):
-                lines.append(f"{lead}chain, shared among threads in {item.units} blocks of rows:")
+                lines.append(f"{prefix}chain, shared among threads in {item.units} blocks of rows:")
                 show(item.items, indent + "    ")
             elif isinstance(item, Spread):
-                lines.append(f"{lead}side by side, shared among threads:")
+                lines.append(f"{prefix}side by side, shared among threads:")
                 show(item.items, indent + "    ")
             else:
                 kernel = module.kernel(item)
-                made = ", ".join(given.name(value) for value in item.outputs)
+                results = ", ".join(inspection.name(value) for value in item.outputs)
                 units = f"{kernel.units} units" if kernel.units > 1 else "1 unit"
                 shared = ", shared among threads" if kernel.is_shared else ""
                 packs = f", packs in {kernel.pack_units} units" if kernel.pack_units else ""
                 skips = f", passes over {kernel.skipped}" if kernel.skipped is not None else ""
-                text = f"{lead}{kernel.name} -> {made}"
+                text = f"{prefix}{kernel.name} -> {results}"
                 lines.append(f"{text}  [{_space(item.group)}; {units}{packs}{shared}{skips}]")
 
     show(schedule.items, "")
@@ -125,24 +125,24 @@ def _schedule(given: _Inspection) -> str:
         lines.append("at its end, when the outputs are out:")
         show(schedule.replacements, "")
     lines += ["buffers:", "    offset      bytes  holds from - to"]
-    listed = dict.fromkeys([*schedule.buffers.values(), *([schedule.scratch] if schedule.scratch else [])])
-    for buffer in sorted(listed, key=lambda item: (item.offset, item.first)):
-        life = "always" if buffer.lasting else f"{max(buffer.first, 0)} - {buffer.last}"
+    buffers = dict.fromkeys([*schedule.buffers.values(), *([schedule.scratch] if schedule.scratch else [])])
+    for buffer in sorted(buffers, key=lambda item: (item.offset, item.first)):
+        lifetime = "always" if buffer.lasting else f"{max(buffer.first, 0)} - {buffer.last}"
         note = "  (its rows are read where they lie)" if buffer in schedule.tables else ""
         note += f"  (in panels of {buffer.panel} columns)" if buffer.panel else ""
         lines.append(
-            f"{buffer.offset:>10} {buffer.size:>10}  {life:<15}  {titles[buffer]}: {buffer.type}{note}"
+            f"{buffer.offset:>10} {buffer.size:>10}  {lifetime:<15}  {buffer_names[buffer]}: {buffer.type}{note}"
         )
     lines.append(f"arena: {schedule.size} bytes")
     return "\n".join(lines)
 
 
-def _llvm(given: _Inspection) -> str:
-    return given.module().text()
+def _llvm(inspection: _Inspection) -> str:
+    return inspection.module().text()
 
 
-def _assembly(given: _Inspection) -> str:
-    return compile_text(_llvm(given), given.target, assembly=True).decode()
+def _assembly(inspection: _Inspection) -> str:
+    return compile_text(_llvm(inspection), inspection.target, assembly=True).decode()
 
 
 STAGES: dict[str, Callable[[_Inspection], str]] = {

@@ -1,4 +1,4 @@
-"""Matrices in panels: some columns of all rows, then those to the right of them."""
+"""Matrices in panels: a panel holds a number of columns of all rows; the next panel holds the next columns."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from glassgrad.backends.native.ir.types import Reg
 
 
 def in_panel(f: Function, panel: int, rows: int, column: Reg) -> Reg:
-    """Where ``column`` of a matrix in panels begins, in elements; it has ``rows`` rows."""
-    inside = f.binary("urem", column, panel)
-    return f.add(f.mul(f.sub(column, inside), rows), inside)
+    """The index of the first element of ``column``, in a matrix of ``rows`` rows in panels of ``panel`` columns."""
+    column_in_panel = f.binary("urem", column, panel)
+    return f.add(f.mul(f.sub(column, column_in_panel), rows), column_in_panel)

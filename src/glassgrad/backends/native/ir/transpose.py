@@ -7,10 +7,10 @@ from glassgrad.backends.native.ir.types import Reg
 
 
 def transpose(f: Function, pieces: list[Reg]) -> list[Reg]:
-    """The transpose of ``pieces`` (of 1, 2 or 4 lanes): as many vectors as a piece has lanes.
+    """The transpose of ``pieces`` (of 1, 2 or 4 lanes): one vector per lane of a piece.
 
-    Machines shuffle cheaply inside 16 bytes only: so row i goes to the 16-byte part i // size of register
-    i % size, and what is left are transposes of squares inside of each part.
+    Processors shuffle cheaply only within 16 bytes. So row i is loaded into the 16-byte part i // size of register
+    i % size; then each part is transposed as a square.
     """
     size = pieces[0].lanes
     return _transpose_squares(f, [_join(f, pieces[i::size]) for i in range(size)])
@@ -31,7 +31,7 @@ def _transpose_squares(f: Function, block: list[Reg]) -> list[Reg]:
     size, parts = len(block), block[0].lanes // len(block)
 
     def halves(a: Reg, b: Reg, unit: int) -> list[Reg]:
-        """The low halves of all parts, interleaved in runs of ``unit`` lanes, and the high ones."""
+        """The low halves of all parts, interleaved in runs of ``unit`` lanes; and the high halves likewise."""
         shuffled = []
         for start in (0, size // 2):
             order: list[int] = []
@@ -51,7 +51,7 @@ def _transpose_squares(f: Function, block: list[Reg]) -> list[Reg]:
 
 
 def _join(f: Function, parts: list[Reg]) -> Reg:
-    """Short vectors (a power of two of them) one after the other, as one."""
+    """Concatenate short vectors (a power of two of them) into one."""
     while len(parts) > 1:
         pairs = zip(parts[::2], parts[1::2], strict=True)
         parts = [f.shuffle(low, range(2 * low.lanes), high) for low, high in pairs]

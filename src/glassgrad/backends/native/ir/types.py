@@ -1,4 +1,4 @@
-"""Types of LLVM: of registers and constants, and of the elements of a graph's values."""
+"""LLVM types of registers and constants, and of the elements of a graph's values."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SIZE: dict[DType, int] = {"float32": 4, "float64": 8, "int32": 4, "uint32": 4, "
 
 @dataclass(frozen=True, slots=True)
 class Reg:
-    """A register, or a constant: its text, and its LLVM type (``float``, ``<16 x float>``, ``i64``, ``ptr``)."""
+    """A register or a constant: its text, and its LLVM type (``float``, ``<16 x float>``, ``i64``, ``ptr``)."""
 
     text: str
     type: str
@@ -35,17 +35,17 @@ class Reg:
         return int(self.type[1:-1].split(" x ")[0]) if self.type[0] == "<" else 1
 
     def of(self, element: str) -> str:
-        """The type with as many lanes of ``element``."""
+        """The type of the same number of lanes of ``element``."""
         return vector(element, self.lanes)
 
 
 def vector(element: str, lanes: int) -> str:
-    """The type of ``lanes`` lanes of ``element``; a scalar for one lane."""
+    """The type of a vector of ``lanes`` lanes of ``element``; of a scalar for one lane."""
     return f"<{lanes} x {element}>" if lanes > 1 else element
 
 
 def literal(element: str, number: float | int | bool) -> str:
-    """A number as a constant of type ``element``, exactly."""
+    """``number`` as an exact constant of type ``element``."""
     if element in ("float", "double"):
         if element == "float":
             number = struct.unpack("f", struct.pack("f", number))[0]

@@ -1,4 +1,4 @@
-"""The code of each elementwise op: one entry per op, the same for one lane and for a vector."""
+"""The code of the elementwise ops: one emitter per op, for scalars and vectors alike."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _comparison(predicate: str) -> Emit:
 
 
 def _extreme(predicate: str) -> Emit:
-    """The larger or smaller one; NaN if either is NaN, as in NumPy."""
+    """The emitter of a maximum (``gt``) or minimum (``lt``); NaN if either operand is NaN, as in NumPy."""
 
     def emit(f: Function, node: Node, args: Sequence[Reg]) -> Reg:
         a, b = args
@@ -49,31 +49,31 @@ def _convert(f: Function, node: Node, args: Sequence[Reg]) -> Reg:
     return convert(f, x, node.inputs[0].dtype, node.types[0].dtype)
 
 
-def convert(f: Function, x: Reg, given: DType, wanted: DType) -> Reg:
-    """``x`` of dtype ``given`` as ``wanted``."""
+def convert(f: Function, x: Reg, source: DType, target: DType) -> Reg:
+    """``x`` converted from dtype ``source`` to dtype ``target``."""
     floats = ("float32", "float64")
-    element = ELEMENT[wanted]
-    if ELEMENT[given] == element:
+    element = ELEMENT[target]
+    if ELEMENT[source] == element:
         return x
-    if wanted == "bool":
-        return f.compare("une" if given in floats else "ne", x, 0)
-    if given == "bool":
-        return f.cast("uitofp" if wanted in floats else "zext", x, element)
-    if given in floats and wanted in floats:
-        return f.cast("fpext" if wanted == "float64" else "fptrunc", x, element)
-    if given in floats:
-        return _to_integer(f, x, wanted)
-    return f.cast("sitofp" if given == "int32" else "uitofp", x, element)
+    if target == "bool":
+        return f.compare("une" if source in floats else "ne", x, 0)
+    if source == "bool":
+        return f.cast("uitofp" if target in floats else "zext", x, element)
+    if source in floats and target in floats:
+        return f.cast("fpext" if target == "float64" else "fptrunc", x, element)
+    if source in floats:
+        return _to_integer(f, x, target)
+    return f.cast("sitofp" if source == "int32" else "uitofp", x, element)
 
 
-def _to_integer(f: Function, x: Reg, wanted: DType) -> Reg:
+def _to_integer(f: Function, x: Reg, target: DType) -> Reg:
     """The float ``x`` as int32 or uint32: saturated, NaN as 0. LLVM's own casts are undefined out of range."""
-    signed = wanted == "int32"
-    # Exclusive bounds that both float formats hold. -2^31 itself lies outside, and saturates to itself.
+    signed = target == "int32"
+    # Exclusive bounds that both float formats represent exactly. -2^31 is out of range too, and saturates to itself.
     low, high = (-(2.0**31), 2.0**31) if signed else (-1.0, 2.0**32)
-    inside = f.and_(f.compare("ogt", x, low), f.compare("olt", x, high))
-    number = f.cast("fptosi" if signed else "fptoui", f.select(inside, x, 0.0), ELEMENT[wanted])
-    # The largest integer: as 32 bits, that of uint32 is -1.
+    in_range = f.and_(f.compare("ogt", x, low), f.compare("olt", x, high))
+    number = f.cast("fptosi" if signed else "fptoui", f.select(in_range, x, 0.0), ELEMENT[target])
+    # The largest integer; the bits of the largest uint32 are those of -1.
     number = f.select(f.compare("oge", x, high), f.number(number, 2**31 - 1 if signed else -1), number)
     if signed:
         number = f.select(f.compare("ole", x, low), f.number(number, -(2**31)), number)

@@ -1,4 +1,4 @@
-"""The epilogue of a product: the other nodes of its group, on a tile that is still in registers."""
+"""The epilogue of a product: the other nodes of its group, computed on a tile while it is in registers."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from glassgrad.backends.native.math.functions import FUNCTIONS
 from glassgrad.backends.native.plan.fusion import Group
 from glassgrad.graph.node import Node, Value
 
-LONG = 8  # operations of an epilogue from which on the rows of a tile are done in a loop
-FUNCTION_WORK = 8  # operations that a function such as exp counts for, at least
+LONG = 8  # operations of an epilogue from which on it loops over the rows of a tile
+FUNCTION_WORK = 8  # operations that a function such as exp counts as
 
 
 def tile_evaluator(f: Function, group: Group, locate: Locate, outputs: Sequence[Value]) -> Evaluator:
-    """The evaluator of a product's epilogue, with its scalars loaded."""
+    """The evaluator of a product's epilogue, with its scalars already loaded."""
     evaluator = Evaluator(f, group, locate, outputs)
     evaluator.hoist()
     return evaluator
@@ -31,21 +31,23 @@ def finish_tile(
     column: Reg,
     vectors: Sequence[tuple[int, int, int]],
 ) -> None:
-    """The epilogue on one tile: ``values[row][vector]``; ``vectors`` are (column offset, lanes, count).
+    """Emit the epilogue on one tile: ``values[row][vector]``; ``vectors`` are (column offset, lanes, valid lanes).
 
-    Everything is read before anything is stored: a load of what a masked store has just touched waits for it.
+    All loads come before all stores: a load of memory that a masked store has just written would wait for the store.
     """
     nodes, f = evaluator.group.nodes, evaluator.f
 
     def finish(rows: Sequence[Row], lines: Sequence[Sequence[Reg]]) -> None:
         shared: list[dict[Value, Reg]] = [{} for _ in vectors]
         segments: list[Segment] = []
-        for here, line in zip(rows, lines, strict=True):
-            for (offset, lanes, count), given, known in zip(vectors, line, shared, strict=True):
-                segment = Segment(here, column, lanes, count, {product.outputs[0]: given}, known, offset)
+        for tile_row, line in zip(rows, lines, strict=True):
+            for (offset, lanes, count), value, columns in zip(vectors, line, shared, strict=True):
+                segment = Segment(
+                    tile_row, column, lanes, count, {product.outputs[0]: value}, columns, offset
+                )
                 for node in nodes:
                     if node is not product:
-                        evaluator.compute(node, here, segment)
+                        evaluator.compute(node, tile_row, segment)
                 segments.append(segment)
         for segment in segments:
             for node in nodes:
@@ -55,12 +57,12 @@ def finish_tile(
     if work < LONG or len(values) == 1 or any(lanes != count for _, lanes, count in vectors):
         finish([Row(row, below=i) for i in range(len(values))], values)
         return
-    # Code for one row is enough, and faster: a tile of so many operations does not fit into the registers anyway.
+    # A loop over the rows is less code, and faster: with this many operations a tile does not fit into registers.
     kinds = [value.type for value in values[0]]
-    kept = [f.alloca(kind, len(values)) for kind in kinds]
-    for i, given in enumerate(values):
-        for value, place in zip(given, kept, strict=True):
-            f.store(value, f.at(place, value.type, i))
-    with f.loop(len(values)) as turn:
-        line = [f.load(kind, f.at(place, kind, turn)) for kind, place in zip(kinds, kept, strict=True)]
-        finish([Row(f.add(row, turn))], [line])
+    slots = [f.alloca(kind, len(values)) for kind in kinds]
+    for i, line in enumerate(values):
+        for value, slot in zip(line, slots, strict=True):
+            f.store(value, f.at(slot, value.type, i))
+    with f.loop(len(values)) as index:
+        loaded = [f.load(kind, f.at(slot, kind, index)) for kind, slot in zip(kinds, slots, strict=True)]
+        finish([Row(f.add(row, index))], [loaded])

@@ -1,4 +1,4 @@
-"""Reads, computes and stores the values of a group, one vector of a row at a time; epilogues use it too."""
+"""Loads, computes and stores the values of a group, one vector of a row at a time. Epilogues use it too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glassgrad.graph.node import Node, Value
 
 @dataclass(eq=False)
 class Row:
-    """One row: its number (``below`` more than ``index``), and the row values computed or loaded so far."""
+    """One row: its number is ``index + below``; ``values`` are the row values computed or loaded so far."""
 
     index: Reg
     values: dict[Value, Reg] = field(default_factory=dict)
@@ -26,10 +26,10 @@ class Row:
 
 @dataclass(eq=False)
 class Segment:
-    """One vector of a row: its first column, its lanes, how many of them exist, and the values so far.
+    """One vector of a row: its first column is ``column + right``, and ``count`` of its ``lanes`` are valid.
 
-    The column is ``right`` more than ``column``. The segments of a tile differ by constants only: the tile has one
-    address in each matrix, and its segments lie at fixed distances from it.
+    ``values`` are the values computed or loaded so far. The segments of a tile differ only by constants (``below``
+    and ``right``), so a tile computes one address per matrix, and its segments lie at constant offsets from it.
     """
 
     row: Row
@@ -52,7 +52,7 @@ class Evaluator:
         self.sources: dict[Value, Source] = {}
 
     def hoist(self) -> None:
-        """Load every scalar that the group reads, before the loops."""
+        """Load all scalars that the group reads; called before the loops."""
         for node in self.group.nodes:
             for value in node.inputs if node.op.name != "matmul" else ():
                 source = self.source(value)
@@ -61,13 +61,13 @@ class Evaluator:
                     self.scalar(memory)
 
     def source(self, value: Value) -> Source:
-        """What ``value`` is read from; looked up once."""
+        """The source that ``value`` is read from, cached."""
         if value not in self.sources:
             self.sources[value] = look_through(value)
         return self.sources[value]
 
     def scalar(self, value: Value) -> Reg:
-        """A scalar from memory; loaded once."""
+        """The scalar ``value``, loaded from memory once."""
         if value not in self.scalars:
             buffer = self.locate(memory_of(value))
             self.scalars[value] = load(self.f, address(self.f, buffer), value.dtype, 1)
@@ -76,7 +76,7 @@ class Evaluator:
     # --- reading -------------------------------------------------------------------------------------
 
     def read(self, value: Value, reader: Kind, row: Row, segment: Segment | None) -> Reg:
-        """``value`` as a node of kind ``reader`` sees it: a vector for m, a scalar for r."""
+        """``value`` as a node of kind ``reader`` reads it: a vector for m, a scalar for r."""
         f, source = self.f, self.source(value)
         lanes = segment.lanes if reader == "m" and segment is not None else 1
         if source.number is not None:
@@ -94,31 +94,31 @@ class Evaluator:
         if kind == "c":
             if origin not in segment.columns:
                 buffer = self.locate(memory_of(origin))
-                where = address(f, buffer, segment.column, segment.right)
-                segment.columns[origin] = load(f, where, origin.dtype, lanes)
+                pointer = address(f, buffer, segment.column, segment.right)
+                segment.columns[origin] = load(f, pointer, origin.dtype, lanes)
             return segment.columns[origin]
         if origin not in segment.values:
             buffer = self.locate(memory_of(origin))
-            segment.values[origin] = load(f, self.place(buffer, segment), origin.dtype, lanes)
+            segment.values[origin] = load(f, self.segment_address(buffer, segment), origin.dtype, lanes)
         return segment.values[origin]
 
-    def place(self, buffer: Buffer, segment: Segment) -> Reg:
+    def segment_address(self, buffer: Buffer, segment: Segment) -> Reg:
         """The address of a segment's first element."""
         f, columns, row = self.f, self.group.columns, segment.row
         if self.group.rows == 1:
             return address(f, buffer, segment.column, segment.right)
         if buffer.panel:
-            first = f.add(
+            index = f.add(
                 in_panel(f, buffer.panel, self.group.rows, segment.column), f.mul(row.index, buffer.panel)
             )
-            return address(f, buffer, first, row.below * buffer.panel + segment.right)
-        first = f.add(f.mul(row.index, columns), segment.column)
-        return address(f, buffer, first, row.below * columns + segment.right)
+            return address(f, buffer, index, row.below * buffer.panel + segment.right)
+        index = f.add(f.mul(row.index, columns), segment.column)
+        return address(f, buffer, index, row.below * columns + segment.right)
 
     # --- computing -----------------------------------------------------------------------------------
 
     def compute(self, node: Node, row: Row, segment: Segment) -> None:
-        """An m node in one segment."""
+        """Compute an m node in one segment."""
         f = self.f
         (value,) = node.outputs
         if node.op.name == "one_hot":
@@ -132,24 +132,24 @@ class Evaluator:
             segment.values[value] = ELEMENTWISE[node.op.name](f, node, arguments)
 
     def compute_row(self, node: Node, row: Row) -> None:
-        """An r node."""
+        """Compute an r node in one row."""
         arguments = [self.read(item, "r", row, None) for item in node.inputs]
         row.values[node.outputs[0]] = ELEMENTWISE[node.op.name](self.f, node, arguments)
 
     def column_numbers(self, segment: Segment) -> Reg:
-        """The column of every lane, int32."""
+        """The column number of each lane, int32."""
         f = self.f
         first = f.cast("trunc", f.add(segment.column, segment.right), "i32")
         return f.add(f.splat(first, segment.lanes), f.iota("i32", segment.lanes))
 
     def save(self, value: Value, row: Row, segment: Segment) -> None:
-        """Store an m value of one segment where it is needed in memory."""
+        """Store an m value of one segment, if it is an output of the kernel."""
         if value in self.outputs:
-            where = self.place(self.locate(value), segment)
-            store(self.f, segment.values[value], where, value.dtype, segment.count)
+            pointer = self.segment_address(self.locate(value), segment)
+            store(self.f, segment.values[value], pointer, value.dtype, segment.count)
 
     def save_row(self, value: Value, row: Row) -> None:
-        """Store an r value."""
+        """Store an r value of one row, if it is an output of the kernel."""
         if value in self.outputs:
-            where = address(self.f, self.locate(value), row.index, row.below)
-            store(self.f, row.values[value], where, value.dtype, 1)
+            pointer = address(self.f, self.locate(value), row.index, row.below)
+            store(self.f, row.values[value], pointer, value.dtype, 1)

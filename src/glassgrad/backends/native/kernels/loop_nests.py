@@ -1,4 +1,4 @@
-"""Loops over the axes of an array, and addresses that are affine in the indices."""
+"""Loop nests over the axes of an array, and indices that are affine in the loop variables."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Ints = Sequence[int]
 
 @frozen
 class EmitContext:
-    """What an emitter writes with: the function, and the vector width of the machine in bytes."""
+    """The context of an emitter: the function that it appends to, and the machine's vector width in bytes."""
 
     f: Function
     vector_bytes: int
 
     def lanes(self, dtype: DType) -> int:
-        """The lanes of a full vector of ``dtype`` (of at least 4 bytes each, so that masks agree)."""
+        """The lanes of a full vector of ``dtype``, at 4 bytes or more per lane, so that masks fit numbers."""
         return self.vector_bytes // max(SIZE[dtype], 4)
 
 

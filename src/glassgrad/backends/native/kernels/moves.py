@@ -1,6 +1,6 @@
-"""Ops that move elements by a rule that is affine in the indices: ``transpose``, ``slice``, ``windows``, ``pad`` ...
+"""Ops that move elements from one affine index to another: ``transpose``, ``slice``, ``windows``, ``pad`` and others.
 
-One routine, ``move``, serves them all.
+All use one routine, ``move``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from glassgrad.graph.node import Node, Shape
 
 @frozen
 class Strided:
-    """Elements of a buffer: an index names element ``base`` + the sum of index * stride."""
+    """Strided access to a buffer: a multi-index selects element ``base`` + the sum of index * stride."""
 
     buffer: Buffer
     strides: Ints
@@ -38,29 +38,32 @@ def move(t: EmitContext, shape: Ints, source: Strided, target: Strided, *, accum
     contiguous = inner[1:] == (1, 1)
     lanes = t.lanes(dtype) if contiguous else 1
     with nest(f, [extent for extent, _, _ in outer]) as indices:
-        at_source = dot(f, indices, [s for _, s, _ in outer], source.base)
-        at_target = dot(f, indices, [s for _, _, s in outer], target.base)
+        source_start = dot(f, indices, [s for _, s, _ in outer], source.base)
+        target_start = dot(f, indices, [s for _, _, s in outer], target.base)
         full, rest = divmod(inner[0], lanes)
 
-        def piece(index: Reg, count: int, width: int) -> None:
-            here = f.add(at_source, f.mul(index, inner[1]) if inner[1] != 1 else index)
-            there = f.add(at_target, f.mul(index, inner[2]) if inner[2] != 1 else index)
-            value = load(f, address(f, source.buffer, here), dtype, width)
-            where = address(f, target.buffer, there)
+        def move_vector(index: Reg, count: int) -> None:
+            source_index = f.add(source_start, f.mul(index, inner[1]) if inner[1] != 1 else index)
+            target_index = f.add(target_start, f.mul(index, inner[2]) if inner[2] != 1 else index)
+            value = load(f, address(f, source.buffer, source_index), dtype, lanes)
+            pointer = address(f, target.buffer, target_index)
             if accumulate:
-                before = load(f, where, dtype, width)
-                value = f.fadd(before, value) if source.buffer.type.is_float else f.add(before, value)
-            store(f, value, where, dtype, count)
+                old = load(f, pointer, dtype, lanes)
+                value = f.fadd(old, value) if source.buffer.type.is_float else f.add(old, value)
+            store(f, value, pointer, dtype, count)
 
         if full:
             with f.loop(full * lanes, step=lanes) as index:
-                piece(index, lanes, lanes)
+                move_vector(index, lanes)
         if rest:
-            piece(Reg(str(full * lanes), "i64"), rest, lanes)
+            move_vector(Reg(str(full * lanes), "i64"), rest)
 
 
 def _merged_axes(shape: Ints, source: Ints, target: Ints) -> list[tuple[int, int, int]]:
-    """(extent, source stride, target stride), without axes of 1, neighbours merged where both run on."""
+    """(extent, source stride, target stride) per axis, without axes of extent 1.
+
+    Adjacent axes are merged if both arrays are contiguous across them.
+    """
     axes: list[tuple[int, int, int]] = []
     for extent, s, d in zip(shape, source, target, strict=True):
         if extent == 1:
@@ -72,40 +75,40 @@ def _merged_axes(shape: Ints, source: Ints, target: Ints) -> list[tuple[int, int
     return axes
 
 
-def _pull(strides: Callable[[Node], tuple[list[int], int]]) -> Emit:
-    """An op of which every output element is one input element, at affine strides."""
+def _strided_copy(strides: Callable[[Node], tuple[list[int], int]]) -> Emit:
+    """The emitter of an op that copies elements; ``strides`` gives the strides and the base in the input."""
 
     def emit(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
         shape = node.types[0].shape
-        steps, base = strides(node)
-        move(t, shape, Strided(inputs[0], steps, base), row_major(outputs[0], shape))
+        input_strides, base = strides(node)
+        move(t, shape, Strided(inputs[0], input_strides, base), row_major(outputs[0], shape))
 
     return emit
 
 
 def _transpose(node: Node) -> tuple[list[int], int]:
-    given = strides_of(node.inputs[0].shape)
-    return [given[axis] for axis in node.attributes["order"]], 0
+    input_strides = strides_of(node.inputs[0].shape)
+    return [input_strides[axis] for axis in node.attributes["order"]], 0
 
 
 def _reverse(node: Node) -> tuple[list[int], int]:
-    given, axis = strides_of(node.inputs[0].shape), node.attributes["axis"]
-    base = (node.inputs[0].shape[axis] - 1) * given[axis]
-    return [-s if a == axis else s for a, s in enumerate(given)], base
+    input_strides, axis = strides_of(node.inputs[0].shape), node.attributes["axis"]
+    base = (node.inputs[0].shape[axis] - 1) * input_strides[axis]
+    return [-s if a == axis else s for a, s in enumerate(input_strides)], base
 
 
 def _slice(node: Node) -> tuple[list[int], int]:
-    given, a = strides_of(node.inputs[0].shape), node.attributes
-    base = sum(start * s for start, s in zip(a["starts"], given, strict=True))
-    return [step * s for step, s in zip(a["steps"], given, strict=True)], base
+    input_strides, a = strides_of(node.inputs[0].shape), node.attributes
+    base = sum(start * s for start, s in zip(a["starts"], input_strides, strict=True))
+    return [step * s for step, s in zip(a["steps"], input_strides, strict=True)], base
 
 
 def _broadcast(node: Node) -> tuple[list[int], int]:
-    given, axes = strides_of(node.inputs[0].shape), node.attributes["axes"]
-    steps = [0] * len(node.types[0].shape)
-    for axis, stride in zip(axes, given, strict=True):
-        steps[axis] = stride
-    return steps, 0
+    input_strides, axes = strides_of(node.inputs[0].shape), node.attributes["axes"]
+    output_strides = [0] * len(node.types[0].shape)
+    for axis, stride in zip(axes, input_strides, strict=True):
+        output_strides[axis] = stride
+    return output_strides, 0
 
 
 def _window_strides(image: Shape, stride: Ints) -> list[int]:
@@ -119,18 +122,18 @@ def _windows(node: Node) -> tuple[list[int], int]:
 
 def _fold_windows(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     shape = node.inputs[0].shape
-    steps = _window_strides(node.types[0].shape, node.attributes["stride"])
+    output_strides = _window_strides(node.types[0].shape, node.attributes["stride"])
     t.f.clear(address(t.f, outputs[0]), outputs[0].size)
-    move(t, shape, row_major(inputs[0], shape), Strided(outputs[0], steps), accumulate=True)
+    move(t, shape, row_major(inputs[0], shape), Strided(outputs[0], output_strides), accumulate=True)
 
 
 def _pad(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     a, shape = node.attributes, node.inputs[0].shape
     out = strides_of(node.types[0].shape)
-    steps = [s * (inner + 1) for s, inner in zip(out, a["inner"], strict=True)]
+    output_strides = [s * (inner + 1) for s, inner in zip(out, a["inner"], strict=True)]
     base = sum(before * s for before, s in zip(a["before"], out, strict=True))
     t.f.clear(address(t.f, outputs[0]), outputs[0].size)
-    move(t, shape, row_major(inputs[0], shape), Strided(outputs[0], steps, base))
+    move(t, shape, row_major(inputs[0], shape), Strided(outputs[0], output_strides, base))
 
 
 def _concatenate(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
@@ -142,11 +145,11 @@ def _concatenate(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: 
 
 
 MOVES: dict[str, Emit] = {
-    "transpose": _pull(_transpose),
-    "reverse": _pull(_reverse),
-    "slice": _pull(_slice),
-    "broadcast": _pull(_broadcast),
-    "windows": _pull(_windows),
+    "transpose": _strided_copy(_transpose),
+    "reverse": _strided_copy(_reverse),
+    "slice": _strided_copy(_slice),
+    "broadcast": _strided_copy(_broadcast),
+    "windows": _strided_copy(_windows),
     "fold_windows": _fold_windows,
     "pad": _pad,
     "concatenate": _concatenate,

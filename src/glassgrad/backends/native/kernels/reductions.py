@@ -1,4 +1,4 @@
-"""One step of a sum or a maximum, and what it starts from."""
+"""One step of a sum or a maximum, and its initial value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from glassgrad.graph.node import Node
 
 
 def combine(f: Function, node: Node, a: Reg, b: Reg) -> Reg:
-    """One step of a reduction."""
+    """One step of the reduction ``node``: ``a`` and ``b`` combined."""
     if node.op.name == "sum":
         return f.fadd(a, b) if node.types[0].is_float else f.add(a, b)
     if node.types[0].is_float:
@@ -17,7 +17,7 @@ def combine(f: Function, node: Node, a: Reg, b: Reg) -> Reg:
 
 
 def identity(f: Function, node: Node, kind: str) -> Reg:
-    """What a reduction starts from."""
+    """The initial value of the reduction ``node``, of LLVM type ``kind``."""
     if node.op.name == "sum":
         return f.number(kind, 0)
     starts = {"float32": -float("inf"), "float64": -float("inf"), "int32": -(2**31), "uint32": 0}

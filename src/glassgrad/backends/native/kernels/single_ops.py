@@ -1,4 +1,4 @@
-"""Kernels of one op with a loop nest of its own: gathers, selections, sums over any axes, random numbers; moves."""
+"""Kernels of single ops with their own loop nests: gathers, selections, sums over any axes, random numbers, moves."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from glassgrad.ops.random import PARITY, ROTATIONS
 
 
 def _clipped(f: Function, index: Buffer, position: Reg, rows: int) -> Reg:
-    """The row that an index names, clipped into the table, as i64."""
-    raw = load(f, address(f, index, position), "int32", 1)
-    raw = f.select(f.compare("slt", raw, 0), f.number("i32", 0), raw)
-    raw = f.select(f.compare("sgt", raw, rows - 1), f.number("i32", rows - 1), raw)
-    return f.cast("zext", raw, "i64")
+    """The row number at ``position`` of ``index``, clipped to 0 ... ``rows`` - 1, as i64."""
+    row = load(f, address(f, index, position), "int32", 1)
+    row = f.select(f.compare("slt", row, 0), f.number("i32", 0), row)
+    row = f.select(f.compare("sgt", row, rows - 1), f.number("i32", rows - 1), row)
+    return f.cast("zext", row, "i64")
 
 
 def _gather_rows(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
@@ -32,8 +32,8 @@ def _gather_rows(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: 
     size = math.prod(table.type.shape[1:])
     with f.loop(index.type.size) as i:
         row = _clipped(f, index, i, table.type.shape[0])
-        there, here = address(f, outputs[0], f.mul(i, size)), address(f, table, f.mul(row, size))
-        f.copy(there, here, size * SIZE[table.type.dtype])
+        target, source = address(f, outputs[0], f.mul(i, size)), address(f, table, f.mul(row, size))
+        f.copy(target, source, size * SIZE[table.type.dtype])
 
 
 def _scatter_add_rows(
@@ -45,21 +45,21 @@ def _scatter_add_rows(
     full, rest = divmod(size, lanes)
     f.clear(address(f, out), out.size)
     with f.loop(index.type.size) as i:
-        row = f.mul(_clipped(f, index, i, out.type.shape[0]), size)
-        given = f.mul(i, size)
+        target_start = f.mul(_clipped(f, index, i, out.type.shape[0]), size)
+        source_start = f.mul(i, size)
 
-        def piece(column: Reg, count: int) -> None:
-            where = address(f, out, f.add(row, column))
-            more = load(f, address(f, values, f.add(given, column)), dtype, lanes)
-            before = load(f, where, dtype, lanes)
-            total = f.fadd(before, more) if out.type.is_float else f.add(before, more)
-            store(f, total, where, dtype, count)
+        def add_vector(column: Reg, count: int) -> None:
+            pointer = address(f, out, f.add(target_start, column))
+            addend = load(f, address(f, values, f.add(source_start, column)), dtype, lanes)
+            old = load(f, pointer, dtype, lanes)
+            total = f.fadd(old, addend) if out.type.is_float else f.add(old, addend)
+            store(f, total, pointer, dtype, count)
 
         if full:
             with f.loop(full * lanes, step=lanes) as column:
-                piece(column, lanes)
+                add_vector(column, lanes)
         if rest:
-            piece(Reg(str(full * lanes), "i64"), rest)
+            add_vector(Reg(str(full * lanes), "i64"), rest)
 
 
 def _one_hot(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
@@ -67,12 +67,12 @@ def _one_hot(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequ
     with nest(f, [inputs[0].type.size, classes]) as (i, j):
         index = load(f, address(f, inputs[0], i), "int32", 1)
         same = f.compare("eq", index, f.cast("trunc", j, "i32"))
-        place = f.add(f.mul(i, classes), j)
-        store(f, convert(f, same, "bool", dtype), address(f, outputs[0], place), dtype, 1)
+        position = f.add(f.mul(i, classes), j)
+        store(f, convert(f, same, "bool", dtype), address(f, outputs[0], position), dtype, 1)
 
 
-def _beats(f: Function, a: Reg, b: Reg, dtype: DType) -> Reg:
-    """Whether ``a`` counts as larger than ``b``: NaN is larger than every number."""
+def _is_larger(f: Function, a: Reg, b: Reg, dtype: DType) -> Reg:
+    """Whether ``a`` is larger than ``b``; NaN counts as larger than every number."""
     if dtype in ("int32", "uint32"):
         return f.compare("sgt" if dtype == "int32" else "ugt", a, b)
     nan = f.and_(f.compare("uno", a, a), f.compare("ord", b, b))
@@ -82,53 +82,55 @@ def _beats(f: Function, a: Reg, b: Reg, dtype: DType) -> Reg:
 def _argmax(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, axis, shape = t.f, node.attributes["axis"], node.inputs[0].shape
     dtype, strides = node.inputs[0].dtype, strides_of(shape)
-    rest = [a for a in range(len(shape)) if a != axis]
-    out = strides_of([shape[a] for a in rest])
-    best, place = f.alloca(ELEMENT[dtype]), f.alloca("i32")
-    with nest(f, [shape[a] for a in rest]) as indices:
-        base = dot(f, indices, [strides[a] for a in rest])
+    outer_axes = [a for a in range(len(shape)) if a != axis]
+    out = strides_of([shape[a] for a in outer_axes])
+    best, best_index = f.alloca(ELEMENT[dtype]), f.alloca("i32")
+    with nest(f, [shape[a] for a in outer_axes]) as indices:
+        base = dot(f, indices, [strides[a] for a in outer_axes])
         f.store(load(f, address(f, inputs[0], base), dtype, 1), best)
-        f.store(f.number("i32", 0), place)
+        f.store(f.number("i32", 0), best_index)
         with f.loop(shape[axis]) as j:
-            here = f.add(base, f.mul(j, strides[axis]))
-            x, old = load(f, address(f, inputs[0], here), dtype, 1), f.load(ELEMENT[dtype], best)
-            wins = _beats(f, x, old, dtype)
-            f.store(f.select(wins, x, old), best)
-            f.store(f.select(wins, f.cast("trunc", j, "i32"), f.load("i32", place)), place)
-        store(f, f.load("i32", place), address(f, outputs[0], dot(f, indices, out)), "int32", 1)
+            position = f.add(base, f.mul(j, strides[axis]))
+            x, best_value = load(f, address(f, inputs[0], position), dtype, 1), f.load(ELEMENT[dtype], best)
+            is_new_best = _is_larger(f, x, best_value, dtype)
+            f.store(f.select(is_new_best, x, best_value), best)
+            f.store(f.select(is_new_best, f.cast("trunc", j, "i32"), f.load("i32", best_index)), best_index)
+        store(f, f.load("i32", best_index), address(f, outputs[0], dot(f, indices, out)), "int32", 1)
 
 
 def _top_k(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    """k passes; each takes the largest element that comes after the last one taken. NaN is larger than numbers."""
+    """k passes; each selects the largest element that comes after the last one selected. NaN counts as largest."""
     f, k, shape, dtype = t.f, node.attributes["k"], node.inputs[0].shape, node.inputs[0].dtype
     columns, kind = shape[-1], ELEMENT[node.inputs[0].dtype]
-    best, place = f.alloca(kind), f.alloca("i32")
-    last, last_place = f.alloca(kind), f.alloca("i32")
+    best, best_index = f.alloca(kind), f.alloca("i32")
+    last, last_index = f.alloca(kind), f.alloca("i32")
 
     def larger(a: Reg, b: Reg) -> Reg:
         return f.and_(f.compare("ord", b, b), f.compare("ugt", a, b))
 
     with f.loop(math.prod(shape[:-1])) as row:
         f.store(f.number(kind, math.nan), last)
-        f.store(f.number("i32", -1), last_place)
-        with f.loop(k) as turn:
+        f.store(f.number("i32", -1), last_index)
+        with f.loop(k) as rank:
             f.store(f.number(kind, 0.0), best)
-            f.store(f.number("i32", -1), place)  # none yet
+            f.store(f.number("i32", -1), best_index)  # -1: none yet
             with f.loop(columns) as j:
                 x = load(f, address(f, inputs[0], f.add(f.mul(row, columns), j)), dtype, 1)
                 number, limit = f.cast("trunc", j, "i32"), f.load(kind, last)
                 smaller = larger(limit, x)
                 tied = f.xor(f.or_(smaller, larger(x, limit)), 1)
-                later = f.and_(tied, f.compare("sgt", number, f.load("i32", last_place)))
-                old, old_place = f.load(kind, best), f.load("i32", place)
-                wins = f.and_(f.or_(smaller, later), f.or_(larger(x, old), f.compare("slt", old_place, 0)))
-                f.store(f.select(wins, x, old), best)
-                f.store(f.select(wins, number, old_place), place)
-            where = f.add(f.mul(row, k), turn)
-            store(f, f.load(kind, best), address(f, outputs[0], where), dtype, 1)
-            store(f, f.load("i32", place), address(f, outputs[1], where), "int32", 1)
+                later = f.and_(tied, f.compare("sgt", number, f.load("i32", last_index)))
+                old, old_index = f.load(kind, best), f.load("i32", best_index)
+                is_new_best = f.and_(
+                    f.or_(smaller, later), f.or_(larger(x, old), f.compare("slt", old_index, 0))
+                )
+                f.store(f.select(is_new_best, x, old), best)
+                f.store(f.select(is_new_best, number, old_index), best_index)
+            position = f.add(f.mul(row, k), rank)
+            store(f, f.load(kind, best), address(f, outputs[0], position), dtype, 1)
+            store(f, f.load("i32", best_index), address(f, outputs[1], position), "int32", 1)
             f.store(f.load(kind, best), last)
-            f.store(f.load("i32", place), last_place)
+            f.store(f.load("i32", best_index), last_index)
 
 
 # --- sums and random numbers -----------------------------------------------------------------------------
@@ -137,48 +139,50 @@ def _top_k(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequen
 def _cumsum(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, axis, shape, dtype = t.f, node.attributes["axis"], node.inputs[0].shape, node.inputs[0].dtype
     strides = strides_of(shape)
-    rest = [a for a in range(len(shape)) if a != axis]
+    outer_axes = [a for a in range(len(shape)) if a != axis]
     total = f.alloca(ELEMENT[dtype])
-    with nest(f, [shape[a] for a in rest]) as indices:
-        base = dot(f, indices, [strides[a] for a in rest])
+    with nest(f, [shape[a] for a in outer_axes]) as indices:
+        base = dot(f, indices, [strides[a] for a in outer_axes])
         f.store(f.number(ELEMENT[dtype], 0), total)
         with f.loop(shape[axis]) as j:
-            here = f.add(base, f.mul(j, strides[axis]))
-            x, before = load(f, address(f, inputs[0], here), dtype, 1), f.load(ELEMENT[dtype], total)
-            after = f.fadd(before, x) if node.types[0].is_float else f.add(before, x)
-            f.store(after, total)
-            store(f, after, address(f, outputs[0], here), dtype, 1)
+            position = f.add(base, f.mul(j, strides[axis]))
+            x, old_total = load(f, address(f, inputs[0], position), dtype, 1), f.load(ELEMENT[dtype], total)
+            new_total = f.fadd(old_total, x) if node.types[0].is_float else f.add(old_total, x)
+            f.store(new_total, total)
+            store(f, new_total, address(f, outputs[0], position), dtype, 1)
 
 
 def _reduce(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
-    """A sum or a maximum over any axes: vectors along the last axis where it stays."""
+    """A sum or a maximum over any axes; vectors run along the last axis if it is not reduced."""
     f, shape, dtype = t.f, node.inputs[0].shape, node.inputs[0].dtype
-    strides, gone = strides_of(shape), node.attributes["axes"]
-    kept = [a for a in range(len(shape)) if a not in gone]
-    out = strides_of([shape[a] for a in kept])
-    wide = bool(kept) and kept[-1] == len(shape) - 1
-    lanes = t.lanes(dtype) if wide else 1
-    outer = kept[:-1] if wide else kept
+    strides, reduced_axes = strides_of(shape), node.attributes["axes"]
+    kept_axes = [a for a in range(len(shape)) if a not in reduced_axes]
+    out = strides_of([shape[a] for a in kept_axes])
+    is_vectorized = bool(kept_axes) and kept_axes[-1] == len(shape) - 1
+    lanes = t.lanes(dtype) if is_vectorized else 1
+    outer_axes = kept_axes[:-1] if is_vectorized else kept_axes
     kind = vector(ELEMENT[dtype], lanes)
     slot = f.alloca(kind)
-    with nest(f, [shape[a] for a in outer]) as indices:
-        base = dot(f, indices, [strides[a] for a in outer])
-        there = dot(f, indices, out[: len(outer)])
+    with nest(f, [shape[a] for a in outer_axes]) as indices:
+        base = dot(f, indices, [strides[a] for a in outer_axes])
+        target_start = dot(f, indices, out[: len(outer_axes)])
 
-        def piece(column: Reg, count: int) -> None:
+        def reduce_vector(column: Reg, count: int) -> None:
             f.store(identity(f, node, kind), slot, 64)
-            with nest(f, [shape[a] for a in gone]) as inner:
-                here = f.add(f.add(base, dot(f, inner, [strides[a] for a in gone])), column)
-                given = load(f, address(f, inputs[0], here), dtype, lanes)
-                f.store(combine(f, node, f.load(kind, slot, 64), given), slot, 64)
-            store(f, f.load(kind, slot, 64), address(f, outputs[0], f.add(there, column)), dtype, count)
+            with nest(f, [shape[a] for a in reduced_axes]) as inner:
+                position = f.add(f.add(base, dot(f, inner, [strides[a] for a in reduced_axes])), column)
+                value = load(f, address(f, inputs[0], position), dtype, lanes)
+                f.store(combine(f, node, f.load(kind, slot, 64), value), slot, 64)
+            store(
+                f, f.load(kind, slot, 64), address(f, outputs[0], f.add(target_start, column)), dtype, count
+            )
 
-        full, rest = divmod(shape[kept[-1]], lanes) if wide else (1, 0)
+        full, rest = divmod(shape[kept_axes[-1]], lanes) if is_vectorized else (1, 0)
         if full:
             with f.loop(full * lanes, step=lanes) as column:
-                piece(column, lanes)
+                reduce_vector(column, lanes)
         if rest:
-            piece(Reg(str(full * lanes), "i64"), rest)
+            reduce_vector(Reg(str(full * lanes), "i64"), rest)
 
 
 def _threefry(f: Function, key: tuple[Reg, Reg], counter: tuple[Reg, Reg]) -> tuple[Reg, Reg]:
@@ -208,21 +212,26 @@ def _random_bits(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: 
         number = f.splat(load(f, address(f, rows, row), "uint32", 1), lanes)
         start = f.mul(row, elements)
 
-        def piece(column: Reg, first: int, second: int) -> None:
+        def fill_vectors(column: Reg, first: int, second: int) -> None:
+            """Store ``first`` words of the first half from ``column`` on, and ``second`` words of the second half."""
             count = f.add(f.splat(f.cast("trunc", column, "i32"), lanes), f.iota("i32", lanes))
             a, b = _threefry(f, keys, (number, count))
             store(f, a, address(f, out, f.add(start, column)), "uint32", first)
             if second > 0:
-                there = f.add(f.add(start, column), half)
-                store(f, b, address(f, out, there), "uint32", second)
+                second_start = f.add(f.add(start, column), half)
+                store(f, b, address(f, out, second_start), "uint32", second)
 
-        # The second half has one word less where the number of elements is odd.
+        # The second half has one word less if the number of elements is odd.
         full = (elements - half) // lanes
         if full:
             with f.loop(full * lanes, step=lanes) as column:
-                piece(column, lanes, lanes)
-        for done in range(full * lanes, half, lanes):
-            piece(Reg(str(done), "i64"), min(half - done, lanes), min(elements - half - done, lanes))
+                fill_vectors(column, lanes, lanes)
+        for column_number in range(full * lanes, half, lanes):
+            fill_vectors(
+                Reg(str(column_number), "i64"),
+                min(half - column_number, lanes),
+                min(elements - half - column_number, lanes),
+            )
 
 
 SINGLE_OPS: dict[str, Emit] = {

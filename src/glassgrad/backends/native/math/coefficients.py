@@ -1,7 +1,7 @@
 """The constants of the elementwise functions, for float and for double.
 
-Every coefficient is a minimax fit made by ``tools/minimax.py`` (constant term first). The stated error is
-that of the fit, relative to the whole function; rounding comes on top.
+The coefficients are minimax fits made by ``tools/minimax.py``, constant term first. The stated error is that of the
+fit, relative to the whole function. Rounding errors come on top.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ class Format:
     """An IEEE format and its coefficients."""
 
     integer: str  # the integer type of the same width
-    width: int  # bits in all
-    fraction: int  # bits after the leading one
-    bias: int  # of the exponent
-    exp_range: tuple[float, float]  # beyond, exp is 0 or inf
-    ln2: tuple[float, float]  # a head that times any exponent is exact, and the rest
-    half_pi: tuple[float, ...]  # in double: heads that times any integer below 2**20 are exact, and the rest
+    width: int  # bits
+    fraction: int  # bits of the fraction (without the implicit leading one)
+    bias: int  # exponent bias
+    exp_range: tuple[float, float]  # outside of it exp is 0 or inf
+    ln2: tuple[float, float]  # ln 2 as a head, whose product with any exponent is exact, and the rest
+    half_pi: tuple[float, ...]  # in doubles: heads, exact times any integer below 2**20, and the rest
     exp: Coefficients  # (exp(r) - 1 - r) / r**2 on |r| <= ln(2) / 2
     sin: Coefficients  # (sin(r) / r - 1) / r**2 in r**2, on |r| <= pi / 4
-    cos: Coefficients  # (cos(r) - 1 + r**2 / 2) / r**4 in r**2, there too
-    erf: Coefficients  # log(erfc(x)) / x for 0 <= x <= erf_limit, or the numerator of that
-    erf_below: Coefficients  # its denominator, if any
+    cos: Coefficients  # (cos(r) - 1 + r**2 / 2) / r**4 in r**2, on |r| <= pi / 4
+    erf: Coefficients  # log(erfc(x)) / x for 0 <= x <= erf_limit, or its numerator
+    erf_below: Coefficients  # the denominator, if any
     erf_limit: float  # from here on erf is 1
     tanh_limit: float  # from here on tanh is 1
 
     @property
     def magic(self) -> float:
-        """1.5 * 2**fraction: adding it rounds a small number to an integer, found in the low bits."""
+        """1.5 * 2**fraction: adding it rounds a small number to an integer, which is then in the low bits."""
         return 1.5 * 2.0**self.fraction
 
     @property
@@ -152,7 +152,7 @@ LOG_FLOAT: Coefficients = (
     0.127617727,
     -0.0763484005,
 )
-# With s = v / (2 + v) and z = s**2: (log(1 + v) - 2 s) / (s z) in z, there too: 2^-58.5.
+# With s = v / (2 + v) and z = s**2: (log(1 + v) - 2 s) / (s z) in z, on the same interval: 2^-58.5.
 ATANH: Coefficients = (
     0.6666666666666734,
     0.39999999999416314,
@@ -162,7 +162,7 @@ ATANH: Coefficients = (
     0.15314097035466989,
     0.14795493046328539,
 )
-# The same with its leading term apart, (... / (s z) - 2 / 3) / z: 2^-65.3.
+# The same function without its leading term, ((log(1 + v) - 2 s) / (s z) - 2 / 3) / z: 2^-65.3.
 TWO_THIRDS = (0.66666666666666663, 3.7007434154171883e-17)
 ATANH2: Coefficients = (
     0.40000000000002245,

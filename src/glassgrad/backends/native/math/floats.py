@@ -1,6 +1,6 @@
-"""What the elementwise functions are made of: bits of floats, polynomials, scaling, unevaluated sums.
+"""Building blocks of the elementwise functions: bits of floats, polynomials, scaling, unevaluated sums.
 
-Every helper takes the function in the making and works on a scalar or on any number of lanes.
+Every helper takes the function that it emits into, and works on scalars and on vectors of any number of lanes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from glassgrad.backends.native.ir.function import Function
 from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import FORMATS, Format
 
-# An unevaluated sum of two floats: the rounded value and what the rounding lost.
+# An unevaluated sum of two floats: the rounded value and the rounding error.
 Pair = tuple[Reg, Reg]
 
 
@@ -27,7 +27,7 @@ def bits(f: Function, x: Reg) -> Reg:
 
 
 def from_bits(f: Function, i: Reg, like: Reg) -> Reg:
-    """Integers as the floats of these bits, in the format of ``like``."""
+    """The floats with the bits of the integers ``i``, in the format of ``like``."""
     return f.cast("bitcast", i, like.element)
 
 
@@ -42,7 +42,7 @@ def with_sign(f: Function, x: Reg, sign: Reg) -> Reg:
 
 
 def clamp(f: Function, x: Reg, low: float | None, high: float | None) -> Reg:
-    """``x`` kept between ``low`` and ``high``; NaN stays NaN."""
+    """``x`` clamped to ``low`` ... ``high`` (None: no bound); NaN stays NaN."""
     if low is not None:
         x = f.select(f.compare("olt", x, low), f.number(x, low), x)
     if high is not None:
@@ -51,7 +51,7 @@ def clamp(f: Function, x: Reg, low: float | None, high: float | None) -> Reg:
 
 
 def horner(f: Function, coefficients: Sequence[float], x: Reg) -> Reg:
-    """The polynomial with these coefficients, constant term first."""
+    """The polynomial with these coefficients (constant term first) at ``x``, by Horner's rule."""
     *rest, last = coefficients
     total = f.number(x, last)
     for coefficient in reversed(rest):
@@ -63,13 +63,13 @@ def split_exponent(f: Function, x: Reg) -> tuple[Reg, Reg]:
     """The integer k and the m in [sqrt(1/2), sqrt(2)) with x = m * 2**k, for a positive normal ``x``."""
     fmt = format_of(x)
     root = 0x3F3504F3 if x.element == "float" else 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
-    above = f.sub(bits(f, x), root)
-    m = f.add(f.and_(above, fmt.fraction_mask), root)
-    return f.ashr(above, fmt.fraction), from_bits(f, m, x)
+    offset_bits = f.sub(bits(f, x), root)
+    m = f.add(f.and_(offset_bits, fmt.fraction_mask), root)
+    return f.ashr(offset_bits, fmt.fraction), from_bits(f, m, x)
 
 
 def to_float(f: Function, k: Reg, like: Reg) -> Reg:
-    """Small integers as floats; by the magic number for double, for which few machines have a conversion."""
+    """Small integers as floats. For double it adds the magic number, since few machines have a conversion."""
     fmt = format_of(like)
     if like.element == "float":
         return f.cast("sitofp", k, "float")
@@ -86,7 +86,7 @@ def bits_of(number: float) -> int:
 
 
 def exact(f: Function, op: str, a: Reg, b: Reg | float) -> Reg:
-    """``fadd``, ``fsub`` or ``fmul`` that is never fused: the error terms below need its very rounding."""
+    """``fadd``, ``fsub`` or ``fmul`` that is never fused: the error terms below rely on its rounding."""
     return f.binary(op, a, b)
 
 
@@ -97,7 +97,7 @@ def quick_sum(f: Function, a: Reg, b: Reg) -> Pair:
 
 
 def product(f: Function, a: Reg, b: Reg) -> Pair:
-    """a * b of doubles, to about 2**-105; the factors are cut by a mask, which cannot overflow."""
+    """a * b of doubles, to about 2**-105; the factors are split by a mask, which cannot overflow."""
 
     def halves(x: Reg) -> Pair:
         high = from_bits(f, f.and_(bits(f, x), -(1 << 27)), x)
@@ -115,7 +115,7 @@ def product(f: Function, a: Reg, b: Reg) -> Pair:
 
 
 def floor(f: Function, x: Reg) -> Reg:
-    """The largest integer that is not above; by the magic number, since SSE2 has no instruction for it."""
+    """The largest integer not above ``x``. It uses a magic number, since SSE2 has no rounding instruction."""
     size, magic = magnitude(f, x), 2.0 ** format_of(x).fraction
     rounded = exact(f, "fsub", exact(f, "fadd", size, magic), magic)
     nearest = f.select(f.compare("olt", size, magic), rounded, size)

@@ -1,8 +1,8 @@
-"""The elementwise functions of the op table as vector code, for float and double, of any number of lanes.
+"""The elementwise functions of the op table as vector code, for float and double, with any number of lanes.
 
-No library calls, and no branches but for the rare large argument of sin and cos. Every function holds over
-the whole range of its argument: NaN gives NaN, infinities and signed zeros give what C99 says, denormal
-arguments and results are neither flushed nor less exact. A scalar gives the same bits as a lane.
+The code has no library calls, and no branches except for rare large arguments of sin and cos. Every function is valid
+over the whole range of its argument: NaN gives NaN; infinities and signed zeros give the results of C99; denormal
+arguments and results are neither flushed nor less accurate. A scalar gives the same bits as a lane of a vector.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def sign(f: Function, x: Reg) -> Reg:
     return f.select(f.compare("ogt", x, 0.0), f.number(x, 1.0), below)
 
 
-# Name -> (function in the making, *operands) -> result; operands are float or double, of any lanes.
+# Name -> emitter: (function, *operands) -> result. Operands are float or double, with any number of lanes.
 FUNCTIONS: dict[str, Elementwise] = {
     "exp": exp,
     "log": log,
@@ -48,9 +48,9 @@ FUNCTIONS: dict[str, Elementwise] = {
     "sign": sign,
 }
 
-# The largest error in units in the last place, (float, double), whether or not the machine fuses a * b + c.
-# These are the largest found among tens of millions of float and a million double arguments of all sizes,
-# rounded up; what is missing here is exact, or for sqrt correctly rounded.
+# The largest error in units in the last place, (float, double), with or without fused multiply-add: the largest
+# measured on tens of millions of float and a million double arguments of all sizes, rounded up. Functions that are
+# not listed are exact, or (sqrt) correctly rounded.
 MAX_ULPS: dict[str, tuple[float, float]] = {
     "exp": (1.1, 1.1),
     "log": (1.0, 1.0),

@@ -1,7 +1,7 @@
-"""x**y as vector code, as exp(y log x) with more digits than the result has.
+"""x**y as vector code: exp(y log x), computed with more digits than the result has.
 
-For float, in double. For double, log is an unevaluated sum of two doubles (Dekker, 1971), good to about
-2**-64 of its value, as an exponent of up to 745 needs.
+Float is computed in double. For double, log is an unevaluated sum of two doubles (Dekker, 1971) with a relative error
+of about 2**-64, as exponents of up to 745 require.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from glassgrad.backends.native.math.floats import (
 
 
 def _log_pair(f: Function, x: Reg) -> Pair:
-    """log(x) of positive finite doubles.
+    """log(x) of positive finite doubles as a pair.
 
-    With m = 1 + v and s = v / (2 + v): log m = 2 s + 2/3 s**3 + ..., the first two terms in pairs.
+    With m = 1 + v and s = v / (2 + v): log m = 2 s + 2/3 s**3 + ...; the first two terms are computed as pairs.
     """
     k, m = split_any(f, x)
     v = exact(f, "fsub", m, 1.0)
-    below, below_rest = quick_sum(f, f.number(v, 2.0), v)
-    s = f.fdiv(v, below)
-    back, back_rest = product(f, s, below)
+    divisor, divisor_rest = quick_sum(f, f.number(v, 2.0), v)
+    s = f.fdiv(v, divisor)
+    back, back_rest = product(f, s, divisor)
     left = exact(f, "fsub", exact(f, "fsub", v, back), back_rest)
-    s_rest = f.fdiv(f.fsub(left, f.fmul(s, below_rest)), below)
+    s_rest = f.fdiv(f.fsub(left, f.fmul(s, divisor_rest)), divisor)
 
     z, z_rest = product(f, s, s)
     z_rest = f.muladd(f.fadd(s, s), s_rest, z_rest)
@@ -52,14 +52,14 @@ def _log_pair(f: Function, x: Reg) -> Pair:
 
 
 def _power_of_size(f: Function, size: Reg, y: Reg) -> Reg:
-    """size**y for size >= 0; NaN where log or the product is."""
+    """size**y for size >= 0; NaN if log(size) or its product with y is NaN."""
     if size.element == "float":
         wide = f.fmul(f.cast("fpext", y, "double"), log(f, f.cast("fpext", size, "double")))
         return f.cast("fptrunc", exponential(f, wide), "float")
     high, low = _log_pair(f, size)
     high = f.select(f.compare("olt", size, float("inf")), high, size)
     high = f.select(f.compare("oeq", size, 0.0), f.number(size, float("-inf")), high)
-    y = clamp(f, y, -(2.0**64), 2.0**64)  # any power of a number that is not 1 is 0 or inf there
+    y = clamp(f, y, -(2.0**64), 2.0**64)  # beyond, the power of any number but 1 is 0 or inf
     wide, tail = product(f, y, high)
     tail = f.muladd(y, low, tail)
     tail = f.select(f.compare("olt", magnitude(f, wide), 1000.0), tail, 0.0)
@@ -71,14 +71,14 @@ def power(f: Function, x: Reg, y: Reg) -> Reg:
     size = magnitude(f, x)
     result = _power_of_size(f, size, y)
     one = f.number(x, 1.0)
-    known = f.compare("ord", y, y)
-    result = f.select(f.and_(f.compare("oeq", size, 1.0), known), one, result)
-    half = f.fmul(y, 0.5)
-    whole = f.compare("oeq", floor(f, y), y)
-    odd = f.and_(whole, f.compare("une", floor(f, half), half))
+    is_number = f.compare("ord", y, y)
+    result = f.select(f.and_(f.compare("oeq", size, 1.0), is_number), one, result)
+    half_y = f.fmul(y, 0.5)
+    is_integer = f.compare("oeq", floor(f, y), y)
+    is_odd = f.and_(is_integer, f.compare("une", floor(f, half_y), half_y))
     undefined = f.and_(f.compare("olt", x, 0.0), f.compare("one", size, float("inf")))
-    undefined = f.and_(undefined, f.xor(whole, 1))
+    undefined = f.and_(undefined, f.xor(is_integer, 1))
     result = f.select(undefined, f.number(x, float("nan")), result)
-    result = with_sign(f, result, f.select(odd, x, 1.0))
-    always = f.or_(f.compare("oeq", y, 0.0), f.compare("oeq", x, 1.0))
-    return f.select(always, one, result)
+    result = with_sign(f, result, f.select(is_odd, x, 1.0))
+    is_one = f.or_(f.compare("oeq", y, 0.0), f.compare("oeq", x, 1.0))
+    return f.select(is_one, one, result)

@@ -1,8 +1,8 @@
 """sin and cos as vector code, for every argument.
 
-Up to a million, multiples of pi / 2 are taken off in pieces (Cody and Waite, 1980). Beyond that, the lanes
-go one by one through Payne and Hanek's reduction (Radian reduction for trigonometric functions, SIGNUM
-Newsletter 18, 1983): of x / (2 pi) only the bits after the point matter, so only those are computed.
+Up to a million, multiples of pi / 2 are subtracted in pieces (Cody and Waite, 1980). Larger arguments are reduced
+lane by lane with Payne and Hanek's method (Radian reduction for trigonometric functions, SIGNUM Newsletter 18, 1983):
+only the fraction of x / (2 pi) matters, so only its bits are computed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from glassgrad.backends.native.ir.types import Reg
 from glassgrad.backends.native.math.coefficients import DOUBLE
 from glassgrad.backends.native.math.floats import bits, format_of, from_bits, horner, magnitude
 
-LIMIT = 1e6  # of the fast reduction: below 2**20 multiples of pi / 2
+LIMIT = 1e6  # largest argument of the fast reduction: below 2**20 multiples of pi / 2
 
 # 64 zero bits, then the first bits of 1 / (2 pi): enough for the largest double.
 TURNS = (
@@ -30,14 +30,14 @@ def _reduce_far(f: Function, x: Reg, table: Reg) -> tuple[Reg, Reg]:
     """One positive double of 2**19 or more as (remainder, quadrant); the remainder is NaN for inf."""
     pattern = bits(f, x)
     mantissa = f.or_(f.and_(pattern, DOUBLE.fraction_mask), 1 << 52)
-    # x = mantissa * 2**e: whole turns are what the bits of 1 / (2 pi) before the e-th would add.
+    # x = mantissa * 2**e: the bits of 1 / (2 pi) before the e-th contribute only whole turns.
     start = f.sub(f.lshr(pattern, 52), 1023 + 52 - 64)
     word, shift = f.lshr(start, 6), f.and_(start, 63)
     words = [f.load("i64", f.at(table, "i64", f.add(word, i)), align=8) for i in range(4)]
     window = [f.intrinsic("fshl", a, b, shift) for a, b in pairwise(words)]
     products = [f.mul(f.cast("zext", w, "i128"), f.cast("zext", mantissa, "i128")) for w in window]
     fraction = f.add(f.shl(products[0], 64), f.add(products[1], f.lshr(products[2], 64)))
-    # The fraction of a turn, times 2**128. Its nearest quarter is the quadrant, the rest the remainder.
+    # The fraction of a turn, times 2**128. Its nearest quarter is the quadrant; the rest is the remainder.
     rounded = f.add(fraction, 1 << 125)
     quadrant = f.cast("trunc", f.lshr(rounded, 126), "i64")
     rest = f.sub(f.and_(rounded, (1 << 126) - 1), 1 << 125)
@@ -51,7 +51,7 @@ def _reduce_far(f: Function, x: Reg, table: Reg) -> tuple[Reg, Reg]:
 
 
 def _reduce(f: Function, x: Reg) -> tuple[Reg, Reg]:
-    """(r, q) with x = r + q pi / 2, |r| <= pi / 4, for x >= 0; only the last two bits of q are meant."""
+    """(r, q) with x = r + q pi / 2, |r| <= pi / 4, for x >= 0; only the last two bits of q are valid."""
     kind, fmt = x.element, format_of(x)
     x = f.cast("fpext", x, "double") if kind == "float" else x
     shifted = f.muladd(x, 2 / pi, DOUBLE.magic)
@@ -69,18 +69,16 @@ def _reduce(f: Function, x: Reg) -> tuple[Reg, Reg]:
 
 
 def _any(f: Function, condition: Reg) -> Reg:
-    """Whether it holds in some lane."""
+    """Whether ``condition`` is true in any lane."""
     if condition.lanes == 1:
         return condition
-    together = f.emit(
-        f"i{condition.lanes}", f"bitcast {condition.type} {condition.text} to i{condition.lanes}"
-    )
-    return f.compare("ne", together, 0)
+    mask = f.emit(f"i{condition.lanes}", f"bitcast {condition.type} {condition.text} to i{condition.lanes}")
+    return f.compare("ne", mask, 0)
 
 
 def _reduce_far_lanes(f: Function, x: Reg, result: Reg, quadrants: Reg) -> None:
-    """Put the lanes of ``x`` beyond the limit right, in the vectors at ``result`` and ``quadrants``."""
-    # Worked on in slots of their own: one that is indexed by lane cannot stay in a register.
+    """Correct the lanes of ``x`` beyond the limit in the vectors at ``result`` and ``quadrants``."""
+    # Uses slots of its own, since a slot that is indexed by lane cannot be promoted to a register.
     arguments, rs, qs = (f.alloca(element, x.lanes) for element in ("double", "double", "i64"))
     table = f.alloca("i64", len(TURNS))
     for i, word in enumerate(TURNS):
@@ -89,9 +87,9 @@ def _reduce_far_lanes(f: Function, x: Reg, result: Reg, quadrants: Reg) -> None:
     f.store(f.load(x.type, result, align=8), rs, align=8)
     f.store(f.load(x.of("i64"), quadrants, align=8), qs, align=8)
     with f.loop(x.lanes) as lane:
-        one = f.load("double", f.at(arguments, "double", lane), align=8)
-        with f.when(f.compare("ogt", one, LIMIT)):
-            r, q = _reduce_far(f, one, table)
+        argument = f.load("double", f.at(arguments, "double", lane), align=8)
+        with f.when(f.compare("ogt", argument, LIMIT)):
+            r, q = _reduce_far(f, argument, table)
             f.store(r, f.at(rs, "double", lane), align=8)
             f.store(q, f.at(qs, "i64", lane), align=8)
     f.store(f.load(x.type, rs, align=8), result, align=8)

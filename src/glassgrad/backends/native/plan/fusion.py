@@ -1,7 +1,7 @@
-"""Nodes to groups (stage 1). A group is one kernel: one loop nest that computes several nodes at once.
+"""Fusion (stage 1): nodes to groups. A group becomes one kernel: a loop nest that computes several nodes at once.
 
-Every node starts as a group of its own; then groups that feed one another are merged where the loops agree and
-no other group would come to stand between them. Three kinds:
+Every node starts as a group of its own. Then a producer and a reader are merged if their loops agree and no third
+group depends on one and feeds the other. A group is of one of three kinds:
 
 * ``rows``: elementwise work and reductions over a space of rows and columns (the last axis);
 * ``product``: a matrix product, with elementwise work on its result (the epilogue);
@@ -9,7 +9,7 @@ no other group would come to stand between them. Three kinds:
 
 Inside a space a value is a matrix ``m`` (one number per row and column), a row value ``r`` (one per row), a
 column value ``c``, or a scalar ``s``. Nodes that only rename elements (broadcasts of these kinds, reshapes,
-constants) belong to no group: a reader looks through them. Axes of extent 1 mean nothing and are dropped.
+constants) belong to no group: a reader looks through them. Axes of extent 1 are ignored.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from glassgrad.passes.clean import scalar
 
 Kind = Literal["m", "r", "c", "s"]
 
-# A row of at most this many vectors is held in registers, so that it can be read after it was reduced.
+# A row of at most this many vectors stays in registers, so that its elements can be read after its reduction.
 ROW_VECTORS = 8
-# From so many rows on, a sum over the batch is no longer merged with what goes row by row: see ``regions``.
-APART = 256
-_FUSED = ("one_hot", "iota")
+# From this many rows on, a sum over the batch is not merged with row-wise work: see ``regions``.
+MIN_ROWS_APART = 256
+_NOT_IN_EPILOGUES = ("one_hot", "iota")
 _REDUCTIONS = ("sum", "max")
 
 
@@ -45,9 +45,9 @@ def canonical(shape: Shape) -> Shape:
 
 @frozen
 class Source:
-    """What a value is read from: a value that some group (or the program's input) produces, and how.
+    """What a reader of a value reads: ``value``, which a group computes or which is an input, or a known ``number``.
 
-    ``kept`` tells which canonical axes of the reader's shape the source has; None for a known number.
+    ``kept`` are the axes of the reader's canonical shape that ``value`` has; it is empty for a number.
     """
 
     value: Value
@@ -55,9 +55,9 @@ class Source:
     number: float | None = None
 
 
-@lru_cache(1 << 12)  # of one program; ``generate`` empties it
+@lru_cache(1 << 12)  # holds the values of one program; ``generate`` clears it after each
 def look_through(value: Value) -> Source:
-    """The source behind reshapes, constants, and broadcasts. Asked many times for every value."""
+    """The source of ``value`` behind reshapes, constants and broadcasts. Cached, since it is called often."""
     number = scalar(value)
     axes = tuple(range(len(canonical(value.shape))))
     if number is not None:
@@ -67,10 +67,10 @@ def look_through(value: Value) -> Source:
         if node.op.name == "reshape" and canonical(node.types[0].shape) == canonical(node.inputs[0].shape):
             value = node.inputs[0]
         elif node.op.name == "broadcast" and is_simple_broadcast(node):
-            out = node.types[0].shape
-            rank = {a: i for i, a in enumerate(a for a, n in enumerate(out) if n != 1)}
-            kept = [rank[a] for a in node.attributes["axes"] if out[a] != 1]
-            axes = tuple(axes[i] for i in kept)
+            shape = node.types[0].shape
+            rank = {a: i for i, a in enumerate(a for a, n in enumerate(shape) if n != 1)}
+            kept_axes = [rank[a] for a in node.attributes["axes"] if shape[a] != 1]
+            axes = tuple(axes[i] for i in kept_axes)
             value = node.inputs[0]
         else:
             return Source(value, axes)
@@ -78,15 +78,15 @@ def look_through(value: Value) -> Source:
 
 
 def is_simple_broadcast(node: Node) -> bool:
-    """Whether a broadcast repeats a scalar, a column vector, or a row value, so that readers look through."""
-    out = node.types[0].shape
-    real = [a for a, n in enumerate(out) if n != 1]
-    kept = [a for a in node.attributes["axes"] if out[a] != 1]
-    return kept in ([], real, real[:-1], real[-1:])
+    """Whether a broadcast repeats a scalar, a column vector, or a row value, so that readers look through it."""
+    shape = node.types[0].shape
+    axes = [a for a, n in enumerate(shape) if n != 1]
+    kept_axes = [a for a in node.attributes["axes"] if shape[a] != 1]
+    return kept_axes in ([], axes, axes[:-1], axes[-1:])
 
 
 def is_virtual(node: Node) -> bool:
-    """Whether ``node`` belongs to no group."""
+    """Whether ``node`` belongs to no group, since its readers look through it."""
     name = node.op.name
     if name == "reshape":
         return True  # another shape of the same memory
@@ -97,13 +97,13 @@ def is_virtual(node: Node) -> bool:
 
 @dataclass(eq=False)
 class Group:
-    """Nodes that one kernel computes. ``shape`` is the canonical space: rows are all axes but the last."""
+    """The nodes of one kernel. ``shape`` is the canonical shape of its space: rows are all axes but the last."""
 
     kind: Literal["rows", "product", "single"]
     shape: Shape
     nodes: list[Node] = field(default_factory=list)
     before: set[Group] = field(default_factory=set)  # groups that this one reads from
-    after: set[Group] = field(default_factory=set)
+    after: set[Group] = field(default_factory=set)  # groups that read from this one
 
     @property
     def rows(self) -> int:
@@ -117,36 +117,33 @@ class Group:
 
     @property
     def order(self) -> int:
-        """Where the group stands in the program's own order: that of its first node."""
+        """The position of the group in the order of the program: the serial of its first node."""
         return self.nodes[0].serial
 
     def kind_of(self, node: Node) -> Kind | None:
-        """Whether the result of ``node`` is m, r, c or s here; None where it does not fit this space."""
-        if node.op.name in _REDUCTIONS and not self._is_product(node):
-            return self._reduced(node)
+        """Whether the result of ``node`` is m, r, c or s in this space; None if it does not fit the space."""
+        if node.op.name in _REDUCTIONS:
+            return self._kind_of_reduction(node)
         return self.kind_of_shape(canonical(node.types[0].shape))
 
     def kind_of_shape(self, shape: Shape) -> Kind | None:
-        """m or r, by shape."""
+        """m or r by a canonical ``shape``; None if it is neither."""
         if shape == self.shape:
             return "m"
         return "r" if shape == self.shape[:-1] and len(self.shape) > 1 else None
 
-    def _is_product(self, node: Node) -> bool:
-        return node.op.name == "matmul"
-
-    def _reduced(self, node: Node) -> Kind | None:
-        given = node.inputs[0].shape
-        real = [a for a, n in enumerate(given) if n != 1]
-        gone = [a for a in node.attributes["axes"] if given[a] != 1]
-        shape = canonical(given)
+    def _kind_of_reduction(self, node: Node) -> Kind | None:
+        operand_shape = node.inputs[0].shape
+        axes = [a for a, n in enumerate(operand_shape) if n != 1]
+        reduced_axes = [a for a in node.attributes["axes"] if operand_shape[a] != 1]
+        shape = canonical(operand_shape)
         if shape == self.shape:
-            if gone == real:
+            if reduced_axes == axes:
                 return "s"
-            if gone == real[-1:]:
+            if reduced_axes == axes[-1:]:
                 return "r"
-            return "c" if gone == real[:-1] and node.op.name == "sum" else None
-        if shape == self.shape[:-1] and len(self.shape) > 1 and gone == real:
+            return "c" if reduced_axes == axes[:-1] and node.op.name == "sum" else None
+        if shape == self.shape[:-1] and len(self.shape) > 1 and reduced_axes == axes:
             return "s"
         return None
 
@@ -161,38 +158,38 @@ def is_reduction(node: Node) -> bool:
 
 
 def form_groups(graph: Graph, vector_bytes: int, batch: int = 0) -> list[Group]:
-    """The groups of ``graph``, each after those that it reads from.
+    """The groups of ``graph`` in topological order.
 
-    What goes row by row of a ``batch`` is kept apart from sums over the batch: see ``regions``.
+    Row-wise work on a large ``batch`` is not merged with sums over the batch: see ``regions``.
     """
     nodes = needed_nodes(graph)
-    home: dict[Node, Group] = {}
+    group_by_node: dict[Node, Group] = {}
     for node in nodes:
         group = group_of(node)
-        home[node] = group
+        group_by_node[node] = group
         for value in reads(node):
-            producer = home.get(producer_of(value))
+            producer = group_by_node.get(producer_of(value))
             if producer is not None:
                 group.before.add(producer)
                 producer.after.add(group)
-    # Scalars come last: merged early, they would stand between larger groups that belong together.
-    for scalars in (False, True):
+    # Scalar groups are merged last: merged earlier, they would block merges of larger groups.
+    for merges_scalars in (False, True):
         for node in nodes:
             for value in sorted(reads(node), key=lambda v: producer_of(v).serial, reverse=True):
-                producer = home.get(producer_of(value))
-                if producer is None or producer is home[node]:
+                producer = group_by_node.get(producer_of(value))
+                if producer is None or producer is group_by_node[node]:
                     continue
-                if not scalars and () in (producer.shape, home[node].shape):
+                if not merges_scalars and () in (producer.shape, group_by_node[node].shape):
                     continue
-                merged = _merge(producer, home[node], vector_bytes, batch)
+                merged = _merge(producer, group_by_node[node], vector_bytes, batch)
                 if merged is not None:
                     for item in merged.nodes:
-                        home[item] = merged
-    return sort_groups(dict.fromkeys(home[node] for node in nodes))
+                        group_by_node[item] = merged
+    return sort_groups(dict.fromkeys(group_by_node[node] for node in nodes))
 
 
 def producer_of(value: Value) -> Node:
-    """The node whose memory or registers ``value`` is read from, other reshapes looked through as well."""
+    """The node that computes ``value``. It looks through all reshapes, also those that ``look_through`` does not."""
     source = look_through(value).value
     while source.node.op.name == "reshape":
         source = look_through(source.node.inputs[0]).value
@@ -200,7 +197,7 @@ def producer_of(value: Value) -> Node:
 
 
 def operand(value: Value) -> tuple[Value, bool]:
-    """What a matrix product reads for ``value``, and whether it reads it transposed."""
+    """The operand that a matrix product reads in place of ``value``, and whether it reads it transposed."""
     node = value.node
     rank = len(value.shape)
     if node.op.name == "transpose" and node.attributes["order"] == (*range(rank - 2), rank - 1, rank - 2):
@@ -209,12 +206,12 @@ def operand(value: Value) -> tuple[Value, bool]:
 
 
 def reads(node: Node) -> list[Value]:
-    """The values that ``node`` reads."""
+    """The values that ``node`` reads; a matrix product looks through transposes."""
     return [operand(value)[0] for value in node.inputs] if node.op.name == "matmul" else list(node.inputs)
 
 
 def needed_nodes(graph: Graph) -> list[Node]:
-    """The nodes that belong to groups: those that the outputs need, but for the virtual ones."""
+    """The nodes that the outputs need, without the virtual ones, in the order of their serials."""
     seen: set[Node] = set()
     stack = [value.node for value in graph.outputs]
     while stack:
@@ -226,7 +223,7 @@ def needed_nodes(graph: Graph) -> list[Node]:
 
 
 def group_of(node: Node) -> Group:
-    """``node`` on its own."""
+    """A group of ``node`` alone."""
     name = node.op.name
     if name == "matmul" and len(node.types[0].shape) == 2:
         return Group("product", node.types[0].shape, [node])
@@ -241,16 +238,16 @@ def group_of(node: Node) -> Group:
 
 
 def _is_wide(node: Node) -> bool:
-    """A one-hot code of one class has no class axis left to spread along."""
+    """Whether a one-hot node has more than one class: with one class, the canonical shape has no class axis."""
     return bool(node.attributes["classes"] > 1)
 
 
 def _merge(a: Group, b: Group, vector_bytes: int, batch: int) -> Group | None:
-    """``a`` (read by ``b``) and ``b`` as one group, if that is right."""
+    """``a`` (which ``b`` reads) and ``b`` as one group; None if they must not be merged."""
     shape = _common_shape(a, b)
     if shape is None or _between(a, b):
         return None
-    if len(shape) > 1 and shape[0] == batch >= APART and _sums_batch(a) != _sums_batch(b):
+    if len(shape) > 1 and shape[0] == batch >= MIN_ROWS_APART and _sums_batch(a) != _sums_batch(b):
         return None
     nodes = sorted([*a.nodes, *b.nodes], key=lambda node: node.serial)
     merged = Group("product" if "product" in (a.kind, b.kind) else "rows", shape, nodes)
@@ -265,6 +262,7 @@ def _merge(a: Group, b: Group, vector_bytes: int, batch: int) -> Group | None:
 
 
 def _common_shape(a: Group, b: Group) -> Shape | None:
+    """The space of ``a`` and ``b`` merged; None if their loops do not agree."""
     if "single" in (a.kind, b.kind) or (a.kind == b.kind == "product"):
         return None
     if a.shape == b.shape:
@@ -279,6 +277,7 @@ def _common_shape(a: Group, b: Group) -> Shape | None:
 
 
 def _reduces_partly(group: Group) -> bool:
+    """Whether ``group`` has a row or a column value, so that its rows and columns must stay as they are."""
     return any(group.kind_of(node) in ("r", "c") for node in group.nodes)
 
 
@@ -288,7 +287,7 @@ def _sums_batch(group: Group) -> bool:
 
 
 def _between(a: Group, b: Group) -> bool:
-    """Whether a third group reads from ``a`` and is read, at whatever distance, by ``b``."""
+    """Whether a path from ``a`` to ``b`` leads through a third group."""
     stack = [group for group in a.after if group is not b]
     seen = set(stack)
     while stack:
@@ -303,47 +302,50 @@ def _between(a: Group, b: Group) -> bool:
 
 
 def group_lanes(group: Group, vector_bytes: int) -> int:
-    """The lanes of a group's vectors: a full vector of its widest number."""
-    widest = 4
+    """The lanes of a group's vectors: as many as a vector of its widest dtype has."""
+    widest_bytes = 4
     for node in group.nodes:
         for value in (*node.outputs, *(node.inputs if node.op.name != "matmul" else ())):
-            widest = max(widest, SIZE[value.dtype])
-    return vector_bytes // widest
+            widest_bytes = max(widest_bytes, SIZE[value.dtype])
+    return vector_bytes // widest_bytes
 
 
 def fits(group: Group, vector_bytes: int) -> bool:
-    """Whether every node has its place in the group's space, and reads its fellows as they are computed."""
+    """Whether one loop nest over the group's space can compute all nodes.
+
+    Every node must fit the space, and must read the other nodes at the position at which they are computed.
+    """
     inside = {value for node in group.nodes for value in node.outputs}
-    long = group.columns > ROW_VECTORS * group_lanes(group, vector_bytes)
-    reduced: set[Node] = set()  # r values that stand only at the end of a long row
+    has_long_rows = group.columns > ROW_VECTORS * group_lanes(group, vector_bytes)
+    known_at_row_end: set[Node] = set()  # r nodes that are known only at the end of a long row
     for node in group.nodes:
         kind = group.kind_of(node)
-        if kind is None or (group.kind == "product" and (kind != "m" or node.op.name in _FUSED)):
+        if kind is None or (group.kind == "product" and (kind != "m" or node.op.name in _NOT_IN_EPILOGUES)):
             return False
         reader: Kind | None = kind
         if node.op.name in _REDUCTIONS and node.op.name != "matmul":
             reader = group.kind_of_shape(canonical(node.inputs[0].shape))
         if node.op.name == "matmul":
-            continue  # its operands come from outside: see below
+            continue  # its operands must come from other groups: checked below
         for value in node.inputs:
             source = look_through(value)
             if source.number is not None:
                 continue
-            seen = access(group, "r" if node.op.name == "one_hot" else reader, source)
-            if seen is None:
+            read_kind = access(group, "r" if node.op.name == "one_hot" else reader, source)
+            if read_kind is None:
                 return False
             if source.value in inside:
-                given = group.kind_of(source.value.node)
-                if given != seen or given in ("c", "s"):
+                computed_kind = group.kind_of(source.value.node)
+                if computed_kind != read_kind or computed_kind in ("c", "s"):
                     return False
-                if source.value.node in reduced:
+                if source.value.node in known_at_row_end:
                     if kind == "m" or reader == "m":
                         return False
-                    reduced.add(node)
+                    known_at_row_end.add(node)
             elif producer_of(source.value) in {item.outputs[0].node for item in group.nodes}:
-                return False  # another shape of a fellow's memory
-        if long and kind == "r" and reader == "m":
-            reduced.add(node)
+                return False  # another shape of a value of this group, which is not in memory
+        if has_long_rows and kind == "r" and reader == "m":
+            known_at_row_end.add(node)
     return not any(
         producer_of(value) in group.nodes
         for node in group.nodes
@@ -353,7 +355,7 @@ def fits(group: Group, vector_bytes: int) -> bool:
 
 
 def access(group: Group, reader: Kind | None, source: Source) -> Kind | None:
-    """How a node of kind ``reader`` sees ``source`` in the group's space; None where it cannot."""
+    """The kind as which a node of kind ``reader`` reads ``source`` in the group's space; None if it cannot."""
     rank = len(group.shape) if reader == "m" else len(group.shape) - 1
     if not source.kept:
         return "m" if rank == 0 and reader == "m" else "s"
@@ -367,24 +369,27 @@ def access(group: Group, reader: Kind | None, source: Source) -> Kind | None:
 
 
 def sort_groups(groups: Iterable[Group], extra: Sequence[tuple[Group, Group]] = ()) -> list[Group]:
-    """Topological order, the program's own order where it leaves a choice; ``extra`` pairs (first, then)."""
-    listed = list(groups)
-    waiting = {group: set(group.before) for group in listed}
-    followers: dict[Group, set[Group]] = {group: set(group.after) for group in listed}
+    """``groups`` in topological order; where it leaves a choice, in the order of the program.
+
+    ``extra`` are further pairs (first, then). Raises ValueError if the dependencies have a cycle.
+    """
+    unsorted = list(groups)
+    predecessors = {group: set(group.before) for group in unsorted}
+    followers: dict[Group, set[Group]] = {group: set(group.after) for group in unsorted}
     for first, then in extra:
-        waiting[then].add(first)
+        predecessors[then].add(first)
         followers[first].add(then)
-    ready = [(group.order, i, group) for i, group in enumerate(listed) if not waiting[group]]
+    ready = [(group.order, i, group) for i, group in enumerate(unsorted) if not predecessors[group]]
     heapq.heapify(ready)
-    number = {group: i for i, group in enumerate(listed)}
+    number = {group: i for i, group in enumerate(unsorted)}
     result = []
     while ready:
         _, _, group = heapq.heappop(ready)
         result.append(group)
         for other in followers[group]:
-            waiting[other].discard(group)
-            if not waiting[other]:
+            predecessors[other].discard(group)
+            if not predecessors[other]:
                 heapq.heappush(ready, (other.order, number[other], other))
-    if len(result) != len(listed):
-        raise ValueError("the groups wait for one another")
+    if len(result) != len(unsorted):
+        raise ValueError("the dependencies of the groups have a cycle")
     return result

@@ -1,4 +1,4 @@
-"""What a schedule is made of: kernels, kernels that threads share, copies, loops; and the schedule itself."""
+"""The schedule and its items: kernels, regions of kernels that threads share, copies and loops."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from glassgrad.graph.node import Graph, Node, Value
 
 @dataclass(eq=False)
 class PlannedKernel:
-    """A kernel to be emitted: a group, and the values that it leaves in memory.
+    """A kernel to be emitted: a group, and the values that it stores in memory.
 
-    In a chain, ``blocks`` > 0, unit t has the rows from ``t * block`` on (the last unit all that are left), and
-    ``scratch`` is its own. ``layout`` tells how a kernel of rows or with a product is computed; the schedule sets it.
+    In a chain ``blocks`` > 0: unit t computes the rows from ``t * block`` on (the last unit all remaining rows), and
+    ``scratch`` is a buffer of this kernel alone. ``layout``, set by the schedule, says how a kernel of rows or of a
+    product is computed.
     """
 
     group: Group
@@ -31,7 +32,7 @@ class PlannedKernel:
 
 @dataclass(eq=False)
 class Chain:
-    """Kernels on the same rows, each block of rows through all of them."""
+    """Kernels on the same rows: each unit passes one block of rows through all kernels."""
 
     items: list[PlannedKernel]
     units: int
@@ -39,14 +40,14 @@ class Chain:
 
 @dataclass(eq=False)
 class Spread:
-    """Kernels that do not depend on one another."""
+    """Kernels that do not depend on one another and run in parallel."""
 
     items: list[PlannedKernel]
 
 
 @frozen
 class Copy:
-    """``size`` bytes from one buffer to another; strides (bytes per turn) count the turns of the loop around."""
+    """A copy of ``size`` bytes. Strides are the bytes that an address moves per iteration of the enclosing loop."""
 
     target: Buffer
     source: Buffer
@@ -57,14 +58,14 @@ class Copy:
 
 @dataclass(eq=False)
 class Loop:
-    """The body of a scan: its items, ``length`` times."""
+    """The body of a scan, executed ``length`` times."""
 
     length: int
     backwards: bool
     items: list[Item] = field(default_factory=list)
 
     def kernels(self) -> Iterator[PlannedKernel]:
-        """Every kernel in the loop."""
+        """All kernels in the loop, nested ones included."""
         return kernels_of(self.items)
 
 
@@ -73,11 +74,11 @@ Item = PlannedKernel | Copy | Loop | Chain | Spread
 
 @dataclass(eq=False)
 class Schedule:
-    """Everything that code is made from: items, buffers by value, and the size of the arena."""
+    """The input of code generation: items, the buffer of each value, and the size of the arena in bytes."""
 
     graph: Graph
     items: list[Item]
-    replacements: list[Item]  # at the end of the step, once the outputs are out
+    replacements: list[Item]  # executed at the end of the step, after the outputs were copied out
     buffers: dict[Value, Buffer]
     constants: dict[Value, Buffer]
     outputs: list[Buffer]
@@ -85,16 +86,16 @@ class Schedule:
     scratch: Buffer | None = None
     groups: list[Group] = field(default_factory=list)
     tables: dict[Buffer, Buffer] = field(default_factory=dict)
-    """For data whose rows are read where they lie: the addresses of the batch's, then of the next batch's."""
+    """For data that is read in place: the table of row addresses, of this batch and then of the next batch."""
     unrolled: list[tuple[Buffer, Buffer]] = field(default_factory=list)
-    """What lies in panels, for the schedule of the probes: where it is to lie row by row, and where it is."""
+    """In the schedule of probes, for each matrix in panels: a row-major buffer for its copy, and its own buffer."""
 
     def kernels(self) -> Iterator[PlannedKernel]:
-        """Every kernel, loops included."""
+        """All kernels, nested ones included."""
         return kernels_of(self.items)
 
     def buffer(self, value: Value) -> Buffer:
-        """Where ``value`` lies."""
+        """The buffer that holds ``value``."""
         return self.buffers[memory_of(value)]
 
     def touched(self, item: Item) -> set[Buffer]:
@@ -103,7 +104,7 @@ class Schedule:
 
 
 def kernels_of(items: Sequence[Item]) -> Iterator[PlannedKernel]:
-    """Every kernel, loops included."""
+    """All kernels of ``items``, nested ones included."""
     for item in items:
         if isinstance(item, Loop | Chain | Spread):
             yield from kernels_of(item.items)
@@ -129,12 +130,12 @@ def touched(item: Item, buffers: Mapping[Value, Buffer]) -> set[Buffer]:
 
 
 def values_read(node: Node) -> list[Value]:
-    """The values that ``node`` may read from memory: what it names, and what lies behind broadcasts and reshapes."""
-    from_memory = []
+    """The values that ``node`` may read from memory: its operands, and those behind broadcasts and reshapes."""
+    values = []
     for value in reads(node):
-        from_memory.append(value)
-        behind = value
-        while behind.node.op.name in ("broadcast", "reshape"):
-            behind = behind.node.inputs[0]
-            from_memory.append(behind)
-    return from_memory
+        values.append(value)
+        source = value
+        while source.node.op.name in ("broadcast", "reshape"):
+            source = source.node.inputs[0]
+            values.append(source)
+    return values

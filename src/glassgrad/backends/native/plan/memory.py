@@ -1,4 +1,4 @@
-"""The arena (stage 2): every value in memory gets an offset; values that are never needed at once may share it."""
+"""The arena (stage 2): an offset for every value in memory. Values with disjoint lifetimes may share memory."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from glassgrad.graph.node import Type, Value
 
 @dataclass(eq=False)
 class Buffer:
-    """A stretch of the arena: ``type`` laid out row by row, and up to a vector of slack behind it.
+    """A range of the arena: a row-major array of ``type``, followed by up to one vector of slack.
 
-    A matrix may lie in panels instead: ``panel`` columns of all rows, then those to the right of them. What threads
-    change column by column lies apart then: where it lies side by side, a core fetches ahead what belongs to another.
+    A matrix may lie in panels instead: ``panel`` columns of all rows, then the next ``panel`` columns. Columns that
+    different threads write are then far apart. In row-major order they would be neighbours, and the prefetcher of one
+    core would fetch cache lines that another core is writing.
 
-    ``first`` and ``last`` are the positions in the schedule between which it must keep its content; a
-    ``lasting`` buffer keeps it from step to step.
+    ``first`` and ``last`` are the positions in the schedule between which the buffer must keep its content. A
+    ``lasting`` buffer keeps its content from step to step.
     """
 
     type: Type
@@ -34,49 +35,49 @@ class Buffer:
         return self.type.size * SIZE[self.type.dtype]
 
     def touch(self, start: int, end: int) -> None:
-        """Needed from position ``start`` to ``end``."""
+        """Extend the lifetime to positions ``start`` to ``end``."""
         self.first = start if self.first < 0 else min(self.first, start)
         self.last = max(self.last, end)
 
 
 def memory_of(value: Value) -> Value:
-    """The value whose memory ``value`` lies in: reshapes share it."""
+    """The value whose memory holds ``value``: a reshape shares the memory of its operand."""
     while value.node.op.name == "reshape":
         value = value.node.inputs[0]
     return value
 
 
 def rounded(size: int) -> int:
-    """``size`` with its slack, in whole cache lines: a vector that begins inside may end outside."""
+    """``size`` bytes plus slack, in whole cache lines: a vector that begins inside a buffer may end behind it."""
     return -(-size // ALIGNMENT) * ALIGNMENT + ALIGNMENT
 
 
-def place_buffers(buffers: Iterable[Buffer], start: int = 0, taken: Sequence[Buffer] = ()) -> int:
-    """Give every buffer without an offset its own; returns the size of the arena in bytes.
+def place_buffers(buffers: Iterable[Buffer], start: int = 0, reserved: Sequence[Buffer] = ()) -> int:
+    """Assign an offset to every buffer without one; returns the size of the arena in bytes.
 
-    Lasting buffers first, side by side. The others, largest first, each at the lowest offset at which no
-    buffer lies that is alive at the same time. Where the arena is ``start`` bytes large already, the lasting ones
-    come behind it, and the others anywhere where nothing is ``taken``.
+    Lasting buffers come first, one after another. Each of the others, largest first, gets the lowest offset at which
+    it overlaps no buffer that is alive at the same time. With ``start`` > 0 the arena has that many bytes already:
+    the lasting buffers come after them, and the others may lie anywhere outside of the ``reserved`` buffers.
     """
-    listed = [buffer for buffer in buffers if buffer.offset < 0]
-    always = list(taken)
+    unplaced = [buffer for buffer in buffers if buffer.offset < 0]
+    always_alive = list(reserved)
     end = start
-    for buffer in listed:
+    for buffer in unplaced:
         if buffer.lasting:
             buffer.offset = end
             end += rounded(buffer.size)
             if start:
-                always.append(buffer)
+                always_alive.append(buffer)
     placed: list[Buffer] = []
-    top = end
-    for buffer in sorted((b for b in listed if not b.lasting), key=lambda b: (-b.size, b.first)):
-        rivals = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
-        spot = 0 if start else end
-        for other in sorted([*always, *rivals], key=lambda b: b.offset):
-            if spot + rounded(buffer.size) <= other.offset:
+    arena_size = end
+    for buffer in sorted((b for b in unplaced if not b.lasting), key=lambda b: (-b.size, b.first)):
+        alive_together = [b for b in placed if b.first <= buffer.last and buffer.first <= b.last]
+        offset = 0 if start else end
+        for other in sorted([*always_alive, *alive_together], key=lambda b: b.offset):
+            if offset + rounded(buffer.size) <= other.offset:
                 break
-            spot = max(spot, other.offset + rounded(other.size))
-        buffer.offset = spot
+            offset = max(offset, other.offset + rounded(other.size))
+        buffer.offset = offset
         placed.append(buffer)
-        top = max(top, spot + rounded(buffer.size))
-    return top
+        arena_size = max(arena_size, offset + rounded(buffer.size))
+    return arena_size

@@ -1,4 +1,4 @@
-"""Prepares a graph for fusion (stage 0): three small rewrites, each of which keeps the meaning."""
+"""Prepares a graph for fusion (stage 0) by three small rewrites that keep its results."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from glassgrad.passes.clean import clean_for_execution, scalar
 
 
 def prepare(graph: Graph) -> Graph:
-    """Clean-ups; cheap nodes once per reader; and memory where a reader needs memory."""
+    """``graph`` cleaned up, with one copy of each cheap node per reader, and operands in memory where needed."""
     return verify(_materialize(_split_cheap(clean_for_execution(graph))))
 
 
 def _split_cheap(graph: Graph) -> Graph:
     """Give every reader its own copy of a ``convert`` of an input.
 
-    A mask that becomes numbers is read all over a program. Shared, it would tie kernels together that have
-    nothing else in common.
+    The row mask, converted to floats, has readers everywhere in a program. One shared node would create dependencies
+    between kernels that have nothing else in common.
     """
 
     def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
-        mine = tuple(
+        copied_inputs = tuple(
             copy_node(value.node, value.node.inputs)[0] if _is_cheap(value.node) else value
             for value in inputs
         )
-        return node.outputs if node.op.name == "input" else copy_node(node, mine)
+        return node.outputs if node.op.name == "input" else copy_node(node, copied_inputs)
 
     return Graph(graph.inputs, rebuild(graph, visit))
 
@@ -40,17 +40,17 @@ def _is_cheap(node: Node) -> bool:
 
 
 def _materialize(graph: Graph) -> Graph:
-    """Write broadcasts and constants to memory where they are read by an op that needs memory, or given out."""
-    written: dict[Value, Value] = {}
+    """Store broadcasts and constants in memory if they are outputs, or operands of an op that reads memory."""
+    stored: dict[Value, Value] = {}
 
     def in_memory(value: Value) -> Value:
-        behind = memory_of(value)
-        source = look_through(behind)
-        if source.number is None and source.value is behind:
+        base = memory_of(value)
+        source = look_through(base)
+        if source.number is None and source.value is base:
             return value
-        if value not in written:
-            written[value] = STOP_GRADIENT(value)
-        return written[value]
+        if value not in stored:
+            stored[value] = STOP_GRADIENT(value)
+        return stored[value]
 
     def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         if node.op.name == "input":
@@ -64,16 +64,18 @@ def _materialize(graph: Graph) -> Graph:
 
     outputs = rebuild(graph, visit)
     counts = Counter(outputs)
-    # An input that is given out must not be replaced before it was; and no two outputs share their memory.
-    shared = [counts[v] > 1 or memory_of(v).node.op.name == "input" for v in outputs]
+    # Outputs need memory of their own: an update may overwrite an input, and no two outputs may share memory.
+    needs_copy = [counts[v] > 1 or memory_of(v).node.op.name == "input" for v in outputs]
     return Graph(
         graph.inputs,
-        tuple(STOP_GRADIENT(v) if own else in_memory(v) for v, own in zip(outputs, shared, strict=True)),
+        tuple(
+            STOP_GRADIENT(v) if copy else in_memory(v) for v, copy in zip(outputs, needs_copy, strict=True)
+        ),
     )
 
 
 def _looks_through(node: Node) -> bool:
-    """Whether ``node`` computes nothing, and its readers see what is behind it."""
+    """Whether ``node`` computes nothing, so that its readers read its operand."""
     if node.op.name == "broadcast":
         return is_simple_broadcast(node)
     return node.op.name == "reshape" and canonical(node.types[0].shape) == canonical(node.inputs[0].shape)

@@ -1,4 +1,4 @@
-"""The matrix products of a graph: how each is computed, and what that asks of its operands' memory."""
+"""The matrix products of a graph: the plan of each, and its requirements on the memory of its operands."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from glassgrad.graph.node import Node, Value
 
 
 def product_of(node: Node) -> Product:
-    """The shape of a matrix product (of one of the batch)."""
-    flip_a, flip_b = (operand(value)[1] for value in node.inputs)
+    """The shape of a matrix product; for a batched product, that of one product of the batch."""
+    a_transposed, b_transposed = (operand(value)[1] for value in node.inputs)
     m, n = node.types[0].shape[-2:]
-    skipped = None if len(node.types[0].shape) > 2 else background_of(node)
-    return Product(m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], flip_a, flip_b, skipped)
+    background = None if len(node.types[0].shape) > 2 else background_of(node)
+    return Product(
+        m, n, node.inputs[0].shape[-1], ELEMENT[node.types[0].dtype], a_transposed, b_transposed, background
+    )
 
 
 def background_of(node: Node) -> str | None:
-    """What most elements of a product's first operand are, if that is an input that says so."""
+    """The background of a product's first operand (the value of most of its elements), if it is an input with one."""
     a = memory_of(operand(node.inputs[0])[0]).node
     return a.attributes.get("background") if a.op.name == "input" else None
 
 
 def plan_of(kernel: PlannedKernel, node: Node, vector_bytes: int) -> ProductPlan:
-    """How the product ``node`` of ``kernel`` is computed."""
+    """The plan of the product ``node`` of ``kernel``."""
     return plan_product(product_of(node), vector_bytes, kernel.block, kernel.blocks)
 
 
 def scratch_bytes(kernel: PlannedKernel, vector_bytes: int) -> int:
-    """The workspace that a kernel needs."""
+    """The size of the scratch memory that a kernel needs."""
     products = [node for node in kernel.group.nodes if node.op.name == "matmul"]
     return sum(plan_of(kernel, node, vector_bytes).scratch_bytes for node in products)
 
 
 def can_read_in_place(kernel: PlannedKernel, node: Node, vector_bytes: int) -> bool:
-    """Whether ``node`` of ``kernel`` reads A alone of its operands row by row, wherever the rows lie."""
+    """Whether ``node`` of ``kernel`` is a product that can read A through a table of row addresses."""
     if node.op.name != "matmul" or len(node.types[0].shape) != 2:
         return False
     plan = plan_of(kernel, node, vector_bytes)
@@ -46,9 +48,9 @@ def can_read_in_place(kernel: PlannedKernel, node: Node, vector_bytes: int) -> b
 
 
 def panel_width(kernel: PlannedKernel, value: Value, vector_bytes: int) -> int:
-    """How many columns of the matrix ``value`` a unit of ``kernel`` goes through, if it could lie in panels; else 0.
+    """The number of columns of the matrix ``value`` that a unit of ``kernel`` covers; 0 if it cannot lie in panels.
 
-    It may be the second operand of a product, or stand in its epilogue.
+    ``value`` may be the second operand of a product, or an operand in its epilogue.
     """
     group, product = kernel.group, product_in(kernel.group)
     if group.kind != "product" or product is None or kernel.blocks:
@@ -59,12 +61,14 @@ def panel_width(kernel: PlannedKernel, value: Value, vector_bytes: int) -> int:
         return 0
     for node in group.nodes:
         if node is product:
-            (a, _), (b, turned) = map(operand, node.inputs)
-            if memory_of(a) is value or (memory_of(b) is value and (b is not value or turned or plan.pack_b)):
+            (a, _), (b, b_transposed) = map(operand, node.inputs)
+            if memory_of(a) is value or (
+                memory_of(b) is value and (b is not value or b_transposed or plan.pack_b)
+            ):
                 return 0
             continue
-        for read in node.inputs:
-            source = look_through(read).value
+        for operand_value in node.inputs:
+            source = look_through(operand_value).value
             if memory_of(source) is value and (
                 source is not value or group.kind_of(node) != "m" or value.shape != group.shape
             ):

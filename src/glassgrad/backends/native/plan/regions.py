@@ -1,15 +1,15 @@
-"""Chains and spreads (stage 2): several kernels that threads share together, although none is worth sharing alone.
+"""Chains and spreads (stage 2): regions of kernels that threads share, although no kernel is worth sharing alone.
 
-Sharing a kernel costs two trips of a cache line between cores (0.7 us where this was measured), as much as many a
-kernel takes. So kernels are taken together:
+Sharing a kernel moves a cache line between cores twice (measured: 0.7 us), which takes as long as a small kernel. So
+kernels are shared together:
 
-* a ``Chain``: kernels that work row by row of the batch, one after the other, with nothing that looks across rows in
-  between (forward pass, loss, gradients of the activations). A block of rows goes through all of them before anybody
-  has to wait, and while it is still in the nearest cache;
-* a ``Spread``: kernels that do not depend on one another (the gradients of all weights), side by side.
+* a ``Chain``: consecutive kernels that work row by row on the batch, with no operation across rows between them
+  (forward pass, loss, gradients of the activations). A thread passes a block of rows through all of them without
+  waiting for others, and the block stays in the first cache;
+* a ``Spread``: kernels that do not depend on one another (the gradients of all weights), in parallel.
 
-Each is one function that is cut into units like any kernel, by the shapes alone, so that the bits do not depend on
-the number of threads. The weights that a chain reads must be small: large products are better cut on their own.
+Each is one function. Like any kernel it is cut into units by the shapes alone, so the bits do not depend on the
+number of threads. The weights that a chain reads must be small: a large product is better cut on its own.
 """
 
 from __future__ import annotations
@@ -33,42 +33,43 @@ from glassgrad.backends.native.plan.products import scratch_bytes
 from glassgrad.backends.native.runtime.arguments import TICKETS_PER_KERNEL
 from glassgrad.graph.node import Node, Type, Value
 
-STEP = 16  # rows of a block are a multiple of it: whole vectors on every machine
-ROWS = 128  # a block has at least as many: every thread needs all weights, which others have changed
-WEIGHTS = 64 << 10  # bytes of a product's weights, which every block of a chain reads again
-WORTH = (
-    1 << 18
-)  # multiply-adds in a unit: handing something to another core and back takes as long as 2 ** 17
+STEP = 16  # the rows of a block are a multiple of this: whole vectors on every machine
+# Least rows of a block. Each thread must first fetch all weights, since other threads have written them.
+ROWS = 128
+WEIGHTS = 64 << 10  # most bytes of a product's weights in a chain: every block reads them again
+# Least multiply-adds of a unit. Handing a unit to another core and back takes as long as 2 ** 17.
+WORTH = 1 << 18
 
 
 def multiplications(group: Group) -> int:
-    """How much there is to do: multiply-adds of a product, or elements."""
+    """The amount of work: multiply-adds of a product, or else elements."""
     for node in group.nodes:
         if node.op.name == "matmul":
             return math.prod(node.types[0].shape) * node.inputs[0].shape[-1]
     return math.prod(group.shape)
 
 
-# --- what goes row by row ----------------------------------------------------------------------------------
+# --- row-wise groups ---------------------------------------------------------------------------------------
 
 
-def row_wise(groups: Sequence[Group], batch: int, given: Iterable[Value]) -> set[Group]:
-    """The groups that compute every row of the batch from the same row of what they read, and from small weights.
+def row_wise(groups: Sequence[Group], batch: int, batch_inputs: Iterable[Value]) -> set[Group]:
+    """The groups that compute each row of the batch from the same row of their operands, and from small weights.
 
-    ``given`` is what there is of the batch: a chain gathers its rows block by block.
+    ``batch_inputs`` are the inputs with a row per row of the batch. A chain gathers them block by block.
     """
     if batch < 2 * ROWS:
         return set()
     row_groups: set[Group] = set()
-    made = set(given)  # and what the groups of rows compute: each has a row per row of the batch
+    batch_values = set(batch_inputs)  # all values with a row per row of the batch
     for group in groups:
-        if _has_rows(group, batch) and all(_reads_rows(group, node, made) for node in group.nodes):
+        if _has_rows(group, batch) and all(_reads_rows(group, node, batch_values) for node in group.nodes):
             row_groups.add(group)
-            made |= {value for node in group.nodes for value in node.outputs}
+            batch_values |= {value for node in group.nodes for value in node.outputs}
     return row_groups
 
 
 def _has_rows(group: Group, batch: int) -> bool:
+    """Whether the first axis of the group's space is the batch, and no node reduces over it."""
     if group.kind == "single" or not group.shape or group.shape[0] != batch:
         return False
     if any(is_reduction(node) and group.kind_of(node) != "r" for node in group.nodes):
@@ -79,12 +80,17 @@ def _has_rows(group: Group, batch: int) -> bool:
     )
 
 
-def _reads_rows(group: Group, node: Node, made: Collection[Value]) -> bool:
-    """Whether ``node`` reads each row from the same row; ``made`` must be read so, the rest may be read as it is."""
+def _reads_rows(group: Group, node: Node, batch_values: Collection[Value]) -> bool:
+    """Whether ``node`` reads only the same row of each of ``batch_values``; other values may be read in any way."""
     if node.op.name == "matmul":
-        (_, a_turned), (b, _) = (operand(value) for value in node.inputs)
+        (_, a_transposed), (b, _) = (operand(value) for value in node.inputs)
         size = math.prod(b.shape) * SIZE[b.dtype]
-        return len(node.types[0].shape) == 2 and not a_turned and size <= WEIGHTS and memory_of(b) not in made
+        return (
+            len(node.types[0].shape) == 2
+            and not a_transposed
+            and size <= WEIGHTS
+            and memory_of(b) not in batch_values
+        )
     for value in node.inputs:
         source = look_through(value)
         if source.number is not None:
@@ -94,8 +100,8 @@ def _reads_rows(group: Group, node: Node, made: Collection[Value]) -> bool:
             if is_reduction(node)
             else group.kind_of(node)
         )
-        seen = access(group, "r" if node.op.name == "one_hot" else reader, source)
-        if memory_of(source.value) in made and seen not in ("m", "r"):
+        read_kind = access(group, "r" if node.op.name == "one_hot" else reader, source)
+        if memory_of(source.value) in batch_values and read_kind not in ("m", "r"):
             return False
     return True
 
@@ -106,30 +112,30 @@ def _reads_rows(group: Group, node: Node, made: Collection[Value]) -> bool:
 def cluster(
     groups: Sequence[Group], rows: Collection[Group], extra: Sequence[tuple[Group, Group]]
 ) -> list[list[Group]]:
-    """``groups`` in layers: as many of ``rows`` as can follow one another, then all others that are ready, and so on.
+    """``groups`` in layers: all of ``rows`` that can follow one another, then all other ready groups, and so on.
 
-    Groups of a layer of others do not depend on one another. ``extra`` are pairs (first, then).
+    The groups of a layer that is not of ``rows`` do not depend on one another. ``extra`` are pairs (first, then).
     """
     number = {group: i for i, group in enumerate(groups)}
-    waiting = {group: set(group.before) for group in groups}
+    predecessors = {group: set(group.before) for group in groups}
     followers = {group: set(group.after) for group in groups}
     for first, then in extra:
-        waiting[then].add(first)
+        predecessors[then].add(first)
         followers[first].add(then)
     ready: dict[bool, list[tuple[int, Group]]] = {True: [], False: []}
 
-    def free(group: Group) -> None:
+    def add_ready(group: Group) -> None:
         heapq.heappush(ready[group in rows], (number[group], group))
 
-    def done(group: Group) -> None:
+    def finish(group: Group) -> None:
         for other in followers[group]:
-            waiting[other].discard(group)
-            if not waiting[other]:
-                free(other)
+            predecessors[other].discard(group)
+            if not predecessors[other]:
+                add_ready(other)
 
     for group in groups:
-        if not waiting[group]:
-            free(group)
+        if not predecessors[group]:
+            add_ready(group)
     layers: list[list[Group]] = []
     while ready[True] or ready[False]:
         in_rows = not ready[False]
@@ -137,16 +143,16 @@ def cluster(
         while ready[in_rows]:
             layer.append(heapq.heappop(ready[in_rows])[1])
             if in_rows:
-                done(layer[-1])
+                finish(layer[-1])
         if not in_rows:
             for group in layer:
-                done(group)
+                finish(group)
         layers.append(layer)
     return layers
 
 
 def is_worth_it(layer: Sequence[Group]) -> bool:
-    """Whether there is enough to do for threads to share."""
+    """Whether a layer has more than one group, and enough work for threads to share."""
     return len(layer) > 1 and sum(map(multiplications, layer)) >= 4 * WORTH
 
 
@@ -158,9 +164,9 @@ def is_chain(layer: Sequence[Group], rows: Collection[Group]) -> bool:
 def form_region(
     kernels: Sequence[PlannedKernel], in_rows: bool, batch: int, vector_bytes: int
 ) -> list[PlannedKernel | Chain | Spread]:
-    """The kernels of a layer as a chain (if they go ``in_rows``) or a spread, where that is worth it.
+    """The kernels of a layer as a chain (if they are row-wise, ``in_rows``) or a spread, if that is worth it.
 
-    In a chain, each kernel that needs scratch memory has its own.
+    In a chain, each kernel that needs scratch memory gets a buffer of its own.
     """
     if not is_worth_it([kernel.group for kernel in kernels]):
         return list(kernels)
@@ -173,12 +179,15 @@ def form_region(
                 kernel.scratch = Buffer(Type((-(-size // 4),), "float32"))
         return [Chain(list(kernels), blocks)]
     packed = [kernel for kernel in kernels if scratch_bytes(kernel, vector_bytes)]
-    free = [kernel for kernel in kernels if kernel not in packed]
-    return [*packed, Spread(free)] if len(free) > 1 else list(kernels)
+    unpacked = [kernel for kernel in kernels if kernel not in packed]
+    return [*packed, Spread(unpacked)] if len(unpacked) > 1 else list(kernels)
 
 
 def blocks_of(batch: int, total: int) -> tuple[int, int]:
-    """Rows of a block, and how many blocks there are; the last one has all rows that are left."""
-    most = min(TICKETS_PER_KERNEL, batch // ROWS, total // WORTH)
-    block = batch // most // STEP * STEP
+    """The rows of a block, and the number of blocks; the last block has all remaining rows.
+
+    ``total`` is the work of a batch in multiplications.
+    """
+    max_blocks = min(TICKETS_PER_KERNEL, batch // ROWS, total // WORTH)
+    block = batch // max_blocks // STEP * STEP
     return block, batch // block

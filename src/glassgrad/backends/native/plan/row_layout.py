@@ -1,4 +1,4 @@
-"""How a kernel of rows walks its space: row by row, in one line, or a lane per row; and in how many units."""
+"""The loops of a kernel of rows: row by row, over all elements at once, or one lane per row; and its units."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from glassgrad.backends.native.plan.fusion import (
 )
 from glassgrad.common.frozen import frozen
 
-BLOCK = 8192  # elements that one unit of work has at least
+BLOCK = 8192  # least elements of a unit
 
 
 @frozen
 class RowLayout:
-    """How the space of a group is walked."""
+    """The loops over the space of a group."""
 
     rows: int
     columns: int
     lanes: int
-    flat: bool
-    in_registers: bool
+    flat: bool  # one loop over all elements
+    in_registers: bool  # a whole row fits into registers
     units: int
-    block: int  # rows (or, if flat, elements) in one unit
-    transposed: bool  # a lane per row: see ``kernels.short_rows``
+    block: int  # rows (if flat: elements) of one unit
+    transposed: bool  # one lane per row: see ``kernels.short_rows``
 
 
 def lay_out_rows(group: Group, vector_bytes: int, block: int = 0, blocks: int = 0) -> RowLayout:
-    """Choose how to walk: all elements in one line where no node knows rows from columns.
+    """Choose the loops of ``group``: flat if no node distinguishes rows from columns.
 
-    With ``blocks`` there are so many units, of ``block`` rows of the batch (the first axis) each.
+    With ``blocks`` the kernel has that many units, each of ``block`` rows of the batch (the first axis).
     """
     lanes = group_lanes(group, vector_bytes) if group.rows * group.columns > 1 else 1
     kinds = {group.kind_of(node) for node in group.nodes}
@@ -44,22 +44,24 @@ def lay_out_rows(group: Group, vector_bytes: int, block: int = 0, blocks: int = 
             flat = flat and (source.number is not None or len(source.kept) in (0, rank))
     accumulates = bool(kinds & {"c", "s"} and any(is_reduction(node) for node in group.nodes))
     rows, columns = (1, group.rows * group.columns) if flat else (group.rows, group.columns)
-    span = columns if flat else rows
+    extent = columns if flat else rows
     if blocks:
-        block *= span // group.shape[0]
+        block *= extent // group.shape[0]
         units = blocks
     else:
         block = max(1, -(-BLOCK // lanes) * lanes if flat else -(-BLOCK // columns))
-        units = 1 if accumulates else -(-span // block)
+        units = 1 if accumulates else -(-extent // block)
     transposed = not flat and (units == 1 or blocks > 0) and is_transposed(group, rows, lanes)
-    short = columns <= ROW_VECTORS * lanes
-    return RowLayout(rows, columns, lanes, flat, short, units, block if units > 1 else span, transposed)
+    in_registers = columns <= ROW_VECTORS * lanes
+    return RowLayout(
+        rows, columns, lanes, flat, in_registers, units, block if units > 1 else extent, transposed
+    )
 
 
-MOST_COLUMNS = 16
+MAX_TRANSPOSED_COLUMNS = 16
 
 
 def is_transposed(group: Group, rows: int, lanes: int) -> bool:
-    """Whether a group is better done by blocks: short rows that are reduced, and enough of them."""
+    """Whether a group is faster with one lane per row: it reduces many short rows."""
     reduces = any(node.op.name in ("sum", "max") and group.kind_of(node) == "r" for node in group.nodes)
-    return reduces and 2 <= group.columns <= MOST_COLUMNS and rows >= lanes > 1
+    return reduces and 2 <= group.columns <= MAX_TRANSPOSED_COLUMNS and rows >= lanes > 1

@@ -1,4 +1,4 @@
-"""What is worth sharing among threads: a kernel on its own, and the gathering of a batch."""
+"""Decides what threads share: a single kernel, and the gathering of a batch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from glassgrad.backends.native.plan.items import Chain, Schedule
 from glassgrad.backends.native.plan.memory import Buffer
 
-# A kernel is shared out from this much work on: a few microseconds, many times what sharing costs.
+# Least work of a shared kernel: a few microseconds, many times the cost of sharing.
 PRODUCT_WORK = 1 << 18  # multiplications
 ROWS_WORK = 1 << 15  # elements
-GATHER_BYTES = 1 << 16
+GATHER_BYTES = 1 << 16  # least bytes of a batch whose copying is shared
 
 
 def is_worth_sharing(units: int, work: int, is_product: bool) -> bool:
-    """Whether a kernel of so many ``units``, with ``work`` multiplications (or elements), is shared out."""
+    """Whether threads share a kernel of ``units`` units with ``work`` multiplications (or elements)."""
     return units > 1 and work >= (PRODUCT_WORK if is_product else ROWS_WORK)
 
 
@@ -24,7 +24,7 @@ def is_gather_worth_sharing(size: int) -> bool:
 
 
 def gathering_chain(schedule: Schedule, data: Sequence[Buffer]) -> Chain | None:
-    """The chain that gathers the rows of ``data`` itself: the first item that reads any of it, if that is a chain."""
+    """The chain that gathers the rows of ``data`` itself: the first item that reads ``data``, if it is a chain."""
     for item in schedule.items:
         if not schedule.touched(item).isdisjoint(data):
             return item if isinstance(item, Chain) else None

@@ -1,4 +1,4 @@
-"""What a schedule is made for."""
+"""The properties of the target that a schedule depends on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from glassgrad.common.frozen import frozen
 
 @frozen
 class Target:
-    """The width of a vector of the machine in bytes, and the names of the ops that have a lowering."""
+    """The width of the machine's vectors in bytes, and the names of the ops that have a lowering."""
 
     vector_bytes: int
     ops: frozenset[str]

@@ -1,6 +1,7 @@
-"""How a matrix product is computed: the size of its tiles, what is copied into panels, and the number of units.
+"""The plan of a matrix product: the size of its tiles, which operands are packed into panels, and the units.
 
-The shapes alone decide. What was measured stands at the top of ``products.tiles``, which makes the code.
+The shapes alone decide. The measurements behind the choices are in the docstring of ``products.tiles``, which emits
+the code.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ from glassgrad.backends.native.runtime.arguments import TICKETS_PER_KERNEL
 from glassgrad.ops.op import ZERO
 
 BYTES = {"float": 4, "double": 8}
-PAGE = 4096  # rows this far apart share a few lines of the first cache
-SKIPPING = 4  # vectors in a row of C, from which on it pays to look where A is its background
+PAGE = 4096  # bytes: rows this far apart compete for a few lines of the first cache
+SKIPPING = 4  # least vectors in a row of C for which skipping the background of A pays
 WORD = 64  # bits
-SIDE = 4  # vectors side by side that are summed together for what C begins with
-LARGE = 1 << 20  # bytes that the second cache may not hold
-UNIT = 1 << 18  # multiply-adds that are worth a unit of their own
-BLOCK = 512 << 10  # bytes of A that the tiles of a unit read again and again, from the second cache
+SIDE = 4  # adjacent vectors that a unit of the base row sums together
+LARGE = 1 << 20  # bytes that may exceed the second cache
+UNIT = 1 << 18  # least multiply-adds that are worth a unit of their own
+BLOCK = 512 << 10  # most bytes of A for the tiles of a unit: they read it repeatedly, from the second cache
 
 
 @dataclass(frozen=True)
 class Product:
     """C (m, n) = A (m, k) @ B (k, n), all row-major and contiguous.
 
-    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: what most elements
-    of A are, where there is such a number, as inputs name it (see ``products.sparse``).
+    ``a_transposed``: A is stored (k, m). ``b_transposed``: B is stored (n, k). ``background``: the value of most
+    elements of A, if known: ZERO, or the name of a hyperparameter (see ``products.sparse``).
     """
 
     m: int
@@ -39,17 +40,17 @@ class Product:
 
 @dataclass(frozen=True)
 class ProductPlan:
-    """How a product is computed: C in tiles of ``rows`` x ``vectors`` registers, one column of tiles to a unit."""
+    """The plan of a product: C in tiles of ``rows`` x ``vectors`` registers. A unit is part of a column of tiles."""
 
     product: Product
     lanes: int
     rows: int
     vectors: int
     pack_a: bool = False  # A (stored transposed) is first copied into panels as high as a tile
-    pack_b: bool = False  # B is first copied, or turned, into panels as wide as a tile
+    pack_b: bool = False  # B is first copied or transposed into panels as wide as a tile
     row_block: int = 1  # tiles of a unit, one below the other
-    blocks: int = 0  # units one below the other, where that is asked for
-    is_sparse: bool = False  # goes only where A differs from its background
+    blocks: int = 0  # the number of units along m, if the caller fixes it, else 0
+    is_sparse: bool = False  # skips the k at which A equals its background
 
     @property
     def width(self) -> int:
@@ -63,7 +64,7 @@ class ProductPlan:
 
     @property
     def row_blocks(self) -> int:
-        """Units one below the other; the last one has all rows that are left."""
+        """Units along m; the last one has all remaining rows."""
         return self.blocks or max(1, ceil(self.product.m // self.rows, self.row_block))
 
     @property
@@ -73,32 +74,33 @@ class ProductPlan:
 
     @property
     def folded(self) -> bool:
-        """C is one column and A's rows are contiguous: the lanes run along k and are folded at the end."""
+        """Whether C is one column and A's rows are contiguous: the lanes run along k and are summed at the end."""
         return self.product.n == 1 and self.lanes > 1 and not self.product.a_transposed
 
     @property
     def upright(self) -> bool:
-        """C is one column and A's columns are contiguous: the lanes run along the rows of C."""
+        """Whether C is one column and A's columns are contiguous: the lanes run along the rows of C."""
         return self.product.n == 1 and self.lanes > 1 and self.product.a_transposed
 
     @property
     def has_base(self) -> bool:
-        """The rows of C begin with what the background adds.
+        """Whether the sums of C start from the base row: the contribution of the background.
 
-        That is not zero, or A is the batch of a gradient: then B may have become Inf, and zero times that is NaN.
+        It may differ from zero for two reasons. The background is not zero; or the product is a gradient (A is the
+        batch, transposed), where B may hold Inf or NaN, and zero times Inf is NaN.
         """
         return self.is_sparse and (self.product.background != ZERO or self.product.a_transposed)
 
     @property
     def fetches(self) -> bool:
-        """While it works, it asks memory for pieces of the next batch."""
+        """Whether the product prefetches rows of the next batch."""
         return self.is_sparse and self.product.a_transposed
 
-    # --- scratch memory: the panels of B, then those of A, the bits of a sparse A, and what C begins with ----
+    # --- scratch memory: the panels of B, those of A, the bits of a sparse A, and the base row ---------------
 
     @property
     def piece(self) -> int:
-        """Lanes that a transposition moves at once: 16 bytes, at most a vector."""
+        """Lanes of a piece of a transposition: 16 bytes, at most a vector."""
         return min(self.lanes, 16 // BYTES[self.product.element])
 
     @property
@@ -108,76 +110,76 @@ class ProductPlan:
 
     @property
     def b_size(self) -> int:
-        """Elements of the packed B."""
+        """Elements of packed B."""
         return self.columns * self.width * self.depth if self.pack_b else 0
 
     @property
     def a_step(self) -> int:
-        """Elements from row to row of a packed panel of A."""
+        """Elements between the rows of a packed panel of A."""
         if self.rows < self.lanes:
             return 1 << (self.rows - 1).bit_length()
         return ceil(self.rows, self.lanes) * self.lanes
 
     @property
     def a_panels(self) -> int:
-        """Packed panels of A."""
+        """The number of packed panels of A."""
         return ceil(self.product.m, self.rows) if self.pack_a else 0
 
     @property
     def strip(self) -> int:
-        """Rows of C whose bits are found at once where A is stored transposed: elements in 64 bytes."""
+        """Rows of C whose bits one unit computes if A is stored transposed: the elements in 64 bytes."""
         return 64 // BYTES[self.product.element]
 
     @property
     def words(self) -> int:
-        """Words of bits to a row of tiles, one bit for each k."""
+        """Words of bits per row of tiles; a bit for each k."""
         return ceil(self.product.k, WORD)
 
     @property
     def tall(self) -> int:
-        """Rows of tiles."""
+        """The number of rows of tiles."""
         return ceil(self.product.m, self.rows)
 
     @property
     def bits_start(self) -> int:
-        """Bytes before the bits."""
+        """The offset of the bits in bytes."""
         elements = self.b_size + self.a_panels * self.a_step * self.product.k
         return ceil(elements * BYTES[self.product.element], 64) * 64
 
     @property
     def base_start(self) -> int:
-        """Bytes before the row that C begins with; strips of bits are whole."""
+        """The offset of the base row in bytes. Strips of bits are stored whole."""
         rows = self.bit_units * (self.strip // self.rows) if self.product.a_transposed else self.tall
         return self.bits_start + (ceil(rows * self.words * 8, 64) * 64 if self.is_sparse else 0)
 
     @property
     def scratch_bytes(self) -> int:
-        """Bytes of scratch memory, a multiple of 64; it must start at one."""
+        """Bytes of scratch memory, a multiple of 64. Its address must be a multiple of 64 too."""
         base = ceil(self.product.n * BYTES[self.product.element], 64) * 64 + 64
         return self.base_start + (base if self.has_base else 0)
 
     @property
     def bit_units(self) -> int:
-        """Independent pieces of the bits: rows of tiles, or strips of them."""
+        """Independent units of computing the bits: rows of tiles, or strips of them."""
         if not self.is_sparse:
             return 0
         return ceil(self.product.m, self.strip) if self.product.a_transposed else self.tall
 
     @property
     def base_units(self) -> int:
-        """Independent pieces of the row that C begins with: a few vectors."""
+        """Independent units of computing the base row: ``SIDE`` vectors each."""
         return ceil(self.product.n, SIDE * self.lanes) if self.has_base else 0
 
     @property
     def b_pack_units(self) -> int:
-        """Independent pieces of the packing of B: strips of one vector where it is turned, else panels."""
+        """Independent units of packing B: strips one vector wide if it is transposed, else panels."""
         if not self.pack_b:
             return 0
         return ceil(self.product.n, self.lanes) if self.product.b_transposed else self.columns
 
     @property
     def pack_units(self) -> int:
-        """Independent pieces of the packing; 0 where there is none."""
+        """Independent units of all packing; 0 if nothing is packed."""
         return self.b_pack_units + self.a_panels + self.bit_units + self.base_units
 
     def __str__(self) -> str:
@@ -197,7 +199,7 @@ class ProductPlan:
 
 
 def ceil(count: int, size: int) -> int:
-    """How many pieces of ``size`` it takes."""
+    """The number of pieces of ``size`` that hold ``count``: count / size, rounded up."""
     return -(-count // size)
 
 
@@ -205,10 +207,9 @@ def ceil(count: int, size: int) -> int:
 
 
 def plan_product(product: Product, vector_bytes: int, height: int = 0, blocks: int = 0) -> ProductPlan:
-    """The plan for ``product`` on a machine with vectors of ``vector_bytes``: by the shapes alone.
+    """The plan for ``product`` on a machine with vectors of ``vector_bytes`` bytes, by the shapes alone.
 
-    With ``blocks`` there are so many units one below the other, each (but the last) of ``height`` rows, a multiple
-    of 16.
+    With ``blocks`` the plan has that many units along m, each but the last of ``height`` rows, a multiple of 16.
     """
     m, n, k, size = product.m, product.n, product.k, BYTES[product.element]
     lanes = max(1, vector_bytes // size)
@@ -231,12 +232,12 @@ def plan_product(product: Product, vector_bytes: int, height: int = 0, blocks: i
 
 
 def _skips(product: Product, lanes: int) -> bool:
-    """Whether it pays to look where A differs from its background."""
+    """Whether skipping the background of A pays."""
     return product.n > 1 and product.n >= SKIPPING * lanes and not product.b_transposed
 
 
 def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> ProductPlan:
-    """Low tiles of few vectors. Wider ones would read less of A, but threads then meet one another's columns of B."""
+    """Low tiles of few vectors. Wider tiles read A less often, but then threads share columns of B."""
     m, n, size = product.m, product.n, BYTES[product.element]
     rows, vectors = 2 if product.a_transposed else 4, min(4 if vector_bytes == 64 else 2, ceil(n, lanes))
     columns = ceil(n, vectors * lanes)
@@ -246,19 +247,22 @@ def _sparse_plan(product: Product, vector_bytes: int, lanes: int) -> ProductPlan
 
 
 def _packs(product: Product, size: int) -> tuple[bool, bool]:
-    """Whether A and B are packed: whether copying ``size`` bytes an element costs less than reading as it is."""
+    """Whether to pack A, and whether to pack B: whether that is cheaper than reading the operand where it lies.
+
+    ``size`` is the bytes of an element.
+    """
     m, n, k = product.m, product.n, product.k
-    far = (k >= 128 and m * size % PAGE == 0) or (m * k * size >= LARGE and m * size % (PAGE // 2) == 0)
-    pack_a = product.a_transposed and n >= 64 and far
-    far = (k >= 128 and n * size % PAGE == 0) or (n * k * size >= 3 * LARGE and m >= 256)
-    pack_b = k > 1 if product.b_transposed else m >= 64 and far
+    a_is_slow = (k >= 128 and m * size % PAGE == 0) or (m * k * size >= LARGE and m * size % (PAGE // 2) == 0)
+    pack_a = product.a_transposed and n >= 64 and a_is_slow
+    b_is_slow = (k >= 128 and n * size % PAGE == 0) or (n * k * size >= 3 * LARGE and m >= 256)
+    pack_b = k > 1 if product.b_transposed else m >= 64 and b_is_slow
     return pack_a, pack_b
 
 
 def _tile(product: Product, lanes: int, vector_bytes: int, height: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: the cheapest of those that fit the registers, and divide ``height``."""
+    """Rows and vectors of the cheapest tile that fits into the registers, and whose rows divide ``height``."""
     registers = 32 if vector_bytes == 64 else 16
-    spare = 1 if vector_bytes >= 32 else 2  # without a fused multiply-add, the product needs one too
+    spare = 1 if vector_bytes >= 32 else 2  # without fused multiply-add, a product needs a register too
     choices = [
         (_cost(product, lanes, rows, vectors), rows, vectors)
         for vectors in range(1, min(8, ceil(product.n, lanes)) + 1)
@@ -269,9 +273,9 @@ def _tile(product: Product, lanes: int, vector_bytes: int, height: int) -> tuple
 
 
 def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
-    """Estimated cycles: two multiply-adds or two loads a cycle, dearer for B, and something for every tile.
+    """Estimated cycles: two multiply-adds or two loads per cycle, more for loads of B, and a constant per tile.
 
-    Every further body of code counts for a few percent, since it has to be compiled.
+    Each distinct body of code adds 5 %, since it has to be compiled.
     """
     width = vectors * lanes
     heights = [(rows, product.m // rows), (product.m % rows, 1)]
@@ -281,6 +285,6 @@ def _cost(product: Product, lanes: int, rows: int, vectors: int) -> float:
         for v, across in widths:
             if r * v * down * across:
                 bodies += 1
-                turn = max(r * v, r + v) / 2 + 0.05 * r + 0.5 * v
-                cycles += down * across * (turn * product.k + r * v + 10)
+                iteration = max(r * v, r + v) / 2 + 0.05 * r + 0.5 * v
+                cycles += down * across * (iteration * product.k + r * v + 10)
     return cycles * (1 + 0.05 * bodies)

@@ -1,4 +1,4 @@
-"""What the code of a product works on: where its operands lie, and how a sum grows."""
+"""The operands of a matrix product in memory, and the type of the callback that adds a term to its sums."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from glassgrad.backends.native.plan.tiling import ProductPlan
 
 @dataclass(frozen=True)
 class Operands:
-    """Where the operands of a product are, and its workspace.
+    """The addresses of a product's operands and of its scratch memory.
 
-    ``row_addresses`` is a table of the address of each row of A as it is stored, where the rows do not lie one behind
-    the other: nothing behind such a row is read. ``background`` is what most elements of A are, where
-    ``plan.has_base``. ``panel`` is the number of columns in a panel of B (see ``Buffer``); 0: B lies row by row.
+    ``row_addresses`` is a table with the address of each stored row of A, if the rows are not contiguous; nothing
+    beyond the end of such a row is read. ``background`` is the value of most elements of A, set if ``plan.has_base``.
+    ``panel`` is the number of columns in a panel of B (see ``Buffer``), or 0 if B is row-major.
     """
 
     a: Reg
@@ -28,12 +28,12 @@ class Operands:
     panel: int = 0
 
     def column(self, f: Function, plan: ProductPlan, column: Reg) -> tuple[Reg, int]:
-        """Where ``column`` of B begins, and how many elements lie from row to row."""
+        """The address of ``column`` of B, and the distance between rows in elements."""
         product = plan.product
         if not self.panel:
             return f.at(self.b, product.element, column), product.n
         return f.at(self.b, product.element, in_panel(f, self.panel, product.k, column)), self.panel
 
 
-# (p, u, sums) to the sums with the term of k = p + u added.
+# Maps (p, u, sums) to the sums with the term of k = p + u added.
 AddTerm = Callable[[Reg, int, list[Reg]], list[Reg]]

@@ -1,4 +1,4 @@
-"""Copies of matrices for fast products: panels that are read from start to end, and transposes by shuffles."""
+"""Packing of operands for fast products: copies into panels, and transposes by shuffles."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from glassgrad.common.frozen import frozen
 
 @contextmanager
 def section(f: Function, first: Reg | int, last: Reg | int, start: int, stop: int) -> Iterator[Reg]:
-    """A loop over those of the pieces ``start`` .. ``stop`` that lie in ``first`` .. ``last``, counted from 0.
+    """A loop over the intersection of ``start`` .. ``stop`` and ``first`` .. ``last``, with indices from ``start``.
 
-    Where both ends are Python numbers, there must be such a piece.
+    Both ends are exclusive. If ``first`` and ``last`` are Python numbers, the intersection must not be empty.
     """
     if isinstance(first, int) and isinstance(last, int):
         with f.loop(min(last, stop) - start, max(first, start) - start) as piece:
@@ -32,7 +32,7 @@ def section(f: Function, first: Reg | int, last: Reg | int, start: int, stop: in
 
 @frozen
 class PanelShape:
-    """Panels of ``width`` columns of a matrix (rows, columns); in a panel, rows lie ``step`` elements apart."""
+    """Panels of ``width`` columns of a matrix (rows, columns); the rows of a panel are ``step`` elements apart."""
 
     rows: int
     columns: int
@@ -43,26 +43,26 @@ class PanelShape:
 def copy_panel(f: Function, kind: str, source: Reg, target: Reg, panel: Reg, shape: PanelShape) -> None:
     """Copy one panel, in vectors of type ``kind``.
 
-    Vectors beyond the last column hold something else: nothing outside of the matrix is read but the rest of a
-    vector.
+    Vectors beyond the last column hold arbitrary elements. At most the rest of one vector is read past the matrix.
     """
     element, lanes = Reg("", kind).element, Reg("", kind).lanes
-    there = f.at(target, element, f.mul(panel, shape.rows * shape.step))
-    final, is_whole = shape.columns - 1, shape.columns % shape.width == 0
+    panel_start = f.at(target, element, f.mul(panel, shape.rows * shape.step))
+    last_column, is_whole = shape.columns - 1, shape.columns % shape.width == 0
     sources = []
     for offset in range(0, shape.width, lanes):
         column = f.add(f.mul(panel, shape.width), offset)
-        inside = column if is_whole else f.intrinsic("umin", column, f.number("i64", final))
+        inside = column if is_whole else f.intrinsic("umin", column, f.number("i64", last_column))
         sources.append((offset, f.at(source, element, inside)))
     with f.loop(shape.rows) as p:
-        packed = f.at(there, element, f.mul(p, shape.step))
-        for offset, here in sources:
-            f.store(f.load(kind, f.at(here, element, f.mul(p, shape.columns))), f.at(packed, element, offset))
+        packed = f.at(panel_start, element, f.mul(p, shape.step))
+        for offset, column_start in sources:
+            value = f.load(kind, f.at(column_start, element, f.mul(p, shape.columns)))
+            f.store(value, f.at(packed, element, offset))
 
 
 @frozen
 class StripShape:
-    """Rows of ``k`` elements, of which only ``valid`` exist; rows of the transpose lie ``step`` elements apart."""
+    """Rows of ``k`` elements, ``valid`` of which exist; the rows of the transpose are ``step`` elements apart."""
 
     k: int
     rows: int
@@ -71,17 +71,18 @@ class StripShape:
 
 
 def transpose_strip(f: Function, piece: str, source: Reg, target: Reg, row: Reg, shape: StripShape) -> None:
-    """Rows ``row`` .. ``+ shape.rows`` of a matrix (n, k), as columns of the target.
+    """Transpose rows ``row`` .. ``row + shape.rows`` of a matrix (n, k) into columns of the target.
 
-    Goes through k in pieces (of type ``piece``) and writes whole ones, so the target needs k rounded up. The columns
-    of rows that do not exist are filled with copies of the last.
+    The loop over k loads pieces of type ``piece`` and stores whole ones, so the target must have room for k rounded
+    up. Columns for rows that do not exist are filled with copies of the last row.
     """
     element, lanes = Reg("", piece).element, Reg("", piece).lanes
-    here = f.at(source, element, f.mul(row, shape.k))
+    strip_start = f.at(source, element, f.mul(row, shape.k))
     with f.loop(shape.k, step=lanes) as p:
-        there, packed = f.at(here, element, p), f.at(target, element, f.mul(p, shape.step))
+        piece_start, packed = f.at(strip_start, element, p), f.at(target, element, f.mul(p, shape.step))
         pieces = [
-            f.load(piece, f.at(there, element, min(i, shape.valid - 1) * shape.k)) for i in range(shape.rows)
+            f.load(piece, f.at(piece_start, element, min(i, shape.valid - 1) * shape.k))
+            for i in range(shape.rows)
         ]
         for i, value in enumerate(transpose(f, pieces)):
             f.store(value, f.at(packed, element, i * shape.step))

@@ -1,13 +1,14 @@
-"""Products with an A that is mostly one number, its background: pixels that are black, classes that a row is not of.
+"""Products whose operand A is mostly one number, its background: for example black pixels, or one-hot classes.
 
-A is background + the rest, so A @ B is a row that all rows of C begin with (the background times the sums of B's
-columns), and the rest @ B, in which only what differs from the background counts. Before the product, a bit for each
-row of tiles and each k tells whether any element of A there differs; a tile goes from one such k to the next. Low
-tiles pass over most: of MNIST's images, 19 % of whose pixels are not black, a row of tiles needs 39 % of all k where
-it is 4 rows high, 46 % where it is 8; in the product for the gradient, whose rows are pixels, 22 % where it is 2.
+A is background + difference. So A @ B is a base row, the same for all rows of C (the background times the sums of B's
+columns), plus difference @ B, for which only elements of A other than the background count. Before the product, a bit
+for each row of tiles and each k is set if any element of A there differs. A tile then visits only these k.
 
-With a background of zero, what is passed over are products with zero: the sums are the same where B is finite. In the
-product for a gradient, where B is the first to become Inf or NaN, the row that C begins with says so.
+Low tiles skip most. 19 % of the pixels of MNIST's images are not black. A row of tiles then visits 39 % of all k if
+it is 4 rows high, and 46 % if it is 8; in the product for the gradient, whose rows are pixels, 22 % if it is 2.
+
+With a background of zero only products with zero are skipped: the sums are the same where B is finite. In the product
+for a gradient B may be the first to become Inf or NaN; the base row then carries it into C.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from glassgrad.backends.native.products.operands import AddTerm, Operands
 from glassgrad.backends.native.products.packing import section
 
 LINE = 64  # bytes
-SUMS = 2  # sums of a column that do not wait for one another
+SUMS = 2  # independent partial sums of a column
 
 
 def emit_bits(
     f: Function, plan: ProductPlan, operands: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
-    """The pieces ``first`` .. ``last`` of the packing, of which those from ``start`` on are the bits."""
+    """Emit the computation of the bits: the units of packing from ``start`` on that lie in ``first`` .. ``last``."""
     bits = f.at(operands.scratch, "i8", plan.bits_start)
     with section(f, first, last, start, start + plan.bit_units) as unit:
         if plan.product.a_transposed:
@@ -38,7 +39,7 @@ def emit_bits(
 
 
 def _row_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, group: Reg) -> None:
-    """The bits of one row of tiles, whose rows of A are contiguous."""
+    """The bits of one row of tiles, if the rows of A are stored as rows."""
     product, element = plan.product, plan.product.element
     first = f.mul(group, plan.rows)
     target = f.at(bits, "i64", f.mul(group, plan.words))
@@ -50,16 +51,16 @@ def _row_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, gro
             starts = [_entry(f, operands.row_addresses, f.add(first, i)) for i in range(rows)]
 
         def store_word(w: Reg, columns: int) -> None:
-            here = [f.at(start, element, f.mul(w, WORD)) for start in starts]
-            total = f.number("i64", 0)
+            row_parts = [f.at(start, element, f.mul(w, WORD)) for start in starts]
+            word = f.number("i64", 0)
             for offset, lanes in _parts(columns, plan.lanes):
-                differs = _differs(f, operands, f.at(here[0], element, offset), element, lanes)
-                for other in here[1:]:
+                differs = _differs(f, operands, f.at(row_parts[0], element, offset), element, lanes)
+                for row_part in row_parts[1:]:
                     differs = f.or_(
-                        differs, _differs(f, operands, f.at(other, element, offset), element, lanes)
+                        differs, _differs(f, operands, f.at(row_part, element, offset), element, lanes)
                     )
-                total = f.or_(total, f.shl(_mask(f, differs), offset))
-            f.store(total, f.at(target, "i64", w), 8)
+                word = f.or_(word, f.shl(_mask(f, differs), offset))
+            f.store(word, f.at(target, "i64", w), 8)
 
         _each_word(f, product.k, store_word)
 
@@ -67,21 +68,22 @@ def _row_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, gro
 
 
 def _strip_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, unit: Reg) -> None:
-    """The bits of several rows of tiles: A is stored (k, m), and vectors hold one k of all of them.
+    """The bits of several rows of tiles (a strip). A is stored (k, m), and a vector holds one k of the whole strip.
 
-    First a short word for each k, a bit for each element; then for each row of tiles the words in which its bits are.
+    The first pass computes a short word for each k, with a bit for each element. The second pass extracts from these
+    the words of each row of tiles.
     """
-    product, element, wide = plan.product, plan.product.element, plan.strip
-    short = f"i{wide}"
+    product, element, strip = plan.product, plan.product.element, plan.strip
+    short = f"i{strip}"
     column_bits = f.alloca(short, WORD)
-    each = plan.lanes * BYTES[element] * 8 // wide  # short words to a vector
-    kind = vector(short, each)
-    target = f.at(bits, "i64", f.mul(unit, wide // plan.rows * plan.words))
+    words_per_vector = plan.lanes * BYTES[element] * 8 // strip  # short words per vector
+    kind = vector(short, words_per_vector)
+    target = f.at(bits, "i64", f.mul(unit, strip // plan.rows * plan.words))
 
-    def emit(exist: int) -> None:
+    def emit(valid: int) -> None:
         def store_words(w: Reg, count: int) -> None:
             if count < WORD:
-                f.clear(column_bits, WORD * wide // 8)
+                f.clear(column_bits, WORD * strip // 8)
             with f.loop(count) as i:
                 p = f.add(f.mul(w, WORD), i)
                 row = (
@@ -89,28 +91,28 @@ def _strip_bits(f: Function, plan: ProductPlan, operands: Operands, bits: Reg, u
                     if operands.row_addresses is None
                     else _entry(f, operands.row_addresses, p)
                 )
-                here, total = f.at(row, element, f.mul(unit, wide)), f.number(short, 0)
-                for offset, lanes in _parts(exist, plan.lanes):
+                strip_start, word = f.at(row, element, f.mul(unit, strip)), f.number(short, 0)
+                for offset, lanes in _parts(valid, plan.lanes):
                     flags = _mask(
-                        f, _differs(f, operands, f.at(here, element, offset), element, lanes), short
+                        f, _differs(f, operands, f.at(strip_start, element, offset), element, lanes), short
                     )
-                    total = f.or_(total, f.shl(flags, offset))
-                f.store(total, f.at(column_bits, short, i), 1)
+                    word = f.or_(word, f.shl(flags, offset))
+                f.store(word, f.at(column_bits, short, i), 1)
             vectors = [
                 f.load(kind, f.at(column_bits, short, i), plan.lanes * BYTES[element])
-                for i in range(0, WORD, each)
+                for i in range(0, WORD, words_per_vector)
             ]
-            for group in range(wide // plan.rows):
-                mine = (1 << plan.rows) - 1 << group * plan.rows
-                total = f.number("i64", 0)
+            for group in range(strip // plan.rows):
+                group_mask = (1 << plan.rows) - 1 << group * plan.rows
+                word = f.number("i64", 0)
                 for n, value in enumerate(vectors):
-                    there = f.compare("ne", f.and_(value, mine), 0)
-                    total = f.or_(total, f.shl(_mask(f, there), n * each))
-                f.store(total, f.at(target, "i64", f.add(w, group * plan.words)), 8)
+                    differs = f.compare("ne", f.and_(value, group_mask), 0)
+                    word = f.or_(word, f.shl(_mask(f, differs), n * words_per_vector))
+                f.store(word, f.at(target, "i64", f.add(w, group * plan.words)), 8)
 
         _each_word(f, product.k, store_words)
 
-    _each_or_last(f, unit, product.m, wide, emit)
+    _each_or_last(f, unit, product.m, strip, emit)
 
 
 def _entry(f: Function, table: Reg, index: Reg) -> Reg:
@@ -118,17 +120,17 @@ def _entry(f: Function, table: Reg, index: Reg) -> Reg:
 
 
 def _each_word(f: Function, k: int, emit: Callable[[Reg, int], None]) -> None:
-    """``emit`` for every word of bits, and how many of them there are."""
-    full, left = divmod(k, WORD)
+    """Call ``emit(index, bits)`` for the full words of ``k`` bits (in a loop), and for a last word of fewer bits."""
+    full, rest = divmod(k, WORD)
     if full:
         with f.loop(full) as w:
             emit(w, WORD)
-    if left:
-        emit(f.number("i64", full), left)
+    if rest:
+        emit(f.number("i64", full), rest)
 
 
 def _each_or_last(f: Function, index: Reg, total: int, size: int, emit: Callable[[int], None]) -> None:
-    """``emit`` for a piece of ``size``, and for a smaller one if the last of ``total`` is."""
+    """Call ``emit(size)`` for whole pieces of ``total``, and ``emit`` with the rest for a smaller last piece."""
     full, rest = divmod(total, size)
     if full:
         with f.when(f.compare("ult", index, full)) if rest else nullcontext():
@@ -139,7 +141,7 @@ def _each_or_last(f: Function, index: Reg, total: int, size: int, emit: Callable
 
 
 def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
-    """``count`` as offsets and lanes of vectors, the last ones shorter: nothing behind them is read."""
+    """Split ``count`` elements into vectors (offset, lanes); the last ones are shorter, to read nothing beyond."""
     offset = 0
     while offset < count:
         while lanes > count - offset:
@@ -149,7 +151,7 @@ def _parts(count: int, lanes: int) -> Iterator[tuple[int, int]]:
 
 
 def _differs(f: Function, operands: Operands, address: Reg, element: str, lanes: int) -> Reg:
-    """Whether elements of A differ from the background; NaN does."""
+    """Whether elements of A differ from the background, per lane; true for NaN."""
     values = f.load(vector(element, lanes), address)
     return f.compare(
         "une", values, 0.0 if operands.background is None else f.splat(operands.background, lanes)
@@ -157,7 +159,7 @@ def _differs(f: Function, operands: Operands, address: Reg, element: str, lanes:
 
 
 def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
-    """Flags as the lowest bits of a number."""
+    """Flags (i1 per lane) as the lowest bits of an integer."""
     if flags.lanes == 1:
         return f.cast("zext", flags, kind)
     bits = f.emit(f"i{flags.lanes}", f"bitcast {flags.type} {flags.text} to i{flags.lanes}")
@@ -167,16 +169,16 @@ def _mask(f: Function, flags: Reg, kind: str = "i64") -> Reg:
 def emit_base(
     f: Function, plan: ProductPlan, operands: Operands, first: Reg | int, last: Reg | int, start: int
 ) -> None:
-    """The pieces from ``start`` on: the row that C begins with, the background times the sums of B's columns."""
+    """Emit the base row, the background times the sums of B's columns: the units of packing from ``start`` on."""
     assert operands.background is not None
     product, element = plan.product, plan.product.element
     base, kind = f.at(operands.scratch, "i8", plan.base_start), vector(element, plan.lanes)
     rounds, rest = divmod(product.k, SUMS)
-    final = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
+    last_vector = f.number("i64", (product.n - 1) // plan.lanes * plan.lanes)
     with section(f, first, last, start, start + plan.base_units) as unit:
-        # Behind the last vector there is none: that one is then summed again.
+        # Vectors beyond the last one are replaced by it: it is then summed again.
         columns = [
-            f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), final)
+            f.intrinsic("umin", f.add(f.mul(unit, SIDE * plan.lanes), i * plan.lanes), last_vector)
             for i in range(SIDE)
         ]
         starts = [operands.column(f, plan, column)[0] for column in columns]
@@ -185,8 +187,8 @@ def emit_base(
         def add(sums: list[Reg], p: Reg, count: int) -> None:
             for i in range(count):
                 row = f.mul(f.add(p, i), step)
-                for j, here in enumerate(starts, start=i * SIDE):
-                    sums[j] = f.fadd(sums[j], f.load(kind, f.at(here, element, row)))
+                for j, column_start in enumerate(starts, start=i * SIDE):
+                    sums[j] = f.fadd(sums[j], f.load(kind, f.at(column_start, element, row)))
 
         sums = [f.number(kind, 0)] * (SUMS * SIDE)
         if rounds:
@@ -200,19 +202,23 @@ def emit_base(
 
 
 def emit_fetch(f: Function, plan: ProductPlan, table: Reg, row: Reg, column: Reg) -> None:
-    """Ask memory for a piece of the next batch: what a product for a gradient reads is at hand, so there is time."""
+    """Prefetch a piece of the next batch. The operands of a gradient's product are in the cache: memory is idle."""
     product = plan.product
-    lines = ceil(product.m * BYTES[product.element], LINE)  # of a row of the batch
+    lines = ceil(product.m * BYTES[product.element], LINE)  # cache lines per row of the batch
     tiles = plan.tall * plan.columns
-    each = next(n for n in range(1, lines + 1) if product.k * ceil(lines, n) <= tiles or n == lines)
-    pieces = ceil(lines, each)
+    lines_per_piece = next(
+        n for n in range(1, lines + 1) if product.k * ceil(lines, n) <= tiles or n == lines
+    )
+    pieces_per_row = ceil(lines, lines_per_piece)
     tile = f.add(f.mul(f.binary("udiv", row, plan.rows), plan.columns), f.binary("udiv", column, plan.width))
-    which = f.intrinsic("umin", f.binary("udiv", tile, pieces), f.number("i64", product.k - 1))
+    batch_row = f.intrinsic("umin", f.binary("udiv", tile, pieces_per_row), f.number("i64", product.k - 1))
     start = f.at(
-        _entry(f, table, f.add(which, product.k)), "i8", f.mul(f.binary("urem", tile, pieces), each * LINE)
+        _entry(f, table, f.add(batch_row, product.k)),
+        "i8",
+        f.mul(f.binary("urem", tile, pieces_per_row), lines_per_piece * LINE),
     )
     f.declared.add("declare void @llvm.prefetch.p0(ptr, i32 immarg, i32 immarg, i32 immarg)")
-    for i in range(each):
+    for i in range(lines_per_piece):
         f.raw(f"call void @llvm.prefetch.p0(ptr {f.at(start, 'i8', i * LINE).text}, i32 0, i32 2, i32 1)")
 
 
@@ -224,10 +230,10 @@ def emit_sums(
     add_term: AddTerm,
     bits: Reg,
 ) -> list[Reg]:
-    """The sums of a tile: ``add_term`` for each k at which A differs from its background, from ``begin`` on."""
-    mine = f.at(bits, "i64", f.mul(f.binary("udiv", row, plan.rows), plan.words))
+    """The sums of a tile: ``begin`` plus ``add_term`` for each k at which A differs from its background."""
+    tile_bits = f.at(bits, "i64", f.mul(f.binary("udiv", row, plan.rows), plan.words))
     with f.loop_with(begin, plan.words) as (w, sums):
-        word = f.load("i64", f.at(mine, "i64", w), 8)
+        word = f.load("i64", f.at(tile_bits, "i64", w), 8)
         with f.each_bit(word, sums) as (bit, inner):
             inner[:] = add_term(f.add(f.mul(w, WORD), bit), 0, inner)
         sums[:] = inner

@@ -1,8 +1,8 @@
 """Compiled code on disk, so that a program is compiled once per machine.
 
-An entry is one file, named by a hash of everything that the code depends on: the program, the compiler (LLVM, and
-this package's own sources), and the processor. ``store`` keeps the files. Several processes may write at once, and an
-entry that does not match its own digest is thrown away and rebuilt.
+An entry is one file. Its name is a hash of everything that the code depends on: the program, the compiler (LLVM and
+the sources of this package), and the processor. ``store`` manages the files. Several processes may write at once. An
+entry that does not match its own digest is deleted and rebuilt.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.backends.native.runtime import store
-from glassgrad.backends.native.runtime.loader import Image, Loaded, able
+from glassgrad.backends.native.runtime.loader import Image, Loaded, can_load_images
 from glassgrad.backends.native.runtime.machine import Library, Machine, host, processor, version
 from glassgrad.backends.native.runtime.store import MAGIC
 from glassgrad.common.frozen import frozen
 from glassgrad.graph.node import Graph
 from glassgrad.program import Program
 
-SOURCES = ("backends/native", "passes", "ops")  # the rooms whose sources turn a graph into code
-_DIGEST = 32
+SOURCES = ("backends/native", "passes", "ops")  # the folders whose sources turn a graph into code
+_DIGEST_BYTES = 32
 
 
 @frozen
 class Code:
-    """What a program compiles to: object code, and where everything lies in the arena."""
+    """A compiled program: machine code, and the layout of the arena."""
 
     image: Image | None
-    objects: tuple[bytes, ...]  # what LLVM has to link, where there is no image
-    arena: int  # bytes
-    inputs: tuple[tuple[int, int], ...]  # offsets and panels, in the order of the program's inputs
+    objects: tuple[bytes, ...]  # object files for LLVM to link; empty if there is an image
+    arena: int  # size in bytes
+    inputs: tuple[tuple[int, int], ...]  # offset and panel width of each of the program's inputs
     constants: tuple[tuple[int, Array], ...]  # offset and content
-    shared_work: int  # multiplications (or elements) a step in the kernels that threads can share
+    shared_work: int  # multiplications (or elements) per step in the kernels that threads can share
 
     @property
     def parallel(self) -> bool:
-        """Whether there is a kernel that threads can share."""
+        """Whether threads can share any kernel."""
         return self.shared_work > 0
 
     def library(self) -> Library | Loaded:
-        """Load it into this process."""
+        """Load the code into this process."""
         return Library(*self.objects) if self.image is None else Loaded(self.image)
 
     def to_bytes(self) -> bytes:
-        """The content of an entry."""
+        """The content of a cache entry."""
         header = {
             "arena": self.arena,
             "inputs": self.inputs,
@@ -69,10 +69,10 @@ class Code:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Code | None:
-        """The code of an entry; None where it is damaged."""
+        """The code in the content of a cache entry; None if the entry is damaged."""
         if not content.startswith(MAGIC):
             return None
-        start = len(MAGIC) + _DIGEST
+        start = len(MAGIC) + _DIGEST_BYTES
         digest, body = content[len(MAGIC) : start], content[start:]
         if hashlib.sha256(body).digest() != digest:
             return None
@@ -103,7 +103,7 @@ class Code:
 
 
 def load(key: str) -> Code | None:
-    """The code stored under ``key``, if there is an undamaged entry."""
+    """The code stored under ``key``; None if the entry is missing or damaged. A damaged entry is deleted."""
     content = store.read(key)
     if content is None:
         return None
@@ -116,21 +116,22 @@ def load(key: str) -> Code | None:
 
 
 def save(key: str, code: Code) -> None:
-    """Store ``code`` under ``key``, where there is room for it."""
+    """Store ``code`` under ``key``. Without a usable cache folder nothing is stored."""
     store.write(key, code.to_bytes())
 
 
 def key_of(program: Program | None, target: Machine | None = None) -> str:
-    """The name of the entry of ``program`` for ``target`` (None: the processor this runs on).
+    """The cache key of ``program`` for ``target`` (None: the host).
 
-    What belongs to no program (None) has an entry too.
+    The key depends on neither process nor hash seed. With ``program`` None it is the key of ``shuffle``, which
+    belongs to no program.
     """
     digest = hashlib.sha256()
-    made_for = processor() if target is None else None
-    if made_for is None:
+    processor_text = processor() if target is None else None
+    if processor_text is None:
         machine = target or host()
-        made_for = f"{machine.triple} {machine.cpu} {machine.features} {machine.vector_bytes}"
-    for line in (version(), _sources(), made_for, str(able())):
+        processor_text = f"{machine.triple} {machine.cpu} {machine.features} {machine.vector_bytes}"
+    for line in (version(), _sources_fingerprint(), processor_text, str(can_load_images())):
         digest.update(line.encode() + b"\0")
     for part in _describe(program) if program is not None else ():
         digest.update(part)
@@ -138,20 +139,20 @@ def key_of(program: Program | None, target: Machine | None = None) -> str:
 
 
 @cache
-def _sources() -> str:
-    """A mark that changes when the sources that turn a graph into code do."""
+def _sources_fingerprint() -> str:
+    """A text that changes when the sources that turn a graph into code change."""
     package = Path(__file__).parents[3]
-    return str(sorted(mark for room in SOURCES for mark in _marks(package / room)))
+    return str(sorted(entry for name in SOURCES for entry in _source_files(package / name)))
 
 
-def _marks(folder: str | Path) -> Iterator[tuple[str, int, int]]:
-    """Name, size and time of every Python source in ``folder`` and in the folders below it."""
+def _source_files(folder: str | Path) -> Iterator[tuple[str, int, int]]:
+    """Name, size and modification time of every Python source in ``folder`` and its subfolders."""
     for entry in os.scandir(folder):
         if entry.name.endswith(".py"):
             status = entry.stat()
             yield entry.name, status.st_size, status.st_mtime_ns
         elif entry.name != "__pycache__" and entry.is_dir():
-            yield from _marks(entry.path)
+            yield from _source_files(entry.path)
 
 
 def _describe(program: Program) -> Iterator[bytes]:

@@ -1,9 +1,9 @@
-"""Threads that help with one call of machine code, and end before its memory does.
+"""Helper threads for one call of machine code. They end before its memory is freed.
 
-Python's signal handlers run between any two instructions of the main thread, and may raise. So Python must not stand
-between the start of a helper and its end: the machine code itself starts and joins the helpers (``run_with_helpers``,
-see ``sharing``), with the POSIX functions whose addresses it is handed. Where the system has none (Windows), Python
-threads help, all of them under a thread that no signal handler interrupts.
+A Python signal handler may run, and raise, between any two bytecode instructions of the main thread. So no Python
+code may run between the start and the join of a helper: the machine code itself starts and joins the helpers
+(``run_with_helpers`` in ``work_sharing``) through the POSIX functions whose addresses it receives. A system without
+POSIX threads (Windows) uses Python threads, started and joined by a thread that no signal handler interrupts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Function = Callable[[int, int], object]
 
 @cache
 def thread_functions() -> tuple[int, int] | None:
-    """The addresses of ``pthread_create`` and ``pthread_join``; None where the system has no POSIX threads."""
+    """The addresses of ``pthread_create`` and ``pthread_join``; None on a system without POSIX threads."""
     try:
         library = ctypes.CDLL(None)
         functions = library.pthread_create, library.pthread_join
@@ -35,20 +35,21 @@ def thread_functions() -> tuple[int, int] | None:
 def run_on_python_threads(
     run: Function, help_: Function, arena: int, args: Array, helpers: int, memory: object
 ) -> None:
-    """Call ``run(arena, args)``, and ``help_`` with the same on up to ``helpers`` other threads.
+    """Call ``run(arena, args)``, and ``help_(arena, args)`` on up to ``helpers`` other threads.
 
-    ``memory`` is what the addresses point to. An exception that a signal handler raises meanwhile is raised when the
-    call is over. One that cannot be held back leaves the threads at work, and the memory in place until they end.
+    ``memory`` holds references to everything that the addresses point to. An exception that a signal handler
+    raises during the call is raised again after it. If an exception escapes earlier, the threads keep running, and
+    keep the memory alive until they end.
     """
 
-    def work(kept: object) -> None:
+    def work(memory_reference: object) -> None:
         threads = []
         try:
             for _ in range(helpers):
                 thread = Thread(target=help_, args=(arena, args.ctypes.data))
                 try:
                     thread.start()
-                except RuntimeError:  # no more threads: those that there are suffice
+                except RuntimeError:  # the system allows no more threads: go on with those that started
                     break
                 threads.append(thread)
             run(arena, args.ctypes.data)
@@ -57,18 +58,18 @@ def run_on_python_threads(
             for thread in threads:
                 thread.join()
 
-    with interrupts.deferred():  # also from the locks of Python's threads
+    with interrupts.deferred():  # the locks of Python's threads can be interrupted too
         worker = Thread(target=work, args=(memory,))
         try:
             worker.start()
         except RuntimeError:
             run(arena, args.ctypes.data)
             return
-        raised: BaseException | None = None
+        exception: BaseException | None = None
         while worker.is_alive():
             try:
                 worker.join()
             except BaseException as error:
-                raised = error
-        if raised is not None:
-            raise raised
+                exception = error
+        if exception is not None:
+            raise exception

@@ -1,9 +1,9 @@
-"""Linking without LLVM: object files to an image that can lie anywhere in memory.
+"""Links object files to a position-independent image, without LLVM.
 
-It takes ELF64 relocatable objects for x86-64 and AArch64, in position-independent code. All that the code refers to
-lies in the image, at distances that do not change, but for ``memcpy`` and its like, which are reached through slots
-that are filled when the image is loaded. What this module does not know it does not touch: ``link`` then gives None,
-and LLVM loads the code instead.
+The input is ELF64 relocatable objects for x86-64 and AArch64 with position-independent code. Everything that the code
+refers to lies in the image at fixed distances. The only exceptions are ``memcpy``, ``memmove`` and ``memset``: the
+code reaches them through slots that are filled when the image is loaded. For input of any other kind ``link`` returns
+None, and LLVM loads the code instead.
 
 Sources: Tool Interface Standard, ELF specification 1.2; H.J. Lu et al., System V ABI, AMD64 supplement 1.0; Arm, ELF
 for the Arm 64-bit architecture (AAELF64).
@@ -18,7 +18,7 @@ from glassgrad.backends.native.runtime.loader import Image
 from glassgrad.common.frozen import frozen
 
 IMPORTS = ("memcpy", "memmove", "memset")
-PAGE = 4096  # of AArch64's page-relative addresses; images begin at one
+PAGE = 4096  # bytes: the unit of AArch64's page-relative addresses; images begin at a page
 
 X86_64, AARCH64 = 62, 183  # e_machine
 _RELOCATABLE, _ELF64_LITTLE = 1, b"\x7fELF\x02\x01\x01"
@@ -27,12 +27,12 @@ _WRITABLE, _IN_MEMORY, _CODE = 1, 2, 4  # sh_flags
 _PLAIN_SYMBOLS = range(5)  # st_info: no type, object, function, section, file
 _UNDEFINED = 0  # st_shndx
 
-# A jump to the address in the eight bytes behind it.
+# A jump to the address in the eight bytes after it.
 _JUMPS = {X86_64: bytes.fromhex("ff2500000000"), AARCH64: bytes.fromhex("5000005800021fd6")}
 
 
-class _Unknown(Exception):
-    """Something in an object file that this module does not know."""
+class _UnsupportedObject(Exception):
+    """An object file has a feature that this linker does not support."""
 
 
 @frozen
@@ -55,29 +55,29 @@ class _Symbol:
 
 @frozen
 class _Relocation:
-    place: int
+    offset: int
     kind: int
     symbol: int
     addend: int
 
 
 def link(objects: Sequence[bytes]) -> Image | None:
-    """The image of ``objects``, which may call one another; None where they hold anything unknown."""
+    """The image of ``objects``, which may call one another; None if they hold anything unsupported."""
     try:
         return _Linker([_Object(content) for content in objects]).image()
-    except (_Unknown, struct.error, IndexError, ValueError, OverflowError):
+    except (_UnsupportedObject, struct.error, IndexError, ValueError, OverflowError):
         return None
 
 
 class _Object:
-    """One object file, read."""
+    """The sections and symbols of one object file."""
 
     def __init__(self, content: bytes) -> None:
         if not content.startswith(_ELF64_LITTLE):
-            raise _Unknown("not a 64-bit little-endian ELF file")
+            raise _UnsupportedObject("not a 64-bit little-endian ELF file")
         kind, self.machine = struct.unpack_from("<HH", content, 16)
         if kind != _RELOCATABLE or self.machine not in _JUMPS:
-            raise _Unknown(f"file type {kind} for machine {self.machine}")
+            raise _UnsupportedObject(f"file type {kind} for machine {self.machine}")
         (start,) = struct.unpack_from("<Q", content, 40)
         size, count = struct.unpack_from("<HH", content, 58)
         self.sections = [_section(content, start + i * size) for i in range(count)]
@@ -87,25 +87,26 @@ class _Object:
                 self.symbols = list(_symbols(section.content, self.sections[section.link].content))
 
     def relocations(self) -> Iterator[tuple[int, _Relocation]]:
-        """The number of a section, and what is to be written into it."""
+        """Pairs (number of the section to change, relocation)."""
         for section in self.sections:
             if section.kind not in (_RELOCATIONS, _BARE_RELOCATIONS):
                 continue
-            changed = self.sections[section.info]
-            if not changed.flags & _IN_MEMORY:
+            target_section = self.sections[section.info]
+            if not target_section.flags & _IN_MEMORY:
                 continue
             if section.kind == _BARE_RELOCATIONS:
-                raise _Unknown("relocations without addends")
-            for place, info, addend in struct.iter_unpack("<QQq", section.content):
-                if place + 4 > len(changed.content):
-                    raise _Unknown("a relocation beyond the end")
-                yield section.info, _Relocation(place, info & 0xFFFFFFFF, info >> 32, addend)
+                raise _UnsupportedObject("relocations without addends")
+            for offset, info, addend in struct.iter_unpack("<QQq", section.content):
+                if offset + 4 > len(target_section.content):
+                    raise _UnsupportedObject("a relocation past the end of its section")
+                yield section.info, _Relocation(offset, info & 0xFFFFFFFF, info >> 32, addend)
 
 
-def _section(content: bytes, at: int) -> _Section:
-    _, kind, flags, _, offset, size, link, info, alignment, _ = struct.unpack_from("<IIQQQQIIQQ", content, at)
+def _section(content: bytes, header_offset: int) -> _Section:
+    header = struct.unpack_from("<IIQQQQIIQQ", content, header_offset)
+    _, kind, flags, _, offset, size, link, info, alignment, _ = header
     if kind not in (_NULL, _ZEROS) and offset + size > len(content):
-        raise _Unknown("the file is cut")
+        raise _UnsupportedObject("the file is truncated")
     return _Section(kind, flags, content[offset : offset + size], link, info, alignment)
 
 
@@ -113,44 +114,44 @@ def _symbols(content: bytes, names: bytes) -> Iterator[_Symbol]:
     for name, info, _, section, value, _ in struct.iter_unpack("<IBBHQQ", content):
         text = names[name : names.index(b"\0", name)].decode()
         if info & 15 not in _PLAIN_SYMBOLS:
-            raise _Unknown(f"the symbol {text!r}")
+            raise _UnsupportedObject(f"the symbol {text!r}")
         yield _Symbol(text, info >> 4 == 0, section, value)
 
 
 class _Linker:
-    """Puts the sections of all objects in a row, and fills in the distances between them."""
+    """Lays the sections of all objects out one after another, and applies their relocations."""
 
     def __init__(self, objects: list[_Object]) -> None:
         self.objects = objects
         self.machine = objects[0].machine
         if any(item.machine != self.machine for item in objects):
-            raise _Unknown("objects for different machines")
+            raise _UnsupportedObject("objects for different machines")
         self.content = bytearray()
-        self.places: dict[tuple[int, int], int] = {}  # of section j of object i
+        self.offsets: dict[tuple[int, int], int] = {}  # (object, section) -> offset in the image
         self.slots: dict[str, int] = {}
 
     def image(self) -> Image:
-        """Everything in a row: code, constants, jumps to what is imported."""
+        """The linked image: code, constants, then jumps to imported functions."""
         self._lay_out()
         functions = self._functions()
         for i, item in enumerate(self.objects):
             for section, relocation in item.relocations():
                 target = self._address(i, item.symbols[relocation.symbol], functions)
-                place = self.places[i, section] + relocation.place
-                _RELOCATE[self.machine](self.content, place, relocation.kind, target + relocation.addend)
+                offset = self.offsets[i, section] + relocation.offset
+                _RELOCATE[self.machine](self.content, offset, relocation.kind, target + relocation.addend)
         return Image(bytes(self.content), functions, self.slots)
 
     def _lay_out(self) -> None:
-        listed = [
+        sections = [
             (i, j, section)
             for i, item in enumerate(self.objects)
             for j, section in enumerate(item.sections)
             if section.flags & _IN_MEMORY
         ]
-        for i, j, section in sorted(listed, key=lambda entry: not entry[2].flags & _CODE):
+        for i, j, section in sorted(sections, key=lambda entry: not entry[2].flags & _CODE):
             if section.flags & _WRITABLE or section.kind == _ZEROS or section.alignment > PAGE:
-                raise _Unknown("memory that is written to, or with a wide alignment")
-            self.places[i, j] = self._append(section.content, section.alignment)
+                raise _UnsupportedObject("writable memory, or an alignment above a page")
+            self.offsets[i, j] = self._append(section.content, section.alignment)
 
     def _append(self, content: bytes, alignment: int) -> int:
         self.content += bytes(-len(self.content) % max(alignment, 1))
@@ -158,25 +159,25 @@ class _Linker:
         return len(self.content) - len(content)
 
     def _functions(self) -> dict[str, int]:
-        found: dict[str, int] = {}
+        function_offsets: dict[str, int] = {}
         for i, item in enumerate(self.objects):
             for symbol in item.symbols:
                 if symbol.is_local or symbol.section == _UNDEFINED:
                     continue
-                if symbol.name in found or (i, symbol.section) not in self.places:
-                    raise _Unknown(f"the symbol {symbol.name!r}")
-                found[symbol.name] = self.places[i, symbol.section] + symbol.value
-        return found
+                if symbol.name in function_offsets or (i, symbol.section) not in self.offsets:
+                    raise _UnsupportedObject(f"the symbol {symbol.name!r}")
+                function_offsets[symbol.name] = self.offsets[i, symbol.section] + symbol.value
+        return function_offsets
 
     def _address(self, number: int, symbol: _Symbol, functions: dict[str, int]) -> int:
         if symbol.section != _UNDEFINED:
-            if (number, symbol.section) not in self.places:
-                raise _Unknown(f"the symbol {symbol.name!r}")
-            return self.places[number, symbol.section] + symbol.value
+            if (number, symbol.section) not in self.offsets:
+                raise _UnsupportedObject(f"the symbol {symbol.name!r}")
+            return self.offsets[number, symbol.section] + symbol.value
         if symbol.name in functions:
             return functions[symbol.name]
         if symbol.name not in IMPORTS:
-            raise _Unknown(f"the symbol {symbol.name!r}")
+            raise _UnsupportedObject(f"the symbol {symbol.name!r}")
         jump = _JUMPS[self.machine]
         if symbol.name not in self.slots:
             start = self._append(jump.ljust(16, b"\0"), 16)
@@ -184,47 +185,47 @@ class _Linker:
         return self.slots[symbol.name] - len(jump)
 
 
-# --- what is written at a place, by kind of relocation --------------------------------------------------
+# --- relocations: the value written at ``offset``, by kind ------------------------------------------------
 
 
 def _signed(value: int, bits: int) -> int:
-    """``value``, if it fits."""
+    """``value``, if it fits into ``bits`` bits as a signed integer."""
     if not -(1 << bits - 1) <= value < 1 << bits - 1:
-        raise _Unknown("a distance that is too far")
+        raise _UnsupportedObject("a distance that is too far")
     return value
 
 
-def _relocate_x86_64(content: bytearray, place: int, kind: int, target: int) -> None:
-    if kind in (2, 4):  # PC32, and PLT32, which is the same where everything is at hand
-        struct.pack_into("<i", content, place, _signed(target - place, 32))
+def _relocate_x86_64(content: bytearray, offset: int, kind: int, target: int) -> None:
+    if kind in (2, 4):  # PC32 and PLT32; they are the same, since the image holds all functions
+        struct.pack_into("<i", content, offset, _signed(target - offset, 32))
     elif kind == 24:  # PC64
-        struct.pack_into("<q", content, place, target - place)
+        struct.pack_into("<q", content, offset, target - offset)
     else:
-        raise _Unknown(f"relocation {kind}")
+        raise _UnsupportedObject(f"relocation {kind}")
 
 
-# The instructions that take the lower 12 bits of an address: how many bits of it they leave out.
+# Instructions that take the lower 12 bits of an address: the number of low bits that they drop.
 _LOW_12 = {277: 0, 278: 0, 284: 1, 285: 2, 286: 3, 299: 4}  # ADD_ABS_LO12_NC, LDST8 to LDST128_ABS_LO12_NC
 
 
-def _relocate_aarch64(content: bytearray, place: int, kind: int, target: int) -> None:
-    (word,) = struct.unpack_from("<I", content, place)
+def _relocate_aarch64(content: bytearray, offset: int, kind: int, target: int) -> None:
+    (word,) = struct.unpack_from("<I", content, offset)
     if kind in (282, 283):  # JUMP26, CALL26
-        distance = _signed(target - place, 28)
+        distance = _signed(target - offset, 28)
         word = word & 0xFC000000 | distance >> 2 & 0x03FFFFFF
     elif kind == 275:  # ADR_PREL_PG_HI21: the distance in pages
-        pages = _signed(target // PAGE - place // PAGE, 21)
+        pages = _signed(target // PAGE - offset // PAGE, 21)
         word = word & 0x9F00001F | (pages & 3) << 29 | (pages >> 2 & 0x7FFFF) << 5
     elif kind in _LOW_12:
         scale = _LOW_12[kind]
         if target & (1 << scale) - 1:
-            raise _Unknown("an address that is not aligned")
+            raise _UnsupportedObject("an unaligned address")
         word = word & 0xFFC003FF | (target & 0xFFF) >> scale << 10
     elif kind == 261:  # PREL32
-        word = _signed(target - place, 32) & 0xFFFFFFFF
+        word = _signed(target - offset, 32) & 0xFFFFFFFF
     else:
-        raise _Unknown(f"relocation {kind}")
-    struct.pack_into("<I", content, place, word)
+        raise _UnsupportedObject(f"relocation {kind}")
+    struct.pack_into("<I", content, offset, word)
 
 
 _RELOCATE: dict[int, Callable[[bytearray, int, int, int], None]] = {

@@ -1,7 +1,7 @@
-"""Machine code without LLVM: an image of linked code to functions.
+"""Loads linked machine code into this process, without LLVM.
 
-LLVM is a library of 100 MB; loading it only to link code that is compiled already would take longer than to train a
-small network. So ``linker`` links the code once, when it is made, and here it is only copied.
+LLVM is a library of 100 MB. Loading it only to link compiled code would take longer than training a small network. So
+``linker`` links the code once, right after compilation. This module only copies the linked image.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from glassgrad.common.errors import InputError
 
 @dataclass(frozen=True)
 class Image:
-    """Linked code that can lie anywhere (from the start of a page on).
+    """Linked position-independent code; it must begin at a page.
 
-    ``functions`` are the places where they begin; ``imports`` those of the eight bytes that take the address of a
-    function of the C library.
+    ``functions`` maps the name of each function to its offset in ``content``. ``imports`` maps the name of each
+    imported function of the C library to the offset of the eight bytes that take its address.
     """
 
     content: bytes
@@ -31,16 +31,16 @@ class Image:
 
 
 @cache
-def able() -> bool:
-    """Whether images can be loaded here: on Linux, on a processor of one of the two kinds."""
+def can_load_images() -> bool:
+    """Whether this system can load images: 64-bit Linux on x86-64 or AArch64."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return False
-    kind = os.uname().machine
-    return kind == "x86_64" or (kind == "aarch64" and _clear_cache() is not None)
+    architecture = os.uname().machine
+    return architecture == "x86_64" or (architecture == "aarch64" and _clear_cache() is not None)
 
 
 def _clear_cache() -> Any:
-    """Tells AArch64 that instructions were written; None where the library that can is missing."""
+    """libgcc's ``__clear_cache``, needed on AArch64 after writing instructions; None if it is missing."""
     try:
         return ctypes.CDLL("libgcc_s.so.1").__clear_cache
     except (AttributeError, OSError):
@@ -48,10 +48,10 @@ def _clear_cache() -> Any:
 
 
 class Loaded:
-    """An image in this process: memory that is written once, and from then on only read and executed."""
+    """An image in the memory of this process: written once, then only read and executed."""
 
     def __init__(self, image: Image) -> None:
-        """Raises InputError where the system does not let a process execute what it wrote."""
+        """Copy ``image`` into memory; raises InputError if the system forbids executing memory that was written."""
         size = len(image.content)
         self._functions = image.functions
         self._memory = mmap.mmap(
@@ -66,11 +66,11 @@ class Loaded:
         start = ctypes.c_void_p(self._start)
         if library.mprotect(start, ctypes.c_size_t(size), mmap.PROT_READ | mmap.PROT_EXEC):
             raise InputError(
-                "this system forbids processes to execute machine code that they made; use the backend reference"
+                "this system does not let a process execute code that it wrote; use the backend reference"
             )
         if os.uname().machine == "aarch64":
             _clear_cache()(start, ctypes.c_void_p(self._start + size))
 
     def function(self, name: str, arguments: int = 1) -> Any:
-        """The function ``name``, which takes pointers (or 64-bit integers). Calling it releases the GIL."""
+        """The function ``name``, which takes pointers or 64-bit integers. Calling it releases the GIL."""
         return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * arguments)(self._start + self._functions[name])

@@ -1,7 +1,7 @@
-"""The processor that code is made for, and object code as functions that can be called.
+"""The target processor, and object code as callable functions.
 
-LLVM is loaded only when there is something to compile. A cache key needs the processor and the version of the
-compiler: both are found without LLVM.
+LLVM is loaded only for compiling. A cache key needs the processor and the version of the compiler; both are read
+without LLVM.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from glassgrad.backends.native.runtime.loader import Loaded, able
+from glassgrad.backends.native.runtime.loader import Loaded, can_load_images
 
 CPUINFO = Path("/proc/cpuinfo")
-# The lines that tell one kind of processor from another, on x86-64 and on AArch64.
-_TELLING = (
+# The lines of CPUINFO that identify the processor, on x86-64 and on AArch64.
+_IDENTIFYING_LINES = (
     *("vendor_id", "cpu family", "model", "stepping", "flags"),
     *("CPU implementer", "CPU architecture", "CPU variant", "CPU part", "CPU revision", "Features"),
 )
-# Features of x86-64 that LLVM and Linux call by different names (points and underscores aside).
-_IN_LINUX = {
+# LLVM's name -> Linux's name, for the x86-64 features whose names differ by more than points and underscores.
+_LINUX_NAMES = {
     "64bit": "lm",
     "bmi": "bmi1",
     "crc32": "sse42",
@@ -51,7 +51,7 @@ class Machine:
 
 @cache
 def load_llvm() -> Any:
-    """LLVM: a library of 100 MB."""
+    """llvmlite's binding, with LLVM (a library of 100 MB) loaded and initialized."""
     import llvmlite.binding
 
     llvmlite.binding.initialize_native_target()
@@ -61,41 +61,46 @@ def load_llvm() -> Any:
 
 @cache
 def processor() -> str | None:
-    """What Linux says of the processor this runs on, of all that code for it depends on; None: nothing of use."""
-    told = {}
+    """Linux's description of the host: all that compiled code depends on. None if it names no features."""
+    description = {}
     try:
         with CPUINFO.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                name, _, said = line.partition(":")
-                told[name.strip()] = said.strip()
-                if not line.strip():  # the end of the first processor; the others are like it
+                name, _, value = line.partition(":")
+                description[name.strip()] = value.strip()
+                if not line.strip():  # the end of the first processor; the others are the same
                     break
     except OSError:
         return None
-    if not told.get("flags") and not told.get("Features"):
+    if not description.get("flags") and not description.get("Features"):
         return None
-    return "\n".join([os.uname().machine, *(f"{name}: {told[name]}" for name in _TELLING if name in told)])
+    return "\n".join(
+        [
+            os.uname().machine,
+            *(f"{name}: {description[name]}" for name in _IDENTIFYING_LINES if name in description),
+        ]
+    )
 
 
 @cache
 def host() -> Machine:
-    """The processor this runs on."""
+    """The processor that this process runs on."""
     llvm = load_llvm()
     features = llvm.get_host_cpu_features()
     triple = llvm.get_process_triple()
-    told = processor()
-    if told is not None and triple.startswith("x86_64"):
-        # A key made of what Linux names covers only that: code may use no more.
-        named = told.replace("_", "").split()
+    description = processor()
+    if description is not None and triple.startswith("x86_64"):
+        # The cache key holds only the features that Linux names, so code may use no others.
+        linux_features = description.replace("_", "").split()
         for name, has in features.items():
-            features[name] = has and _IN_LINUX.get(name, name.replace(".", "")) in named
+            features[name] = has and _LINUX_NAMES.get(name, name.replace(".", "")) in linux_features
     wide = features.get("avx512f") and features.get("avx512vl") and features.get("avx512dq")
     width = 64 if wide else 32 if features.get("avx2") else 16
     return Machine("host", triple, llvm.get_host_cpu_name(), features.flatten(), width)
 
 
 def machine(name: str) -> Machine:
-    """``host``, or one of ``avx512``, ``avx2``, ``sse2`` (x86-64) and ``aarch64``, to make code for."""
+    """The target called ``name``: ``host``, ``avx512``, ``avx2`` or ``sse2`` (x86-64), or ``aarch64``."""
     if name == "host":
         return host()
     triple = "aarch64-unknown-linux-gnu" if name == "aarch64" else "x86_64-unknown-linux-gnu"
@@ -110,46 +115,46 @@ def machine(name: str) -> Machine:
 
 @cache
 def version() -> str:
-    """A mark of what makes the code: part of every cache key."""
-    found = importlib.util.find_spec("llvmlite")
-    home = Path(found.origin if found is not None and found.origin is not None else "").parent
-    marks = []
+    """The version of llvmlite and of its library files: part of every cache key."""
+    spec = importlib.util.find_spec("llvmlite")
+    folder = Path(spec.origin if spec is not None and spec.origin is not None else "").parent
+    libraries = []
     try:
-        written = (home / "_version.py").read_text(encoding="utf-8")
-        for library in sorted((home / "binding").glob("*llvmlite.*")):
+        version_text = (folder / "_version.py").read_text(encoding="utf-8")
+        for library in sorted((folder / "binding").glob("*llvmlite.*")):
             status = library.stat()
-            marks.append((library.name, status.st_size, status.st_mtime_ns))
-    except OSError:  # packed into something else than files
+            libraries.append((library.name, status.st_size, status.st_mtime_ns))
+    except OSError:  # llvmlite is not installed as plain files
         import llvmlite
 
-        written = llvmlite.__version__
-    return f"{written} {marks}"
+        version_text = llvmlite.__version__
+    return f"{version_text} {libraries}"
 
 
 class Library:
     """Loaded object code."""
 
     def __init__(self, *objects: bytes) -> None:
-        """Link ``objects`` into this process; raises RuntimeError where LLVM refuses them."""
+        """Link ``objects`` into this process; raises RuntimeError if LLVM rejects them."""
         from glassgrad.backends.native.runtime.linker import link
 
-        image = link(objects) if able() else None
+        image = link(objects) if can_load_images() else None
         self._loaded: Loaded | _Engine = _Engine(objects) if image is None else Loaded(image)
 
     def function(self, name: str, arguments: int = 1) -> Any:
-        """The function ``name``, which takes pointers (or 64-bit integers). Calling it releases the GIL."""
+        """The function ``name``, which takes pointers or 64-bit integers. Calling it releases the GIL."""
         return self._loaded.function(name, arguments)
 
 
 class _Engine:
-    """Object code that LLVM has linked and loaded."""
+    """Object code, linked and loaded by LLVM."""
 
     def __init__(self, objects: Sequence[bytes]) -> None:
         llvm = load_llvm()
         empty = llvm.parse_assembly("")
         empty.triple = llvm.get_process_triple()
-        made = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
-        self._engine = llvm.create_mcjit_compiler(empty, made)
+        target_machine = llvm.Target.from_default_triple().create_target_machine(codemodel="jitdefault")
+        self._engine = llvm.create_mcjit_compiler(empty, target_machine)
         for code in objects:
             self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()

@@ -1,4 +1,4 @@
-"""The orders of epochs as ``run`` takes them: drawn by NumPy at first, by machine code once it is worth having."""
+"""The row orders of epochs in the layout that ``run`` takes: drawn by NumPy at first, later by machine code."""
 
 from __future__ import annotations
 
@@ -19,61 +19,66 @@ from glassgrad.backends.native.runtime.machine import Library, Machine, host
 from glassgrad.common.orders import Epochs
 from glassgrad.common.streams import SHUFFLE
 
-WORTH_CODE = 1 << 17  # rows: a few of them would take longer to draw, but most code is found on disk
+WORTH_CODE = (
+    1 << 17
+)  # rows drawn by NumPy before machine code is loaded; loading from the cache costs about as much
 
 
 class Drawer:
-    """Draws orders into memory of its own, and knows those that it drew last. For one thread."""
+    """Draws orders into memory of its own, and caches the last ones. For use by one thread at a time."""
 
-    drawn = 0  # rows, in this process
+    drawn = 0  # rows drawn in this process
 
     def __init__(self, compile_shuffle: Callable[[Machine], Code]) -> None:
-        """``compile_shuffle`` makes the code of ``shuffle`` for a processor, where the cache has none."""
+        """``compile_shuffle`` compiles ``shuffle`` for a processor; it is called if the cache has no code."""
         self._compile_shuffle = compile_shuffle
         self._last: Epochs | None = None
-        self._room = np.empty(0, np.int32)
-        self._form = 0, 0  # the rows and the batch that ``_valid`` is of
+        self._memory = np.empty(0, np.int32)
+        self._valid_layout = 0, 0  # the numbers of rows per epoch and per batch that ``_valid`` was made for
         self._valid = np.empty((0, 0), bool)
 
     def draw(self, epochs: Epochs) -> tuple[Array, Array]:
-        """The row of each place, int32 [steps, batch], 0 where it is padding; and whether it is none (bool).
+        """The row numbers, int32 [steps, batch], 0 for padding; and the mask of valid rows, bool [steps, batch].
 
-        They are good until it draws again.
+        Both are views that the next call overwrites.
         """
-        each, steps, batch = epochs.steps_per_epoch, epochs.steps, epochs.batch
-        skipped = steps.start // each
-        count = -(-steps.stop // each) - skipped
-        whole = replace(epochs, first=epochs.first + skipped, count=count, begin=0, end=None)
-        if whole != self._last:
+        steps_per_epoch, steps, batch = epochs.steps_per_epoch, epochs.steps, epochs.batch
+        skipped = steps.start // steps_per_epoch
+        count = -(-steps.stop // steps_per_epoch) - skipped
+        whole_epochs = replace(epochs, first=epochs.first + skipped, count=count, begin=0, end=None)
+        if whole_epochs != self._last:
             self._last = None
-            self._make_room(whole)
+            self._allocate(whole_epochs)
             Drawer.drawn += count * epochs.rows
-            if Drawer.drawn <= WORTH_CODE or not self._by_machine(whole):
-                np.maximum(np.asarray(whole), 0, out=self._room[: len(whole)])
-            self._last = whole
-        part = slice(steps.start - skipped * each, steps.stop - skipped * each)
-        return self._room[: len(whole)].reshape(-1, batch)[part], self._valid[part]
+            if Drawer.drawn <= WORTH_CODE or not self._draw_by_machine(whole_epochs):
+                np.maximum(np.asarray(whole_epochs), 0, out=self._memory[: len(whole_epochs)])
+            self._last = whole_epochs
+        part = slice(steps.start - skipped * steps_per_epoch, steps.stop - skipped * steps_per_epoch)
+        return self._memory[: len(whole_epochs)].reshape(-1, batch)[part], self._valid[part]
 
-    def _make_room(self, whole: Epochs) -> None:
-        """Memory for the order of ``whole``, and which of its places are no padding."""
-        if len(self._room) < len(whole) + ORDER_SLACK:
-            self._room = np.empty(len(whole) + ORDER_SLACK, np.int32)
-        form = whole.rows, whole.batch
-        if form != self._form or len(self._valid) < whole.count * whole.steps_per_epoch:
-            rows = np.arange(whole.length) < whole.rows
-            self._form, self._valid = form, np.tile(rows.reshape(-1, whole.batch), (whole.count, 1))
+    def _allocate(self, epochs: Epochs) -> None:
+        """Make room for the order of ``epochs``, and set the mask of its valid rows."""
+        if len(self._memory) < len(epochs) + ORDER_SLACK:
+            self._memory = np.empty(len(epochs) + ORDER_SLACK, np.int32)
+        layout = epochs.rows, epochs.batch
+        if layout != self._valid_layout or len(self._valid) < epochs.count * epochs.steps_per_epoch:
+            is_valid = np.arange(epochs.length) < epochs.rows
+            self._valid_layout, self._valid = (
+                layout,
+                np.tile(is_valid.reshape(-1, epochs.batch), (epochs.count, 1)),
+            )
 
-    def _by_machine(self, whole: Epochs) -> bool:
-        """Draw in machine code; whether that was possible."""
+    def _draw_by_machine(self, epochs: Epochs) -> bool:
+        """Draw epochs ``epochs`` by machine code; returns whether that was possible."""
         with _compilation.lock:
             shuffle = _load_shuffle(self._compile_shuffle)
         if shuffle is not None:
-            _draw(shuffle[1], whole, self._room)
+            _draw(shuffle[1], epochs, self._memory)
         return shuffle is not None
 
 
 class _CompilationLock:
-    """One thread at a time compiles. A forked process lacks the thread that held the lock, and gets a new one."""
+    """A lock for compiling. A forked process gets a new lock, since the thread that held the old one is gone."""
 
     def __init__(self) -> None:
         self.renew()
@@ -89,9 +94,9 @@ _compilation = _CompilationLock()
 
 @cache
 def _load_shuffle(compile_shuffle: Callable[[Machine], Code]) -> tuple[Library | Loaded, Any] | None:
-    """The function ``shuffle``, from the cache on disk or from LLVM, behind the memory that it lies in.
+    """The library with ``shuffle``, from the cache on disk or from LLVM, and the function itself.
 
-    None where it is not NumPy's order: another version of NumPy may have another.
+    None if its orders differ from NumPy's: another version of NumPy may draw others.
     """
     key = key_of(None)
     code = load(key)
@@ -102,15 +107,15 @@ def _load_shuffle(compile_shuffle: Callable[[Machine], Code]) -> tuple[Library |
     function = library.function("shuffle", 1)
     for rows in (7, 1000):
         sample = Epochs(rows, 8, seed=2**63, first=5)
-        room = np.empty(len(sample) + ORDER_SLACK, np.int32)
-        _draw(function, sample, room)
-        if not np.array_equal(room[: len(sample)], np.maximum(np.asarray(sample), 0)):
+        memory = np.empty(len(sample) + ORDER_SLACK, np.int32)
+        _draw(function, sample, memory)
+        if not np.array_equal(memory[: len(sample)], np.maximum(np.asarray(sample), 0)):
             return None
     return library, function
 
 
-def _draw(function: Any, epochs: Epochs, room: Array) -> None:
-    """Whole epochs into ``room``, each padded with 0."""
-    words = [room.ctypes.data, epochs.rows, epochs.length, epochs.seed, SHUFFLE, epochs.first, epochs.count]
+def _draw(function: Any, epochs: Epochs, memory: Array) -> None:
+    """Draw whole epochs into ``memory``, each padded with 0."""
+    words = [memory.ctypes.data, epochs.rows, epochs.length, epochs.seed, SHUFFLE, epochs.first, epochs.count]
     args = np.array(words, np.uint64)
     function(args.ctypes.data)

@@ -1,9 +1,8 @@
-"""The folder that compiled code is kept in: entries by key, written whole or not at all, the oldest deleted first.
+"""The cache folder for compiled code: one file per key, written atomically, the least recently used deleted first.
 
-The folder may hold other files. What this module deletes or replaces is a regular file of this user with a name that
-nobody else gives (a SHA-256 and a suffix); to make room, it also looks at how the content begins. Entries are
-executed, so one is only read from a folder, and from a file, that belongs to the user and that nobody else can write
-to.
+The folder may hold other files. This module deletes or replaces only regular files of this user whose name is a
+SHA-256 and a suffix. Before it deletes one to make room, it also checks the first bytes. Entries are executed, so an
+entry is only read if folder and file belong to the user and nobody else can write to them.
 """
 
 from __future__ import annotations
@@ -16,25 +15,28 @@ import sys
 import time
 from pathlib import Path
 
-MAGIC = b"glassgrad compiled code 1\n"  # what every entry begins with
+MAGIC = b"glassgrad compiled code 1\n"  # the first bytes of every entry
 SUFFIX, TEMPORARY = ".glassgrad-code", ".glassgrad-tmp"
-LIMIT = 256 << 20  # bytes of entries; those used longest ago go first
-ABANDONED = 3600.0  # seconds: nobody writes an entry for so long, so whoever began it was killed
+LIMIT = 256 << 20  # bytes of all entries
+ABANDONED = 3600.0  # seconds after which a temporary file counts as left behind by a killed process
 
 _ENTRY = re.compile(r"[0-9a-f]{64}" + re.escape(SUFFIX))
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]{16}" + re.escape(TEMPORARY))
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
-_notices: set[str] = set()  # what was said in this process
+_notices: set[str] = set()  # the notices printed by this process
 
 
 def folder() -> Path | None:
-    """GLASSGRAD_CACHE, or ``glassgrad`` in the user's cache folder; None (no cache) where others can write to it."""
-    named = os.environ.get("GLASSGRAD_CACHE")
-    if named == "":
+    """GLASSGRAD_CACHE, or ``glassgrad`` in the user's cache folder.
+
+    None (no cache) if GLASSGRAD_CACHE is empty, or the folder cannot be made, or others can write to it.
+    """
+    chosen = os.environ.get("GLASSGRAD_CACHE")
+    if chosen == "":
         return None
-    if named is not None:
-        path = Path(named)
+    if chosen is not None:
+        path = Path(chosen)
     elif sys.platform == "win32":
         path = Path(os.environ.get("LOCALAPPDATA", "~")).expanduser() / "glassgrad"
     else:
@@ -43,7 +45,7 @@ def folder() -> Path | None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
     except (OSError, RuntimeError) as error:
-        if named is not None:
+        if chosen is not None:
             reason = (error.strerror if isinstance(error, OSError) else None) or error
             _notice(f"{path}: {reason}; compiled code is not kept; name another folder in GLASSGRAD_CACHE")
         return None
@@ -51,13 +53,13 @@ def folder() -> Path | None:
 
 
 def read(key: str) -> bytes | None:
-    """The content of the entry of ``key``; None where there is none that can be trusted."""
-    where = folder()
-    if where is None:
+    """The content of the entry of ``key``; None if there is no trusted entry."""
+    cache_folder = folder()
+    if cache_folder is None:
         return None
-    path = where / (key + SUFFIX)
+    path = cache_folder / (key + SUFFIX)
     try:
-        # Without following links, nor waiting for whoever writes to a pipe.
+        # Do not follow links, and do not block on a pipe.
         flags = (
             getattr(os, "O_NOFOLLOW", 0)
             | getattr(os, "O_NONBLOCK", 0)
@@ -76,12 +78,12 @@ def read(key: str) -> bytes | None:
 
 
 def write(key: str, content: bytes) -> None:
-    """Make ``content`` the entry of ``key``. A disk that refuses costs the next process a compilation, no more."""
-    where = folder()
-    if where is None:
+    """Write ``content`` as the entry of ``key``. Errors of the disk are ignored: the next process compiles again."""
+    cache_folder = folder()
+    if cache_folder is None:
         return
-    path = where / (key + SUFFIX)
-    temporary = where / f".{key}.{os.urandom(8).hex()}{TEMPORARY}"
+    path = cache_folder / (key + SUFFIX)
+    temporary = cache_folder / f".{key}.{os.urandom(8).hex()}{TEMPORARY}"
     try:
         if os.path.lexists(path) and not _is_own_file(path.lstat()):
             return
@@ -94,26 +96,26 @@ def write(key: str, content: bytes) -> None:
             except BaseException:
                 os.unlink(temporary)
                 raise
-        tidy(where)
+        tidy(cache_folder)
     except OSError:
         pass
 
 
 def delete(key: str) -> None:
-    """Delete the entry of ``key``, which turned out to be damaged."""
-    where = folder()
-    if where is not None:
-        path = where / (key + SUFFIX)
+    """Delete the damaged entry of ``key``."""
+    cache_folder = folder()
+    if cache_folder is not None:
+        path = cache_folder / (key + SUFFIX)
         with contextlib.suppress(OSError):
             if _is_own_file(path.lstat()):
                 path.unlink()
 
 
-def tidy(where: Path) -> None:
-    """Delete entries beyond ``LIMIT``, and what processes left behind that were killed while they wrote."""
+def tidy(cache_folder: Path) -> None:
+    """Delete the least recently used entries beyond ``LIMIT``, and temporary files of killed processes."""
     entries = []
-    with os.scandir(where) as listed:
-        for item in listed:
+    with os.scandir(cache_folder) as items:
+        for item in items:
             with contextlib.suppress(OSError):
                 status = item.stat(follow_symlinks=False)
                 if not _is_own_file(status):
@@ -143,27 +145,27 @@ def _begins_as_entry(path: str) -> bool:
 
 
 def _is_own_file(status: os.stat_result) -> bool:
-    """Whether this is a regular file (not a link) of this user."""
+    """Whether ``status`` is of a regular file (not a link) that belongs to this user."""
     return stat.S_ISREG(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def _is_trusted(path: Path, status: os.stat_result) -> bool:
-    """Whether ``path`` is the user's, and nobody else can write to it; says once that it is not."""
+    """Whether ``path`` belongs to the user and nobody else can write to it; if not, prints a notice once."""
     if not hasattr(os, "getuid"):
         return True
     if status.st_uid != os.getuid():
-        reason, way_out = "belongs to another user", "name a folder of your own in GLASSGRAD_CACHE"
+        reason, remedy = "belongs to another user", "name a folder of your own in GLASSGRAD_CACHE"
     elif status.st_mode & _OTHERS_WRITE:
-        reason, way_out = "others can write to it", f"chmod go-w {path}"
+        reason, remedy = "others can write to it", f"chmod go-w {path}"
     else:
         return True
-    _notice(f"{path}: {reason}, so compiled code is not taken from there; {way_out}")
+    _notice(f"{path}: {reason}, so compiled code is not loaded from there; {remedy}")
     return False
 
 
 def _notice(text: str) -> None:
-    """Say ``text`` on standard error, once in this process."""
+    """Print ``text`` on standard error, once per process."""
     if text not in _notices:
         _notices.add(text)
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody listens
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # standard error is closed or missing
             print(f"glassgrad: {text}", file=sys.stderr, flush=True)
