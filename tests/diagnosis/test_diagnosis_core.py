@@ -637,7 +637,7 @@ def test_targets_are_dealt_anew_until_the_experiment_is_fine_enough() -> None:
 def test_weights_chosen_by_validation_rows_are_scored_on_others(healthy: Subject) -> None:
     trials = healthy.trials
     assert trials.settings.test == 0
-    options = trials.unseen().options
+    options = trials.split_validation().options
     assert options["validation"] + options["test"] == pytest.approx(trials.settings.validation)
     (outcome,) = trials.run([{**options, "keep": "best"}], trials.seeds(1))[0]
     settings = replace(trials.settings, keep="best", seed=trials.seeds(1)[0], **options)
@@ -828,9 +828,9 @@ def test_a_refused_network_is_faulty_even_if_no_question_says_so() -> None:
 def test_what_there_is_no_time_for_is_said(healthy: Subject) -> None:
     late = Subject(
         healthy.dataset,
-        healthy.given,
+        healthy.original,
         healthy.settings,
-        healthy.asked,
+        healthy.requested,
         healthy.run,
         clock := Clock(1.0, iter(range(1000)).__next__),
         Trials(healthy.trials.given, healthy.settings, clock, 0.1),

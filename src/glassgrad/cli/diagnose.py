@@ -68,7 +68,7 @@ def _print(found: Diagnosis) -> None:
     from glassgrad.cli.tables_text import lines_of
 
     parts = found.subject.task.parts
-    for line in lines_of(found.subject.given, parts.schema, parts.notices):
+    for line in lines_of(found.subject.original, parts.schema, parts.notices):
         print(line)
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -1,4 +1,4 @@
-"""The seconds that a diagnosis may take, and what there was no time for."""
+"""The time budget of a diagnosis, and the list of what was skipped for lack of time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 class Clock:
-    """Counts down. A part of the work may be given a limit of its own; limits nest."""
+    """A countdown. Parts of the work can have their own limits; limits nest."""
 
     def __init__(self, budget: float, now: Callable[[], float] = time.perf_counter) -> None:
         """``budget`` in seconds; ``now`` is a clock in seconds."""
@@ -32,7 +32,7 @@ class Clock:
         return max(min(self._ends) - self._now(), 0.0)
 
     def allows(self, seconds: float, what: str | None = None) -> bool:
-        """Whether so many seconds are left; if not, ``what`` is noted as left out."""
+        """Whether ``seconds`` are left; if not, record ``what`` as skipped."""
         fits = seconds <= self.left()
         if not fits and what is not None:
             self.left_out.append(what)
@@ -40,7 +40,7 @@ class Clock:
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """In this block at most ``seconds`` are left."""
+        """Context in which at most ``seconds`` are left."""
         self._ends.append(self._now() + seconds)
         try:
             yield
@@ -49,7 +49,7 @@ class Clock:
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:
-        """What is left out in this block; it is noted nowhere else."""
+        """Context that collects what is skipped inside it, instead of adding it to ``left_out``."""
         outer, self.left_out = self.left_out, []
         try:
             yield self.left_out
@@ -61,5 +61,5 @@ def seconds_of(text: str | float) -> float:
     """``30s``, ``2min``, ``500ms`` or a plain number, in seconds; raises InputError for anything else."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([a-z]*)\s*", str(text).lower())
     if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] <= 0:
-        raise InputError(f"budget must be a time above 0 such as 30s or 2min, not {text!r}")
+        raise InputError(f"budget must be a positive time such as 30s or 2min, not {text!r}")
     return float(match[1]) * UNITS[match[2]]
