@@ -22,8 +22,7 @@ from glassgrad.diagnosis.core.budget import Clock
 from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.diagnosis.initialization import question as initialization
-from glassgrad.diagnosis.measures.flow import jacobian_norms
-from glassgrad.diagnosis.measures.flow import flow_of
+from glassgrad.diagnosis.measures.flow import flow_of, jacobian_norms
 from glassgrad.graph.node import Shape, Value
 from glassgrad.losses.base import Loss
 from glassgrad.losses.regression import SquaredError

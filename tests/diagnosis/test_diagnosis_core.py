@@ -363,7 +363,7 @@ def test_columns_can_be_dropped() -> None:
     assert columns(data) == ("x[0]", "x[1]")
     less = transformed(data, {"drop_inputs": ("x[0]",)})
     assert np.array_equal(less.features, data.features[:, 1:])
-    for wrong, word in ((("x[7]",), "x\\[0\\]"), (("x[0]", "x[1]"), "nothing")):
+    for wrong, word in ((("x[7]",), "x\\[0\\]"), (("x[0]", "x[1]"), "every input")):
         with pytest.raises(InputError, match=word):
             transformed(data, {"drop_inputs": wrong})
 

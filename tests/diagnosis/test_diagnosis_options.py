@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from glassgrad.diagnosis.core.variants import DATA_ACTIONS, make_variant
 
 import glassgrad as gg
 from glassgrad.common.errors import InputError
 from glassgrad.diagnosis import diagnose as module
+from glassgrad.diagnosis.core.variants import DATA_ACTIONS, make_variant
 from glassgrad.training.given import Given
 from glassgrad.training.settings import Settings
 from training.small import blobs
@@ -97,12 +97,12 @@ def test_actions_on_data_are_no_options(name: str, run: gg.Run) -> None:
 @pytest.mark.parametrize("value", [True, False])
 def test_options_that_a_diagnosis_does_not_use_are_refused(name: str, value: bool, run: gg.Run) -> None:
     for data in (run, blobs()):
-        with pytest.raises(InputError, match=f"a diagnosis does not use the option {name}; leave it out"):
+        with pytest.raises(InputError, match=f"diagnose does not take the option {name}; leave it out"):
             gg.diagnose(data, **{name: value})
 
 
 def test_a_task_is_no_option_of_a_run(run: gg.Run) -> None:
-    with pytest.raises(InputError, match="target and task are for sources"):
+    with pytest.raises(InputError, match="target and task apply to data sources only"):
         gg.diagnose(run, task="regression")
 
 
