@@ -1,4 +1,4 @@
-"""Diagnoses by some of the questions, for tests that plant faults."""
+"""Diagnoses with some of the questions, for tests that plant faults."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from training.small import merged
 
 
 def subject_of(data: gg.Dataset, **options: Any) -> Subject:
-    """A network trained and watched, with time enough."""
+    """A trained and watched network, with enough time."""
     return examine(Given(data), make_settings(merged({"layers": (16,), "epochs": 15}, options)), Clock(600.0))
 
 
 def asked(subject: Subject, questions: Mapping[str, Any]) -> Diagnosis:
-    """The whole way from measuring to trials, with ``questions`` only."""
+    """A full diagnosis, from measuring to trials, with ``questions`` only."""
     return Examination(subject, questions, KINDS.values(), lambda phase: None).run()
 
 
 def diagnosed(data: gg.Dataset, questions: Mapping[str, Any], **options: Any) -> Diagnosis:
-    """The same for a network that is trained first."""
+    """Train a network, and diagnose it with ``questions`` only."""
     return asked(subject_of(data, **options), questions)
 
 
 def suspected(question: str, measurement: Any, subject: Subject) -> list[Fault]:
-    """What the kinds of ``question`` suspect in its measurement, in the order of causes."""
+    """The suspicions of the kinds of ``question`` in its measurement, in causal order."""
     kinds = [kind for kind in KINDS.values() if kind.question == question]
     return list(suspicions(kinds, measurement, subject))
 
@@ -44,5 +44,5 @@ def prescribed(fault: Fault, measurement: Any, subject: Subject) -> list[Interve
 
 
 def fault_of(kind: str, where: str = "", strength: float = 1.0, **fields: Any) -> Fault:
-    """A suspicion of ``kind`` without any evidence."""
+    """A suspicion of ``kind`` without evidence."""
     return Fault(**vars(Suspicion(where, {}, None, "", strength)), record=KINDS[kind], **fields)

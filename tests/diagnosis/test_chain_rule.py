@@ -1,4 +1,4 @@
-"""The gradient on its way back: measured against linear algebra, planted faults, and parts of one's own."""
+"""The gradient in the backward pass: compared with linear algebra, planted faults, and custom parts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from glassgrad.diagnosis.core.budget import Clock
 from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.diagnosis.initialization import question as initialization
-from glassgrad.diagnosis.measures.flow import jacobian_norms
-from glassgrad.diagnosis.measures.flow import look as look_into
+from glassgrad.diagnosis.measures.flow import flow_of, jacobian_norms
 from glassgrad.graph.node import Shape, Value
 from glassgrad.losses.base import Loss
 from glassgrad.losses.regression import SquaredError
@@ -62,7 +61,7 @@ def diagnosed(data: gg.Dataset, **options: Any) -> Diagnosis:
 def test_a_layers_jacobian_has_its_largest_singular_value() -> None:
     subject = quick(blobs(60), layers=(7, 9), activation="tanh")
     model = subject.start
-    flow = look_into(subject, model)
+    flow = flow_of(subject, model)
     found = jacobian_norms(model, flow)
     for name, given in (("dense_1", "input"), ("dense_2", "dense_1")):
         w = model.weights[f"{name}.weights"].astype(np.float64)
@@ -78,7 +77,7 @@ def test_jacobians_of_layers_with_several_inputs() -> None:
     first = gg.nn.Dense(4)(start, name="first")
     network = gg.functional(start, gg.nn.Dense(3)(gg.nn.Add()(first, first, name="sum"), name="last"))
     subject = quick(blobs(60), network=network)
-    found = jacobian_norms(subject.start, look_into(subject, subject.start))
+    found = jacobian_norms(subject.start, flow_of(subject, subject.start))
     assert found["sum"] == pytest.approx(math.sqrt(2), rel=1e-3)
 
 
@@ -89,7 +88,7 @@ def test_the_links_multiply_to_what_reaches_a_layer() -> None:
     for i, link in enumerate(found.links):
         assert link.start == pytest.approx(math.prod(one.factor for one in found.links[i:]))
     assert found.links[-1].start == pytest.approx(1.0)
-    # No gradient grows by more than the product of the norms of what it passes through.
+    # The product of the Jacobian norms bounds the growth of the gradient.
     assert found.links[0].start <= found.product * 1.5
 
 
@@ -138,7 +137,7 @@ def the_fault(diagnosis: Diagnosis) -> Any:
         (blobs, {"activation": "step", "layers": (16, 16), "epochs": 5}),
     ],
 )
-def test_a_vanishing_gradient_is_found_and_cured(
+def test_a_vanishing_gradient_is_found_and_fixed(
     data: Callable[[], gg.Dataset], options: dict[str, Any]
 ) -> None:
     diagnosis = diagnosed(data(), **options)
@@ -150,7 +149,7 @@ def test_a_vanishing_gradient_is_found_and_cured(
     assert diagnosis["chain_rule"].sentence.startswith("Of the gradient at the output")
 
 
-def test_the_layer_that_lets_nothing_pass_is_named() -> None:
+def test_the_layer_that_blocks_the_gradient_is_named() -> None:
     network = gg.Sequential(
         gg.nn.Flatten(),
         ("one", gg.nn.Dense(16, "relu")),
@@ -187,7 +186,7 @@ def test_a_gradient_that_explodes_in_a_recurrent_layer() -> None:
 
 
 def test_a_gradient_that_explodes_in_time_is_clipped() -> None:
-    """A few rows a thousand times as large as the others: their steps throw the weights off."""
+    """A few rows are a thousand times as large as the others, so their steps destabilize the weights."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(600, 5))
     y = X @ [1.0, -1.0, 0.5, 0.0, 0.2]
@@ -216,15 +215,15 @@ def test_a_gradient_that_explodes_in_time_is_clipped() -> None:
     ],
 )
 @pytest.mark.parametrize("data", [digits, surface])
-def test_gradients_that_arrive(data: Callable[[], gg.Dataset], options: dict[str, Any]) -> None:
+def test_healthy_gradients_are_not_suspected(data: Callable[[], gg.Dataset], options: dict[str, Any]) -> None:
     subject = quick(data(), **{"epochs": 5} | options)
     found = chain_rule.measure(subject)
     assert suspected("chain_rule", found, subject) == []
     assert chain_rule.sentence(found, []).startswith("The gradient reaches every layer")
 
 
-def test_converged_is_not_vanished() -> None:
-    """At the end of a run that has learned all there is, the gradient is small: everywhere, so it does not count."""
+def test_a_converged_run_has_no_vanishing_gradient() -> None:
+    """After convergence the gradient is small in all layers, which is no fault."""
     subject = look(blobs(150), layers=(16,), epochs=300, learning_rate=0.03, keep="last")
     found = chain_rule.measure(subject)
     assert found.at_output[1] < 0.3 * found.at_output[0]
@@ -236,7 +235,7 @@ def test_converged_is_not_vanished() -> None:
 
 
 def own(name_: str, function: Any, rule: Any = None) -> Activation:
-    """An activation by an op of its own, with a derivative rule of its own."""
+    """An activation with a custom op and a custom derivative rule."""
     derivative = None if rule is None else lambda ctx, cts, outs, ins: [rule(cts[0], outs[0], ins[0])]
     op = custom_op(function, derivative=derivative, name=name_)
 
@@ -270,8 +269,8 @@ def with_part(part: Activation) -> Subject:
 
 
 @pytest.mark.parametrize("part", [RIGHT, NO_RULE, KINKED, ROUNDED, CLIPPED], ids=lambda part: part.name)
-def test_right_derivatives_and_meant_ones(part: Activation) -> None:
-    """A rule for a function with steps, or one that only clips large gradients, is meant to differ."""
+def test_right_derivatives_and_intended_differences_are_accepted(part: Activation) -> None:
+    """A rule for a piecewise constant function, or one that only clips large gradients, differs on purpose."""
     subject = with_part(part)
     found = chain_rule.measure(subject)
     assert [one.part for one in found.parts] == [part.name]
@@ -282,15 +281,15 @@ def test_right_derivatives_and_meant_ones(part: Activation) -> None:
 @pytest.mark.parametrize(
     ("part", "words"),
     [
-        (FORGOT_A_SQUARE, "away from it. Without its own"),
-        (BACKWARDS, "find the opposite. Without its own"),
-        (TWICE, "find 0.5 times as much. Without its own"),
-        (CUT_OFF, "away from it."),
-        (NEGATIVE_SIDE, "away from it. Without its own"),
+        (FORGOT_A_SQUARE, "%. Without its derivative rule"),
+        (BACKWARDS, "give the opposite. Without its derivative rule"),
+        (TWICE, "give 0.5 times as much. Without its derivative rule"),
+        (CUT_OFF, "differ from it by"),
+        (NEGATIVE_SIDE, "%. Without its derivative rule"),
     ],
     ids=lambda item: getattr(item, "name", ""),
 )
-def test_wrong_derivatives_are_proved(part: Activation, words: str) -> None:
+def test_wrong_derivatives_are_proven(part: Activation, words: str) -> None:
     subject = with_part(part)
     found = chain_rule.measure(subject)
     (fault,) = [fault for fault in suspected("chain_rule", found, subject) if fault.kind == "wrong_gradient"]
@@ -305,7 +304,7 @@ def test_wrong_derivatives_are_proved(part: Activation, words: str) -> None:
 
 
 class Shifted(Layer):
-    """A layer without options, that cuts the gradient of its own weight off."""
+    """A layer without options that blocks the gradient of its weight."""
 
     def output_shape(self, inputs: Sequence[Shape]) -> Shape:
         return inputs[0]
@@ -341,7 +340,7 @@ class Lopsided(Loss):
         return total
 
 
-def test_a_layer_of_ones_own_is_checked_by_each_weight() -> None:
+def test_a_custom_layer_is_checked_for_each_weight() -> None:
     network = gg.Sequential(gg.nn.Dense(8, "tanh"), ("mine", Shifted()), gg.nn.Dense(3))
     found = chain_rule.measure(quick(blobs(60), network=network, epochs=1))
     assert [(one.where, one.by, one.error > WRONG) for one in found.parts] == [
@@ -350,15 +349,15 @@ def test_a_layer_of_ones_own_is_checked_by_each_weight() -> None:
     ]
 
 
-def test_a_loss_of_ones_own_is_named_first() -> None:
-    """Nothing else that goes wrong matters beside a wrong derivative, and the diagnosis goes through with it."""
+def test_a_custom_loss_with_a_wrong_derivative_is_named_first() -> None:
+    """A wrong derivative ranks before all other faults, and does not stop the diagnosis."""
     diagnosis = diagnosed(surface(), loss=Lopsided(), layers=(8,), epochs=5)
     found = the_fault(diagnosis)
     assert (found.kind, found.where) == ("wrong_gradient", "loss")
     assert diagnosis["chain_rule"].verdict == "fault"
 
 
-def test_glassgrads_own_parts_need_no_check() -> None:
+def test_built_in_parts_are_not_checked() -> None:
     subject = quick(surface(), loss=SquaredError(), layers=(8,), activation="gelu")
     assert chain_rule.measure(subject).parts == ()
 
@@ -382,7 +381,7 @@ def test_the_section_shows_the_product() -> None:
     assert "agree with central differences" not in chain_rule.sentence(found, [])
 
 
-def test_the_section_lists_parts_of_ones_own_and_survives_dead_networks() -> None:
+def test_the_section_lists_custom_parts_and_supports_dead_networks() -> None:
     blocks = draw(chain_rule.measure(subject := with_part(TWICE)), subject.run)
     (table,) = [block for block in blocks if isinstance(block, Table)]
     assert [(row[0], row[-1]) for row in table.rows] == [("twice", "wrong")]

@@ -90,14 +90,14 @@ def look(data: gg.Dataset, budget: float = 600.0, **options: Any) -> Subject:
 
 @pytest.fixture(scope="module")
 def healthy() -> Subject:
-    """Three clouds of points, learned well."""
+    """Three clouds of points and a network that learns them well."""
     return look(blobs(150), learning_rate=0.02)
 
 
 # --- kinds ---------------------------------------------------------------------------------------------------
 
 
-def test_the_list_of_kinds_is_whole() -> None:
+def test_the_list_of_kinds_is_complete() -> None:
     assert set(KINDS) >= WANTED
     assert {kind.question for kind in KINDS.values()} == set(QUESTIONS)
     for kind in KINDS.values():
@@ -106,15 +106,15 @@ def test_the_list_of_kinds_is_whole() -> None:
     assert {kind.group for kind in KINDS.values()} == {None, *GROUPS}
 
 
-def test_causes_come_before_what_they_bring_about() -> None:
-    """The order in which equally good explanations are named never puts a symptom first, but for mutual ones."""
+def test_causes_come_before_their_symptoms() -> None:
+    """The causal order never puts a symptom before its cause, except for kinds that cause each other."""
     for kind in KINDS.values():
         for symptom in KINDS.values():
             if kind.brings_about(symptom) and not symptom.brings_about(kind):
                 assert CAUSE_ORDER[kind.name] < CAUSE_ORDER[symptom.name], (kind.name, symptom.name)
 
 
-def test_a_new_kind_takes_its_place_in_the_order_of_causes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_kind_is_inserted_into_the_causal_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glassgrad.diagnosis.kinds.KINDS", known := dict(KINDS))
     register(new := replace(KINDS["plateau"], name="new"), before="dead_neurons")
     names = list(known)
@@ -141,28 +141,28 @@ def test_a_new_kind_takes_its_place_in_the_order_of_causes(monkeypatch: pytest.M
         ([1.0, 1.1, 1.05], [0.2, 0.21, 0.22], True),
         ([math.inf] * 3, [0.2, 0.21, 0.22], True),
         ([0.21, 0.20, 0.22], [0.2, 0.19, 0.21], False),  # tuning
-        ([0.12, 0.10, 0.11], [0.06, 0.05, 0.055], False),  # half of next to nothing
+        ([0.12, 0.10, 0.11], [0.06, 0.05, 0.055], False),  # half of a very small score
         ([0.2, 2.0, 0.2], [0.2, 0.2, 0.2], False),  # one seed of three
         ([0.2, 0.2, 0.2], [1.0, 1.1, 1.05], False),
         ([math.inf] * 3, [math.inf] * 3, False),
-        ([5.0, 5.0, 5.0], [2.4, 2.4, 2.4], False),  # better, and still no better than a constant
-        ([1.0, 1.0, 1.0], [0.2, math.inf, 0.2], False),  # a fix that diverges is none
+        ([5.0, 5.0, 5.0], [2.4, 2.4, 2.4], False),  # better, but still no better than the baseline
+        ([1.0, 1.0, 1.0], [0.2, math.inf, 0.2], False),  # a fix that diverges
     ],
 )
-def test_an_improvement_is_large_and_beyond_chance(
+def test_a_confirmed_improvement_is_large_and_beyond_chance(
     before: list[float], after: list[float], confirmed: bool
 ) -> None:
     assert judged(before, after, 2.3)[2] is confirmed
 
 
-def test_more_is_better_where_it_is() -> None:
+def test_scores_for_which_higher_is_better() -> None:
     low, high = [0.80, 0.81, 0.79], [0.95, 0.96, 0.94]
     assert judged(low, high, 0.1, better="higher")[2]
     assert not judged(high, low, 0.1, better="higher")[2]
     assert judged([-math.inf] * 3, high, 0.1, better="higher")[2]
 
 
-def test_the_other_effects() -> None:
+def test_the_effects_unchanged_and_lowers() -> None:
     same, worse = [0.2, 0.21, 0.19], [0.9, 0.95, 0.93]
     assert judged(same, same[::-1], 2.3, effect="unchanged")[2]
     assert not judged(same, worse, 2.3, effect="unchanged")[2]
@@ -171,7 +171,7 @@ def test_the_other_effects() -> None:
     assert not judged(same, [0.3, 0.31, 0.29], 2.3, effect="lowers")[2]
 
 
-def test_faults_of_pace_need_more() -> None:
+def test_faults_of_pace_need_a_larger_gain() -> None:
     before, after = [0.4, 0.41, 0.39], [0.1, 0.11, 0.09]
     assert judged(before, after, 2.3)[2]
     assert not judged(before, after, 2.3, least=KINDS["too_few_epochs"].gain)[2]
@@ -180,7 +180,7 @@ def test_faults_of_pace_need_more() -> None:
 Scores = st.lists(st.floats(0.01, 3), min_size=3, max_size=6)
 
 
-def test_harm_taken_away_may_be_enough_although_nothing_was_learned() -> None:
+def test_relief_confirms_a_fix_although_nothing_was_learned() -> None:
     harm, calm = [2.1, 1.9, 2.4, 2.0, 2.2], [0.65, 0.6, 0.62, 0.66, 0.61]
     assert judged(harm, calm, 0.55, relief=True)[2]
     assert not judged(harm, calm, 0.55)[2]
@@ -200,7 +200,7 @@ def test_a_sure_mechanism_needs_the_least_gain_or_the_cut_not_both() -> None:
 
 
 @given(Scores, Scores, st.floats(0.01, 100))
-def test_the_verdict_knows_no_units_and_goes_one_way(
+def test_the_verdict_is_independent_of_units_and_has_one_direction(
     one: list[float], other: list[float], scale: float
 ) -> None:
     size = min(len(one), len(other))
@@ -235,20 +235,20 @@ def test_equally_good_fixes_name_the_cause() -> None:
     assert [fault.kind for fault in order] == ["zero_init", "dead_neurons", "vanishing_gradient"]
 
 
-def test_a_fix_that_reaches_much_more_comes_first() -> None:
+def test_a_much_better_fix_comes_first() -> None:
     faults = [suspicion("zero_init"), suspicion("vanishing_gradient"), suspicion("plateau", confirmed=False)]
     order = ranked(faults, {0: 0.3, 1: 1.0})
     assert [fault.kind for fault in order] == ["vanishing_gradient", "zero_init", "plateau"]
 
 
-def test_of_too_small_and_too_few_steps_the_stronger_suspicion_is_named() -> None:
+def test_a_low_rate_and_too_few_epochs_rank_by_strength() -> None:
     small, few = "learning_rate_too_low", "too_few_epochs"
     for first, second in ((small, few), (few, small)):
         order = ranked([suspicion(second, strength=1.5), suspicion(first, strength=6.0)], {0: 1.0, 1: 0.9})
         assert [fault.kind for fault in order] == [first, second]
 
 
-def test_a_fix_of_the_same_time_goes_before_ten_times_as_many_epochs() -> None:
+def test_a_fix_without_extra_epochs_ranks_before_ten_times_the_epochs() -> None:
     faults = [suspicion("too_few_epochs", strength=6.0), suspicion("class_imbalance")]
     assert [fault.kind for fault in ranked(faults, {0: 1.0, 1: 0.9})] == ["class_imbalance", "too_few_epochs"]
     with_rate = [*faults, suspicion("learning_rate_too_low", strength=1.0)]
@@ -256,7 +256,7 @@ def test_a_fix_of_the_same_time_goes_before_ten_times_as_many_epochs() -> None:
     assert first.kind == "too_few_epochs", "where both lacks show, the stronger suspicion of the two is named"
 
 
-def test_what_makes_scores_untrustworthy_comes_before_all_and_harmless_things_last() -> None:
+def test_leaks_rank_first_and_harmless_kinds_last() -> None:
     leak = replace(suspicion("target_leak"), trial=replace(suspicion("target_leak").trial, effect="lowers"))  # type: ignore[type-var]
     useless = suspicion("constant_feature")
     order = ranked([useless, suspicion("zero_init"), leak], {1: 1.0})
@@ -270,7 +270,7 @@ def test_reach_is_in_units_of_the_best_fix() -> None:
     assert reached(2.3, [math.inf], 2.3) == [0.0]
 
 
-def test_unconfirmed_symptoms_are_put_down_to_the_cause() -> None:
+def test_unconfirmed_symptoms_are_explained_by_the_cause() -> None:
     first = suspicion("zero_init")
     faults = [first, suspicion("dead_neurons", confirmed=False), suspicion("overfitting", confirmed=False)]
     assert [fault.because for fault in explained(faults, first)] == [None, "zero_init", None]
@@ -359,17 +359,17 @@ def test_a_network_without_any_activation_gets_one() -> None:
     assert found == ["ReLU", "ReLU", "Identity"]
 
 
-def test_columns_can_be_left_out() -> None:
+def test_columns_can_be_dropped() -> None:
     data = blobs()
     assert columns(data) == ("x[0]", "x[1]")
     less = transformed(data, {"drop_inputs": ("x[0]",)})
     assert np.array_equal(less.features, data.features[:, 1:])
-    for wrong, word in ((("x[7]",), "x\\[0\\]"), (("x[0]", "x[1]"), "nothing")):
+    for wrong, word in ((("x[7]",), "x\\[0\\]"), (("x[0]", "x[1]"), "every input")):
         with pytest.raises(InputError, match=word):
             transformed(data, {"drop_inputs": wrong})
 
 
-def test_targets_can_be_dealt_out_anew_and_read_as_another_task() -> None:
+def test_targets_can_be_shuffled_and_read_as_another_task() -> None:
     data = gg.from_arrays(np.arange(30.0), np.arange(30) % 3 * 1.0)
     assert not data.classification
     assert transformed(data, {"task": "classification"}).classification
@@ -405,7 +405,7 @@ def test_the_best_constant_of_the_quantile_loss_is_that_quantile(spec: str) -> N
 
 
 @pytest.mark.parametrize("name", CLASSIFICATIONS)
-def test_the_constant_of_every_loss_of_classes_is_known(name: str) -> None:
+def test_every_classification_loss_has_a_baseline(name: str) -> None:
     data = blobs(90, 2)
     task = Preparation(data).task(Settings(loss=name, layers=(), force=True))
     found = constant_scores(task.resolved.loss, task.parts.schema, task.parts.train[1])
@@ -583,7 +583,7 @@ def test_losses_of_two_kinds_are_not_compared(healthy: Subject) -> None:
     )
 
 
-def test_a_diverged_run_counts_as_the_worst() -> None:
+def test_a_diverged_run_has_the_worst_score() -> None:
     subject = look(surface(), optimizer="sgd", learning_rate=50.0)
     assert subject.run.status == "diverged"
     trial = subject.trials.compare(Intervention({"learning_rate": 0.05}, ""), KINDS["learning_rate_too_high"])
@@ -592,7 +592,7 @@ def test_a_diverged_run_counts_as_the_worst() -> None:
     assert trial.document()["before"] == [None] * len(trial.seeds)
 
 
-def test_weights_of_rows_and_classes_go_where_the_rows_go() -> None:
+def test_sample_and_class_weights_follow_the_rows() -> None:
     data = blobs(150)
     weights = 1.0 + data.targets
     subject = examine(Given(data, weights, {0: 2.0}), quick(), Clock(600))
@@ -615,7 +615,7 @@ def test_balanced_accuracy_judges_imbalance() -> None:
     assert np.mean(trial.after) > np.mean(trial.before)
 
 
-def test_shuffled_labels_are_told_from_learned_ones() -> None:
+def test_shuffled_labels_are_distinguished_from_learnable_ones() -> None:
     data = blobs(240)
     assert not look(data).trials.permutation().confirmed
     labels = np.random.default_rng(3).permutation(data.targets)
@@ -624,7 +624,7 @@ def test_shuffled_labels_are_told_from_learned_ones() -> None:
     assert trial.effect == "proof"
 
 
-def test_targets_are_dealt_anew_until_the_experiment_is_fine_enough() -> None:
+def test_the_permutation_test_adds_seeds_until_the_noise_is_small() -> None:
     random = np.random.default_rng(0)
     data = gg.from_arrays(random.normal(size=(160, 6)), random.normal(size=160) ** 3)
     subject = look(data)
@@ -635,10 +635,10 @@ def test_targets_are_dealt_anew_until_the_experiment_is_fine_enough() -> None:
     assert many.confirmed is (many.noise <= FINE and many.gain <= max(many.noise, 0.01))
 
 
-def test_weights_chosen_by_validation_rows_are_scored_on_others(healthy: Subject) -> None:
+def test_weights_selected_by_validation_rows_are_scored_on_other_rows(healthy: Subject) -> None:
     trials = healthy.trials
     assert trials.settings.test == 0
-    options = trials.unseen().options
+    options = trials.split_validation().options
     assert options["validation"] + options["test"] == pytest.approx(trials.settings.validation)
     (outcome,) = trials.run([{**options, "keep": "best"}], trials.seeds(1))[0]
     settings = replace(trials.settings, keep="best", seed=trials.seeds(1)[0], **options)
@@ -657,10 +657,10 @@ def test_few_whole_numbers_are_scored_as_labels_too() -> None:
 
 
 @pytest.mark.parametrize(("after", "measure"), [(3.0, "accuracy"), (0.4, "loss")])
-def test_where_a_loss_says_nothing_accuracy_is_asked(
+def test_accuracy_decides_if_the_loss_is_uninformative(
     healthy: Subject, monkeypatch: pytest.MonkeyPatch, after: float, measure: str
 ) -> None:
-    """A few rows that a network is sure of and wrong about: both losses are above that of a constant guess."""
+    """A few confidently wrong predictions put both losses above the baseline."""
     trials, constant = healthy.trials, {"loss": 1.1, "accuracy": 0.33}
 
     def outcome(seed: int, loss: float, accuracy: float) -> Outcome:
@@ -690,7 +690,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Planned:
-    """A question with a measurement made up, and kinds that are suspected, with given fixes."""
+    """A question with an invented measurement, and suspected kinds with predefined fixes."""
 
     fixes: Mapping[str, Sequence[dict[str, Any]]] = field(default_factory=dict)
     prove: Callable[..., Trial] | None = None
@@ -705,7 +705,7 @@ class Planned:
         return f"{len(faults)} suspicions."
 
     def kind(self, kind: Kind) -> Kind:
-        """``kind``, which is suspected if it is one of the given ones."""
+        """``kind``, which is suspected if it has predefined fixes."""
         fixes = [Intervention(options, f"Try {options}.") for options in self.fixes.get(kind.name, ())]
         suspicion = Suspicion("dense_1", {"found": np.float64(2)}, 1.0, "made up", 2.0)
         return replace(
@@ -736,7 +736,7 @@ def test_a_healthy_network_has_no_fault(healthy: Subject) -> None:
 
 
 def test_every_kind_is_judged_once() -> None:
-    """By the questions themselves, from measuring to the answers."""
+    """The questions themselves, from measuring to the answers."""
     judged_kinds: list[str] = []
 
     def counted(kind: Kind) -> Kind:
@@ -764,8 +764,8 @@ def test_a_fix_that_cannot_be_built_is_not_tried(healthy: Subject) -> None:
     ]
 
 
-def test_the_root_is_named_and_its_symptoms_follow() -> None:
-    """A network of zeros looks dead and stuck; small random numbers fix all of it."""
+def test_the_cause_is_named_before_its_symptoms() -> None:
+    """A network of zeros looks dead and stuck; random weights fix everything."""
     found = examined(
         look(blobs(150), init="zeros", learning_rate=0.02),
         neurons=Planned({"dead_neurons": [{"activation": "tanh"}]}),
@@ -779,8 +779,8 @@ def test_the_root_is_named_and_its_symptoms_follow() -> None:
     assert [found[name].verdict for name in QUESTIONS] == ["warning", "warning", "fault", "ok", "ok"]
 
 
-def test_two_faults_of_their_own_are_both_named() -> None:
-    """A step far too small, and a network that cannot bend: each fix helps, and one does not replace the other."""
+def test_two_independent_faults_are_both_named() -> None:
+    """A learning rate far too low and a linear network: each fix helps, and neither replaces the other."""
     rings = np.random.default_rng(0).uniform(-1, 1, size=(240, 2))
     data = gg.from_arrays(rings, ((rings**2).sum(axis=1) > 0.6).astype(int), name="rings")
     found = examined(
@@ -795,7 +795,7 @@ def test_two_faults_of_their_own_are_both_named() -> None:
     json.dumps(found.document(), allow_nan=False)
 
 
-def test_a_second_fix_is_tried_where_the_first_does_nothing() -> None:
+def test_a_second_fix_is_tried_if_the_first_does_nothing() -> None:
     found = examined(
         look(blobs(150), learning_rate=1e-6),
         learning_rate=Planned({"learning_rate_too_low": [{"learning_rate": 2e-6}, {"learning_rate": 0.02}]}),
@@ -805,7 +805,7 @@ def test_a_second_fix_is_tried_where_the_first_does_nothing() -> None:
     assert found.named.prescription.options == {"learning_rate": 0.02}
 
 
-def test_a_proof_stands_for_itself(healthy: Subject) -> None:
+def test_a_proof_confirms_a_fault_without_a_fix(healthy: Subject) -> None:
     proof = Trial((0,), "error of the derivative", (0.5,), (1e-9,), True, 0.0, effect="proof")
     found = examined(healthy, chain_rule=Planned({"wrong_gradient": []}, prove=lambda *_: proof))
     assert found.named is not None
@@ -813,25 +813,25 @@ def test_a_proof_stands_for_itself(healthy: Subject) -> None:
     assert found.named.trial is proof
 
 
-def test_a_question_that_cannot_be_answered_says_so(healthy: Subject) -> None:
+def test_a_failed_measurement_is_reported(healthy: Subject) -> None:
     found = examined(healthy, neurons=Planned(fails=True))
     assert found["neurons"].left_out == ("could not be measured: cannot look into this layer",)
     assert found["neurons"].verdict == "ok"
 
 
-def test_a_refused_network_is_faulty_even_if_no_question_says_so() -> None:
+def test_a_refused_network_has_a_fault_even_if_no_question_reports_one() -> None:
     found = examined(look(blobs(), loss="absolute_error", learning_rate=0.02))
     assert found.named is not None
     assert found.named.kind == "loss_output_mismatch"
     assert found.document()["examined"]["refused"]
 
 
-def test_what_there_is_no_time_for_is_said(healthy: Subject) -> None:
+def test_skipped_fixes_are_reported(healthy: Subject) -> None:
     late = Subject(
         healthy.dataset,
-        healthy.given,
+        healthy.original,
         healthy.settings,
-        healthy.asked,
+        healthy.requested,
         healthy.run,
         clock := Clock(1.0, iter(range(1000)).__next__),
         Trials(healthy.trials.given, healthy.settings, clock, 0.1),
@@ -842,7 +842,7 @@ def test_what_there_is_no_time_for_is_said(healthy: Subject) -> None:
     assert found.verdict == "warning"
 
 
-def test_on_fewer_rows_nothing_is_said_of_overfitting_and_pace_takes_all_steps() -> None:
+def test_on_fewer_rows_overfitting_is_undecided_and_pace_gets_all_steps() -> None:
     subject = look(blobs(30_000), budget=2.0, epochs=6, learning_rate=0.02)
     assert subject.steps[0] > 2 * subject.steps[1]
     found = examined(
@@ -865,7 +865,7 @@ def test_the_document_is_plain_json(healthy: Subject) -> None:
     assert document["questions"][0]["measured"] == {"value": 1.0, "nan": None}
 
 
-def test_plain_has_no_numpy_left() -> None:
+def test_plain_values_contain_no_numpy_types() -> None:
     given = {"a": np.arange(2), "b": (np.float32(1.5), math.inf), 3: {np.int64(1)}, "c": gg.nn.Dense(1)}
     found = plain(given)
     assert found["a"] == [0, 1]

@@ -1,4 +1,4 @@
-"""Which settings and which data a diagnosis examines, by the options that were given."""
+"""The settings and data that a diagnosis examines, by its options."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_learning_rate_that_equals_a_default_counts(rate: float, run: gg.Run, 
         assert settings.resolved_optimizer.hyperparameters() == {"learning_rate": rate, "momentum": 0.9}
 
 
-def test_the_options_of_a_run_stay_where_no_others_are_given(run: gg.Run, examined: Any) -> None:
+def test_the_options_of_a_run_are_kept_unless_replaced(run: gg.Run, examined: Any) -> None:
     given, settings = examined(run)
     assert settings == run.settings
     assert given.class_weight == "balanced"
@@ -73,7 +73,7 @@ def test_weights_of_none_replace_those_of_a_run(run: gg.Run, examined: Any) -> N
     assert gg.replay(run, class_weight=None).given.class_weight is None
 
 
-def test_a_run_folder_can_do_without_its_weights(tmp_path: Path, examined: Any) -> None:
+def test_a_run_folder_does_not_need_its_weights(tmp_path: Path, examined: Any) -> None:
     np.savez(tmp_path / "data.npz", X=blobs().features, y=blobs().targets)
     weights = np.ones(len(blobs().targets))
     gg.train(tmp_path / "data.npz", sample_weight=weights, **OPTIONS).save(tmp_path / "run")
@@ -97,12 +97,12 @@ def test_actions_on_data_are_no_options(name: str, run: gg.Run) -> None:
 @pytest.mark.parametrize("value", [True, False])
 def test_options_that_a_diagnosis_does_not_use_are_refused(name: str, value: bool, run: gg.Run) -> None:
     for data in (run, blobs()):
-        with pytest.raises(InputError, match=f"a diagnosis does not use the option {name}; leave it out"):
+        with pytest.raises(InputError, match=f"diagnose does not take the option {name}; leave it out"):
             gg.diagnose(data, **{name: value})
 
 
 def test_a_task_is_no_option_of_a_run(run: gg.Run) -> None:
-    with pytest.raises(InputError, match="target and task are for sources"):
+    with pytest.raises(InputError, match="target and task apply to data sources only"):
         gg.diagnose(run, task="regression")
 
 

@@ -1,4 +1,4 @@
-"""The first weights: what theory needs, planted starts that are wrong, and usual ones that are all right."""
+"""Initial weights: the needs of activations in theory, planted faults, and usual initializers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.diagnosis.initialization import question as initialization
 from glassgrad.diagnosis.initialization.question import GIVEN, TRIED
 from glassgrad.diagnosis.measures.first_weights import is_large, is_small, needs, starts
-from glassgrad.diagnosis.measures.flow import look as look_into
+from glassgrad.diagnosis.measures.flow import flow_of
 from glassgrad.nn.activations import activation
 from glassgrad.report.page import Figure, Page
 from glassgrad.report.questions import section
@@ -73,27 +73,27 @@ def named(data: gg.Dataset, **options: Any) -> str | None:
         ("softmax", 1.0, 1.0),  # not unit by unit
     ],
 )
-def test_what_activations_need(name: str, forward: float, backward: float) -> None:
+def test_the_needs_of_activations(name: str, forward: float, backward: float) -> None:
     assert needs(activation(name)) == pytest.approx((forward, backward), rel=2e-3)
 
 
 @pytest.mark.parametrize("name", ["relu", "tanh"])
-def test_the_need_keeps_the_size_of_the_sums(name: str) -> None:
-    """From weights of the gain that an activation needs, sums keep their size through ten wide layers."""
+def test_weights_of_the_needed_gain_preserve_the_size_of_preactivations(name: str) -> None:
+    """With the gain that an activation needs, preactivations keep their size through ten wide layers."""
     gain = needs(activation(name))[0] / math.sqrt(400)
     layers = [gg.nn.Dense(400, name, f"normal({gain})") for _ in range(10)]
     rng = np.random.default_rng(0)
     data = gg.from_arrays(rng.normal(size=(60, 400)), np.arange(60) % 2, name="noise")
     subject = look(data, network=gg.Sequential(*layers, gg.nn.Dense(1)), epochs=1, backend="reference")
-    flow = look_into(subject, subject.start)
+    flow = flow_of(subject, subject.start)
     sums = [layer.preactivation for layer in flow.layers[:-1]]
     assert sums[-1] == pytest.approx(sums[1], rel=0.2)
 
 
-def test_what_is_measured_on_the_rows() -> None:
+def test_the_flow_agrees_with_numpy() -> None:
     """The forward and the backward pass against NumPy, by hand."""
     subject = look(table(), layers=(16,), activation="tanh")
-    flow = look_into(subject, subject.start)
+    flow = flow_of(subject, subject.start)
     x, t = (array[: flow.rows].astype(np.float64) for array in subject.probe)
     w = {name: array.astype(np.float64) for name, array in subject.start.weights.items()}
     z = x @ w["dense_1.weights"] + w["dense_1.bias"]
@@ -133,7 +133,7 @@ def test_no_usual_initializer_is_suspected(init: str, part: str) -> None:
     subject = look(
         blobs(60), layers=(96, 8, 64), activation=part, init=init, epochs=1, backend="reference", budget=600
     )
-    flow = look_into(subject, subject.start)
+    flow = flow_of(subject, subject.start)
     model = subject.start
     found = starts(model.network, model.weights, model.schema.feature_shape, flow)
     assert len(found) == 4
@@ -142,10 +142,10 @@ def test_no_usual_initializer_is_suspected(init: str, part: str) -> None:
     assert min(start.distinct for start in found) == 1.0
 
 
-def test_copies_are_told_by_all_weights_of_a_neuron() -> None:
+def test_copies_have_all_weights_in_common() -> None:
     network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.Dense(6, "relu"), gg.nn.Dense(3))
     subject = look(blobs(60), network=network, epochs=1, backend="reference")
-    model, flow = subject.start, look_into(subject, subject.start)
+    model, flow = subject.start, flow_of(subject, subject.start)
     weights = dict(model.weights)
     weights["dense_1.weights"] = np.repeat(weights["dense_1.weights"][:, :1], 6, axis=1)
     weights["dense_2.weights"] = np.repeat(weights["dense_2.weights"][:, :2], 3, axis=1)
@@ -173,7 +173,7 @@ def test_copies_are_told_by_all_weights_of_a_neuron() -> None:
     ],
 )
 @pytest.mark.parametrize("data", [digits, table])
-def test_planted_starts_are_found_and_cured(kind: str, options: dict[str, Any], data: Any) -> None:
+def test_planted_starts_are_found_and_fixed(kind: str, options: dict[str, Any], data: Any) -> None:
     diagnosis = diagnosed(data(), **options)
     found = diagnosis.named
     assert found is not None
@@ -228,13 +228,13 @@ def test_usual_starts_are_right(options: dict[str, Any], data: Any) -> None:
 
 
 def test_a_small_last_layer_is_right() -> None:
-    """Zeros in the last layer are a good start: the network begins with the guess that knows nothing."""
+    """Zeros in the last layer are a good start: the network begins with uninformative outputs."""
     network = gg.Sequential(gg.nn.Flatten(), gg.nn.Dense(32, "relu"), gg.nn.Dense(10, init="zeros"))
     subject = look(digits(), network=network)
     assert suspected("initialization", initialization.measure(subject), subject) == []
 
 
-def test_the_comparison_takes_the_time_that_there_is() -> None:
+def test_the_comparison_fits_the_available_time() -> None:
     subject = look(digits(), layers=(16,), epochs=12)
     whole = initialization.measure(subject)
     assert whole.tried_epochs == 12

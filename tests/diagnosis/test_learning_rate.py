@@ -1,4 +1,4 @@
-"""The learning rate: measured edges against theory, planted faults of the step, and runs that are all right."""
+"""The learning rate: edges of stability against theory, planted faults of the step, and healthy runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.core.subject import Subject, examine
 from glassgrad.diagnosis.kinds import KINDS
 from glassgrad.diagnosis.learning_rate import question as learning_rate
-from glassgrad.diagnosis.learning_rate.optimizer_settings import factors, odd_settings
+from glassgrad.diagnosis.learning_rate.optimizer_settings import factors, unusual_settings
 from glassgrad.diagnosis.measures.curvature import (
     GRADIENT,
     PRODUCT,
@@ -91,7 +91,7 @@ STEPS = ["sgd(0.1)", "sgd(0.1, momentum=0.9)", "sgd(0.1, momentum=0.9, nesterov=
 
 
 @pytest.mark.parametrize("name", [*STEPS, "adam"])
-def test_the_edge_is_where_the_optimizer_on_a_parabola_begins_to_grow(name: str) -> None:
+def test_above_the_edge_the_optimizer_diverges_on_a_parabola(name: str) -> None:
     part = optimizer(name)
 
     def grows(rate: float) -> bool:
@@ -136,7 +136,7 @@ def test_the_product_is_the_difference_of_two_gradients() -> None:
         np.testing.assert_allclose(here[PRODUCT + name], difference, rtol=1e-4, atol=1e-7)
 
 
-def test_adam_meets_the_curvature_that_its_preconditioner_leaves() -> None:
+def test_adams_curvature_is_preconditioned() -> None:
     subject = look(plane(), **(LINE | {"optimizer": "adam", "batch_size": 32}))
     products = Curvatures(subject)
     squares = products._squares(subject.start)
@@ -155,8 +155,8 @@ def test_adam_meets_the_curvature_that_its_preconditioner_leaves() -> None:
     np.testing.assert_allclose(squares, single, rtol=0.4)
 
 
-def test_adam_meets_the_curvature_in_units_of_its_own_steps() -> None:
-    """Inputs a hundred times larger have a curvature 10^4 times larger, and Adam does not care."""
+def test_adams_curvature_does_not_depend_on_the_scale_of_inputs() -> None:
+    """Inputs a hundred times larger have a curvature 10^4 times larger; Adam's curvature stays the same."""
     data = plane()
     large = gg.from_arrays(data.features * [100, 1, 1, 1], data.targets, name="large")
     common: dict[str, Any] = LINE | {"optimizer": "adam", "scaling": "none"}
@@ -179,7 +179,7 @@ def test_a_network_that_cannot_be_differentiated_twice_is_left_out(monkeypatch: 
 # --- short runs, range test, largest stable step -------------------------------------------------------------
 
 
-def test_a_short_run_takes_the_steps_that_training_takes() -> None:
+def test_a_short_run_takes_the_same_steps_as_training() -> None:
     subject = look(waves(), layers=(16,), epochs=1, schedule="constant")
     runs = ShortRuns(subject)
     rows, batch = len(subject.train_rows[0]), runs.batch
@@ -219,7 +219,7 @@ def test_no_step_is_stable_where_nothing_can_be_learned() -> None:
     assert stable_step(ShortRuns(subject), (1, 2), 0.01, 0.1 * subject.constant["loss"], 50) is None
 
 
-def test_a_range_test_goes_on_where_the_best_rate_is_at_an_end() -> None:
+def test_a_range_test_is_extended_if_the_best_rate_is_at_an_end() -> None:
     runs = ShortRuns(look(plane(), **LINE))
     low = range_test(runs, [1e-6, 3e-6, 1e-5], [1], 40)
     assert low.best > 1e-5
@@ -228,7 +228,7 @@ def test_a_range_test_goes_on_where_the_best_rate_is_at_an_end() -> None:
     assert np.isinf(range_test(runs, [0.1, 1e6], [1], 200).means[-1])
 
 
-def test_the_rates_tried_hold_the_given_one() -> None:
+def test_the_rates_of_the_range_test_include_the_users() -> None:
     assert 2e-9 in usual_rates(2e-9, 0.001)
     assert usual_rates(0.0, 0.001)[0] == pytest.approx(1e-5)
     assert sorted(usual_rates(0.0011, 0.001)) == usual_rates(0.0011, 0.001)
@@ -245,7 +245,7 @@ def told(losses: Any, validation: Any = None) -> list[dict[str, float]]:
     return rows
 
 
-def test_the_pace_tells_settled_falling_and_swinging_apart() -> None:
+def test_the_pace_distinguishes_converged_falling_and_oscillating_losses() -> None:
     epochs = np.arange(30)
     settled = pace(told(np.exp(-epochs / 3.0)), 1.0, 0.0)
     falling = pace(told(1 - epochs / 40), 1.0, 0.0)
@@ -259,8 +259,8 @@ def test_the_pace_tells_settled_falling_and_swinging_apart() -> None:
     assert ended(told([9, 9, 9, 9, 9, 9, 1, 1])) == 1
 
 
-def test_a_rate_that_went_to_nothing_is_no_plateau() -> None:
-    """What counts is what the last third of the rates won, wherever that third lies."""
+def test_a_schedule_that_ends_at_zero_is_no_plateau() -> None:
+    """The gain of the last third of the summed rates counts, wherever that third lies."""
     losses = 1 - np.minimum(np.arange(30), 14) / 20
     history = told(losses)
     for epoch, row in enumerate(history):
@@ -291,7 +291,7 @@ def lenses(norm: float) -> Any:
 def odd(norm: float = 1.0, steps: int = 1000, **options: Any) -> list[str]:
     settings = make_settings(options)
     return [
-        item.name for item in odd_settings(settings, lenses(norm), weights=100, steps=steps, per_epoch=50)
+        item.name for item in unusual_settings(settings, lenses(norm), weights=100, steps=steps, per_epoch=50)
     ]
 
 
@@ -311,10 +311,10 @@ def odd(norm: float = 1.0, steps: int = 1000, **options: Any) -> list[str]:
         ({"schedule": "exponential(0.5)"}, "schedule"),
     ],
 )
-def test_settings_that_stand_out_are_put_back(options: dict[str, Any], name: str) -> None:
+def test_unusual_settings_are_reset(options: dict[str, Any], name: str) -> None:
     assert odd(**options) == [name]
     settings = make_settings(options)
-    (found,) = odd_settings(settings, lenses(1.0), weights=100, steps=1000, per_epoch=50)
+    (found,) = unusual_settings(settings, lenses(1.0), weights=100, steps=1000, per_epoch=50)
     assert found.strength > 1
     assert found.fixes
     json.dumps(found.fixes[0].document())
@@ -336,7 +336,7 @@ def test_settings_that_stand_out_are_put_back(options: dict[str, Any], name: str
         {"schedule": "reduce_on_plateau"},
     ],
 )
-def test_usual_settings_do_not_stand_out(options: dict[str, Any]) -> None:
+def test_usual_settings_are_not_suspected(options: dict[str, Any]) -> None:
     assert odd(**options) == []
 
 
@@ -412,7 +412,7 @@ def test_a_good_run_has_no_fault(options: dict[str, Any]) -> None:
     assert all(0 < ratio < 1 for ratio in measured.ratios.values())
 
 
-def test_a_regression_that_jumps_is_told_from_one_that_does_not() -> None:
+def test_a_regression_with_too_high_a_rate_is_recognized() -> None:
     jumping, _ = asked(waves(), optimizer="sgd(1.0, momentum=0.9)", layers=(16,), epochs=40)
     assert jumping.named is not None
     assert jumping.named.kind == "learning_rate_too_high"
@@ -420,8 +420,8 @@ def test_a_regression_that_jumps_is_told_from_one_that_does_not() -> None:
     assert calm.named is None
 
 
-def test_a_short_run_says_little_of_its_rate() -> None:
-    """In one epoch a higher rate gets further, in as many steps as are usual it hardly does."""
+def test_a_short_run_does_not_blame_its_rate() -> None:
+    """In one epoch a higher rate gets further; over a usual number of steps it hardly does."""
     found, measured = asked("digits", layers=(32,), epochs=1)
     assert measured.sweep is not None
     whole = np.median(measured.sweep.training, axis=1)
@@ -430,7 +430,7 @@ def test_a_short_run_says_little_of_its_rate() -> None:
     assert "learning_rate_too_low" not in [fault.kind for fault in found.faults]
 
 
-def test_single_rows_are_told_from_a_step_that_is_too_large() -> None:
+def test_batches_of_single_rows_are_not_mistaken_for_a_high_rate() -> None:
     """With batches of 32 rows the same rate is right."""
     found, _ = asked(
         "digits", layers=(32,), epochs=10, batch_size=1, optimizer="sgd(0.1)", schedule="constant"
@@ -439,7 +439,7 @@ def test_single_rows_are_told_from_a_step_that_is_too_large() -> None:
     assert found.named.kind == "batch_size"
 
 
-def test_without_time_it_says_what_it_left_out() -> None:
+def test_a_short_budget_lists_what_was_left_out() -> None:
     subject = look(blobs(60), layers=(4,), epochs=3, backend="reference")
     with subject.clock.limit(0.0):
         measured = learning_rate.measure(subject)
@@ -450,7 +450,7 @@ def test_without_time_it_says_what_it_left_out() -> None:
     assert learning_rate.sentence(measured, []).endswith(".")
 
 
-def test_no_epoch_and_no_rate_are_faults_too() -> None:
+def test_zero_epochs_and_a_zero_rate_are_faults() -> None:
     none, _ = asked(blobs(200), epochs=0, layers=(8,))
     still, _ = asked(blobs(200), learning_rate=0.0, layers=(8,), epochs=40)
     assert none.named is not None
@@ -460,12 +460,12 @@ def test_no_epoch_and_no_rate_are_faults_too() -> None:
 
 
 def test_a_measurement_has_no_verdict() -> None:
-    """What is suspected is in the faults of the answer, and not in the measurement."""
+    """Suspicions are in the faults of the answer, not in the measurement."""
     found, measured = asked(blobs(200), layers=(8,), epochs=20, learning_rate=100.0)
     assert found.faults[0].kind == "learning_rate_too_high"
     assert "classification" not in measured.document()
     text = found.faults[0].sentence
-    assert "too large" in text or "broke off" in text
+    assert "too high" in text or "diverged" in text
 
 
 # --- the section of the report -------------------------------------------------------------------------------
@@ -483,12 +483,12 @@ def test_the_section_shows_the_rates_and_their_limits() -> None:
     assert len(figures) >= 4
 
 
-def test_the_section_of_a_run_that_broke_off() -> None:
+def test_the_section_of_a_run_that_diverged() -> None:
     found, measured = asked(waves(), layers=(16,), optimizer="sgd(1000.0)", epochs=4)
     assert found.subject.run.status == "diverged"
     answer = found["learning_rate"].sentence
     page = Page(
         "A page", "Its lead.", [section("learning_rate", answer, draw(measured, found.subject.run))]
     ).html()
-    assert "broke off" in page
+    assert "diverged" in page
     assert "nan" not in page.lower().replace("nanum", "")

@@ -40,13 +40,13 @@ def kinds(data: gg.Dataset, **options: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10])
-def test_outputs_that_say_nothing_cost_the_logarithm_of_the_number_of_classes(classes: int) -> None:
+def test_the_loss_of_uninformative_outputs_is_the_logarithm_of_the_number_of_classes(classes: int) -> None:
     targets = (np.arange(60) % classes).astype(np.int32)
     for name in ("categorical_cross_entropy", "negative_log_likelihood"):
         assert expected_start(made_loss(name), targets, classes, classes) == pytest.approx(math.log(classes))
 
 
-def test_standardized_targets_cost_their_variance_at_first() -> None:
+def test_the_initial_loss_of_standardized_targets_is_their_variance() -> None:
     targets = np.random.default_rng(0).normal(size=(500, 1))
     found = expected_start(made_loss("squared_error"), targets, None, 1)
     assert found == pytest.approx(float((targets**2).mean()))
@@ -83,7 +83,7 @@ def test_calibration_error_is_the_mean_distance_of_the_bins() -> None:
     assert found.error == pytest.approx(0.6 * 0.25 + 0.4 * 0.55)
 
 
-def test_parts_drawn_alike_are_not_told_apart_and_moved_ones_are() -> None:
+def test_only_parts_with_different_distributions_are_distinguished() -> None:
     random = np.random.default_rng(0)
     one, other = random.normal(size=(2, 600, 5))
     alike = two_parts(one, other)
@@ -94,13 +94,13 @@ def test_parts_drawn_alike_are_not_told_apart_and_moved_ones_are() -> None:
     assert moved is not None
     assert moved.auc > 0.65
     assert moved.differences[0] == pytest.approx(1, abs=0.2)
-    wider = two_parts(one, other * 2)  # the means are alike
+    wider = two_parts(one, other * 2)  # The means are equal.
     assert wider is not None
     assert wider.auc > 0.7
     assert parts_trial(one, other * 2).confirmed
 
 
-def test_the_simple_learner_sees_what_there_is() -> None:
+def test_the_simple_learner_learns_what_is_learnable() -> None:
     random = np.random.default_rng(0)
     x, noise = random.normal(size=(800, 3)), random.normal(size=(800, 1))
     clear = simple_learner((x[:500], np.sin(x[:500, :1])), (x[500:], np.sin(x[500:, :1])), None)
@@ -111,7 +111,7 @@ def test_the_simple_learner_sees_what_there_is() -> None:
     assert abs(nothing.signal) < 3
 
 
-def test_a_hundredth_of_a_normal_distribution_carries_a_twelfth_of_its_variance() -> None:
+def test_one_percent_of_a_normal_distribution_has_a_twelfth_of_its_variance() -> None:
     normal = np.random.default_rng(0).normal(size=(50_000, 1))
     assert outlier_share(normal) == pytest.approx(0.084, abs=0.01)
     assert outlier_share(np.r_[normal[:1000], [[1000.0]]]) > 0.9
@@ -124,7 +124,7 @@ def shuffled(data: gg.Dataset) -> gg.Dataset:
     return replace(data, targets=np.random.default_rng(1).permutation(data.targets))
 
 
-def test_shuffled_labels_are_proved() -> None:
+def test_shuffled_labels_are_proven() -> None:
     named = diagnosed(shuffled(quadrants(2000)), MODULES, epochs=5).named
     assert named is not None
     assert named.kind == "shuffled_labels"
@@ -142,12 +142,12 @@ def test_a_softmax_under_a_cross_entropy_is_named_with_its_fix() -> None:
     assert set(named.prescription.options) <= {"output_activation", "loss"}
 
 
-def test_a_range_that_the_targets_leave_is_a_mismatch() -> None:
+def test_targets_outside_the_output_range_are_a_mismatch() -> None:
     assert "loss_output_mismatch" in kinds(surface(200), output_activation="sigmoid")
     assert "loss_output_mismatch" not in kinds(surface(200))
 
 
-def test_labels_read_as_quantities_are_told_from_ratings() -> None:
+def test_labels_read_as_quantities_are_distinguished_from_ratings() -> None:
     """Classes around a circle have no order; counts do."""
     data = blobs(300)
     turned = (data.targets * 2) % 5  # 0, 2, 4: numbers without a meaning
@@ -202,7 +202,7 @@ def test_a_network_that_learns_noise_overfits() -> None:
     assert "overfitting" not in kinds(quadrants(1000, noise=0.25), epochs=30, learning_rate=0.01)
 
 
-def test_rare_classes_that_are_never_named_are_seen() -> None:
+def test_rare_classes_that_are_never_predicted_are_a_fault() -> None:
     random = np.random.default_rng(0)
     x = np.r_[random.normal(size=(950, 6)), random.normal(size=(50, 6)) + 0.8]
     data = gg.from_arrays(x, np.repeat([0, 1], [950, 50]))
@@ -230,7 +230,7 @@ def test_nothing_is_wrong_with_a_healthy_network(data: gg.Dataset, options: dict
     assert "constant" in found["loss"].document()["measured"]
 
 
-def test_the_answer_has_the_readers_own_numbers_and_the_document_is_plain() -> None:
+def test_the_answer_has_the_measured_numbers_and_the_document_is_plain() -> None:
     subject = subject_of(blobs(300), epochs=30)
     measured = loss.measure(subject)
     text = loss.sentence(measured, [])
@@ -242,14 +242,14 @@ def test_the_answer_has_the_readers_own_numbers_and_the_document_is_plain() -> N
     json.dumps(measured.document(), allow_nan=False)
 
 
-def test_a_fix_is_named_with_what_it_did() -> None:
+def test_the_answer_states_the_effect_of_the_fix() -> None:
     found = diagnosed(quadrants(), MODULES, layers=(), epochs=30, learning_rate=0.01)
     assert found.named is not None
     assert found.named.trial is not None
     assert f"{found.named.trial.means[1]:.3g}" in found["loss"].sentence
 
 
-def test_there_is_nothing_to_prescribe_for_what_has_a_proof_only() -> None:
+def test_kinds_with_a_proof_only_prescribe_nothing() -> None:
     subject = subject_of(blobs(90), epochs=2)
     fault = fault_of("shuffled_labels", "targets")
     assert prescribed(fault, loss.measure(subject), subject) == []

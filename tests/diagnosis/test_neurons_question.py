@@ -67,7 +67,7 @@ def test_a_layer_explains_what_is_linear_in_it() -> None:
     assert explained(x[:, :1], x[:, 1:2]) < 0.05
 
 
-def test_one_column_says_what_it_says() -> None:
+def test_the_score_of_a_single_column() -> None:
     random = np.random.default_rng(0)
     x, y = random.normal(size=(1000, 1)), random.integers(0, 4, 1000)
     assert alone_score(x, np.sin(3 * x), None) > 0.95
@@ -78,7 +78,7 @@ def test_one_column_says_what_it_says() -> None:
     assert alone_score(np.eye(4)[(y + 1) % 4], y, 4) == 1  # a category
 
 
-def test_layers_that_meet_without_an_activation() -> None:
+def test_layers_without_an_activation_between_are_found() -> None:
     plain = Sequential(Dense(8), Dropout(0.1), Dense(8), ActivationLayer("relu"), Dense(2))
     assert neurons.linear_layers(plain) == ("dense_1",)
     assert neurons.linear_layers(Sequential(Dense(8, "relu"), Dense(2))) == ()
@@ -92,7 +92,7 @@ def test_layers_that_meet_without_an_activation() -> None:
 # --- planted faults ------------------------------------------------------------------------------------------
 
 
-def test_neurons_that_were_dead_from_the_start_come_alive() -> None:
+def test_neurons_that_were_dead_from_the_start_are_fixed() -> None:
     network = Sequential(Dense(16, "relu", bias_init="constant(-20.0)"), Dense(3))
     found = diagnosed(blobs(300), MODULES, network=network, epochs=30, learning_rate=0.01)
     assert found.named is not None
@@ -101,21 +101,21 @@ def test_neurons_that_were_dead_from_the_start_come_alive() -> None:
     assert "16 of 16" in found.named.sentence
 
 
-def test_saturated_neurons_are_seen() -> None:
+def test_saturated_neurons_are_a_fault() -> None:
     found = faults(table(), activation="tanh", init="normal(20.0)", epochs=3)
     assert found["saturated_neurons"].evidence["saturated"] > 0.8
     assert "dead_neurons" not in found
     assert not faults(table(), activation="tanh", init="xavier_normal", epochs=3)
 
 
-def test_copies_of_a_constant_start_are_broken_up() -> None:
+def test_copies_from_a_constant_start_are_fixed() -> None:
     named = diagnosed(table(), MODULES, init="constant(0.3)", epochs=30, learning_rate=0.01).named
     assert named is not None
     assert named.kind == "duplicate_neurons"
     assert named.evidence["copies"] == 15
 
 
-def test_a_chain_of_linear_layers_is_bent() -> None:
+def test_a_chain_of_linear_layers_gets_activations() -> None:
     named = diagnosed(table(), MODULES, activation="identity", epochs=30, learning_rate=0.01).named
     assert named is not None
     assert named.kind == "missing_nonlinearity"
@@ -140,7 +140,7 @@ def test_inputs_of_very_different_size_are_scaled() -> None:
 
 
 @pytest.mark.parametrize("classes", [False, True])
-def test_a_leak_is_named_and_leaving_it_out_lowers_the_score(classes: bool) -> None:
+def test_a_leak_is_named_and_dropping_it_lowers_the_score(classes: bool) -> None:
     data, random = table(), np.random.default_rng(1)
     y = (data.targets > 0).astype(int) if classes else data.targets
     data = gg.from_arrays(np.c_[data.features, y + 0.05 * random.normal(size=len(y))], y)
@@ -151,8 +151,8 @@ def test_a_leak_is_named_and_leaving_it_out_lowers_the_score(classes: bool) -> N
     assert named.trial.means[1] > named.trial.means[0]
 
 
-def test_a_leak_that_the_network_made_little_of_is_proven_by_a_look_up() -> None:
-    """Classes that the other inputs tell as well: leaving the leak out lowers nothing."""
+def test_a_leak_that_the_network_does_not_exploit_is_proven_by_a_look_up() -> None:
+    """The other inputs predict the classes as well, so dropping the leak does not lower the score."""
     data, random = blobs(300), np.random.default_rng(1)
     order = np.argsort(random.permutation(3))[data.targets]  # numbers of classes, in no order of the inputs
     leak = order + 0.02 * random.normal(size=len(order))
@@ -213,11 +213,11 @@ def test_constant_and_repeated_columns_are_harmless() -> None:
         (table(), {"layers": (64,), "learning_rate": 0.01}),
     ],
 )
-def test_healthy_neurons_are_not_even_suspected(data: gg.Dataset, options: dict[str, Any]) -> None:
+def test_healthy_neurons_are_not_suspected(data: gg.Dataset, options: dict[str, Any]) -> None:
     assert faults(data, **options) == {}
 
 
-def test_the_answer_has_the_readers_own_numbers_and_the_document_is_plain() -> None:
+def test_the_answer_has_the_measured_numbers_and_the_document_is_plain() -> None:
     subject = subject_of(table(), layers=(12, 6))
     measured = neurons.measure(subject)
     assert [(layer.units, layer.hidden) for layer in measured.layers] == [(12, True), (6, True), (1, False)]

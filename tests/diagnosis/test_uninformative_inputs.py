@@ -1,4 +1,4 @@
-"""Inputs that say nothing alone: which they are, and that a trial chooses them without looking at held-out rows."""
+"""Uninformative inputs: which they are, and that a trial selects them without held-out rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from glassgrad.diagnosis.loss import question as loss
 
 
 def noisy(rows: int, telling: int = 4, idle: int = 60, classes: int = 3, seed: int = 0) -> gg.Dataset:
-    """Classes by clusters in the first ``telling`` inputs; the others are noise."""
+    """Classes that are clusters in the first ``telling`` inputs; the other inputs are noise."""
     random = np.random.default_rng(seed)
     y = np.arange(rows) % classes
     centres = np.random.default_rng(99).normal(scale=1.5, size=(classes, telling))
@@ -34,7 +34,7 @@ def test_noise_is_uninformative_and_clusters_are_not() -> None:
     assert len(found) >= 50
 
 
-def test_of_a_regression_what_explains_the_quantity_stays() -> None:
+def test_an_input_that_explains_a_regression_target_is_informative() -> None:
     random = np.random.default_rng(0)
     x = random.normal(size=(300, 10))
     found = uninformative_in(gg.from_arrays(x, x[:, 2] + 0.1 * random.normal(size=300)))
@@ -65,7 +65,7 @@ def test_a_category_counts_as_one_column(tmp_path: object) -> None:
     assert uninformative_columns(run.task.parts, run.dataset) == ("idle",)
 
 
-def test_one_telling_input_among_many_is_more_than_chance_and_shuffled_targets_are_not() -> None:
+def test_one_informative_input_among_many_exceeds_chance_and_shuffled_targets_do_not() -> None:
     data = noisy(300, telling=1, idle=150)
     assert signal_of_one_input(data.features, data.targets, 3) > 6
     random = np.random.default_rng(0)
@@ -75,20 +75,20 @@ def test_one_telling_input_among_many_is_more_than_chance_and_shuffled_targets_a
     assert signal_of_one_input(data.features, values, None) > 6
 
 
-def test_targets_that_one_input_tells_were_not_shuffled_though_no_network_finds_it() -> None:
-    """A hundred and twenty rows, four telling inputs among hundreds."""
+def test_targets_that_one_input_explains_are_not_called_shuffled() -> None:
+    """120 rows, four informative inputs among hundreds: too few rows for a network."""
     found = diagnosed(noisy(120, idle=400), {"loss": loss}, layers=(64,), epochs=40)
     assert "shuffled_labels" not in [fault.kind for fault in found.faults]
 
 
-def test_pictures_have_no_columns() -> None:
+def test_images_have_no_columns() -> None:
     random = np.random.default_rng(0)
     data = gg.from_arrays(random.normal(size=(60, 4, 4)), np.arange(60) % 2)
     assert uninformative_columns(gg.train(data, epochs=1).task.parts, data) == ()
 
 
-def test_a_trial_chooses_by_the_training_rows_of_each_seed() -> None:
-    """Chosen by all rows, a few of many random inputs seem to tell random classes on held-out rows too."""
+def test_a_trial_selects_inputs_by_the_training_rows_of_each_seed() -> None:
+    """Selected by all rows, a few of many random inputs seem to predict random classes on held-out rows too."""
     random = np.random.default_rng(1)
     data = gg.from_arrays(random.normal(size=(120, 400)), random.integers(0, 2, 120))
     trials = subject_of(data, layers=(), epochs=40, learning_rate=0.01, keep="last").trials
@@ -101,7 +101,7 @@ def test_a_trial_chooses_by_the_training_rows_of_each_seed() -> None:
     assert honest.document()["changes"] == {"drop_inputs": list(everything)}
 
 
-def test_few_rows_and_many_uninformative_inputs_are_overfitting_and_the_fix_is_to_leave_them_out() -> None:
+def test_the_fix_for_few_rows_and_many_uninformative_inputs_is_to_drop_them() -> None:
     found = diagnosed(
         noisy(150, idle=120), {"loss": loss}, layers=(64,), epochs=80, learning_rate=0.003, keep="last"
     )
@@ -109,11 +109,11 @@ def test_few_rows_and_many_uninformative_inputs_are_overfitting_and_the_fix_is_t
     assert found.named.kind == "overfitting"
     assert found.named.prescription is not None
     assert "x[0]" not in found.named.prescription.options["drop_inputs"]
-    assert "say nothing of the target" in found.named.prescription.sentence
+    assert "unrelated to the target" in found.named.prescription.sentence
 
 
-def test_one_lucky_choice_of_few_rows_does_not_hide_that_the_network_knows_them_by_heart() -> None:
-    """Whatever seed the examined run has."""
+def test_one_lucky_split_of_few_rows_does_not_hide_overfitting() -> None:
+    """Overfitting is found for every seed of the examined run."""
     data = noisy(150, idle=120)
     for seed in range(4):
         found = diagnosed(

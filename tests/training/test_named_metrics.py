@@ -152,7 +152,7 @@ def test_a_time_limit_is_an_option() -> None:
         ({"metric": "rmse"}, "metric 'rmse' needs values, which this model does not give"),
         ({"patience": 0}, "patience must be"),
         ({"patience": 3, "validation": 0}, "patience counts epochs"),
-        ({"max_time": "soon"}, "max_time must be a time above 0"),
+        ({"max_time": "soon"}, "max_time must be a positive time"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(options: dict[str, object], message: str) -> None:

@@ -74,7 +74,7 @@ def _print(diagnosis: Diagnosis) -> None:
     from glassgrad.cli.tables_text import lines_of
 
     parts = diagnosis.subject.task.parts
-    for line in lines_of(diagnosis.subject.given, parts.schema, parts.notices):
+    for line in lines_of(diagnosis.subject.original, parts.schema, parts.notices):
         print(line)
 
     terminal = sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"

@@ -17,5 +17,5 @@ def seconds_of(text: str | float, name: str = "budget") -> float:
     """
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([a-z]*)\s*", str(text).lower())
     if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] <= 0:
-        raise InputError(f"{name} must be a time above 0 such as 30s or 2min, not {shown(text)}")
+        raise InputError(f"{name} must be a positive time such as 30s or 2min, not {shown(text)}")
     return float(match[1]) * UNITS[match[2]]

@@ -1,4 +1,4 @@
-"""The five questions, answered by experiment: measure, judge, prescribe, try, rank."""
+"""Answers the five questions by experiment: measure, judge, prescribe, run trials, rank."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNUSED = ("force", "watch")
 """Options of ``train`` that change nothing in a diagnosis."""
 
 RESERVE = 0.08
-"""The share of the budget that is left alone: predictions of what a trial takes are not exact."""
+"""Share of the budget held in reserve, because estimates of trial durations are not exact."""
 
 QUESTION_MODULES: Mapping[str, Question] = {
     "loss": loss,
@@ -46,7 +46,7 @@ QUESTION_MODULES: Mapping[str, Question] = {
     "chain_rule": chain_rule,
     "learning_rate": learning_rate,
 }
-"""In the order in which they are asked: the cheap and telling ones first."""
+"""In measuring order: the cheap and informative questions first."""
 
 
 def diagnose(
@@ -63,28 +63,28 @@ def diagnose(
 ) -> Diagnosis:
     """Answer the five questions for a network: ``settings`` (or options, as ``train`` takes them) on ``data``.
 
-    Of a ``Run``, or the folder of one, data and settings are taken, ``options`` replacing some of them (see
-    ``changed_settings``). Networks that ``train`` refuses are taken too, and the run is always watched: ``force`` and
-    ``watch`` are no options here. ``target`` and ``task`` are those of ``load_source``, the weights those of
-    ``train``; weights of None replace those of a run by none. ``budget`` is in seconds, or a text such as "30s"; what
-    there was no time for is listed in the answers. Raises InputError for data or options that cannot be used.
+    A ``Run`` or a run folder supplies data and settings, and ``options`` replace some of the settings (see
+    ``changed_settings``). Networks that ``train`` refuses are examined too, and the run is always watched, so the
+    options ``force`` and ``watch`` are not accepted. ``target`` and ``task`` are those of ``load_source``, and the
+    weights those of ``train``; None removes the weights of a run. ``budget`` is in seconds, or a text such as "30s".
+    The answers list what was skipped for lack of time. Raises InputError for data or options that cannot be used.
     """
     start = time.perf_counter()
     allowed = seconds_of(budget if isinstance(budget, str) else check("budget", budget, Real(above=0)))
     clock = Clock((1 - RESERVE) * allowed)
-    tell = progress or (lambda phase: None)
+    report = progress or (lambda phase: None)
     for name in UNUSED:
         if name in options:
-            raise InputError(f"a diagnosis does not use the option {name}; leave it out")
-    before: Settings | None = None
-    named = target is not None or task != "auto"
-    if named and (isinstance(data, Run | Dataset) or is_run(data)):
-        raise InputError("target and task are for sources; a run, or a Dataset, has its own")
+            raise InputError(f"diagnose does not take the option {name}; leave it out")
+    run_settings: Settings | None = None
+    has_source_options = target is not None or task != "auto"
+    if has_source_options and (isinstance(data, Run | Dataset) or is_run(data)):
+        raise InputError("target and task apply to data sources only; a run or a Dataset already has its own")
     if isinstance(data, Run):
         assert data.given is not None
-        examined, before = data.given, data.settings
+        examined, run_settings = data.given, data.settings
     elif not isinstance(data, Dataset) and is_run(data):
-        before, document = read_settings(data)
+        run_settings, document = read_settings(data)
         examined = find_given(document, str(data), sample_weight=sample_weight)
     else:
         dataset = data if isinstance(data, Dataset) else load_source(data, target=target, task=task)
@@ -93,13 +93,13 @@ def diagnose(
     if settings is not None and options:
         raise InputError("give either settings or options, not both")
     if settings is None:
-        settings = make_settings(options) if before is None else changed_settings(before, options)
-    tell(Phase("training the network, and watching it", 0.0))
+        settings = make_settings(options) if run_settings is None else changed_settings(run_settings, options)
+    report(Phase("training the network", 0.0))
     subject = examine(examined, settings, clock)
-    diagnosis = Examination(subject, QUESTION_MODULES, KINDS.values(), tell).run()
+    diagnosis = Examination(subject, QUESTION_MODULES, KINDS.values(), report).run()
     return replace(diagnosis, seconds=time.perf_counter() - start, budget=allowed)
 
 
 def is_run(path: str | Path) -> bool:
-    """Whether ``path`` is the folder of a run."""
+    """Whether ``path`` is a run folder."""
     return str(path) not in BUILT_IN and (Path(path) / CONFIG).is_file()

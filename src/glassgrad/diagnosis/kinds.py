@@ -1,4 +1,4 @@
-"""All kinds of faults, in the order of causes: of two that explain the scores equally well, the first is named."""
+"""All kinds of faults in causal order: of two that explain the scores equally well, the earlier one is named."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from glassgrad.diagnosis.neurons import (
     useless_inputs,
 )
 
-_IN_ORDER_OF_CAUSES = (
+_CAUSAL_ORDER = (
     wrong_gradient.KIND,
     loss_output_mismatch.KIND,
     shuffled_labels.KIND,
@@ -70,22 +70,22 @@ _IN_ORDER_OF_CAUSES = (
     useless_inputs.DUPLICATE,
     useless_inputs.CONSTANT,
 )
-KINDS: dict[str, Kind] = {kind.name: kind for kind in _IN_ORDER_OF_CAUSES}
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _CAUSAL_ORDER}
 
 
 def register(kind: Kind, *, before: str | None = None) -> None:
-    """Add ``kind`` to ``KINDS``: before the kind of that name in the order of causes, or at the end.
+    """Add ``kind`` to ``KINDS``, in the causal order before the kind named ``before``, or at the end.
 
-    Raises InputError for a name that is taken, and for a question or a kind that there is none of.
+    Raises InputError for a name that is already registered, and for an unknown question or kind.
     """
     if kind.name in KINDS:
-        raise InputError(f"there is a kind of fault {kind.name!r} already")
+        raise InputError(f"a kind of fault named {kind.name!r} is already registered")
     if kind.question not in QUESTIONS:
         raise unknown_name("question", kind.question, QUESTIONS)
     if before is not None and before not in KINDS:
         raise unknown_name("kind of fault", before, KINDS)
     kinds = list(KINDS.values())
-    place = len(kinds) if before is None else list(KINDS).index(before)
-    kinds.insert(place, kind)
+    index = len(kinds) if before is None else list(KINDS).index(before)
+    kinds.insert(index, kind)
     KINDS.clear()
-    KINDS.update({one.name: one for one in kinds})
+    KINDS.update({item.name: item for item in kinds})

@@ -1,4 +1,4 @@
-"""A gradient that grows on its way back."""
+"""A gradient that grows in the backward pass, or during training."""
 
 from __future__ import annotations
 
@@ -13,45 +13,48 @@ from glassgrad.diagnosis.core.kinds import Kind
 from glassgrad.diagnosis.core.subject import Subject
 
 EXPLODES = 100.0
-"""The gradient at a layer relative to that at the output, or at any time relative to the first and the usual one."""
+"""The gradient explodes at this size relative to the gradient at the output, or relative to the larger of the first
+and the median gradient of the run. A Jacobian norm of this size counts too."""
 
-SOURCE_EXPLODES = "growth of the gradient on its way back, or since the first step (R. Pascanu et al., 2013)"
+SOURCE_EXPLODES = (
+    "growth of the gradient in the backward pass, or since the first step (R. Pascanu et al., 2013)"
+)
 
 
 def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
-    """A gradient that grows on its way back, or while training, or without bound."""
+    """A gradient that grows in the backward pass, or during training, or without bound."""
     link, growth = m.most, m.growth
     share = link.start if link is not None else 0.0
     grows = not math.isnan(growth) and growth >= EXPLODES
-    stretching = [one for one in m.links if one.jacobian >= EXPLODES]
+    stretching = [item for item in m.links if item.jacobian >= EXPLODES]
     if not (share >= EXPLODES or grows or stretching or m.diverged):
         return []
-    largest = max([share, growth if grows else 0.0, *(one.jacobian for one in stretching)])
-    layer, text = "", "The training broke off at a gradient that was not finite any more."
+    largest = max([share, growth if grows else 0.0, *(item.jacobian for item in stretching)])
+    layer, text = "", "The training diverged: the gradient was no longer finite."
     if stretching:
-        worst = max(stretching, key=lambda one: one.jacobian)
+        worst = max(stretching, key=lambda item: item.jacobian)
         layer = worst.layer
         text = (
-            f"{layer} alone multiplies what goes through it, and the gradient on its way back, by "
+            f"{layer} alone multiplies values in the forward pass, and the gradient in the backward pass, by up to "
             f"{worst.jacobian:.2g}."
         )
     elif share >= EXPLODES:
-        worst = max((one for one in m.links if one.factor >= 0), key=lambda one: one.factor)
+        worst = max((item for item in m.links if item.factor >= 0), key=lambda item: item.factor)
         layer = worst.layer
         text = (
-            f"On its way back the gradient grows to {share:.2g} times its size at the output: {layer} alone "
+            f"In the backward pass, the gradient grows to {share:.2g} times its size at the output; {layer} alone "
             f"multiplies it by {worst.factor:.2g}."
         )
     elif grows:
         size = f"{growth:.2g}" if math.isfinite(growth) else "more than 1e18"
-        text = f"While training the gradient grew to {size} times its size at the first step."
+        text = f"During training, the gradient grew to {size} times its size at the first step."
     return [
         Suspicion(
             layer,
             {
                 "times_the_gradient_at_the_output": share,
                 "times_the_first_gradient": growth,
-                "factors": {one.layer: one.factor for one in m.links},
+                "factors": {item.layer: item.factor for item in m.links},
                 "diverged": m.diverged,
             },
             EXPLODES,
@@ -63,7 +66,7 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
 
 
 def prescribe(suspicion: Suspicion, m: ChainRule, subject: Subject) -> list[Intervention]:
-    """What bounds the gradient; where the first weights are at fault, only others."""
+    """Fixes that bound the gradient; only other initial weights if those are the cause."""
     grows = any(link.start >= EXPLODES or link.jacobian >= EXPLODES for link in m.links)
     return to_bound(subject, at_start=grows, by_weights=bool(m.size))
 
@@ -71,7 +74,7 @@ def prescribe(suspicion: Suspicion, m: ChainRule, subject: Subject) -> list[Inte
 KIND = Kind(
     name="exploding_gradient",
     question="chain_rule",
-    meaning="the gradient grows from layer to layer on its way back",
+    meaning="the gradient grows from layer to layer in the backward pass",
     judge=judge,
     prescribe=prescribe,
     group="wild",

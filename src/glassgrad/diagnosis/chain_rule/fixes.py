@@ -1,4 +1,4 @@
-"""Fixes for a gradient that vanishes or explodes on its way back."""
+"""Fixes for a gradient that vanishes or explodes in the backward pass."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from glassgrad.nn.network import LayerNode, Network, activation_of
 
 CLIP = 1.0
 SHORT = 2
-"""A network whose gradient does not get far is tried with so many hidden layers."""
+"""The number of hidden layers of the shorter network to try."""
 
 _PASSING = (ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish)
 
@@ -25,42 +25,40 @@ _PASSING = (ReLU, LeakyReLU, ELU, SELU, GELU, SiLU, Mish)
 def _other_start(subject: Subject) -> Intervention:
     parts = [activation_of(node.layer) for node in _hidden(subject.network)]
     name = "he_normal" if any(isinstance(part, _PASSING) for part in parts) else "xavier_uniform"
-    sentence = f"Start from weights that keep values and gradients at one size ({name})."
+    sentence = f"Use initial weights that preserve the size of values and gradients ({name})."
     return Intervention(restart(subject.settings, name), sentence)
 
 
 def to_let_through(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
-    """For a gradient that does not arrive: activations with a slope of 1, fewer layers, normalization.
+    """Fixes for a vanishing gradient: activations with a slope of 1, fewer layers, normalization.
 
-    Only other weights where those are at fault (``by_weights``), and only another activation where the gradient
-    did arrive at the start.
+    ``by_weights`` says that the initial weights are the cause: then only other weights are tried. Without
+    ``at_start``, the gradient vanished during training: then only another activation is tried.
     """
     hidden = [activation_of(node.layer) for node in _hidden(subject.network)]
-    acting = [part for part in hidden if not isinstance(part, Identity)]
+    nonlinear = [part for part in hidden if not isinstance(part, Identity)]
     fixes = []
     if at_start and by_weights:
         return [_other_start(subject)]
-    if any(not isinstance(part, _PASSING) for part in acting):
+    if any(not isinstance(part, _PASSING) for part in nonlinear):
         options = {"activation": "relu", "init": "he_normal"}
         fixes.append(
-            Intervention(
-                options, "Use relu, which passes gradients on as they are, and weights of He's size."
-            )
+            Intervention(options, "Use relu, which passes gradients on unchanged, with he_normal weights.")
         )
     elif at_start:
         fixes.append(_other_start(subject))
     if at_start:
         fixes += [*_shorter(subject), *_normalized(subject.network)]
-    if any(isinstance(part, ReLU) for part in acting):
+    if any(isinstance(part, ReLU) for part in nonlinear):
         options = {"activation": "leaky_relu(0.1)", "init": "he_normal"}
         fixes.append(Intervention(options, "Use leaky_relu, which is nowhere flat."))
     return fixes if at_start else fixes[:1]
 
 
 def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Intervention]:
-    """For a gradient that grows: clipping, a smaller step; where it does so from the start, other weights first.
+    """Fixes for an exploding gradient: clipping, normalization, a smaller step, and with ``at_start`` other weights.
 
-    Only those where they are at fault.
+    ``by_weights`` says that the initial weights are the cause: then only other weights are tried.
     """
     settings = subject.settings
     fixes = []
@@ -69,7 +67,7 @@ def to_bound(subject: Subject, at_start: bool, by_weights: bool) -> list[Interve
         if by_weights:
             return fixes
     if settings.clip_norm is None or settings.clip_norm > CLIP:
-        fixes.append(Intervention({"clip_norm": CLIP}, f"Cut gradients to a norm of {CLIP:g} (clip_norm)."))
+        fixes.append(Intervention({"clip_norm": CLIP}, f"Clip gradients to a norm of {CLIP:g} (clip_norm)."))
     if at_start:
         fixes += _normalized(subject.network)
     rate = settings.resolved_optimizer.hyperparameters()["learning_rate"]
@@ -87,7 +85,7 @@ def _hidden(network: Network) -> list[LayerNode]:
 
 
 def _normalized(network: Network) -> list[Intervention]:
-    """A batch normalization between the sums and the activation of every hidden layer; none where there is one."""
+    """A batch normalization before the activation of every hidden layer; empty if the network has a normalization."""
     if any(isinstance(node.layer, BatchNorm | LayerNorm) for node in network.nodes):
         return []
     nodes: list[LayerNode] = []
@@ -97,13 +95,13 @@ def _normalized(network: Network) -> list[Intervention]:
         if node.name == network.output or isinstance(part, Identity) or not isinstance(layer, Dense | Conv2D):
             nodes.append(node)
             continue
-        sums, normal = f"{node.name}_sums", f"{node.name}_normalized"
-        nodes.append(LayerNode(sums, replace(layer, activation=Identity()), node.inputs))
-        nodes.append(LayerNode(normal, BatchNorm(), (sums,)))
-        nodes.append(LayerNode(node.name, ActivationLayer(part), (normal,)))
+        linear, normalized = f"{node.name}_sums", f"{node.name}_normalized"
+        nodes.append(LayerNode(linear, replace(layer, activation=Identity()), node.inputs))
+        nodes.append(LayerNode(normalized, BatchNorm(), (linear,)))
+        nodes.append(LayerNode(node.name, ActivationLayer(part), (normalized,)))
     if len(nodes) == len(network.nodes):
         return []
-    sentence = "Normalize the sums of every hidden layer (batch_norm before the activation)."
+    sentence = "Normalize every hidden layer (batch_norm before the activation)."
     return [Intervention({"network": Network(tuple(nodes))}, sentence)]
 
 

@@ -1,10 +1,10 @@
-"""Does the gradient reach every layer? Its size layer by layer, at the start, in time, and against the loss.
+"""Does the gradient reach every layer? Measures its size by layer, at the start, during training, and at the end.
 
-By the chain rule the gradient at a layer is that at the loss times the Jacobians of all layers in between (S.
-Hochreiter, Untersuchungen zu dynamischen neuronalen Netzen, 1991; R. Pascanu et al., On the difficulty of training
-recurrent neural networks, 2013). So all sizes here are relative to the gradient at the network's output: a network
-that has learned has a small gradient everywhere, and one whose gradient vanishes has it in the first layers only. The
-user's own parts are checked by central differences besides.
+By the chain rule, the gradient at a layer is the gradient at the output times the Jacobians of all layers in between
+(S. Hochreiter, Untersuchungen zu dynamischen neuronalen Netzen, 1991; R. Pascanu et al., On the difficulty of
+training recurrent neural networks, 2013). All sizes are relative to the gradient at the network's output: a network
+that has learned has a small gradient in all layers, while a vanishing gradient is small in the first layers only.
+Derivatives of custom parts are checked against central differences.
 """
 
 from __future__ import annotations
@@ -24,33 +24,34 @@ from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.measures.custom_gradients import GradientCheck, check_custom_gradients
 from glassgrad.diagnosis.measures.first_weights import size_of, starts
-from glassgrad.diagnosis.measures.flow import Flow, LayerFlow, jacobian_norms, look
+from glassgrad.diagnosis.measures.flow import Flow, LayerFlow, flow_of, jacobian_norms
 from glassgrad.diagnosis.measures.pace import ended
 from glassgrad.nn.network import Network, activation_of
 
 Floats = npt.NDArray[np.float64]
 
 VANISHES = 0.01
-"""The gradient at a layer, as a share of that at the network's output. A layer of a usual start keeps it within a
-factor of 3; eight sigmoid layers leave less than a thousandth (Glorot and Bengio, 2010)."""
+"""The gradient vanishes below this share of the gradient at the network's output. A usual layer changes it by at most
+a factor of 3; eight sigmoid layers leave less than a thousandth (Glorot and Bengio, 2010)."""
 
 LEARNED = 0.1
-"""A run that ends below this share of the constant guess's loss has learned, whatever its gradient looks like."""
+"""A run that ends below this share of the baseline's loss has learned, regardless of its gradient."""
 
 WRONG = 0.01
-"""The relative error of a derivative against central differences: right ones stay below 1e-6, and next to the kinks
-of piecewise linear functions below 1e-3."""
-
+"""A derivative is wrong above this relative error against central differences. Right derivatives have errors below
+1e-6, and below 1e-3 next to the kinks of piecewise linear functions."""
 
 KEPT = 60
-"""So many points in time are written down."""
+"""Maximum number of points in time in the JSON document."""
 
 
 @dataclass(frozen=True)
 class Link:
-    """One layer in the chain. ``start`` and ``end`` are the gradients at its sums (at its outputs where it has none)
-    relative to the gradient at the network's output; ``jacobian`` is the spectral norm of its Jacobian at the start,
-    and ``factor`` what it made of the gradient on the way back.
+    """One layer in the chain.
+
+    ``start`` and ``end`` are the gradients at its preactivations (or its outputs, without preactivations) at the
+    start and end of the run, relative to the gradient at the network's output. ``jacobian`` is the spectral norm of
+    its Jacobian at the start. ``factor`` is the ratio of its gradient to that of the layers after it.
     """
 
     layer: str
@@ -69,13 +70,13 @@ class Link:
 
 @frozen
 class ChainRule:
-    """What was measured. ``links`` are the layers that the gradient has to reach, in order.
+    """The measurement. ``links`` are the layers that the gradient must reach, in order.
 
-    ``steps`` [samples] and ``over_time`` (by layer, [samples]) are the gradients by the outputs while training,
-    relative to that at the network's output; ``total`` [samples] is the norm of the whole gradient. ``at_output`` is
-    the gradient at the output at the start and at the end. ``product`` is that of the Jacobian norms: the gradient of
-    a usual row cannot grow by more. ``size`` says whether the first weights are "large" or "small" for the layers
-    that they are in, or "copies" of each other; else it is "".
+    ``over_time`` maps layers to the gradients at their outputs [samples] at the steps ``steps`` [samples], relative
+    to the gradient at the network's output. ``total`` [samples] is the norm of the gradient of all weights.
+    ``at_output`` is the gradient at the output at the (start, end). ``product`` is the product of the Jacobian norms,
+    an upper bound for the growth of the gradient of a typical row. ``parts`` are the checks of custom parts. ``size``
+    says whether the initial weights are "large", "small" or "copies" of each other; otherwise it is "".
     """
 
     links: tuple[Link, ...]
@@ -93,33 +94,33 @@ class ChainRule:
 
     @property
     def least(self) -> Link | None:
-        """The layer with weights that the smallest share of the gradient reaches at the start."""
+        """The layer with weights and the smallest gradient at the start."""
         weighted = [link for link in self.links if link.weighted and not math.isnan(link.start)]
         return min(weighted, key=lambda link: link.start, default=None)
 
     @property
     def most(self) -> Link | None:
-        """The layer at which the gradient is largest at the start."""
-        known = [link for link in self.links if not math.isnan(link.start)]
-        return max(known, key=lambda link: link.start, default=None)
+        """The layer with the largest gradient at the start."""
+        measured = [link for link in self.links if not math.isnan(link.start)]
+        return max(measured, key=lambda link: link.start, default=None)
 
     @property
     def growth(self) -> float:
-        """The largest gradient of the run relative to the first, or to the median where the first was smaller."""
-        seen = self.total[np.isfinite(self.total)]
-        if len(seen) < len(self.total):
+        """The largest gradient of the run relative to the first one, or to the median if that is larger."""
+        finite = self.total[np.isfinite(self.total)]
+        if len(finite) < len(self.total):
             return math.inf
-        usual = max(float(seen[0]), float(np.median(seen))) if len(seen) else 0.0
-        return float(seen.max()) / usual if usual > 0 else math.nan
+        usual = max(float(finite[0]), float(np.median(finite))) if len(finite) else 0.0
+        return float(finite.max()) / usual if usual > 0 else math.nan
 
     @property
     def learned(self) -> bool:
-        """Whether the run got so far that a small gradient is no wonder."""
+        """Whether the loss is so low that a small gradient is expected."""
         return self.loss <= LEARNED * self.constant
 
     @property
     def wrong(self) -> list[GradientCheck]:
-        """The user's parts with a wrong derivative, the worst first."""
+        """The checks of custom parts with a wrong derivative, the worst first."""
         return sorted((p for p in self.parts if p.error > WRONG), key=lambda p: -p.error)
 
     def document(self) -> dict[str, Any]:
@@ -145,20 +146,20 @@ class ChainRule:
 
 
 def measure(subject: Subject) -> ChainRule:
-    """The gradient on its way back at the start and at the end, the lenses in between, and the user's own parts."""
+    """Measure the gradients at the start and at the end, the lenses in between, and custom parts."""
     run = subject.run
-    start, end = look(subject, subject.start), look(subject, run.model)
+    start, end = flow_of(subject, subject.start), flow_of(subject, run.model)
     jacobians: Mapping[str, float] = {}
     if subject.clock.allows(0.2, "the Jacobians of the layers"):
         jacobians = jacobian_norms(subject.start, start)
-    steps, over_time, total = _in_time(subject)
+    steps, over_time, total = _over_time(subject)
     links = _links(subject.network, start, end, jacobians)
-    known = [link.jacobian for link in links]
+    norms = [link.jacobian for link in links]
     diverged = run.status == "diverged"
     return ChainRule(
         links=links,
         at_output=(_at_output(start, subject.network), _at_output(end, subject.network)),
-        product=math.prod(known) if known else math.nan,
+        product=math.prod(norms) if norms else math.nan,
         steps=steps,
         over_time=over_time,
         total=total,
@@ -172,10 +173,10 @@ def measure(subject: Subject) -> ChainRule:
 
 
 def _size(subject: Subject, flow: Flow) -> str:
-    """What is wrong with the first weights, if anything: that is then the cause, and the gradient the symptom."""
+    """What is wrong with the initial weights, which are then the cause; "" for nothing."""
     model = subject.start
-    first_weights = starts(model.network, model.weights, model.schema.feature_shape, flow)
-    return size_of(first_weights, flow.layers)
+    initial_weights = starts(model.network, model.weights, model.schema.feature_shape, flow)
+    return size_of(initial_weights, flow.layers)
 
 
 def _at_output(flow: Flow, network: Network) -> float:
@@ -189,15 +190,15 @@ def _gradient(layer: LayerFlow) -> float:
 def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, float]) -> tuple[Link, ...]:
     links = []
     bases = [_at_output(flow, network) for flow in (start, end)]
-    taken = {name: [node.name for node in network.nodes if name in node.inputs] for name in start.outputs}
+    consumers = {name: [node.name for node in network.nodes if name in node.inputs] for name in start.outputs}
     for node in network.nodes:
         layer, later = start[node.name], end[node.name]
         if math.isnan(layer.gradient):
             continue
-        # Of the sums of this layer by the sums of the one after it; of the last one, by the output.
-        after = [_gradient(start[name]) for name in taken[node.name]]
+        # The factor is relative to the gradients of the layers after this one; for the last layer, to the output.
+        after = [_gradient(start[name]) for name in consumers[node.name]]
         base = math.sqrt(sum(g * g for g in after)) if after else bases[0]
-        shares = [_share(_gradient(one), whole) for one, whole in zip((layer, later), bases, strict=True)]
+        shares = [_share(_gradient(item), total) for item, total in zip((layer, later), bases, strict=True)]
         links.append(
             Link(
                 node.name,
@@ -213,11 +214,11 @@ def _links(network: Network, start: Flow, end: Flow, jacobians: Mapping[str, flo
     return tuple(links)
 
 
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan
+def _share(part: float, total: float) -> float:
+    return part / total if total > 0 else math.nan
 
 
-def _in_time(subject: Subject) -> tuple[npt.NDArray[np.int64], dict[str, Floats], Floats]:
+def _over_time(subject: Subject) -> tuple[npt.NDArray[np.int64], dict[str, Floats], Floats]:
     lenses = subject.run.lenses
     if lenses is None or not len(lenses):
         return np.zeros(0, np.int64), {}, np.zeros(0)
@@ -239,21 +240,23 @@ def _in_time(subject: Subject) -> tuple[npt.NDArray[np.int64], dict[str, Floats]
 
 
 def sentence(measurement: ChainRule, faults: Sequence[Fault]) -> str:
-    """What is suspected, or how much of the gradient reaches the first layer."""
+    """The first suspicion, or the share of the gradient that reaches the first layer."""
     if faults:
         return wording.suspected(faults[0])
     m = measurement
     weighted = [link for link in m.links if link.weighted]
     if len(weighted) < 2 or m.least is None or not m.at_output[0] > 0:
-        return "The network has a single layer of weights, and the gradient comes straight from the loss."
+        return "The network has a single layer of weights, which gets its gradient directly from the loss."
     first = weighted[0]
     if m.least.start <= VANISHES:
-        ended = ", but that was enough: the network learned all the same" if m.learned else ""
+        outcome = ", but the network learned anyway" if m.learned else ""
         share = share_in_words(m.least.start)
-        return f"At the start {share} of the gradient at the output reaches {m.least.layer}{ended}."
-    text = f"The gradient reaches every layer: {first.layer} gets {_times(first.start)} that of the output"
+        return f"At the start, {share} of the gradient at the output reaches {m.least.layer}{outcome}."
+    text = (
+        f"The gradient reaches every layer: at {first.layer} it is {_times(first.start)} that at the output"
+    )
     if m.parts and not m.wrong:
-        text += ", and the derivatives of your own parts agree with central differences"
+        text += ", and the derivatives of your custom parts agree with central differences"
     return text + "."
 
 
@@ -262,7 +265,7 @@ def _times(share: float) -> str:
 
 
 def share_in_words(share: float) -> str:
-    """A small share as in "one part in 1,200"."""
+    """A small share in words, as in "one part in 1,200"."""
     return (
         "nothing"
         if share == 0

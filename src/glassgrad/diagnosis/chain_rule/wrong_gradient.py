@@ -1,4 +1,4 @@
-"""A custom part whose derivative central differences contradict."""
+"""A custom part whose derivative disagrees with central differences."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SOURCE_WRONG = "central differences in float64, whose own error is below 1e-6"
 
 
 def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
-    """The worst argument of each part with a wrong derivative."""
+    """One suspicion for each part with a wrong derivative, about its worst argument."""
     suspicions: dict[str, Suspicion] = {}
     for part in m.wrong:
         suspicions.setdefault(
@@ -39,29 +39,29 @@ def judge(m: ChainRule, subject: Subject) -> list[Suspicion]:
 
 def _text(part: GradientCheck) -> str:
     where = "" if part.where == "loss" else f" in {part.where}"
-    text = f"The derivative of {part.part}{where} by {part.by} is not that of what it computes: central differences"
-    if abs(part.error - _relative(part.factor)) < 0.01:  # all of the error lies along the derivative itself
-        text += f" find {_inverse(part.factor)}"
+    text = f"The derivative of {part.part}{where} with respect to {part.by} is wrong: central differences"
+    if abs(part.error - _relative(part.factor)) < 0.01:  # The derivative is wrong by a factor.
+        text += f" give {_inverse(part.factor)}"
     else:
-        text += f" are {part.error:.0%} away from it"
+        text += f" differ from it by {part.error:.0%}"
     if max(part.inside) < WRONG:
-        text += ". Without its own derivative rule, the chain rule through its ops gives the right one"
+        text += ". Without its derivative rule, the chain rule through its ops gives the right derivative"
     return text + "."
 
 
 def _relative(factor: float) -> float:
-    """The error of a derivative that is ``factor`` times the true one."""
+    """The relative error of a derivative that is ``factor`` times the true one."""
     return abs(factor - 1) / max(1.0, abs(factor)) if math.isfinite(factor) else math.inf
 
 
 def _inverse(factor: float) -> str:
     if factor == 0:
-        return "a slope where it gives none"
+        return "a derivative where it gives zero"
     return "the opposite" if abs(factor + 1) < 0.01 else f"{1 / factor:.3g} times as much"
 
 
 def prove(suspicion: Suspicion, m: ChainRule, subject: Subject) -> Trial | None:
-    """The errors by the part's own rule, and by the chain rule through its ops instead."""
+    """The errors of the part's derivative rule, and of the chain rule through its ops."""
     part = next((part for part in m.wrong if part.where == suspicion.where), None)
     if part is None:
         return None
@@ -73,14 +73,14 @@ def prove(suspicion: Suspicion, m: ChainRule, subject: Subject) -> Trial | None:
         min(part.errors) > WRONG,
         0.0,
         effect="proof",
-        sides=("by its own rule", "by the chain rule through its ops"),
+        sides=("with its derivative rule", "with the chain rule through its ops"),
     )
 
 
 KIND = Kind(
     name="wrong_gradient",
     question="chain_rule",
-    meaning="a part of your own has a derivative that central differences contradict",
+    meaning="a custom part has a derivative that disagrees with central differences",
     judge=judge,
     prove=prove,
     effect="proof",

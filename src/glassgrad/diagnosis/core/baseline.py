@@ -1,4 +1,4 @@
-"""The best that can be done without looking at the inputs: one constant prediction for all rows."""
+"""The baseline: the best constant prediction, which ignores the inputs."""
 
 from __future__ import annotations
 
@@ -19,13 +19,12 @@ ROWS = 4000  # enough for a mean to 2 %
 
 
 def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, float]:
-    """Scores of the best constant prediction, by the names that trials use.
+    """Scores of the baseline, by the names that trials use.
 
-    ``targets`` as the loss takes them (see ``Schema.encode_targets``). Gives ``loss`` always;
-    ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier`` for classes; else ``rmse`` in the targets' own units,
-    averaged over the targets.
-    The loss is that of ``Loss.best_constant``. For a loss without one it is the least of a few constants: class
-    frequencies, mean, median, and their logarithms.
+    ``targets`` are encoded for the loss (see ``Schema.encode_targets``). The result always has ``loss``. For classes
+    it also has ``accuracy``, ``balanced_accuracy``, ``nll`` and ``brier``; otherwise ``rmse`` in the targets' own
+    units, averaged over the targets. The loss is that of ``Loss.best_constant``. A loss without that method gets the
+    lowest loss among a few constants: class frequencies, mean, median, and their logarithms.
     """
     scores = {"loss": _least_loss(loss, schema, targets)}
     if schema.classes is None:
@@ -40,10 +39,10 @@ def constant_scores(loss: Loss, schema: Schema, targets: Array) -> dict[str, flo
     }
 
 
-def left_of(metrics: Mapping[str, float], constant: Mapping[str, float]) -> float:
-    """The share of the constant predictor's mistakes that is left, or of the variance (1 - R^2); NaN: not known."""
-    if "accuracy" in metrics and "accuracy" in constant:
-        return (1 - metrics["accuracy"]) / max(1 - constant["accuracy"], 1e-12)
+def remaining_share(metrics: Mapping[str, float], baseline: Mapping[str, float]) -> float:
+    """The share of the baseline's mistakes, or of the variance (1 - R^2), that remains; NaN if unknown."""
+    if "accuracy" in metrics and "accuracy" in baseline:
+        return (1 - metrics["accuracy"]) / max(1 - baseline["accuracy"], 1e-12)
     return 1 - metrics.get("r2", math.nan)
 
 
@@ -54,23 +53,23 @@ def _frequencies(schema: Schema, targets: Array) -> Array:
 
 
 def _least_loss(loss: Loss, schema: Schema, targets: Array) -> float:
-    some = np.ascontiguousarray(targets[:: -(-len(targets) // ROWS)])
+    sample = np.ascontiguousarray(targets[:: -(-len(targets) // ROWS)])
     n = loss.units(None if schema.classes is None else len(schema.classes), schema.outputs)
-    outputs = make_input("outputs", (len(some), n), "float64")
-    kind = make_input("targets", some.shape, "int32" if some.dtype.kind == "i" else "float64")
-    graph = Graph((outputs, kind), (loss.row_losses(outputs, kind),))
-    best = loss.best_constant(some, np.ones(len(some)), n)
+    outputs = make_input("outputs", (len(sample), n), "float64")
+    truth = make_input("targets", sample.shape, "int32" if sample.dtype.kind == "i" else "float64")
+    graph = Graph((outputs, truth), (loss.row_losses(outputs, truth),))
+    best = loss.best_constant(sample, np.ones(len(sample)), n)
     losses = []
-    for constant in [best] if best is not None else _candidates(schema, some, n):
-        rows = np.tile(np.asarray(constant, np.float64), (len(some), 1))
-        value = finished(loss, float(np.mean(evaluate(graph, [rows, some])[0])))
+    for constant in [best] if best is not None else _candidates(schema, sample, n):
+        rows = np.tile(np.asarray(constant, np.float64), (len(sample), 1))
+        value = finished(loss, float(np.mean(evaluate(graph, [rows, sample])[0])))
         if np.isfinite(value):
             losses.append(value)
     return min(losses, default=float("nan"))
 
 
 def _candidates(schema: Schema, targets: Array, n: int) -> Iterator[Array]:
-    """Constant outputs [n] worth trying for a loss that does not know its best one."""
+    """Candidate constant outputs [n] for a loss without ``best_constant``."""
     yield np.zeros(n)
     if schema.classes is None:
         columns = targets.astype(np.float64)
@@ -82,10 +81,10 @@ def _candidates(schema: Schema, targets: Array, n: int) -> Iterator[Array]:
         return
     p = class_shares(targets, np.ones(len(targets)), len(schema.classes))
     if n == 1:
-        one = p[1:].sum()
-        yield np.array([np.log(one / p[0])])
-        yield np.array([one])
-        yield np.array([1.0 if one > 0.5 else -1.0])
+        positive = p[1:].sum()
+        yield np.array([np.log(positive / p[0])])
+        yield np.array([positive])
+        yield np.array([1.0 if positive > 0.5 else -1.0])
     if n == len(p):
         yield p
         yield np.log(p)

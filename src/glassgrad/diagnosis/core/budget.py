@@ -1,4 +1,4 @@
-"""The seconds that a diagnosis may take, and what there was no time for."""
+"""The time budget of a diagnosis, and the list of what was skipped for lack of time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 class Clock:
-    """Counts down. A part of the work may be given a limit of its own; limits nest."""
+    """A countdown. Parts of the work can have their own limits; limits nest."""
 
     def __init__(self, budget: float, now: Callable[[], float] = time.perf_counter) -> None:
         """``budget`` in seconds; ``now`` is a clock in seconds."""
@@ -27,7 +27,7 @@ class Clock:
         return max(min(self._ends) - self._now(), 0.0)
 
     def allows(self, seconds: float, what: str | None = None) -> bool:
-        """Whether so many seconds are left; if not, ``what`` is noted as left out."""
+        """Whether ``seconds`` are left; if not, record ``what`` as skipped."""
         fits = seconds <= self.left()
         if not fits and what is not None:
             self.left_out.append(what)
@@ -35,7 +35,7 @@ class Clock:
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """In this block at most ``seconds`` are left."""
+        """Context in which at most ``seconds`` are left."""
         self._ends.append(self._now() + seconds)
         try:
             yield
@@ -44,7 +44,7 @@ class Clock:
 
     @contextmanager
     def collecting(self) -> Iterator[list[str]]:
-        """What is left out in this block; it is noted nowhere else."""
+        """Context that collects what is skipped inside it, instead of adding it to ``left_out``."""
         outer, self.left_out = self.left_out, []
         try:
             yield self.left_out

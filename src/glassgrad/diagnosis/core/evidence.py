@@ -1,4 +1,4 @@
-"""What is suspected, what is tried against it, and what that did: suspicions, interventions and trials."""
+"""Suspicions, the interventions tried against them, and the trials that show their effects."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ Better = Literal["lower", "higher"]
 class Suspicion:
     """A measured number that passed its threshold.
 
-    ``where`` is a layer, an input, or "" for the whole network. ``evidence`` holds the measured numbers,
-    ``threshold`` the value that they passed (None if there is no number for it) and ``source`` where that value comes
-    from. ``strength`` says how far the threshold was passed: 1 is just at the threshold.
+    ``where`` is a layer, an input, or "" for the whole network. ``evidence`` holds the measured numbers.
+    ``threshold`` is the value that they passed (None if the threshold is not a number), and ``source`` says where it
+    comes from. ``strength`` is the ratio of the measured number to its threshold: 1 is exactly at the threshold.
+    ``sentence`` says what is wrong.
     """
 
     where: str
@@ -34,11 +35,10 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class Intervention:
-    """A fix to try: options of ``train`` with their new values, and one sentence for people.
+    """A fix to try: options of ``train`` with their new values, and one sentence that describes it.
 
     Besides options of ``Settings``, ``options`` may hold the data actions of ``variants.DATA_ACTIONS``. ``rehearsal``
-    holds the options that a trial uses instead, where ``options`` were chosen by looking at rows that the trial holds
-    out.
+    replaces ``options`` in a trial if ``options`` were chosen from rows that the trial holds out.
     """
 
     options: Mapping[str, Any]
@@ -57,12 +57,12 @@ class Intervention:
 
 @dataclass(frozen=True)
 class Trial:
-    """One experiment: the same seeds before and after an intervention, scored on validation rows.
+    """One experiment: training without and with an intervention, on the same seeds, scored on validation rows.
 
-    ``before`` and ``after`` have one score per seed (Inf where the run diverged or is refused). ``constant`` is
-    the score of the best constant prediction. ``gain`` is the change in units of the gap between the constant
-    predictor and the better of both (positive: better), ``noise`` what the mean may differ by chance, in the same
-    units. ``confirmed``: it did what its kind predicts. ``sides`` say in a few words what was done before and after.
+    ``before`` and ``after`` have one score per seed (Inf if the run diverged or was refused). ``constant`` is the
+    score of the baseline, the best constant prediction. ``gain`` is the improvement in units of the gap between the
+    baseline and the better side. ``noise`` is the difference that chance alone may cause, in the same units.
+    ``confirmed`` says whether the trial had the predicted effect. ``sides`` describe ``before`` and ``after``.
     """
 
     seeds: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""One diagnosis under way: it raises suspicions, tries fixes, and tells faults from what follows from them."""
+"""A running diagnosis: raises suspicions, tries fixes, and separates faults from their symptoms."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from glassgrad.diagnosis.core.subject import Subject
 
 MEASURING = 0.5
 LEAST = 0.06
-"""The share of the budget that measuring may take; the rest is for trials. Each question has ``LEAST``, also where
-those before it took longer than they should have."""
+"""Measuring may take the share ``MEASURING`` of the budget; trials get the rest. Each question gets at least the
+share ``LEAST``, even if earlier questions overran."""
 
 FIXES = 3
-"""So many fixes are tried for one fault, the most promising first."""
+"""Number of fixes tried for one fault, the most promising first."""
 
 MUCH = 0.5
 SYMPTOM = 0.1
-"""What a cause explains whose fix wins ``MUCH`` is tried last, and only for less than this share of the budget."""
+"""A known symptom of a fault whose fix gains ``MUCH`` is tried last, and for at most this share of the budget."""
 
 SURE = 10.0
-"""So many times beyond its threshold, a mechanism is sure; what remains to be tried is whether it matters."""
+"""At this many times its threshold, a mechanism is certain; a trial only has to show that it matters."""
 
 SCALED = 1.5
-"""From this factor on, fewer rows than asked for say nothing about faults that depend on their number."""
+"""Above this ratio of requested to examined steps, faults that depend on the number of rows are undecidable."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Sent while a diagnosis is under way: ``done`` goes from 0 to 1."""
+    """A progress report of a running diagnosis; ``done`` goes from 0 to 1."""
 
     text: str
     done: float
@@ -50,18 +50,18 @@ class Phase:
 
 
 class Question(Protocol):
-    """What the module of each question has: what its kinds share."""
+    """The interface of each question's module."""
 
     def measure(self, subject: Subject) -> Any:
-        """The numbers that the kinds of the question are judged by, with a ``document()`` of plain values."""
+        """The measurement that the kinds of the question judge; its ``document()`` returns plain values."""
 
     def sentence(self, measurement: Any, faults: Sequence[Fault]) -> str:
-        """The answer for a beginner where none of ``faults`` is confirmed as a fault of its own."""
+        """The answer, in plain words, if none of ``faults`` is confirmed as a fault of its own."""
 
 
 @dataclass
 class _Case:
-    """A suspicion on its way: what may fix it, and what was tried."""
+    """An open suspicion: its possible fixes, and the trials so far."""
 
     fault: Fault
     fixes: list[Intervention]
@@ -69,16 +69,16 @@ class _Case:
 
 
 class Examination:
-    """One diagnosis under way: ``questions`` by name, and ``kinds`` of fault in the order of causes."""
+    """A running diagnosis of ``subject``: ``questions`` by name, and ``kinds`` of fault in causal order."""
 
     def __init__(
         self,
         subject: Subject,
         questions: Mapping[str, Question],
         kinds: Iterable[Kind],
-        tell: Callable[[Phase], None],
+        report: Callable[[Phase], None],
     ) -> None:
-        self.subject, self.questions, self.kinds, self.tell = subject, questions, tuple(kinds), tell
+        self.subject, self.questions, self.kinds, self.report = subject, questions, tuple(kinds), report
         self.cause_order = {kind.name: position for position, kind in enumerate(self.kinds)}
         self.clock = subject.clock
         self.measured: dict[str, Any] = {}
@@ -87,7 +87,7 @@ class Examination:
         self.cases: list[_Case] = []
 
     def run(self) -> Diagnosis:
-        """Measure, judge, try, rank."""
+        """Measure, judge, run trials, and rank."""
         for number, (question, module) in enumerate(self.questions.items()):
             self._ask(question, module, number)
         self._add_refusal()
@@ -100,9 +100,9 @@ class Examination:
     # --- measuring ---------------------------------------------------------------------------------------
 
     def _ask(self, question: str, module: Question, number: int) -> None:
-        """Measure and judge, within an equal share of what is left for measuring."""
+        """Measure and judge one question, within an equal share of the remaining time for measuring."""
         subject, clock = self.subject, self.clock
-        self.tell(Phase(f"looking at the {question.replace('_', ' ')}", 0.1 + 0.08 * number, question))
+        self.report(Phase(f"measuring: {question.replace('_', ' ')}", 0.1 + 0.08 * number, question))
         start = time.perf_counter()
         left = max(MEASURING * clock.budget - clock.spent(), 0.0) / (len(self.questions) - number)
         kinds = [kind for kind in self.kinds if kind.question == question]
@@ -111,7 +111,9 @@ class Examination:
                 measured = self.measured[question] = module.measure(subject)
                 for fault in suspicions(kinds, measured, subject):
                     if fault.record.on_fewer_rows == "undecidable" and self._rows_factor() > SCALED:
-                        subject.skip(f"{_named(fault)}: whether it is so on all rows takes a larger budget")
+                        subject.skip(
+                            f"{_named(fault)}: deciding whether it holds on all rows takes a larger budget"
+                        )
                         continue
                     self._open(_Case(fault, _fixes(fault, measured, subject), []))
             except (InputError, GraphError, LinAlgError) as error:
@@ -120,26 +122,26 @@ class Examination:
         self.seconds[question] += time.perf_counter() - start
 
     def _open(self, case: _Case) -> None:
-        """Take a suspicion up, once for each kind and place."""
-        for known in self.cases:
-            if (known.fault.kind, known.fault.where) == (case.fault.kind, case.fault.where):
-                if case.fault.strength > known.fault.strength:
-                    self.cases[self.cases.index(known)] = case
+        """Open a case; of several with the same kind and ``where``, keep the strongest."""
+        for index, present in enumerate(self.cases):
+            if (present.fault.kind, present.fault.where) == (case.fault.kind, case.fault.where):
+                if case.fault.strength > present.fault.strength:
+                    self.cases[index] = case
                 return
         self.cases.append(case)
 
     def _add_refusal(self) -> None:
-        """What ``train`` refuses is a suspicion even where no module saw it."""
+        """Open a case for a refusal by ``train`` that no question has reported."""
         refusal = self.subject.refusal
         if refusal is None:
             return
         kind = next(kind for kind in self.kinds if kind.refused_for == refusal.option)
         if any(case.fault.kind == kind.name for case in self.cases):
             return
-        text = f"Train refuses this network: {refusal.message}."
+        text = f"train refuses this network: {refusal.message}."
         suspicion = Suspicion("", {"refused": True}, None, "what train accepts", 10.0, text)
         fixes = [
-            Intervention(options, f"Take {_spelled(options)}, which train accepts.")
+            Intervention(options, f"Use {_in_words(options)}, which train accepts.")
             for options in refusal.fixes or (refusal.stand_in,)
         ]
         self._open(_Case(Fault.of(kind, suspicion), fixes, []))
@@ -147,11 +149,11 @@ class Examination:
     # --- trials ------------------------------------------------------------------------------------------
 
     def _try_all(self, number: int) -> None:
-        """Try the fix number ``number`` of every open suspicion, or prove it where its fixes are used up."""
-        waiting = [case for case in self.cases if not _confirmed(case)]
-        waiting.sort(key=self._is_symptom)
-        for position, case in enumerate(waiting):
-            done = 0.5 + 0.4 * (number + position / len(waiting)) / FIXES
+        """Try fix ``number`` of every unconfirmed case; if its fixes are used up, run the proof of its kind."""
+        unconfirmed = [case for case in self.cases if not _confirmed(case)]
+        unconfirmed.sort(key=self._is_symptom)
+        for position, case in enumerate(unconfirmed):
+            done = 0.5 + 0.4 * (number + position / len(unconfirmed)) / FIXES
             kind = case.fault.record
             name = kind.name.replace("_", " ")
             if number < len(case.fixes):
@@ -161,15 +163,15 @@ class Examination:
                 self._timed(case, partial(self._prove, case), Phase(f"testing: {name}", done))
 
     def _is_symptom(self, case: _Case) -> bool:
-        """Whether a fault whose fix wins much is known to bring this one about."""
+        """Whether ``case`` is a known symptom of a fault whose fix gains much."""
         return any(
-            known.fault.record.brings_about(case.fault.record)
-            for known in self.cases
-            if any(_wins_much(trial) for _, trial in known.tried)
+            other.fault.record.brings_about(case.fault.record)
+            for other in self.cases
+            if any(_gains_much(trial) for _, trial in other.tried)
         )
 
     def _timed(self, case: _Case, work: Callable[[], None], phase: Phase) -> None:
-        self.tell(phase)
+        self.report(phase)
         start = time.perf_counter()
         with self.clock.collecting() as skipped:
             work()
@@ -190,7 +192,7 @@ class Examination:
         subject, kind = self.subject, case.fault.record
         onto, fix = self._at_scale(kind, fix)
         if "keep" in fix.options:
-            onto = subject.trials.unseen()
+            onto = subject.trials.split_validation()
         shared = {} if onto is None else dict(onto.options)
         needed = subject.trials.seconds({**shared, **fix.tried})
         needed += subject.trials.seconds(shared) if onto is not None else 0.0
@@ -205,30 +207,30 @@ class Examination:
         case.tried.append((fix, trial))
 
     def _rows_factor(self) -> float:
-        asked, examined = self.subject.steps
-        return asked / max(examined, 1)
+        requested, examined = self.subject.steps
+        return requested / max(examined, 1)
 
     def _at_scale(self, kind: Kind, fix: Intervention) -> tuple[Intervention | None, Intervention]:
-        """For a fault of pace on fewer rows: what both sides have, so that they get as far as with all steps."""
+        """The change of both sides that makes runs on fewer rows get as far as on all rows, and the scaled fix."""
         factor = self._rows_factor()
         if factor <= SCALED or kind.on_fewer_rows not in ("more epochs", "larger rate"):
             return None, fix
         if kind.on_fewer_rows == "larger rate" and "learning_rate" in fix.options:
-            # Far below the edge of stability the path is that of the gradient flow: so many times the rate go as far
-            # in so many times fewer steps.
+            # Far below the edge of stability, training follows the gradient flow: a rate that is ``factor`` times as
+            # large gets as far in 1 / ``factor`` of the steps.
             rate = self.subject.settings.resolved_optimizer.hyperparameters()["learning_rate"] * factor
             return Intervention({"learning_rate": rate}, ""), fix
-        examined, asked = self.subject.trials.settings.epochs, self.subject.asked.epochs
+        examined, requested = self.subject.trials.settings.epochs, self.subject.requested.epochs
         epochs = round(examined * factor)
         options = dict(fix.options)
         if "epochs" in options:
-            options["epochs"] = max(round(epochs * options["epochs"] / max(asked, 1)), 1)
+            options["epochs"] = max(round(epochs * options["epochs"] / max(requested, 1)), 1)
         return Intervention({"epochs": epochs}, ""), Intervention(options, fix.sentence)
 
     # --- conclusions -------------------------------------------------------------------------------------
 
     def _closed(self, case: _Case) -> Fault:
-        """The suspicion with the fix that did most; the first one, untried, where there was no time."""
+        """The fault with its best trial and the fix of that trial; without a trial, with its first fix."""
         if not case.tried:
             return replace(case.fault, prescription=case.fixes[0] if case.fixes else None)
         tried, trial = max(case.tried, key=lambda pair: (pair[1].confirmed, _number(pair[1].gain)))
@@ -236,12 +238,12 @@ class Examination:
         return replace(case.fault, prescription=original, trial=trial)
 
     def _ordered(self, faults: list[Fault]) -> list[Fault]:
-        """Ranked, with consequences marked as such."""
+        """``faults`` ranked, with symptoms of the first one marked."""
         faults = ranked(faults, self._reach(faults), self.cause_order)
         first = next((fault for fault in faults if fault.verdict == "fault"), None)
         if first is None:
             return faults
-        self.tell(Phase("asking which faults follow from which", 0.92))
+        self.report(Phase("separating causes from symptoms", 0.92))
         with self.clock.collecting() as skipped:
             faults = [first if fault is first else self._after(first, fault) for fault in faults]
         self.left_out[first.record.question] += skipped
@@ -249,10 +251,10 @@ class Examination:
         return ranked(faults, self._reach(faults), self.cause_order)
 
     def _reach(self, faults: Sequence[Fault]) -> dict[int, float]:
-        """What each confirmed fix reaches, in units of the best by the same measure.
+        """The improvement by each confirmed fix, by index, in units of the best fix by the same measure.
 
-        Of measures that cannot be compared each has its own best; a gain of less than half of the largest is marked
-        down for that. Where a kind has a measure of its own, other fixes are held against it too.
+        Each measure has its own best fix, since different measures cannot be compared. With several measures, a gain
+        below half of the largest is scaled down. If a kind has its own measure, other fixes are scored by it too.
         """
         trials = {
             index: _trial(fault)
@@ -260,23 +262,28 @@ class Examination:
             if fault.verdict == "fault" and fault.trial is not None and fault.trial.effect == "improves"
         }
         reach: dict[int, float] = {}
-        most = max((min(_number(trial.gain), 1.0) for trial in trials.values()), default=1.0)
+        largest = max((min(_number(trial.gain), 1.0) for trial in trials.values()), default=1.0)
         for measure in dict.fromkeys(trial.measure for trial in trials.values()):
             same = {index: trial for index, trial in trials.items() if trial.measure == measure}
-            turn = _turned(next(iter(same.values())))
-            after = [turn(trial.means[1]) for trial in same.values()]
+            convert = _lower_is_better(next(iter(same.values())))
+            after = [convert(trial.means[1]) for trial in same.values()]
             if any(faults[index].record.measure == measure for index in same):
-                after += [turn(score) for score in self._otherwise(measure, faults, set(trials) - set(same))]
-            before = max(turn(trial.means[0]) for trial in same.values())
-            constant = turn(next(iter(same.values())).constant)
+                after += [
+                    convert(score)
+                    for score in self._scores_of_others(measure, faults, set(trials) - set(same))
+                ]
+            before = max(convert(trial.means[0]) for trial in same.values())
+            constant = convert(next(iter(same.values())).constant)
             reach |= dict(zip(same, reached(before, after, constant)[: len(same)], strict=True))
         if len({trial.measure for trial in trials.values()}) > 1:
             for index, trial in trials.items():
-                reach[index] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / most)
+                reach[index] *= min(1.0, 2 * min(_number(trial.gain), 1.0) / largest)
         return reach
 
-    def _otherwise(self, measure: str, faults: Sequence[Fault], indices: Collection[int]) -> Iterator[float]:
-        """What the fixes of other faults come to by ``measure``, as far as they were trained."""
+    def _scores_of_others(
+        self, measure: str, faults: Sequence[Fault], indices: Collection[int]
+    ) -> Iterator[float]:
+        """Mean scores by ``measure`` of the fixes of other faults, as far as they were trained."""
         for index in indices:
             fix, trial = faults[index].prescription, _trial(faults[index])
             outcomes = [] if fix is None else self.subject.trials.known(fix.tried, trial.seeds)
@@ -284,7 +291,7 @@ class Examination:
                 yield float(np.mean([outcome.score(measure) for outcome in outcomes]))
 
     def _after(self, first: Fault, other: Fault) -> Fault:
-        """``other``, explained by ``first`` if its fix adds nothing once that of ``first`` is in place."""
+        """``other``, marked as explained by ``first`` if its fix adds nothing to the fix of ``first``."""
         if other.verdict != "fault" or other.kind == first.kind:
             return other
         trial, fix, base = other.trial, other.prescription, first.prescription
@@ -296,7 +303,7 @@ class Examination:
         elif fix is None or base is None:
             return other
         elif set(fix.tried) & set(base.tried):
-            explains = True  # two fixes of one option: the better one is in place
+            explains = True  # Both fixes change the same option, and the first one is better.
         else:
             options = {**base.tried, **fix.tried}
             needed = self.subject.trials.seconds(options)
@@ -310,21 +317,21 @@ class Examination:
     def _answered(self, faults: Sequence[Fault]) -> Diagnosis:
         answers = []
         for question in QUESTIONS:
-            own = tuple(fault for fault in faults if fault.record.question == question)
+            related = tuple(fault for fault in faults if fault.record.question == question)
             measured = self.measured.get(question)
-            confirmed = next((fault for fault in own if fault.verdict == "fault"), None)
+            confirmed = next((fault for fault in related if fault.verdict == "fault"), None)
             if measured is None:
                 sentence = "There was no time for this question."
             elif confirmed is not None:
                 sentence = wording.confirmed(confirmed)
             else:
-                sentence = self.questions[question].sentence(measured, own)
+                sentence = self.questions[question].sentence(measured, related)
             answers.append(
                 Answer(
                     question,
-                    worst(fault.verdict for fault in own),
+                    worst(fault.verdict for fault in related),
                     sentence,
-                    own,
+                    related,
                     measured,
                     self.seconds[question],
                     tuple(dict.fromkeys(self.left_out[question])),
@@ -332,7 +339,7 @@ class Examination:
             )
         subject = self.subject
         return Diagnosis(
-            source=subject.given.name,
+            source=subject.original.name,
             answers=tuple(answers),
             faults=tuple(faults),
             examined=subject.document(),
@@ -344,23 +351,23 @@ class Examination:
 
 
 def suspicions(kinds: Iterable[Kind], measurement: Any, subject: Subject) -> Iterator[Fault]:
-    """What each of ``kinds`` suspects in the measurement of its question."""
+    """The suspicions of all ``kinds``, from the measurement of their question."""
     for kind in kinds:
         for suspicion in kind.judge(measurement, subject):
             yield Fault.of(kind, suspicion)
 
 
 def _fixes(fault: Fault, measurement: Any, subject: Subject) -> list[Intervention]:
-    """The fixes of a suspicion; none where they cannot be built for this network."""
+    """The fixes of a suspicion; empty if they cannot be built for this network."""
     try:
         return list(fault.record.prescribe(fault, measurement, subject))
     except (InputError, GraphError):
         return []
 
 
-def _spelled(options: Mapping[str, Any]) -> str:
+def _in_words(options: Mapping[str, Any]) -> str:
     return ", ".join(
-        "a network with other outputs" if name == "network" else f"{name.replace('_', ' ')} {value}"
+        "a network with different outputs" if name == "network" else f"{name.replace('_', ' ')} {value}"
         for name, value in options.items()
     )
 
@@ -369,10 +376,12 @@ def _confirmed(case: _Case) -> bool:
     return any(trial.confirmed for _, trial in case.tried)
 
 
-def _wins_much(trial: Trial) -> bool:
-    """Whether a fix is confirmed, and half of what a constant guess leaves is gone with it."""
-    turn = _turned(trial)
-    return trial.confirmed and trial.gain >= MUCH and turn(trial.means[1]) <= MUCH * turn(trial.constant)
+def _gains_much(trial: Trial) -> bool:
+    """Whether a fix is confirmed and leaves at most half of the baseline's score."""
+    convert = _lower_is_better(trial)
+    return (
+        trial.confirmed and trial.gain >= MUCH and convert(trial.means[1]) <= MUCH * convert(trial.constant)
+    )
 
 
 def _named(fault: Fault) -> str:
@@ -385,8 +394,8 @@ def _trial(fault: Fault) -> Trial:
     return fault.trial
 
 
-def _turned(trial: Trial) -> Callable[[float], float]:
-    """Scores as numbers of which less is better."""
+def _lower_is_better(trial: Trial) -> Callable[[float], float]:
+    """A function that converts scores so that lower is better."""
     return (lambda score: 1 - score) if trial.better == "higher" else (lambda score: score)
 
 

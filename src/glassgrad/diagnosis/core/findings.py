@@ -1,4 +1,4 @@
-"""What a diagnosis says: faults and answers as typed results. Nothing here computes."""
+"""The results of a diagnosis: faults and answers as typed records, without computation."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FORMAT, VERSION = "glassgrad-diagnosis", 1
 
 @dataclass(frozen=True, kw_only=True)
 class Fault(Suspicion):
-    """A suspicion of one kind, and what became of it.
+    """A suspicion of one kind, with the outcome of its trials.
 
-    ``prescription`` is the fix that did most in its trial, ``because`` the name of the confirmed kind that explains
-    this fault, if any.
+    ``prescription`` is the fix with the best trial. ``because`` names the confirmed kind that explains this fault, if
+    any.
     """
 
     record: Kind
@@ -34,7 +34,7 @@ class Fault(Suspicion):
 
     @classmethod
     def of(cls, kind: Kind, suspicion: Suspicion) -> Fault:
-        """``suspicion`` as one of ``kind``, before any trial."""
+        """A fault of ``kind`` from ``suspicion``, before any trial."""
         return cls(**vars(suspicion), record=kind)
 
     @property
@@ -44,12 +44,12 @@ class Fault(Suspicion):
 
     @property
     def confirmed(self) -> bool:
-        """Whether a trial did what the kind predicts."""
+        """Whether a trial had the effect that the kind predicts."""
         return self.trial is not None and self.trial.confirmed
 
     @property
     def verdict(self) -> Verdict:
-        """A fault if confirmed and not explained by another one; a warning otherwise."""
+        """A fault if it is confirmed and no other fault explains it; otherwise a warning."""
         harmless = self.record.harmless or self.because is not None
         return "fault" if self.confirmed and not harmless else "warning"
 
@@ -73,7 +73,7 @@ class Fault(Suspicion):
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question. ``measured`` is the measurement of the question, for pictures."""
+    """The answer to one question. ``measured`` is the measurement of the question, for charts."""
 
     question: str
     verdict: Verdict
@@ -98,10 +98,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The five answers, and all faults: the one to name first comes first.
+    """The five answers and all faults, the most important fault first.
 
     ``examined`` says what was trained: rows, epochs, seeds, and what was scaled down for the budget. ``subject``
-    is kept for pictures.
+    is kept for charts. ``seconds`` and ``budget`` are in seconds.
     """
 
     source: str
@@ -121,12 +121,12 @@ class Diagnosis:
 
     @property
     def verdict(self) -> Verdict:
-        """The worst of the five."""
+        """The worst verdict of the five answers."""
         return worst(answer.verdict for answer in self.answers)
 
     @property
     def named(self) -> Fault | None:
-        """The first fault that is one, and not a warning."""
+        """The first fault whose verdict is "fault"; None if all are warnings."""
         return next((fault for fault in self.faults if fault.verdict == "fault"), None)
 
     def document(self) -> dict[str, Any]:
@@ -146,5 +146,5 @@ class Diagnosis:
 
 
 def worst(verdicts: Any) -> Verdict:
-    """The worst of some verdicts; "ok" of none."""
+    """The worst of ``verdicts``; "ok" if there are none."""
     return max(verdicts, key=VERDICTS.index, default="ok")

@@ -1,4 +1,4 @@
-"""What counts as an effect: scores on the same seeds before and after a change, against chance and tuning."""
+"""Decides whether a change has an effect beyond chance and tuning, from scores on the same seeds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from glassgrad.diagnosis.core.evidence import Better, Effect
 Floats = npt.NDArray[np.float64]
 
 GAIN = 0.05
-"""The least share of the way from the constant predictor's score to the fixed one that a fix must win back.
+"""The least gain of a fix, as a share of the gap between the baseline and the better side.
 
-Tuning nearly always finds a few percent more; a fault costs more than tuning.
+Tuning nearly always gains a few percent; fixing a fault gains more.
 """
 
 LARGE_GAIN = 0.25
-"""The same for faults of pace (a step too small, too few epochs): a run that is merely early is no fault.
+"""The least gain for kinds whose fix nearly always helps a little.
 
-And for class imbalance, since weighing classes alike always moves their balance a little, for underfitting, since a
-wider network nearly always does a little better, and for overfitting, since a little regularization does so too.
+These are faults of pace (a step too small, too few epochs), class imbalance (equal class weights always shift the
+balance), underfitting (a wider network) and overfitting (some regularization).
 """
 
 HIGHER = ("accuracy", "balanced_accuracy", "r2")
-"""The scores of which more is better."""
+"""The scores for which higher is better."""
 
 T_ONE_SIDED = {2: 6.31, 3: 2.92, 4: 2.35, 5: 2.13, 6: 2.02, 7: 1.94, 8: 1.89, 9: 1.86, 10: 1.83}
 T_OF_MANY = 1.81
@@ -35,42 +35,43 @@ T_OF_MANY = 1.81
 
 CUT = 0.2
 CLEAR = 0.1
-"""A gain also has to take away ``CUT`` of the score itself, or be ``CLEAR`` in units of the gap.
+"""A gain must also reduce the score itself by the share ``CUT``, or be at least ``CLEAR`` in units of the gap.
 
-Of targets that inputs say little about, the score stays high whatever is done; of easy ones, tuning moves a large
-share of little. Where the mechanism was measured beyond doubt, tuning is no explanation, and either is enough: the
-least gain or the cut.
+If inputs say little about the targets, the score stays high whatever is done. If the targets are easy, tuning moves a
+large share of a small score. If the mechanism was measured beyond doubt, tuning is no explanation, and either
+condition is enough: the least gain or the cut.
 """
 
 UNCHANGED = 0.05
-"""An input is of no use if leaving it out moves the score by less than this share of the gap."""
+"""An input is useless if dropping it changes the score by less than this share of the gap."""
 
 LEAK = 0.25
 LEAK_TIMES = 2.0
-"""An input gives the target away if without it this share of the gap cannot be won any more, or the score itself gets
-so many times worse: other inputs may say nearly as much, and then little of the gap is at stake."""
+"""An input leaks the target if dropping it loses ``LEAK`` of the gap, or multiplies the score by ``LEAK_TIMES``.
+
+The second condition covers inputs that other inputs nearly replace: then little of the gap is lost.
+"""
 
 LEAST_GAP = 0.02
-"""Where the better side is no better than the constant predictor by this share of its score, nothing was learned that
-could have improved."""
+"""If the better side beats the baseline by less than this share of the baseline's score, neither side has learned."""
 
 RELIEF = 0.1
 WORST = 5.0
-"""... unless what is to be fixed is the harm itself: a score of more than twice the constant predictor's, of whose
-excess the fix leaves no more than this share (of at most ``WORST`` times that score)."""
+"""A fix with ``relief`` is confirmed even if neither side has learned: the score before is more than twice the
+baseline's, and the fix leaves at most ``RELIEF`` of the excess (counted up to ``WORST`` times the baseline)."""
 
 CAP = 2.0
-"""No run counts as more than this many gaps worse than the good side: one wild seed must not outweigh the rest."""
+"""No run counts as more than this many gaps worse than the better side, so one bad seed cannot outweigh the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Criterion:
-    """What a fix has to do to the score on validation rows to be confirmed.
+    """The effect on the validation score that confirms a fix.
 
-    ``effect``: it "improves" the score; leaves it "unchanged" (an input that is of no use can go); "lowers" it
-    (without a leaked target the true score shows); or there is no fix to try, and an experiment of the kind's own is
-    the "proof". ``measure`` is the score, if not the loss. ``gain`` is the least share of the gap (see ``GAIN``).
-    With ``relief`` it is enough that the fix takes the harm away (see ``RELIEF``).
+    ``effect``: the fix "improves" the score; leaves it "unchanged" (a useless input was dropped); "lowers" it
+    (without a leaked target the true score shows); or the kind has no fix, and its own experiment is the "proof".
+    ``measure`` is the score to compare, if not the loss. ``gain`` is the least share of the gap (see ``GAIN``). With
+    ``relief``, removing the harm is enough (see ``RELIEF``).
     """
 
     effect: Effect = "improves"
@@ -92,44 +93,46 @@ def judged(
 ) -> tuple[float, float, bool]:
     """The gain, its noise (both in units of the gap), and whether ``effect`` is confirmed.
 
-    The gap is the way from the constant predictor's score to the median of the better side. The noise is what the
-    mean of the paired differences may be by chance (Student's t, 95 %, one-sided). "improves" needs a gain above the
-    noise, of at least ``least``, that takes away ``CUT`` of the score or is ``CLEAR`` (``sure`` of the mechanism: of
-    at least ``least``, or that takes away ``CUT``); "unchanged" a gain within ``UNCHANGED`` or the noise; "lowers" a
-    loss above the noise, of at least ``LEAK``, or to ``LEAK_TIMES`` the score. Scores of which more is better are
-    turned into shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` confirms nothing but ``relief``, if that is
-    enough (see ``RELIEF``; there the constant predictor's score is the unit).
+    The gap is the distance from the baseline's score ``constant`` to the median of the better side. The noise is the
+    mean paired difference that chance alone may cause (Student's t, 95 %, one-sided). "improves" needs a gain above
+    the noise and of at least ``least`` that also reduces the score by ``CUT`` or is ``CLEAR``; if the mechanism is
+    ``sure``, a gain of ``least`` or a reduction by ``CUT`` is enough. "unchanged" needs a gain within ``UNCHANGED``
+    or the noise. "lowers" needs a loss above the noise, of at least ``LEAK`` or to ``LEAK_TIMES`` the score. Scores
+    for which higher is better are converted to shares of mistakes, 1 - score. A gap below ``LEAST_GAP`` can only
+    confirm ``relief`` (see ``RELIEF``); then the baseline's score is the unit.
     """
     high = better == "higher"
-    one, other = (
-        1 - np.asarray(side, float) if high else np.asarray(side, float) for side in (before, after)
-    )
-    floor = 1 - constant if high else constant
-    best = min(float(np.median(one)), float(np.median(other)))
-    gap = floor - best
-    if len(one) < 2 or not math.isfinite(floor):
+    old, new = (1 - np.asarray(side, float) if high else np.asarray(side, float) for side in (before, after))
+    baseline = 1 - constant if high else constant
+    best = min(float(np.median(old)), float(np.median(new)))
+    gap = baseline - best
+    if len(old) < 2 or not math.isfinite(baseline):
         return math.nan, math.nan, False
-    if not (math.isfinite(gap) and gap > LEAST_GAP * abs(floor)):
-        harm, rest = (float(np.median(side)) - floor for side in (one, other))
-        if not relief or not harm > abs(floor) > 0 or rest > RELIEF * min(harm, WORST * abs(floor)):
+    if not (math.isfinite(gap) and gap > LEAST_GAP * abs(baseline)):
+        harm, remaining = (float(np.median(side)) - baseline for side in (old, new))
+        if (
+            not relief
+            or not harm > abs(baseline) > 0
+            or remaining > RELIEF * min(harm, WORST * abs(baseline))
+        ):
             return math.nan, math.nan, False
-        best, gap = floor, abs(floor)
-    one, other = (np.minimum(np.nan_to_num(side, nan=math.inf), best + CAP * gap) for side in (one, other))
-    differences = (one - other) / gap
+        best, gap = baseline, abs(baseline)
+    old, new = (np.minimum(np.nan_to_num(side, nan=math.inf), best + CAP * gap) for side in (old, new))
+    differences = (old - new) / gap
     gain = float(differences.mean())
     noise = chance(differences)
     if effect == "unchanged":
         return gain, noise, abs(gain) <= max(UNCHANGED, noise)
     if effect == "lowers":
-        worse = -gain >= LEAK or float(other.mean()) >= LEAK_TIMES * float(one.mean()) > 0
+        worse = -gain >= LEAK or float(new.mean()) >= LEAK_TIMES * float(old.mean()) > 0
         return gain, noise, worse and -gain > noise
-    cut = (float(one.mean()) - float(other.mean())) / max(abs(float(one.mean())), 1e-300)
-    won = gain >= least or cut >= CUT if sure else gain >= least and (cut >= CUT or gain >= CLEAR)
-    return gain, noise, won and gain > noise
+    cut = (float(old.mean()) - float(new.mean())) / max(abs(float(old.mean())), 1e-300)
+    large = gain >= least or cut >= CUT if sure else gain >= least and (cut >= CUT or gain >= CLEAR)
+    return gain, noise, large and gain > noise
 
 
 def chance(differences: Floats) -> float:
-    """What the mean of paired differences may be by chance: t s / sqrt(n), 95 %, one-sided; Inf of fewer than two."""
+    """The mean paired difference that chance may cause: t s / sqrt(n), 95 %, one-sided; Inf for fewer than two."""
     count = len(differences)
     if count < 2:
         return math.inf

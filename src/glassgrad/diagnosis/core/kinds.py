@@ -1,7 +1,7 @@
 """The record of a kind of fault: what it means, when it is suspected, what fixes it, and how a fix is judged.
 
-The records themselves are in the rooms of the questions, one file for each kind; ``glassgrad.diagnosis.kinds`` lists
-them in the order of causes.
+The records are in the packages of the questions, one file for each kind. ``glassgrad.diagnosis.kinds`` lists them in
+causal order.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from glassgrad.diagnosis.core.judging import Criterion
 from glassgrad.diagnosis.core.subject import Subject
 
 Symptoms = Literal["stuck", "flow", "wild"]
-"""Groups of kinds that many others bring about: what shows wherever a network does not learn ("stuck"), wherever
-values or gradients are off ("flow"), and wherever steps are too large ("wild"), for whatever reason."""
+"""Groups of kinds that are symptoms of many others: the network does not learn ("stuck"), values or gradients have
+the wrong size ("flow"), or steps are too large ("wild")."""
 
 FewerRows = Literal["same", "more epochs", "larger rate", "undecidable"]
 
 
 def no_fix(suspicion: Suspicion, measurement: Any, subject: Subject) -> list[Intervention]:
-    """Of a kind that has no fix to try."""
+    """The ``prescribe`` of a kind without a fix to try."""
     return []
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(Criterion):
-    """One kind of fault, and everything about it.
+    """One kind of fault.
 
-    ``judge`` takes the measurement of the ``question`` that the kind belongs to, and gives what passes a threshold.
-    ``prescribe`` gives fixes to try for a suspicion, the most promising first. ``prove`` is an experiment of the
-    kind's own, done where no fix was confirmed; None as its result means that it could not be done. ``sentence`` is
-    the answer where the kind is confirmed; by default what is wrong, the fix, and what it did in its trial.
+    ``judge`` takes the measurement of the kind's ``question`` and returns a suspicion for each number that passes a
+    threshold. ``prescribe`` returns fixes to try for a suspicion, the most promising first. ``prove`` is an
+    experiment specific to the kind, run if no fix was confirmed; it returns None if the experiment is impossible.
+    ``sentence`` gives the answer for a confirmed fault; by default it states what is wrong, the fix, and the result
+    of its trial.
 
-    A ``harmless`` kind is never more than a warning. With a ``mechanism``, what is measured is itself what does the
-    harm: far beyond the threshold a fix needs to help less to be confirmed (see ``judging``). ``on_fewer_rows`` says
-    what it means for the kind that fewer rows were examined than the user has: the "same"; its trial needs "more
-    epochs" on both sides, or a "larger rate" where the fix is one of the rate, to get as far as on all rows; or there
-    is no telling ("undecidable"). ``refused_for`` is the option that is changed where ``train`` refuses a network for
-    this kind of fault. ``brings`` names the kinds, and the ``group``s of kinds, that this one brings about: symptoms
-    of it, not faults of their own. ``ranks_with`` names the kind whose place in the order of causes this one takes
-    where both are confirmed.
+    A ``harmless`` kind is never more than a warning. ``mechanism`` means that the measured number itself does the
+    harm: far beyond the threshold, a smaller improvement confirms the fix (see ``judging``). ``on_fewer_rows`` says
+    how to treat the kind if fewer rows were examined than the user has: the "same" as on all rows; with "more epochs"
+    on both sides of the trial; with a "larger rate" on both sides if the fix changes the rate; or not at all
+    ("undecidable"). ``refused_for`` is the option to change if ``train`` refuses a network for this kind of fault.
+    ``brings`` names the kinds, and the ``group``s of kinds, that are symptoms of this one. ``ranks_with`` names the
+    kind whose position in the causal order this one takes if both are confirmed.
     """
 
     name: str

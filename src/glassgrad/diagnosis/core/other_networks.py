@@ -1,4 +1,4 @@
-"""Other networks to try: wider ones, ones that end otherwise, ones with dropout, with fresh biases or activations."""
+"""Modified networks to try: wider, with other outputs, with dropout, or with other initializers or activations."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.variants import transformed, with_output
-from glassgrad.losses.table import loss as made_loss
+from glassgrad.losses.table import loss as loss_of
 from glassgrad.nn.activations import Identity
 from glassgrad.nn.layer import Layer
 from glassgrad.nn.layers.convolution import Conv2D
@@ -25,7 +25,7 @@ USUAL = (64, 32)
 
 
 def widened(subject: Subject) -> Iterator[tuple[dict[str, Any], str]]:
-    """Options for larger networks, and what they are."""
+    """Options for larger networks, each with a sentence that describes it."""
     settings, network = subject.settings, subject.network
     if settings.network is None:
         layers = tuple(max(units, WIDTH) for units in settings.layers) or USUAL
@@ -62,7 +62,7 @@ def _scaled(layer: Layer, factor: int) -> Layer:
 
 
 def ending_in(subject: Subject, loss: str, task: str | None = None) -> dict[str, Any]:
-    """Options for another loss, on outputs that it takes, and as many of them as it needs."""
+    """Options for another loss, with the output activation and the number of outputs that it needs."""
     options: dict[str, Any] = {"loss": loss}
     if task is not None:
         options["task"] = task
@@ -80,24 +80,24 @@ def ending_in(subject: Subject, loss: str, task: str | None = None) -> dict[str,
             if classes == 2
             else "categorical_cross_entropy"
         )
-    units = made_loss(name).units(classes, 1 if data.targets.ndim == 1 else data.targets.shape[1])
+    units = loss_of(name).units(classes, 1 if data.targets.ndim == 1 else data.targets.shape[1])
     shape = subject.task.parts.schema.feature_shape
     if subject.network.shapes(shape)[subject.network.output] != (units,):
         options["network"] = with_output(subject.network, units, shape)
     return options
 
 
-def dropping_out(subject: Subject) -> dict[str, Any] | None:
-    """Options for dropout after every hidden layer; None where there is some already, or no chain of layers."""
+def with_dropout(subject: Subject) -> dict[str, Any] | None:
+    """Options for dropout after every hidden layer; None if the network has dropout already, or is not a chain."""
     network = subject.network
     if any(isinstance(node.layer, Dropout) for node in network.nodes):
         return None
-    before = "input"
+    previous = "input"
     layers: list[Any] = []
     for node in network.nodes:
-        if node.inputs != (before,):
+        if node.inputs != (previous,):
             return None
-        before = node.name
+        previous = node.name
         layers.append((node.name, node.layer))
         if node is not network.nodes[-1] and not isinstance(activation_of(node.layer), Identity):
             layers.append(Dropout(RATE))
@@ -106,24 +106,27 @@ def dropping_out(subject: Subject) -> dict[str, Any] | None:
     return {"network": Sequential(*layers)}
 
 
-def relaid(network: Network, change: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Options for the same network with other fields in some layers: ``change`` by the layers' names."""
-    steps = []
+def with_layer_fields(network: Network, change: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Options for ``network`` with other layer fields, ``change`` by name of layer; None if nothing changes."""
+    nodes = []
     for node in network.nodes:
         layer: Any = node.layer
-        own = {item.name for item in dataclasses.fields(layer)} if dataclasses.is_dataclass(layer) else set()
-        wanted = {name: value for name, value in change.get(node.name, {}).items() if name in own}
-        steps.append(replace(node, layer=replace(layer, **wanted)) if wanted else node)
-    found = Network(tuple(steps))
-    return None if found == network else {"network": found}
+        names = (
+            {item.name for item in dataclasses.fields(layer)} if dataclasses.is_dataclass(layer) else set()
+        )
+        fields = {name: value for name, value in change.get(node.name, {}).items() if name in names}
+        nodes.append(replace(node, layer=replace(layer, **fields)) if fields else node)
+    changed = Network(tuple(nodes))
+    return None if changed == network else {"network": changed}
 
 
 def restart(settings: Settings, name: str) -> dict[str, Any]:
-    """The options by which all weights start from the initializer ``name``; recurrent ones from orthogonal ones."""
-    given = settings.network
-    if given is None:
+    """Options that initialize all weights by ``name``, except recurrent ones, which start orthogonal."""
+    network = settings.network
+    if network is None:
         return {"init": name}
-    network = given if isinstance(given, Network) else from_document(given)
+    if not isinstance(network, Network):
+        network = from_document(network)
     nodes = [
         replace(node, layer=replace(node.layer, recurrent_init="orthogonal"))
         if isinstance(node.layer, SimpleRNN)

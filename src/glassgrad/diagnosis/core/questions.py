@@ -1,4 +1,4 @@
-"""The five questions: their names, in the order of the answers, and how they are put to a reader."""
+"""The five questions in the order of the answers: names, titles and wording."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Heading:
-    """How a question is put to a reader: a title, and the question in full."""
+    """The title of a question, and its full text."""
 
     title: str
     question: str

@@ -1,4 +1,4 @@
-"""Which of several faults to name first, and which are only consequences of it."""
+"""Ranks several faults, and marks those that are symptoms of the first."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from dataclasses import replace
 from glassgrad.diagnosis.core.findings import Fault
 
 AS_GOOD = 0.8
-"""Fixes that reach this share of what the best one reaches count as equally good: causes then go before symptoms."""
+"""Fixes with at least this share of the best improvement count as equally good; causes then rank before symptoms."""
 
 
 def ranked(
     faults: Sequence[Fault], reach: Mapping[int, float], cause_order: Mapping[str, int]
 ) -> list[Fault]:
-    """The faults, the one to name first at the front.
+    """The faults, the most important first.
 
-    Confirmed ones come first, harmless kinds after the others; of those, what has a proof and no fix, or makes the
-    score untrustworthy; then those whose fix reaches most: ``reach`` (by the position in ``faults``) is the
-    improvement in units of the best one. Fixes that reach ``AS_GOOD`` go by ``cause_order`` (places by the names of
-    kinds, causes before what they bring about), then by strength.
+    Confirmed faults come first, harmless kinds after the others. Among the confirmed, kinds that are proven without a
+    fix, or that make the score untrustworthy, come before the rest. The rest is ordered by ``reach``, the improvement
+    in units of the best one, by index in ``faults``. Improvements of at least ``AS_GOOD`` are ordered by
+    ``cause_order`` (positions by name of kind, causes before symptoms), then by strength.
     """
     confirmed = {fault.kind for fault in faults if fault.confirmed}
 
@@ -41,9 +41,9 @@ def ranked(
 
 
 def reached(before: float, after: Sequence[float], constant: float) -> list[float]:
-    """What each fix reaches, in units of the best one, from mean scores of which less is better.
+    """The improvement by each fix, in units of the best one. Scores are means, and lower is better.
 
-    ``before`` counts as no worse than the constant predictor is far from the best fix, twice.
+    No score counts as worse than the best score plus twice its distance to the baseline ``constant``.
     """
     finite = [score for score in after if math.isfinite(score)]
     if not finite:
@@ -51,18 +51,17 @@ def reached(before: float, after: Sequence[float], constant: float) -> list[floa
     best = min(finite)
     worst = max(constant + (constant - best), best) if math.isfinite(constant) else math.inf
     start = min(before, worst)
-    whole = start - best
-    if not (math.isfinite(whole) and whole > 0):
+    largest = start - best
+    if not (math.isfinite(largest) and largest > 0):
         return [1.0 if score == best else 0.0 for score in after]
-    return [(start - min(score, worst)) / whole for score in after]
+    return [(start - min(score, worst)) / largest for score in after]
 
 
 def explained(faults: Sequence[Fault], first: Fault) -> list[Fault]:
-    """``faults`` with ``because`` in those that ``first``, confirmed, brings about by its kind and that were not
-    confirmed on their own."""
+    """``faults``, with ``because`` set for unconfirmed ones that are known symptoms of the confirmed ``first``."""
 
     def follows(fault: Fault) -> bool:
-        known = fault is not first and first.record.brings_about(fault.record)
-        return known and not fault.confirmed and fault.because is None
+        is_symptom = fault is not first and first.record.brings_about(fault.record)
+        return is_symptom and not fault.confirmed and fault.because is None
 
     return [replace(fault, because=first.kind) if follows(fault) else fault for fault in faults]

@@ -1,4 +1,4 @@
-"""Networks that ``train`` refuses: trained all the same, and what would make them acceptable."""
+"""Networks that ``train`` refuses: settings that can be trained anyway, and changes that ``train`` accepts."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ HINT = "; --force trains it all the same"
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why ``train`` refuses the network as given.
+    """Why ``train`` refuses the user's network.
 
-    ``fixes`` are changes that it accepts, the smallest first. ``stand_in`` is what the examined run has instead of
-    what cannot be trained at all; empty where ``force`` was enough.
+    ``fixes`` are changes that it accepts, the smallest first. ``stand_in`` holds the options that the examined run
+    uses because the original ones cannot be trained at all; it is empty if ``force`` was enough.
     """
 
     message: str
@@ -40,24 +40,24 @@ class Refusal:
 
     @property
     def option(self) -> Literal["loss", "scaling", "activation"]:
-        """What the smallest fix changes: the "scaling", an "activation", or else the "loss" or its outputs."""
+        """What the smallest fix changes: "scaling", "activation", or else "loss" (the loss or its outputs)."""
         changed = set(self.fixes[0]) if self.fixes else {"loss"}
         if "scaling" in changed:
             return "scaling"
         return "activation" if "activation" in changed else "loss"
 
 
-def taken(dataset: Dataset, settings: Settings) -> tuple[Settings, Refusal | None]:
-    """``settings`` that can be trained, and why those given could not be.
+def trainable_settings(dataset: Dataset, settings: Settings) -> tuple[Settings, Refusal | None]:
+    """The nearest settings that can be trained, and why ``train`` refuses ``settings`` (None if it does not).
 
-    Raises the InputError of ``train`` where no change of loss, outputs, scaling or activation mends it.
+    Raises the InputError of ``train`` if no change of loss, outputs, scaling or activation helps.
     """
     preparation = Preparation(dataset)
     forced = replace(settings, force=True)
-    refused = _refusal(preparation, settings)
-    if refused is None:
+    error = _refusal(preparation, settings)
+    if error is None:
         return forced, None
-    message = str(refused).removesuffix(HINT)
+    message = str(error).removesuffix(HINT)
     repairs = list(_repairs(dataset, settings))
     fixes = tuple(options for options, changed in repairs if _refusal(preparation, changed) is None)
     if _refusal(preparation, forced) is None:
@@ -66,7 +66,7 @@ def taken(dataset: Dataset, settings: Settings) -> tuple[Settings, Refusal | Non
         stand_in = replace(changed, force=True)
         if _refusal(preparation, stand_in) is None:
             return stand_in, Refusal(message, fixes, options)
-    raise refused
+    raise error
 
 
 def _refusal(preparation: Preparation, settings: Settings) -> Exception | None:
@@ -78,7 +78,7 @@ def _refusal(preparation: Preparation, settings: Settings) -> Exception | None:
 
 
 def _repairs(dataset: Dataset, settings: Settings) -> Iterator[tuple[dict[str, Any], Settings]]:
-    """Changes worth asking ``train`` about, the smallest first, and the settings with them."""
+    """Candidate changes, the smallest first, each with the changed settings."""
     outputs = {"output_activation": _output_for(settings)}
     changes: tuple[dict[str, Any], ...] = (
         {},
@@ -102,18 +102,19 @@ def _repairs(dataset: Dataset, settings: Settings) -> Iterator[tuple[dict[str, A
 
 
 def _output_for(settings: Settings) -> str:
-    """The last activation that the loss takes."""
+    """The output activation that suits the loss."""
     if settings.network is None or settings.loss == "auto":
         return "auto" if settings.network is None else "identity"
     return "log_softmax" if loss(settings.loss).expects == "log_probabilities" else "identity"
 
 
 def _resized(dataset: Dataset, settings: Settings) -> Network | None:
-    """The given network with as many outputs as the loss takes; None where it has them, or none is given."""
+    """The user's network with as many outputs as the loss needs; None if it has them, or is built from options."""
     if settings.network is None:
         return None
-    given = settings.network
-    network = given if isinstance(given, Network) else from_document(given)
+    network = settings.network
+    if not isinstance(network, Network):
+        network = from_document(network)
     classes = len(np.unique(dataset.targets)) if dataset.classification else None
     plain = replace(settings, network=None, output_activation="auto")
     units = resolve_network(dataset, plain, classes).units

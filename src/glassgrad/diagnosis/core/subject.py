@@ -1,7 +1,7 @@
 """The run under examination: trained once, watched, on as many rows as the budget allows.
 
-What ``train`` refuses is taken all the same: with ``force`` where that is enough, else with a stand-in for the part
-that cannot be meant, and the refusal is kept as evidence.
+Networks that ``train`` refuses are trained anyway: with ``force`` if that is enough, otherwise with a stand-in for
+the invalid part. The refusal is kept as evidence.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from glassgrad.common.cached import cached_property
 from glassgrad.common.errors import InputError
 from glassgrad.common.streams import generator
 from glassgrad.data.dataset import Dataset
-from glassgrad.diagnosis.core.baseline import constant_scores, left_of
+from glassgrad.diagnosis.core.baseline import constant_scores, remaining_share
 from glassgrad.diagnosis.core.budget import Clock
-from glassgrad.diagnosis.core.refusals import Refusal, taken
+from glassgrad.diagnosis.core.refusals import Refusal, trainable_settings
 from glassgrad.diagnosis.core.trials import Trials
 from glassgrad.nn.network import Network
 from glassgrad.training.given import Given
@@ -31,14 +31,14 @@ from glassgrad.training.task import Task, split_rows
 from glassgrad.training.train import train
 
 RUN_SHARE = 0.03
-"""The share of the budget that one training run may take: it is repeated some fifty times."""
+"""Share of the budget for one training run; a diagnosis trains about fifty times."""
 
 FEWEST_ROWS = 1000
-"""Rows are given up before epochs are, by halves, while twice as many are left."""
+"""Scaling down halves the rows first, as long as at least this many remain, and reduces epochs only then."""
 
 PROBE_STEPS = (10, 100, 1000)
 ENOUGH = 0.03
-"""Seconds of training that say what a step takes."""
+"""Seconds of training that are enough to measure the time per step."""
 
 ROWS = 0xD1A6
 """The random stream that chooses rows (see ``common.streams``)."""
@@ -46,18 +46,18 @@ ROWS = 0xD1A6
 
 @dataclass(eq=False)
 class Subject:
-    """What the five modules examine.
+    """The subject of the five questions.
 
-    ``dataset`` holds the rows under examination and ``settings`` are those that ``run`` was trained with
-    (watched, forced, with stand-ins); ``asked`` and ``given`` are those of the user, whole. ``scaled_down``
-    says what differs, as (asked, examined): "rows" and "epochs". The optimizer's numbers, however they were
-    given, are in ``settings.resolved_optimizer``. Conclusions are drawn from training and validation rows only.
+    ``dataset`` holds the rows under examination, and ``settings`` are those of ``run`` (watched, forced, with
+    stand-ins). ``original`` and ``requested`` are the user's full dataset and settings. ``scaled_down`` maps "rows"
+    and "epochs" to (requested, examined) if they differ. ``settings.resolved_optimizer`` has the optimizer's
+    numbers, however the user wrote them. Conclusions use training and validation rows only.
     """
 
     dataset: Dataset
-    given: Dataset
+    original: Dataset
     settings: Settings
-    asked: Settings
+    requested: Settings
     run: Run
     clock: Clock
     trials: Trials
@@ -66,7 +66,7 @@ class Subject:
 
     @property
     def task(self) -> Task:
-        """What ``run`` trained on: prepared parts, network and loss."""
+        """The task of ``run``: prepared parts, network and loss."""
         return self.run.task
 
     @property
@@ -92,39 +92,39 @@ class Subject:
 
     @property
     def validation_rows(self) -> tuple[Array, Array]:
-        """The same of the validation rows; of the training rows where there are none."""
+        """Prepared features and targets of the validation rows; of the training rows if there are none."""
         return self.task.parts.validation or self.task.parts.train
 
     @property
     def steps(self) -> tuple[int, int]:
-        """The steps of the run as asked for, and as examined."""
+        """The number of steps (requested, examined)."""
         rows, epochs = self.scaled_down.get("rows"), self.scaled_down.get("epochs")
         factor = (rows[0] / rows[1] if rows else 1.0) * (epochs[0] / epochs[1] if epochs else 1.0)
         return round(self.run.steps * factor), self.run.steps
 
     @cached_property
     def constant(self) -> dict[str, float]:
-        """Scores of the best constant prediction on the training rows: ``loss`` and others (see baseline)."""
+        """Scores of the baseline on the training rows: ``loss`` and others (see ``baseline``)."""
         parts = self.task.parts
         return constant_scores(self.run.model.loss, parts.schema, parts.train[1])
 
     @cached_property
     def left(self) -> tuple[float, float]:
-        """What is left of the constant predictor's mistakes, or variance, on training and on validation rows."""
+        """The share of the baseline's mistakes, or variance, that remains on (training, validation) rows."""
         train = self.run.metrics.get("train", {})
         held = self.run.metrics.get("validation", {}) or train
-        return left_of(train, self.constant), left_of(held, self.constant)
+        return remaining_share(train, self.constant), remaining_share(held, self.constant)
 
     @cached_property
     def probe(self) -> tuple[Array, Array]:
-        """Up to 512 prepared training rows, chosen at random: enough to look inside at."""
+        """Up to 512 prepared training rows, chosen at random: features [rows, ...] and targets."""
         features, targets = self.train_rows
         count = min(512, len(features))
         chosen = np.sort(generator(self.settings.seed, ROWS).permutation(len(features))[:count])
         return features[chosen], targets[chosen]
 
     def skip(self, what: str) -> None:
-        """Note something that there was no time for."""
+        """Record ``what`` as skipped for lack of time."""
         self.clock.left_out.append(what)
 
     def document(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Subject:
             "refused": None if self.refusal is None else self.refusal.message,
             "stand_in": {} if self.refusal is None else dict(self.refusal.stand_in),
             "scaled_down": {key: list(pair) for key, pair in self.scaled_down.items()},
-            "settings": _document(self.asked),
+            "settings": _document(self.requested),
             "networks_trained": self.trials.count,
             "trial_seeds": list(self.trials.seeds()),
             "constant": self.constant,
@@ -149,13 +149,13 @@ class Subject:
 
 
 def examine(given: Given, settings: Settings, clock: Clock) -> Subject:
-    """Train ``settings`` on ``given``, watched, within a share of the budget.
+    """Train ``settings`` on ``given``, watched, within the share ``RUN_SHARE`` of the budget.
 
-    Raises InputError for data that cannot be used, and for options that no change of loss, output or scaling
-    mends.
+    Raises InputError for data that cannot be used, and for settings that no change of loss, outputs, scaling or
+    activation makes trainable.
     """
-    forced, refusal = taken(given.dataset, settings)
-    rows, epochs, scaled, seconds = _within(given, forced, RUN_SHARE * clock.budget)
+    forced, refusal = trainable_settings(given.dataset, settings)
+    rows, epochs, scaled, seconds = _fit_to_budget(given, forced, RUN_SHARE * clock.budget)
     chosen = replace(forced, epochs=epochs, watch=True)
     run = _train(rows, chosen)
     if "rows" in scaled:
@@ -171,10 +171,10 @@ def _train(given: Given, settings: Settings) -> Run:
     return run
 
 
-def _within(
+def _fit_to_budget(
     given: Given, settings: Settings, seconds: float
 ) -> tuple[Given, int, dict[str, tuple[int, int]], float]:
-    """The rows and epochs that ``seconds`` of training suffice for, and the seconds that they will take."""
+    """The rows and epochs that fit into ``seconds`` of training, what was scaled down, and the expected seconds."""
     data = given.dataset
     rows = split_rows(data, settings)
     count, batch = len(rows.train), min(settings.batch_size, len(rows.train))
@@ -183,44 +183,46 @@ def _within(
     steps = -(-count // batch) * settings.epochs
     if steps <= affordable or settings.epochs == 0:
         return given, settings.epochs, {}, steps * per_step
-    kept = count
-    while kept > 2 * max(FEWEST_ROWS, 4 * batch) and -(-kept // batch) * settings.epochs > affordable:
-        kept = -(-kept // 2)  # by halves: the same rows although no two measurements of time are the same
-    epochs = max(min(settings.epochs, affordable // -(-kept // batch)), 1)
+    reduced = count
+    while reduced > 2 * max(FEWEST_ROWS, 4 * batch) and -(-reduced // batch) * settings.epochs > affordable:
+        reduced = -(-reduced // 2)  # Halving selects the same rows even if measured times vary a little.
+    epochs = max(min(settings.epochs, affordable // -(-reduced // batch)), 1)
     scaled: dict[str, tuple[int, int]] = {}
-    if kept < count:
-        scaled["rows"] = (count, kept)
+    if reduced < count:
+        scaled["rows"] = (count, reduced)
     if epochs < settings.epochs:
         scaled["epochs"] = (settings.epochs, epochs)
-    pool = _choose(data, np.concatenate([rows.train, rows.validation]), kept / count, settings.seed)
+    pool = _stratified_rows(
+        data, np.concatenate([rows.train, rows.validation]), reduced / count, settings.seed
+    )
     fewer = selected(given, pool)
-    test = _some(rows.test, max(round(kept / count * len(rows.test)), FEWEST_ROWS), settings.seed)
+    test = _random_rows(rows.test, max(round(reduced / count * len(rows.test)), FEWEST_ROWS), settings.seed)
     features, targets = data.features, data.targets
     if data.test_features is not None and data.test_targets is not None:
         features, targets = data.test_features, data.test_targets
     if len(test):
         held = replace(fewer.dataset, test_features=features[test], test_targets=targets[test])
         fewer = replace(fewer, dataset=held)
-    return fewer, epochs, scaled, -(-kept // batch) * epochs * per_step
+    return fewer, epochs, scaled, -(-reduced // batch) * epochs * per_step
 
 
 def _seconds_per_step(given: Given, settings: Settings, rows: Array) -> float:
-    """Measured on a few steps, compiling left out; on more of them where that was too quick to tell."""
+    """The time per step, measured on a few steps without compiling; on more steps if those were too fast."""
     batch = min(settings.batch_size, len(rows))
     plain = replace(settings, epochs=1, validation=0.0, test=0.0, schedule="constant")
     per_step = 0.0
     for steps in PROBE_STEPS:
-        wanted = min(len(rows), steps * batch)
-        probe = selected(given, _choose(given.dataset, rows, wanted / len(rows), settings.seed))
+        count = min(len(rows), steps * batch)
+        probe = selected(given, _stratified_rows(given.dataset, rows, count / len(rows), settings.seed))
         run = _train(probe, plain)
         per_step = max(run.seconds_training / max(run.steps, 1), 1e-6)
-        if run.seconds_training > ENOUGH or wanted == len(rows):
+        if run.seconds_training > ENOUGH or count == len(rows):
             break
     return per_step
 
 
 def selected(given: Given, rows: Array) -> Given:
-    """Some rows of what was given, with their weights, and without a test part."""
+    """``given`` reduced to ``rows`` (indices), with their sample weights, without a test part."""
     data = given.dataset
     chosen = replace(
         data,
@@ -235,32 +237,32 @@ def selected(given: Given, rows: Array) -> Given:
     )
 
 
-def _choose(dataset: Dataset, rows: Array, share: float, seed: int) -> Array:
-    """A share of ``rows``, of every class alike, but at least two rows of each class where there are two."""
+def _stratified_rows(dataset: Dataset, rows: Array, share: float, seed: int) -> Array:
+    """A stratified random share of ``rows``, with at least two rows of each class that has two."""
     if share >= 1:
         return np.sort(rows)
     if not dataset.classification:
-        return _some(rows, max(round(share * len(rows)), 1), seed)
+        return _random_rows(rows, max(round(share * len(rows)), 1), seed)
     labels = dataset.targets[rows]
     groups = [rows[labels == label] for label in np.unique(labels)]
     return np.sort(
-        np.concatenate([_some(g, max(round(share * len(g)), min(len(g), 2)), seed) for g in groups])
+        np.concatenate([_random_rows(g, max(round(share * len(g)), min(len(g), 2)), seed) for g in groups])
     )
 
 
-def _some(rows: Array, count: int, seed: int) -> Array:
+def _random_rows(rows: Array, count: int, seed: int) -> Array:
     chosen: Array = np.sort(generator(seed, ROWS).permutation(rows)[:count])
     return chosen
 
 
 def _without_test(given: Given, run: Run) -> Given:
-    """``given``, on which ``run`` was trained, without the rows that the run holds out as its test part."""
+    """``given``, on which ``run`` was trained, without the test rows of ``run``."""
     assert run.split is not None
     return selected(given, np.sort(np.concatenate([run.split.train, run.split.validation])))
 
 
 def _document(settings: Settings) -> dict[str, Any] | None:
-    """The settings as plain values; parts that are not registered by what Python calls them."""
+    """The settings as plain values; unregistered parts as their ``repr``."""
     try:
         return settings.to_document()
     except InputError:

@@ -1,4 +1,4 @@
-"""Inputs that say nothing of the target, each taken alone: of few rows a network learns them by heart as well."""
+"""Inputs that carry no information about the target, each taken alone. With few rows, a network overfits to them."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from glassgrad.diagnosis.core.variants import column_of, columns
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Parts, Preparation
 
-EACH = 2.0
-"""An input has to explain more than this for every number that a fit to it would have (H. Akaike, A new look at the
-statistical model identification, 1974); by chance it explains 1."""
+PER_PARAMETER = 2.0
+"""An informative input explains more than this for each fitted parameter (H. Akaike, A new look at the statistical
+model identification, 1974). An unrelated input explains 1 by chance."""
 
 
 def uninformative_columns(parts: Parts, dataset: Dataset) -> tuple[str, ...]:
-    """The columns of ``dataset`` that explain nothing of the targets, by the training rows of ``parts``."""
+    """The columns of ``dataset`` that explain nothing of the targets in the training rows of ``parts``."""
     names = columns(dataset)
     schema = parts.schema
     if len(names) < 2 or len(schema.feature_shape) != 1:
@@ -27,12 +27,12 @@ def uninformative_columns(parts: Parts, dataset: Dataset) -> tuple[str, ...]:
     uninformative = []
     for column, numbers in inputs_of.items():
         inputs = basis(features[:, numbers])
-        enough = EACH * inputs.shape[1] * truth.shape[1]
-        if column in names and explained(inputs, truth) <= enough:
+        threshold = PER_PARAMETER * inputs.shape[1] * truth.shape[1]
+        if column in names and explained(inputs, truth) <= threshold:
             uninformative.append(column)
     return tuple(uninformative)
 
 
 def uninformative_in(dataset: Dataset, settings: Settings) -> tuple[str, ...]:
-    """The same by the rows that ``settings`` would train on."""
+    """The uninformative columns of ``dataset`` in the rows that ``settings`` would train on."""
     return uninformative_columns(Preparation(dataset).task(settings).parts, dataset)

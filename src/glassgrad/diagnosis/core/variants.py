@@ -1,4 +1,4 @@
-"""A change of options, applied: to the settings, to the layers of a given network, and to the data."""
+"""Applies a change of options to the settings, to the layers of a user's network, and to the data."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from glassgrad.training.changes import changed_settings
 from glassgrad.training.settings import Settings
 
 DATA_ACTIONS = ("drop_inputs", "drop_uninformative", "task", "class_weight", "shuffle_targets")
-"""What a change may hold besides options of ``train``.
+"""Names that a change may contain besides options of ``train``.
 
-``drop_inputs``: names of columns to leave out. ``drop_uninformative``: leave out those that say nothing of the target
-by the training rows of a run (see ``uninformative_inputs``); trials turn it into ``drop_inputs``, seed by seed.
-``task``: "classification" or "regression". ``class_weight``: as ``train`` takes it. ``shuffle_targets``: a seed; the
-targets are dealt out anew.
+``drop_inputs``: names of columns to drop. ``drop_uninformative``: drop the columns that carry no information about
+the target in the training rows (see ``uninformative_inputs``); trials resolve it to ``drop_inputs`` for each seed.
+``task``: "classification" or "regression". ``class_weight``: as ``train`` takes it. ``shuffle_targets``: the seed of
+a permutation of the targets.
 """
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Settings, and what is done to the data."""
+    """Settings, and the actions on the data."""
 
     settings: Settings
     actions: Mapping[str, Any]
 
     @property
     def key(self) -> str:
-        """Equal for variants that train the same, however their optimizer is written."""
-        written = {name: repr(self.settings.value(name)) for name in _OPTIONS}
-        written["optimizer"] = repr(self.settings.resolved_optimizer)
+        """A text that is equal for variants with the same training, however the optimizer is spelled."""
+        values = {name: repr(self.settings.value(name)) for name in _OPTIONS}
+        values["optimizer"] = repr(self.settings.resolved_optimizer)
         return repr(
-            (sorted(written.items()), sorted((name, repr(value)) for name, value in self.actions.items()))
+            (sorted(values.items()), sorted((name, repr(value)) for name, value in self.actions.items()))
         )
 
 
@@ -51,16 +51,18 @@ _OPTIONS = [item.name for item in dataclasses.fields(Settings) if item.init]
 
 
 def make_variant(settings: Settings, options: Mapping[str, Any]) -> Variant:
-    """``settings`` with ``options`` in place (see ``changed_settings``), and the data actions among ``options``."""
-    asked = {name: options[name] for name in DATA_ACTIONS if name in options}
-    # No weights of the classes is a change like any other; None of every other action means to leave the data alone.
-    actions = {name: value for name, value in asked.items() if value is not None or name == "class_weight"}
+    """``settings`` changed by ``options`` (see ``changed_settings``), with the data actions among ``options``."""
+    requested = {name: options[name] for name in DATA_ACTIONS if name in options}
+    # ``class_weight=None`` removes the class weights. None of any other action leaves the data unchanged.
+    actions = {
+        name: value for name, value in requested.items() if value is not None or name == "class_weight"
+    }
     rest = {name: value for name, value in options.items() if name not in DATA_ACTIONS}
     return Variant(changed_settings(settings, rest), actions)
 
 
 def with_output(network: Network, units: int, input_shape: tuple[int, ...]) -> Network:
-    """``network`` ending in ``units`` units: its last dense layer resized, or one added."""
+    """``network`` with ``units`` outputs: its last dense layer resized, or a dense layer added."""
     *before, last = network.nodes
     if isinstance(last.layer, Dense) and len(network.shapes(input_shape)[last.name]) == 1:
         return Network((*before, replace(last, layer=replace(last.layer, units=units))))
@@ -87,41 +89,44 @@ def transformed(dataset: Dataset, actions: Mapping[str, Any]) -> Dataset:
 
 
 def _as_task(dataset: Dataset, task: str) -> Dataset:
-    """``dataset`` with its targets read as labels, or as quantities."""
+    """``dataset`` with its targets read as classes or as quantities."""
     targets = dataset.targets
     if targets.ndim == 2 and targets.shape[1] == 1:
         targets = targets[:, 0]
     rows = np.arange(len(targets), dtype=np.float64)
-    read = from_arrays(rows, targets, name=dataset.name, task=task)
+    converted = from_arrays(rows, targets, name=dataset.name, task=task)
     return replace(
         dataset,
-        targets=read.targets,
-        classification=read.classification,
+        targets=converted.targets,
+        classification=converted.classification,
         test_features=None,
         test_targets=None,
     )
 
 
 def without(dataset: Dataset, names: tuple[str, ...]) -> Dataset:
-    """``dataset`` without some columns, which are named as ``columns`` does."""
-    known = columns(dataset)
+    """``dataset`` without the columns ``names`` (see ``columns``).
+
+    Raises InputError for an unknown name, or if no column would remain.
+    """
+    column_names = columns(dataset)
     for name in names:
-        if name not in known:
-            raise unknown_name("column", name, known)
-    if len(set(names)) == len(known):
-        raise InputError("dropping every input leaves nothing to learn from")
+        if name not in column_names:
+            raise unknown_name("column", name, column_names)
+    if len(set(names)) == len(column_names):
+        raise InputError("cannot drop every input; keep at least one")
     features = dataset.features
     if isinstance(features, Table):
         for name in names:
             features = features.without(name)
     else:
-        kept = [number for number, name in enumerate(known) if name not in names]
-        features = np.ascontiguousarray(features[:, kept])
+        remaining = [number for number, name in enumerate(column_names) if name not in names]
+        features = np.ascontiguousarray(features[:, remaining])
     return replace(dataset, features=features, test_features=None, test_targets=None)
 
 
 def columns(dataset: Dataset) -> tuple[str, ...]:
-    """The names of the columns of a table, ``x[0]`` ... of an array; none for rows of higher rank."""
+    """The column names: those of a table, ``x[0]`` ... for an array [rows, columns], none for higher rank."""
     if isinstance(dataset.features, Table):
         return dataset.features.names
     shape = dataset.features.shape
@@ -129,7 +134,7 @@ def columns(dataset: Dataset) -> tuple[str, ...]:
 
 
 def column_of(name: str, schema: Schema) -> str:
-    """The column that the network's input ``name`` comes from: "workclass=Private" is one of "workclass"."""
+    """The column behind the network's input ``name``: "workclass" for "workclass=Private"."""
     if schema.table is None:
         return name
     return dict(zip(schema.table.names, schema.table.origins, strict=True)).get(name, name)

@@ -1,4 +1,4 @@
-"""Neurons that start as copies of each other: all of their weights are zero, or equal to those of the others."""
+"""Neurons that start as copies of each other, with zero or equal weights."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ SOURCE_COPIES = (
 
 
 def judge_zero(m: Initialization, subject: Subject) -> list[Suspicion]:
-    """Hidden layers whose weights are all zero."""
+    """Hidden layers whose initial weights are all zero."""
     zeros = [start for start in copied(m) if start.size == 0]
     return _suspicion(zeros, "All weights of {} start at zero")
 
 
 def judge_constant(m: Initialization, subject: Subject) -> list[Suspicion]:
-    """Hidden layers whose neurons are copies of each other, with weights other than zero."""
+    """Hidden layers whose neurons start as copies of each other, with weights other than zero."""
     equal = [start for start in copied(m) if start.size > 0]
     return _suspicion(equal, "The neurons of {} start as copies of each other")
 
@@ -43,7 +43,7 @@ def _suspicion(copies: Sequence[Start], text: str) -> list[Suspicion]:
         "distinct": {start.layer: start.distinct for start in copies},
         "size": {start.layer: start.size for start in copies},
     }
-    sentence = text.format(joined(names)) + ", so all of them are told to change in the same way."
+    sentence = text.format(joined(names)) + ", so they all get the same gradient and stay the same."
     return [Suspicion(only_layer(copies), evidence, COPIES, SOURCE_COPIES, 10.0, sentence)]
 
 
@@ -55,7 +55,7 @@ def prescribe(suspicion: Suspicion, m: Initialization, subject: Subject) -> list
 ZERO = Kind(
     name="zero_init",
     question="initialization",
-    meaning="weights start at zero, so that the neurons of a layer all learn the same, or nothing",
+    meaning="weights start at zero, so that all neurons of a layer learn the same, or nothing",
     judge=judge_zero,
     prescribe=prescribe,
     mechanism=True,
@@ -64,7 +64,7 @@ ZERO = Kind(
 CONSTANT = Kind(
     name="constant_init",
     question="initialization",
-    meaning="the weights of a layer start equal, so that its neurons stay copies of each other",
+    meaning="the weights of a layer start equal, so that its neurons remain copies of each other",
     judge=judge_constant,
     prescribe=prescribe,
     mechanism=True,

@@ -1,4 +1,4 @@
-"""Weights that start too large for what comes after them."""
+"""Initial weights that are too large for the activation after them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from glassgrad.optim.optimizers import SGD
 
 
 def judge(m: Initialization, subject: Subject) -> list[Suspicion]:
-    """Weights above the need, or sums that grow; the size of copies is beside the point, and trained weights were
-    learned."""
+    """Weights that are larger than needed, or preactivations that grow; not for copies or pretrained weights."""
     if copied(m) or m.pretrained:
         return []
-    off = [start for start in m.starts if is_large(start)]
+    large = [start for start in m.starts if is_large(start)]
     grown, where = m.growth
-    strength = max([start.too_large / LARGE for start in off] + [grown / GROWTH if grown >= GROWTH else 0.0])
-    above = off or [s for s in m.hidden if s.scaled and s.too_large >= ABOVE]
+    strength = max(
+        [start.too_large / LARGE for start in large] + [grown / GROWTH if grown >= GROWTH else 0.0]
+    )
+    above = large or [s for s in m.hidden if s.scaled and s.too_large >= ABOVE]
     if strength < 1 or not above:
         return []
     worst = max(above, key=lambda s: s.too_large)
@@ -44,10 +45,10 @@ def judge(m: Initialization, subject: Subject) -> list[Suspicion]:
             LARGE,
             SOURCE_SCALE,
             min(strength, 1000.0),
-            f"The weights of {worst.layer} start {worst.too_large:.2g} times as large as {with_article(worst)} layer "
-            "needs"
+            f"The initial weights of {worst.layer} are {worst.too_large:.2g} times as large as {with_article(worst)} "
+            "layer needs"
             + (
-                f", and the sums inside reach {grown:.2g} times the size of the inputs."
+                f", and the preactivations reach {grown:.2g} times the size of the inputs."
                 if grown >= GROWTH
                 else "."
             ),
@@ -56,14 +57,15 @@ def judge(m: Initialization, subject: Subject) -> list[Suspicion]:
 
 
 def prescribe(suspicion: Suspicion, m: Initialization, subject: Subject) -> list[Intervention]:
-    """Other initializers; with gradient descent a larger rate besides, since large weights demand small steps."""
+    """Other initializers; for SGD also with a higher rate, since large weights require small steps."""
     fixes = other_initializers(m, subject)
     optimizer = subject.settings.resolved_optimizer
     if isinstance(optimizer, SGD):
         rate = float(f"{10 * optimizer.hyperparameters()['learning_rate']:.3g}")
         options = {**fixes[0].options, "learning_rate": rate}
         fixes.insert(
-            1, Intervention(options, f"{fixes[0].sentence[:-1]}; steps can be ten times as large then.")
+            1,
+            Intervention(options, f"{fixes[0].sentence[:-1]}, and make the learning rate ten times as high."),
         )
     return fixes
 
@@ -71,7 +73,7 @@ def prescribe(suspicion: Suspicion, m: Initialization, subject: Subject) -> list
 KIND = Kind(
     name="init_too_large",
     question="initialization",
-    meaning="the values grow from layer to layer at the start",
+    meaning="the initial weights are too large, so values grow from layer to layer",
     judge=judge,
     prescribe=prescribe,
     mechanism=True,

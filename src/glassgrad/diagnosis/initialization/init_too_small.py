@@ -1,4 +1,4 @@
-"""Weights that start too small for what comes after them."""
+"""Initial weights that are too small for the activation after them."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ from glassgrad.diagnosis.measures.first_weights import FADED, SMALL, fades, is_s
 
 
 def judge(m: Initialization, subject: Subject) -> list[Suspicion]:
-    """Weights below the need, or gains that multiply to next to nothing; not of copies or of trained weights."""
+    """Weights that are smaller than needed, or a signal that fades; not for copies or pretrained weights."""
     if copied(m) or m.pretrained:
         return []
     hidden = [start for start in m.hidden if start.scaled]
-    off = [start for start in hidden if is_small(start)]
+    small = [start for start in hidden if is_small(start)]
     share = m.product
     strength = max(
-        [SMALL / max(start.too_small, 1e-12) for start in off]
+        [SMALL / max(start.too_small, 1e-12) for start in small]
         + [FADED / max(share, 1e-12) if fades(m.starts, m.layers) else 0.0]
     )
     if strength < 1:
         return []
-    worst = min(off or hidden, key=lambda s: s.too_small)
+    worst = min(small or hidden, key=lambda s: s.too_small)
     return [
         Suspicion(
-            only_layer(off) if off else "",
+            only_layer(small) if small else "",
             scale_evidence(m, worst)
-            | {"layers": layer_names(off or hidden), "share_of_the_need": worst.too_small},
-            SMALL if off else FADED,
+            | {"layers": layer_names(small or hidden), "share_of_the_need": worst.too_small},
+            SMALL if small else FADED,
             SOURCE_SCALE,
             min(strength, 1000.0),
-            f"The weights of {worst.layer} start at {worst.too_small:.2g} of the size that {with_article(worst)} "
-            "layer needs"
-            + (f"; over all hidden layers {share:.2g} of the signal arrives." if len(hidden) > 1 else "."),
+            f"The initial weights of {worst.layer} have {worst.too_small:.2g} times the size that "
+            f"{with_article(worst)} layer needs"
+            + (
+                f"; after all hidden layers, the signal has shrunk to {share:.2g} times its size."
+                if len(hidden) > 1
+                else "."
+            ),
         )
     ]
 
@@ -55,7 +59,7 @@ def prescribe(suspicion: Suspicion, m: Initialization, subject: Subject) -> list
 KIND = Kind(
     name="init_too_small",
     question="initialization",
-    meaning="the values shrink from layer to layer at the start",
+    meaning="the initial weights are too small, so values shrink from layer to layer",
     judge=judge,
     prescribe=prescribe,
     mechanism=True,

@@ -1,11 +1,11 @@
-"""Do the weights start right? Their size against what the activation needs, and whether neurons start as copies.
+"""Do the weights start right? Compares their size with what the activation needs, and finds duplicate neurons.
 
-A layer of weights multiplies the size of what it takes by ``gain`` = the weights' root mean square times sqrt(fan).
-Whether values keep their size from layer to layer is decided by the gain against what the activation takes away:
-forward, 1 / sqrt(E[f(z)^2]), and backward, 1 / sqrt(E[f'(z)^2]), for z from a standard normal. For relu both are
-sqrt(2) (K. He et al., Delving deep into rectifiers, 2015); linear layers need 1, by their inputs forward and by their
-outputs backward (X. Glorot and Y. Bengio, Understanding the difficulty of training deep feedforward neural networks,
-2010). Measured on the user's rows besides, and tried: the user's network from the usual initializers.
+A layer multiplies the size of its inputs by its ``gain``, the root mean square of its weights times sqrt(fan). Values
+keep their size from layer to layer if the gain compensates for the activation: forward it needs 1 / sqrt(E[f(z)^2]),
+backward 1 / sqrt(E[f'(z)^2]), for z from a standard normal. For relu both are sqrt(2) (K. He et al., Delving deep
+into rectifiers, 2015). Linear layers need 1, with the fan-in forward and the fan-out backward (X. Glorot and Y.
+Bengio, Understanding the difficulty of training deep feedforward neural networks, 2010). Preactivations are also
+measured on the user's rows, and the user's network is trained from the usual initializers.
 """
 
 from __future__ import annotations
@@ -25,28 +25,27 @@ from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.trials import FEWEST_SEEDS
 from glassgrad.diagnosis.measures.first_weights import Start, growth, product, starts
-from glassgrad.diagnosis.measures.flow import LayerFlow, look
+from glassgrad.diagnosis.measures.flow import LayerFlow, flow_of
 from glassgrad.init.initializers import INITIALIZERS, initializer
 
 FINE = (0.3, 3.0)
-"""Sizes of sums that are called about 1."""
+"""Sizes of preactivations that count as about 1."""
 
 TRIED = ("he_normal", "xavier_uniform", "lsuv")
-"""The initializers of the comparison; LSUV: D. Mishkin and J. Matas, All you need is a good init, 2016."""
+"""The initializers to compare; LSUV: D. Mishkin and J. Matas, All you need is a good init, 2016."""
 
 GIVEN = "as given"
 
 SHARE = 0.4
-"""The share of the time for measuring that the comparison may take."""
+"""Share of the measuring time for the comparison of initializers."""
 
 
 @frozen
 class Initialization:
-    """What was measured: every weight matrix, every layer on the rows, and whole runs from other initializers.
+    """The measurement: every weight matrix, every layer on the rows, and full runs from other initializers.
 
-    ``tried`` has the validation losses by initializer, one per seed ("as given" among them), after
-    ``tried_epochs`` epochs. ``loss`` is that of the
-    first weights, ``constant`` that of the best constant guess. ``path`` names the weights whose gains multiply.
+    ``tried`` maps initializers ("as given" among them) to validation losses, one per seed, after ``tried_epochs``
+    epochs. ``loss`` is the loss of the initial weights, ``constant`` that of the baseline.
     """
 
     init: str
@@ -61,22 +60,22 @@ class Initialization:
 
     @property
     def hidden(self) -> tuple[Start, ...]:
-        """The weights before the last layer."""
+        """The weights of all layers but the last."""
         return tuple(start for start in self.starts if start.hidden)
 
     @property
     def product(self) -> float:
-        """The product of the hidden gains, each as a share of its need (1: values keep their size)."""
+        """The product of the hidden gains, each relative to its need (1: values keep their size)."""
         return product(self.starts)
 
     @property
     def growth(self) -> tuple[float, str]:
-        """The largest sum relative to the network's inputs, and its layer."""
+        """The largest preactivation size relative to the network's inputs, and its layer."""
         return growth(self.layers)
 
     @property
     def best(self) -> list[str]:
-        """The initializers tried, the lowest mean validation loss first."""
+        """The initializers that were tried, the lowest mean validation loss first."""
         means = {name: float(np.mean(scores)) for name, scores in self.tried.items() if name != GIVEN}
         return sorted((name for name in means if math.isfinite(means[name])), key=lambda name: means[name])
 
@@ -102,10 +101,10 @@ class Initialization:
 
 
 def measure(subject: Subject) -> Initialization:
-    """The first weights by themselves, on the rows, and beside the usual initializers."""
-    flow = look(subject, subject.start)
+    """Measure the initial weights, the preactivations on the rows, and runs from the usual initializers."""
+    flow = flow_of(subject, subject.start)
     settings = subject.settings
-    tried, epochs = _tried(subject)
+    tried, epochs = _try_initializers(subject)
     return Initialization(
         init=_name(settings.init) if settings.network is None else "as in the network",
         starts=starts(subject.start.network, subject.start.weights, subject.start.schema.feature_shape, flow),
@@ -126,10 +125,10 @@ def _name(init: Any) -> str:
     return INITIALIZERS.name_of(kind) or kind.__name__
 
 
-def _tried(subject: Subject) -> tuple[dict[str, tuple[float, ...]], int]:
-    """Validation losses of the network as given and from other initializers, and after how many epochs.
+def _try_initializers(subject: Subject) -> tuple[dict[str, tuple[float, ...]], int]:
+    """Validation losses of the user's network and from other initializers, and the number of epochs.
 
-    On the seeds of the trials; of fewer epochs where there is no time for whole runs.
+    They use the seeds of the trials, and fewer epochs if there is no time for full runs.
     """
     trials, seconds = subject.trials, SHARE * subject.clock.left()
     epochs, seeds = max(trials.settings.epochs, 1), trials.seeds()
@@ -161,18 +160,18 @@ def _tried(subject: Subject) -> tuple[dict[str, tuple[float, ...]], int]:
 
 
 def sentence(measurement: Initialization, faults: Sequence[Fault]) -> str:
-    """What is suspected, or how large the sums inside the layers are."""
+    """The first suspicion, or the size of the preactivations."""
     if faults:
         return wording.suspected(faults[0])
     m = measurement
-    known = [layer.preactivation for layer in m.layers if layer.preactivation >= 0]
-    if not known:
-        return "There are no sums of weighted inputs in this network whose size could be wrong."
+    sizes = [layer.preactivation for layer in m.layers if layer.preactivation >= 0]
+    if not sizes:
+        return "This network has no preactivations whose size could be wrong."
     if not m.hidden:
-        return "There is a single layer of weights, which learns from any start of a reasonable size."
-    low, high = f"{min(known):.2g}", f"{max(known):.2g}"
+        return "The network has a single layer of weights, which learns from any start of a reasonable size."
+    low, high = f"{min(sizes):.2g}", f"{max(sizes):.2g}"
     span = low if low == high else f"{low} to {high}"
-    text = f"on your rows the sums inside the layers have a typical size of {span}"
-    if FINE[0] <= min(known) and max(known) <= FINE[1]:
-        return f"The weights start right: {text}, where about 1 is right."
-    return f"The weights start well enough: {text}. About 1 would be best, but training makes up for that."
+    text = f"on your rows, the preactivations have a typical size of {span}"
+    if FINE[0] <= min(sizes) and max(sizes) <= FINE[1]:
+        return f"The weights start right: {text}; about 1 is right."
+    return f"The weights start well enough: {text}. About 1 would be best, but training compensates for that."

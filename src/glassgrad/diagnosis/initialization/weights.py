@@ -1,4 +1,4 @@
-"""What the kinds about first weights share: names of layers, evidence, and other initializers to try."""
+"""Shared by the kinds about initial weights: names of layers, evidence, and other initializers to try."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from glassgrad.nn.activations import LeakyReLU, ReLU
 from glassgrad.nn.network import activation_of
 
 SOURCE_SCALE = (
-    "size of the weights against what keeps values, or the gradient, at one size (He et al. 2015; Glorot and "
+    "size of the weights relative to the size that preserves values and gradients (He et al. 2015; Glorot and "
     "Bengio 2010)"
 )
 
-WHAT = {
+DESCRIPTIONS = {
     "he_normal": "random weights of variance 2 / inputs",
     "xavier_uniform": "random weights of variance 2 / (inputs + outputs)",
-    "lsuv": "random weights, scaled so that the sums of each layer vary by 1 on your rows",
+    "lsuv": "random weights, scaled so that the preactivations of each layer have variance 1 on your rows",
 }
 
 
@@ -32,7 +32,7 @@ def copied(m: Initialization) -> list[Start]:
 
 
 def scale_evidence(m: Initialization, worst: Start) -> dict[str, Any]:
-    """The numbers that suspicions about the size of weights show."""
+    """The evidence for suspicions about the size of weights."""
     return {
         "weight_size": worst.size,
         "gain": worst.gain,
@@ -45,31 +45,31 @@ def scale_evidence(m: Initialization, worst: Start) -> dict[str, Any]:
 
 
 def with_article(start: Start) -> str:
-    """The activation behind a weight, as in "a relu"."""
+    """The activation after a weight with its article, as in "a relu"."""
     name = start.activation if start.hidden and start.activation != "identity" else "linear"
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def layer_names(listed: Sequence[Start]) -> list[str]:
-    """The layers of some weights, each once."""
-    return list(dict.fromkeys(start.layer for start in listed))
+def layer_names(weights: Sequence[Start]) -> list[str]:
+    """The distinct layers of ``weights``."""
+    return list(dict.fromkeys(start.layer for start in weights))
 
 
-def only_layer(listed: Sequence[Start]) -> str:
-    """The one layer, or the whole network."""
-    names = layer_names(listed)
+def only_layer(weights: Sequence[Start]) -> str:
+    """The layer of ``weights`` if there is only one, else "" (the whole network)."""
+    names = layer_names(weights)
     return names[0] if len(names) == 1 else ""
 
 
 def joined(names: Sequence[str]) -> str:
-    """Some names as part of a sentence."""
+    """``names`` joined for a sentence."""
     if len(names) > 3:
         return f"{names[0]} and {len(names) - 1} other layers"
     return " and ".join(names)
 
 
 def other_initializers(m: Initialization, subject: Subject) -> list[Intervention]:
-    """Other initializers: what did best in whole runs, and what fits the activation."""
+    """Other initializers: the best in full runs, and those that suit the activation."""
     parts = [activation_of(node.layer) for node in subject.network.nodes]
     rectified = any(isinstance(part, ReLU | LeakyReLU) for part in parts)
     usual = ("he_normal", "xavier_uniform") if rectified else ("xavier_uniform", "he_normal")
@@ -77,5 +77,6 @@ def other_initializers(m: Initialization, subject: Subject) -> list[Intervention
     if math.inf in m.tried.get("lsuv", ()):
         names.remove("lsuv")
     return [
-        Intervention(restart(subject.settings, name), f"Start from {name}: {WHAT[name]}.") for name in names
+        Intervention(restart(subject.settings, name), f"Use the initializer {name}: {DESCRIPTIONS[name]}.")
+        for name in names
     ]

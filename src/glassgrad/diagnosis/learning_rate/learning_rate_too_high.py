@@ -1,4 +1,4 @@
-"""Steps that are too large."""
+"""A learning rate that is too high."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from glassgrad.diagnosis.learning_rate.rates import TOO_HIGH, other_rates, rate_
 
 
 def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
-    """A lower rate that wins on training rows, or a training that broke off."""
+    """A lower rate that does better on training rows, or a run that diverged."""
     gain, rate = m.lower_gain()
     if not gain >= TOO_HIGH and not (m.diverged and m.batch >= FEWEST):
         return []
-    text = f"The learning rate {m.rate:g} is too large: the steps jump over what they are to reach"
+    text = f"The learning rate {m.rate:g} is too high: the steps overshoot the minimum"
     if m.diverged:
-        text = f"With the learning rate {m.rate:g} the training broke off: the numbers grew beyond all bounds"
+        text = f"With the learning rate {m.rate:g} the training diverged: the numbers grew without bound"
     if m.stable is not None and m.rate > m.stable.interval[1]:
         text += f". It is {times(m.rate / m.stable.rate)} the largest at which this network still learns"
     return [
@@ -24,7 +24,7 @@ def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
             "",
             rate_evidence(m) | {"better_rate": rate, "gain": gain, "diverged": m.diverged},
             TOO_HIGH,
-            "share of the way from the constant guess to the best that a lower rate wins on training rows",
+            "share of the gap from the baseline to the best loss that a lower rate gains on training rows",
             max(gain / TOO_HIGH, 1.0) if not m.diverged else max(gain / TOO_HIGH, 10.0),
             f"{text}.",
         )
@@ -39,7 +39,7 @@ def prescribe(suspicion: Suspicion, m: LearningRate, subject: Subject) -> list[I
 KIND = Kind(
     name="learning_rate_too_high",
     question="learning_rate",
-    meaning="the steps are so large that they jump over what they are to reach",
+    meaning="the steps are so large that they overshoot the minimum",
     judge=judge,
     prescribe=prescribe,
     group="wild",

@@ -1,4 +1,4 @@
-"""Steps that are too small."""
+"""A learning rate that is too low."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from glassgrad.diagnosis.learning_rate.measurement import LearningRate
 from glassgrad.diagnosis.learning_rate.rates import TOO_LOW, other_rates, rate_evidence, times
 
 FAR_BELOW = 300
-"""... and it lies by more than this factor below the largest stable step: rates a tenth to a hundredth of that are
-the usual choice (Y. Bengio, Practical recommendations for gradient-based training of deep architectures, 2012)."""
+"""A rate is suspected only if it is more than this factor below the largest stable step. Rates of a tenth to a
+hundredth of that step are the usual choice (Y. Bengio, Practical recommendations for gradient-based training of deep
+architectures, 2012)."""
 
 
 def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
-    """A higher rate that wins as much in as many steps, far below the largest stable step."""
+    """A rate far below the largest stable step, if a higher rate gains much more in as many steps."""
     gain, rate = m.higher_gain()
     far = m.stable is None or m.rate * FAR_BELOW < m.stable.rate
     if m.diverged or not far or not (gain >= TOO_LOW and m.left >= TOO_LOW):
         return []
     below = ""
     if m.stable is not None and m.rate > 0:
-        below = f"; even {times(m.stable.rate / m.rate)} as much would not be too much"
+        below = f"; even {times(m.stable.rate / m.rate)} the rate would not be too high"
     return [
         Suspicion(
             "",
             rate_evidence(m) | {"better_rate": rate, "gain": gain},
             TOO_LOW,
-            "share of the way from the constant guess to the best that a higher rate wins in as many steps",
+            "share of the gap from the baseline to the best loss that a higher rate gains in as many steps",
             gain / TOO_LOW,
-            f"With the learning rate {m.rate:g} the network hardly moves: {rate:g} gets much further in as many "
-            f"steps{below}.",
+            f"The learning rate {m.rate:g} is too low: {rate:g} gets much further in as many steps{below}.",
         )
     ]
 
@@ -44,7 +44,7 @@ def prescribe(suspicion: Suspicion, m: LearningRate, subject: Subject) -> list[I
 KIND = Kind(
     name="learning_rate_too_low",
     question="learning_rate",
-    meaning="the steps are so small that the training hardly gets anywhere",
+    meaning="the steps are so small that training makes hardly any progress",
     judge=judge,
     prescribe=prescribe,
     group="stuck",

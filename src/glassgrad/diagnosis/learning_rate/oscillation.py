@@ -1,4 +1,4 @@
-"""A loss that goes up and down."""
+"""A loss that oscillates."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from glassgrad.diagnosis.learning_rate.measurement import FEWEST, LearningRate
 from glassgrad.diagnosis.learning_rate.rates import SWING, other_rates, rate_evidence
 
 RISES = 0.25
-"""At least this share of the epochs of the second half go up."""
+"""In an oscillation, the loss rises in at least this share of the epochs of the second half."""
 
 
 def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
-    """A loss that rises by much in the second half, again and again."""
+    """A loss that rises often and by much in the second half."""
     if m.diverged or m.batch < FEWEST or not (m.pace.swing >= SWING and m.pace.rises >= RISES):
         return []
     return [
@@ -21,24 +21,24 @@ def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
             "",
             rate_evidence(m) | {"swing": m.pace.swing, "rises": m.pace.rises},
             SWING,
-            "mean rise per epoch in the second half, as a share of the way from the constant guess to the best",
+            "mean rise per epoch in the second half, as a share of the gap from the baseline to the best loss",
             m.pace.swing / SWING,
-            f"In the second half the loss rose in {m.pace.rises:.0%} of the epochs instead of settling.",
+            f"In the second half of the run, the loss rose in {m.pace.rises:.0%} of the epochs.",
         )
     ]
 
 
 def prescribe(suspicion: Suspicion, m: LearningRate, subject: Subject) -> list[Intervention]:
-    """Lower rates, or one that falls over the run."""
-    calm = Intervention({"schedule": "cosine"}, "Let the learning rate fall to 0 over the run (cosine).")
-    flat = subject.settings.schedule == "constant"
-    return [*other_rates(m, lower=True)[:2], calm] if flat else other_rates(m, lower=True)
+    """Lower rates, or a rate that falls over the run."""
+    cosine = Intervention({"schedule": "cosine"}, "Let the learning rate fall to 0 over the run (cosine).")
+    is_constant = subject.settings.schedule == "constant"
+    return [*other_rates(m, lower=True)[:2], cosine] if is_constant else other_rates(m, lower=True)
 
 
 KIND = Kind(
     name="oscillation",
     question="learning_rate",
-    meaning="the loss goes up and down instead of settling",
+    meaning="the loss goes up and down instead of converging",
     judge=judge,
     prescribe=prescribe,
     group="wild",

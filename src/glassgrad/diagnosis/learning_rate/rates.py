@@ -1,4 +1,4 @@
-"""What the kinds about the size of the step share: the evidence, and other rates to try."""
+"""Shared by the kinds about the size of the step: evidence, and other rates to try."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from glassgrad.diagnosis.core.judging import GAIN, LARGE_GAIN
 from glassgrad.diagnosis.learning_rate.measurement import LearningRate
 
 TOO_HIGH = GAIN
-"""A rate is too high if a lower one wins this share of the way more on training rows: what its trial has to win."""
+"""A rate is too high if a lower one gains this share of the gap on training rows, as its trial must."""
 
 TOO_LOW = 0.8 * LARGE_GAIN
-"""A rate is too low if a higher one wins this share more in as many steps; its trial has to win LARGE_GAIN."""
+"""A rate is too low if a higher one gains this share of the gap in as many steps; its trial must gain LARGE_GAIN."""
 
 SWING = 0.02
-"""A loss oscillates if in the second half it rises by this share of the way per epoch, over the epochs that fall too.
-A loss that settles rises by a tenth of that."""
+"""A loss oscillates if its mean rise per epoch in the second half is this share of the gap, where epochs that fall
+count as 0. A converging loss has a tenth of that."""
 
 
 def rate_evidence(m: LearningRate) -> dict[str, Any]:
-    """The numbers that every suspicion about the rate shows."""
+    """The evidence for suspicions about the rate."""
     evidence: dict[str, Any] = {
         "learning_rate": m.rate,
         "training_loss": m.pace.end,
@@ -43,27 +43,27 @@ def rate_evidence(m: LearningRate) -> dict[str, Any]:
 
 
 def other_rates(m: LearningRate, *, lower: bool) -> list[Intervention]:
-    """Rates on one side of the given one: what did best in whole runs, in short runs, and a tenth or tenfold."""
-    wanted: list[float] = []
+    """Rates below or above the user's: the best of full runs, the best of short runs, and a factor of ten."""
+    candidates: list[float] = []
     if m.sweep is not None:
         scores = np.median(m.sweep.validation, axis=1)
         side = m.sweep.rates < 0.8 * m.rate if lower else m.sweep.rates > 1.25 * m.rate
         if np.isfinite(np.where(side, scores, np.inf)).any():
-            wanted.append(float(m.sweep.rates[int(np.argmin(np.where(side, scores, np.inf)))]))
+            candidates.append(float(m.sweep.rates[int(np.argmin(np.where(side, scores, np.inf)))]))
     if m.range is not None:
         scores = m.range.means
         side = m.range.rates < 0.8 * m.rate if lower else m.range.rates > 1.25 * m.rate
         if np.isfinite(np.where(side, scores, np.inf)).any():
             best = float(m.range.rates[int(np.argmin(np.where(side, scores, np.inf)))])
-            wanted += [best, best / 10] if lower else [best, best / 3]
+            candidates += [best, best / 10] if lower else [best, best / 3]
     if m.rate > 0:
-        wanted.append(m.rate / 10 if lower else m.rate * 10)
+        candidates.append(m.rate / 10 if lower else m.rate * 10)
     if (m.usual < m.rate) == lower:
-        wanted.append(m.usual)
+        candidates.append(m.usual)
     rates: list[float] = []
-    for rate in wanted:
+    for rate in candidates:
         right_side = rate < m.rate if lower else rate > m.rate
-        if right_side and all(abs(math.log(rate / known)) > 0.3 for known in rates):
+        if right_side and all(abs(math.log(rate / other)) > 0.3 for other in rates):
             rates.append(float(f"{rate:.3g}"))
     return [Intervention({"learning_rate": rate}, f"Set the learning rate to {rate:g}.") for rate in rates]
 

@@ -1,4 +1,4 @@
-"""A training that ended too early."""
+"""A run that ended too early."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from glassgrad.diagnosis.learning_rate.measurement import HORIZON, LearningRate
 from glassgrad.diagnosis.learning_rate.rates import TOO_HIGH, TOO_LOW
 
 FALLING = 0.1
-"""A run is too short if its last third still won this share of the way: with ten times the epochs that can add up to
-LARGE_GAIN, with less it hardly can."""
+"""A run is too short if its last third still gained this share of the gap. Ten times the epochs can then add up to
+LARGE_GAIN; with less, that is unlikely."""
 
 SHORT = 0.15
-"""The same for a run of few epochs: this share more would be won by HORIZON steps."""
+"""A run of few steps is too short if HORIZON steps would gain this share of the gap."""
 
 LONGER = (10, 5, 3)
-"""Times the epochs that a run which ended early is given, as many as there is time for."""
+"""Multiples of the epochs to try; the largest that fits the budget is used."""
 
 
 def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
-    """A loss that still fell at the end, or that would with more steps."""
+    """A loss that was still falling at the end, or that would fall with more steps."""
     if m.diverged:
         return []
     falling, short = m.pace.falling, _shortfall(m)
     strength = max(0.0 if math.isnan(falling) else falling / FALLING, short / SHORT)
     if m.epochs == 0:
         strength = 100.0
-    jumps = m.pace.end > m.constant and m.lower_gain()[0] >= TOO_HIGH
-    if strength < 1 or jumps or not m.pace.late:
-        return []  # longer training would fit the training rows alone
+    unstable = m.pace.end > m.constant and m.lower_gain()[0] >= TOO_HIGH
+    if strength < 1 or unstable or not m.pace.late:
+        return []  # Unless ``late``, longer training would only overfit.
     steps = m.steps[0]
     if steps >= HORIZON and m.higher_gain()[0] >= TOO_LOW:
-        return []  # so many steps were enough for a higher rate
+        return []  # The steps are enough for a higher rate.
     return [
         Suspicion(
             "",
             {"epochs": m.epochs, "steps": steps, "won_by_last_third": falling, "won_by_more_steps": short},
             FALLING,
-            "share of the way from the constant guess to the best that the last third of the run still won",
+            "share of the gap from the baseline to the best loss that the last third of the run still gained",
             strength,
             f"The loss was still falling when the training ended after {steps:,} steps.",
         )
@@ -51,19 +51,19 @@ def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
 
 
 def _shortfall(m: LearningRate) -> float:
-    """What HORIZON steps at the given rate win over those that the run had, as a share of the way."""
+    """The gain of HORIZON steps at the user's rate over the steps of the run, as a share of the gap."""
     if m.range is None or m.rate <= 0 or m.steps[0] >= m.range.steps:
         return 0.0
     curve = m.range.curve(m.rate)
     gap = m.constant - min(m.reach, float(curve[-1]))
-    own = max(
+    current = max(
         float(np.interp(m.steps[0], m.range.points, curve)), m.pace.end if math.isfinite(m.pace.end) else 0.0
     )
-    return (own - float(curve[-1])) / gap if gap > 0 and math.isfinite(own) else 0.0
+    return (current - float(curve[-1])) / gap if gap > 0 and math.isfinite(current) else 0.0
 
 
 def prescribe(suspicion: Suspicion, m: LearningRate, subject: Subject) -> list[Intervention]:
-    """As many times the epochs as there is time to try."""
+    """The largest multiple of the epochs that a trial has time for."""
     epochs = max(m.epochs, 1)
     if m.epochs == 0:
         return [Intervention({"epochs": 30}, "Train for 30 epochs.")]

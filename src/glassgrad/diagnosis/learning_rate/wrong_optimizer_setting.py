@@ -1,4 +1,4 @@
-"""A setting of the optimizer, other than its step, that stands out."""
+"""An unusual setting of the optimizer other than the learning rate."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from glassgrad.diagnosis.learning_rate.measurement import LearningRate
 
 
 def judge(m: LearningRate, subject: Subject) -> list[Suspicion]:
-    """Every setting that stands out (see ``optimizer_settings``)."""
+    """Every unusual setting (see ``optimizer_settings``)."""
     return [
         Suspicion(
-            odd.name,
-            dict(odd.evidence),
-            odd.threshold,
-            odd.source,
-            odd.strength,
-            odd.sentence,
+            setting.name,
+            dict(setting.evidence),
+            setting.threshold,
+            setting.source,
+            setting.strength,
+            setting.sentence,
         )
-        for odd in m.odd
+        for setting in m.unusual
     ]
 
 
 def prescribe(suspicion: Suspicion, m: LearningRate, subject: Subject) -> list[Intervention]:
-    """The way back to what is usual."""
-    return list(next((odd.fixes for odd in m.odd if odd.name == suspicion.where), ()))
+    """The usual value of the setting."""
+    return list(next((item.fixes for item in m.unusual if item.name == suspicion.where), ()))
 
 
 KIND = Kind(
     name="wrong_optimizer_setting",
     question="learning_rate",
-    meaning="a setting of the optimizer other than its step, such as momentum or clipping, holds the training back",
+    meaning="an optimizer setting other than the learning rate, such as momentum or clipping, impairs training",
     judge=judge,
     prescribe=prescribe,
     brings=("stuck", "wild", "dead_neurons"),

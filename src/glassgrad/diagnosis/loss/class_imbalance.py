@@ -1,4 +1,4 @@
-"""Rare classes that are hardly learned."""
+"""Rare classes that the network hardly learns."""
 
 from __future__ import annotations
 
@@ -11,48 +11,49 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LossMeasurement
 
 RARE = 1 / 3
-"""A class is rare that has less than this share of the rows of the most frequent one."""
+"""A class is rare if it has less than this share of the rows of the most frequent class."""
 
 RECALL = 0.6
-"""Rare classes are neglected if they are recognized less than this many times as often as the frequent ones."""
+"""Rare classes are neglected if their recall is below this share of the recall of frequent classes."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Rare classes that are recognized far less often than frequent ones."""
+    """Rare classes with a much lower recall than frequent ones."""
     if len(m.counts) < 2 or m.reason is not None:
         return []
     rare = m.counts < RARE * m.counts.max()
-    known = np.isfinite(m.recalls)
-    if not (rare & known).any() or not (~rare & known).any():
+    finite = np.isfinite(m.recalls)
+    if not (rare & finite).any() or not (~rare & finite).any():
         return []
-    few, many = float(np.mean(m.recalls[rare & known])), float(np.mean(m.recalls[~rare & known]))
-    if few >= RECALL * many:
+    rare_recall = float(np.mean(m.recalls[rare & finite]))
+    frequent_recall = float(np.mean(m.recalls[~rare & finite]))
+    if rare_recall >= RECALL * frequent_recall:
         return []
-    least = int(np.argmin(m.counts))
+    rarest = int(np.argmin(m.counts))
     evidence = {
         "largest_class": int(m.counts.max()),
         "smallest_class": int(m.counts.min()),
-        "recall_of_rare_classes": few,
-        "recall_of_frequent_classes": many,
+        "recall_of_rare_classes": rare_recall,
+        "recall_of_frequent_classes": frequent_recall,
     }
     text = (
-        f"Rare classes, such as {m.classes[least]!r} with {m.counts[least] / m.counts.sum():.1%} of the rows, are "
-        f"recognized in {few:.0%} of cases, and frequent ones in {many:.0%}."
+        f"Rare classes, such as {m.classes[rarest]!r} with {m.counts[rarest] / m.counts.sum():.1%} of the rows, are "
+        f"recognized in {rare_recall:.0%} of cases, and frequent ones in {frequent_recall:.0%}."
     )
     source = "recall of rare classes as a share of that of frequent ones"
-    strength = RECALL * many / max(few, 0.05)
+    strength = RECALL * frequent_recall / max(rare_recall, 0.05)
     return [Suspicion("targets", evidence, RECALL, source, strength, text)]
 
 
 def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> list[Intervention]:
-    """Weights of the classes."""
-    return [Intervention({"class_weight": "balanced"}, "Weigh the classes so that all count the same.")]
+    """Class weights."""
+    return [Intervention({"class_weight": "balanced"}, "Weight the classes so that all count equally.")]
 
 
 KIND = Kind(
     name="class_imbalance",
     question="loss",
-    meaning="one class is so frequent that the network hardly learns the others",
+    meaning="some classes are so rare that the network hardly learns them",
     judge=judge,
     prescribe=prescribe,
     measure="balanced_accuracy",

@@ -1,4 +1,4 @@
-"""Training and test rows that are drawn differently."""
+"""Training and test rows with different distributions."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from glassgrad.diagnosis.loss.measurement import LossMeasurement
 from glassgrad.diagnosis.measures.two_parts import parts_trial
 
 ALIKE = 0.6
-"""Parts differ where a test row is told from a training row this often, and by four standard errors."""
+"""The parts differ if the AUC exceeds this, and 0.5 by four standard errors."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Test rows that a simple classifier tells from training rows."""
+    """Test rows that a simple classifier distinguishes from training rows."""
     parts = m.parts
     if parts is None or not parts.auc > max(ALIKE, 0.5 + 4 * parts.chance):
         return []
     evidence = {"auc": parts.auc, "largest_difference": float(np.abs(parts.differences).max())}
     text = (
-        f"Test rows are drawn otherwise than training rows: a simple classifier tells them apart in "
-        f"{parts.auc:.0%}."
+        f"Test rows have a different distribution than training rows: a simple classifier distinguishes them in "
+        f"{parts.auc:.0%} of pairs."
     )
     source = "D. Lopez-Paz and M. Oquab, Revisiting classifier two-sample tests, ICLR 2017"
     strength = (parts.auc - 0.5) / (ALIKE - 0.5)
@@ -32,7 +32,7 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
 
 
 def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial | None:
-    """The classifier on several draws, beside rows whose parts were dealt out anew."""
+    """The classifier on several draws of rows, compared with shuffled labels of the parts."""
     start = time.perf_counter()
     test = subject.task.parts.test
     if test is None:
@@ -43,7 +43,7 @@ def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial |
 KIND = Kind(
     name="different_parts",
     question="loss",
-    meaning="training and test rows are drawn differently",
+    meaning="training and test rows have different distributions",
     judge=judge,
     prove=prove,
     effect="proof",

@@ -1,4 +1,4 @@
-"""A loss that does not fit the last activation, or the targets."""
+"""A loss that does not fit the output activation or the targets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LossMeasurement
 
 LABELS = 0.5
-"""Numbers are labels if reading them so leaves less than this share of the network's wrong values."""
+"""Numbers are labels if a simple classifier makes less than this share of the network's mistakes."""
 
 USUAL_OUTPUT = {"log_probabilities": "log_softmax"}
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Outputs that the loss does not take, and targets of another kind than it is for."""
+    """Outputs that the loss does not accept, and targets of the wrong kind for it."""
     evidence = {
         "loss": m.loss,
         "output_activation": m.output,
@@ -28,55 +28,56 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
         "constant_loss": m.constant,
     }
     if m.reason is not None:
-        source = "the range of the last activation against what the loss takes"
-        text = f"Loss and output do not fit: {m.reason}."
+        source = "range of the output activation compared with what the loss accepts"
+        text = f"The loss does not fit the outputs: {m.reason}."
         return [Suspicion("", evidence, None, source, 10.0, text)]
-    if m.as_labels is not None and m.as_labels.simple < LABELS * m.as_labels.own:
-        own, simple = m.as_labels.own, m.as_labels.simple
-        numbers = evidence | {"wrong_when_rounded": own, "wrong_of_a_simple_classifier": simple}
+    if m.as_labels is not None and m.as_labels.simple < LABELS * m.as_labels.rounded:
+        rounded, simple = m.as_labels.rounded, m.as_labels.simple
+        numbers = evidence | {"wrong_when_rounded": rounded, "wrong_of_a_simple_classifier": simple}
         text = (
-            f"The targets are labels, but the loss treats them as quantities: rounded, {own:.0%} of the "
-            f"predictions are "
-            f"wrong, and a simple classifier errs in {simple:.0%}."
+            f"The targets are labels, but the loss treats them as quantities: {rounded:.0%} of the rounded "
+            f"predictions are wrong, and a simple classifier errs in {simple:.0%} of cases."
         )
-        source = "share of wrong values that a simple classifier leaves"
+        source = "mistakes of a simple classifier as a share of the network's"
         return [
             Suspicion(
                 "targets",
                 numbers,
                 LABELS,
                 source,
-                own * LABELS / max(simple, 0.01),
+                rounded * LABELS / max(simple, 0.01),
                 text,
             )
         ]
     if _many_classes(m, subject):
         numbers = evidence | {"classes": len(m.classes), "rows": int(m.counts.sum())}
-        text = f"The targets are {len(m.classes):,} different numbers, and the loss treats each of them as a class."
+        text = f"The targets are {len(m.classes):,} different numbers, but the loss treats each of them as a class."
         return [Suspicion("targets", numbers, None, "rows per class", 10.0, text)]
     expects = subject.run.model.loss.expects
     usual = USUAL_OUTPUT.get(expects, "identity")
     probabilities = subject.classification and expects == "values" and m.output in ("sigmoid", "softmax")
     if m.output != usual and not probabilities:
-        text = f"The last layer ends in {m.output}, and loss {m.loss} takes any number: {usual} gives that."
-        source = "what the loss takes"
+        text = f"The output activation is {m.output}, but loss {m.loss} needs {usual}."
+        source = "what the loss accepts"
         return [Suspicion(subject.network.output, evidence, None, source, 10.0, text)]
     return []
 
 
 def _many_classes(m: LossMeasurement, subject: Subject) -> bool:
-    """Numbers of which hardly two are equal are quantities."""
+    """Whether the classes are numbers with hardly any repetition, and so quantities."""
     labels = subject.task.parts.schema.classes or ()
     numbers = all(isinstance(label, int | float) and not isinstance(label, bool) for label in labels)
     return len(labels) > 20 and numbers and float(np.median(m.counts)) < 4
 
 
 def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> list[Intervention]:
-    """What makes loss, output and targets fit."""
+    """Changes that make the loss fit the outputs and the targets."""
     if suspicion.where == "targets":
         task = "regression" if subject.classification else "classification"
-        named = "quantities" if task == "regression" else "classes"
-        return [Intervention(ending_in(subject, "auto", task), f"Read the targets as {named} ({task}).")]
+        target_kind = "quantities" if task == "regression" else "classes"
+        return [
+            Intervention(ending_in(subject, "auto", task), f"Read the targets as {target_kind} ({task}).")
+        ]
     candidates: list[dict[str, Any]] = []
     if subject.refusal is not None:
         candidates = [dict(options) for options in subject.refusal.fixes or (subject.refusal.stand_in,)]
@@ -101,7 +102,9 @@ def _sentence(options: dict[str, Any]) -> str:
     if "output_activation" in options:
         output = options["output_activation"]
         parts.append(
-            "outputs that the loss takes" if output == "auto" else f"{output} as the last activation"
+            "the output activation that suits the loss"
+            if output == "auto"
+            else f"the output activation {output}"
         )
     parts += [
         f"{name.replace('_', ' ')} {value}"
@@ -109,14 +112,14 @@ def _sentence(options: dict[str, Any]) -> str:
         if name in ("scaling", "activation")
     ]
     if "network" in options and options["network"] is not None:
-        parts.append("as many outputs as it needs")
+        parts.append("as many outputs as the loss needs")
     return f"Use {' and '.join(parts)}."
 
 
 KIND = Kind(
     name="loss_output_mismatch",
     question="loss",
-    meaning="the last activation does not give what the loss takes, or the loss is not for this kind of target",
+    meaning="the loss does not accept the outputs of the network, or is not made for this kind of target",
     judge=judge,
     prescribe=prescribe,
     mechanism=True,

@@ -1,4 +1,4 @@
-"""What is measured of the loss: against a guess, at the start, on one batch, by class, on rows held back."""
+"""Measures the loss: against the baseline, at the start, on one batch, by class, and on held-out rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glassgrad.backends.reference import evaluate
 from glassgrad.common.errors import GraphError, InputError
 from glassgrad.common.frozen import frozen
 from glassgrad.data.dataset import from_arrays
-from glassgrad.diagnosis.core.baseline import constant_scores, left_of
+from glassgrad.diagnosis.core.baseline import constant_scores, remaining_share
 from glassgrad.diagnosis.core.plain import plain_object
 from glassgrad.diagnosis.core.scores import levels_of, nearest_level
 from glassgrad.diagnosis.core.subject import Subject
@@ -39,21 +39,21 @@ BATCH_STEPS = 400
 BATCH_RATES = (0.001, 0.01)
 BATCH_SECONDS = 1.0
 LEARNED = 0.9
-"""A network that leaves this share of the constant predictor's mistakes, or variance, has learned next to nothing."""
+"""If this share of the baseline's mistakes, or variance, remains, the network has learned next to nothing."""
 
 LEFT = 0.05
-"""A network that leaves less than this of the constant predictor's mistakes has nothing to gain from more freedom."""
+"""If less than this share of the baseline's mistakes remains, more capacity cannot gain anything."""
 
 LEAST_GAP = 0.25
-"""Where less than this share of the constant predictor's loss was ever won, that is chance as much as learning."""
+"""Lower limit of the gap, as a share of the baseline's loss; a smaller gap may be chance."""
 
 
 @dataclass(frozen=True)
 class OneBatch:
-    """The network trained on ``rows`` rows alone, by Adam: a test of capacity and wiring (Karpathy 2019).
+    """The network trained on ``rows`` rows alone with Adam, a test of capacity and wiring (Karpathy 2019).
 
-    ``loss`` beside that of the constant predictor on the same rows; ``left`` is the share of its mistakes or
-    variance that is left.
+    ``loss`` is its loss and ``constant`` the baseline's loss on these rows. ``left`` is the share of the baseline's
+    mistakes or variance that remains.
     """
 
     rows: int
@@ -69,28 +69,34 @@ class OneBatch:
 
 @dataclass(frozen=True)
 class AsLabels:
-    """Numbers read as labels: how many there are, the share of wrong ones after rounding, and that of a simple
-    classifier."""
+    """Numbers read as labels.
+
+    ``values`` is the number of distinct values, ``rounded`` the share of wrong predictions after rounding, and
+    ``simple`` the share of mistakes of a simple classifier.
+    """
 
     values: int
-    own: float
+    rounded: float
     simple: float
 
 
 @frozen
 class LossMeasurement:
-    """What was measured.
+    """The measurement of the loss.
 
-    ``constant`` is the loss of the best constant prediction, ``start`` that of the first weights on some training
-    rows, ``expected_start`` that of outputs which say nothing (log K of K classes under a cross-entropy).
-    ``training`` and ``validation`` are the scores of the kept weights; ``left`` what they leave of the constant
-    predictor's mistakes or variance (training, validation). ``best``, ``rise`` and ``apart`` are of the history:
-    the epoch (from 0) of the lowest validation loss, how far it rose since and how far it ends above the training
-    loss, in units of the way from the constant predictor's loss to that lowest one; ``falls`` says whether the
-    training loss went on falling, ``falling`` which share of all that it won it won in the last third of the
-    epochs. ``counts`` [classes] are of the training rows; ``recalls`` [classes] the share of held-out rows of a
-    class that is recognized. ``as_labels`` is, for a regression on whole numbers, the share of wrong values of the
-    network and of a simple classifier.
+    ``constant`` is the loss of the baseline, ``start`` that of the initial weights on some training rows, and
+    ``expected_start`` that of uninformative outputs (log K for K classes under a cross-entropy). ``training`` and
+    ``validation`` are the scores of the final weights. ``left`` is the share of the baseline's mistakes or variance
+    that remains on (training, validation) rows.
+
+    From the history: ``best`` is the epoch (from 0) of the lowest validation loss, ``rise`` its rise since, and
+    ``apart`` its final distance from the training loss, both in units of the gap from the baseline's loss to the
+    lowest one. ``falls`` says whether the training loss kept falling after ``best``, and ``falling`` is the share of
+    the gap that it gained in the last third of the epochs.
+
+    ``counts`` [classes] are numbers of training rows, and ``recalls`` [classes] are measured on held-out rows.
+    ``reason`` says why loss, outputs and targets do not fit. ``as_labels`` is set for a regression on few whole
+    numbers.
     """
 
     loss: str
@@ -125,9 +131,9 @@ class LossMeasurement:
 
     @property
     def best_share(self) -> float:
-        """The lowest validation loss, in units of the constant predictor's; NaN where that says nothing."""
-        seen = self.validation_curve[np.isfinite(self.validation_curve)]
-        return float(seen.min()) / self.constant if len(seen) and self.constant > 0 else math.nan
+        """The lowest validation loss as a share of the baseline's; NaN if undefined."""
+        finite = self.validation_curve[np.isfinite(self.validation_curve)]
+        return float(finite.min()) / self.constant if len(finite) and self.constant > 0 else math.nan
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
@@ -160,8 +166,8 @@ class LossMeasurement:
         )
 
 
-def measured(subject: Subject) -> LossMeasurement:
-    """Everything, the cheap things first."""
+def measure_loss(subject: Subject) -> LossMeasurement:
+    """Measure everything about the loss of ``subject``."""
     run, schema, loss = subject.run, subject.task.parts.schema, subject.run.model.loss
     constant = subject.constant
     train, held = subject.train_rows, subject.validation_rows
@@ -170,8 +176,8 @@ def measured(subject: Subject) -> LossMeasurement:
     scores["validation"] = scores["validation"] or scores["train"]
     with np.errstate(all="ignore"):
         outputs = run.model.outputs_prepared(held[0]).astype(np.float64)
-    rate = subject.settings.resolved_optimizer.hyperparameters()
-    shrinking = rate["learning_rate"] * rate.get("weight_decay", 0.0) * subject.steps[0]
+    hyperparameters = subject.settings.resolved_optimizer.hyperparameters()
+    shrinking = hyperparameters["learning_rate"] * hyperparameters.get("weight_decay", 0.0) * subject.steps[0]
     curves = _curves(run.history)
     best, rise, apart, falls = _generalization(*curves, constant["loss"])
     test = subject.task.parts.test
@@ -204,14 +210,15 @@ def measured(subject: Subject) -> LossMeasurement:
         outliers=0.0 if count is not None else outlier_share(train[1]),
         shrinking=shrinking,
         dropout=max(
-            (s.layer.rate for s in run.model.network.nodes if isinstance(s.layer, Dropout)), default=0.0
+            (node.layer.rate for node in run.model.network.nodes if isinstance(node.layer, Dropout)),
+            default=0.0,
         ),
         narrowest=narrowest(subject),
     )
 
 
 def _reason(subject: Subject) -> str | None:
-    """Why loss, output and targets do not fit; also where the user forced it."""
+    """Why loss, outputs and targets do not fit, even if the user forced the training; None if they fit."""
     if subject.refusal is not None:
         return subject.refusal.message if subject.refusal.option == "loss" else None
     schema, loss = subject.task.parts.schema, subject.run.model.loss
@@ -225,14 +232,14 @@ def _reason(subject: Subject) -> str | None:
 
 
 def expected_start(loss: Loss, targets: Array, classes: int | None, numbers: int) -> float:
-    """The loss of outputs that are all alike: 0, or of log-probabilities -log K; NaN where it is none."""
+    """The loss of uninformative outputs: all 0, or -log K for log-probabilities; NaN if undefined."""
     n = loss.units(classes, numbers)
-    alike = -math.log(n) if loss.expects == "log_probabilities" else 0.0
+    output = -math.log(n) if loss.expects == "log_probabilities" else 0.0
     outputs = make_input("outputs", (len(targets), n), "float64")
-    given = make_input("targets", targets.shape, "int32" if targets.dtype.kind == "i" else "float64")
+    truth = make_input("targets", targets.shape, "int32" if targets.dtype.kind == "i" else "float64")
     rows = evaluate(
-        Graph((outputs, given), (loss.row_losses(outputs, given),)),
-        [np.full((len(targets), n), alike), targets],
+        Graph((outputs, truth), (loss.row_losses(outputs, truth),)),
+        [np.full((len(targets), n), output), targets],
     )
     return finished(loss, float(np.mean(rows[0])))
 
@@ -246,21 +253,21 @@ def _curves(history: Sequence[Mapping[str, float | int]]) -> tuple[Floats, Float
 
 
 def _generalization(train: Floats, held: Floats, constant: float) -> tuple[int, float, float, bool]:
-    """The best epoch, the rise since and the way above the training loss, and whether that still fell since."""
+    """The fields ``best``, ``rise``, ``apart`` and ``falls`` of ``LossMeasurement``."""
     if len(held) < 3 or not np.isfinite(held).all() or not np.isfinite(train).all():
         return max(len(held) - 1, 0), math.nan, math.nan, False
     best = int(np.argmin(held))
     last = slice(-max(len(held) // 5, 1), None)
     gap = max(constant - float(held[best]), LEAST_GAP * abs(constant))
-    if not gap > 1e-6:  # a loss in which nothing can be compared with a guess
+    if not gap > 1e-6:  # Such a loss cannot be compared with the baseline.
         return best, math.nan, math.nan, False
-    ended = float(np.median(held[last]))
-    fell = float(np.median(train[last])) < float(train[best])
-    return best, (ended - float(held[best])) / gap, (ended - float(np.median(train[last]))) / gap, fell
+    end = float(np.median(held[last]))
+    falls = float(np.median(train[last])) < float(train[best])
+    return best, (end - float(held[best])) / gap, (end - float(np.median(train[last]))) / gap, falls
 
 
 def _falling(train: Floats, constant: float) -> float:
-    """The share of the way from the constant predictor's loss to the lowest one that the last third won."""
+    """The share of the gap from the baseline's loss to the lowest one that the last third of the epochs gained."""
     if len(train) < 3 or not np.isfinite(train).all():
         return math.nan
     third = max(len(train) // 3, 1)
@@ -269,7 +276,7 @@ def _falling(train: Floats, constant: float) -> float:
 
 
 def one_batch(subject: Subject) -> OneBatch | None:
-    """The network trained on few rows alone; None where there is no time, or it cannot be done."""
+    """The network trained on few rows alone; None without time, or if the training is impossible."""
     features, targets = subject.train_rows
     rows = _batch_rows(targets, subject.classification)
     seconds = subject.trials.seconds_compiling + BATCH_SECONDS * min(subject.run.model.parameters / 1e6, 1)
@@ -279,7 +286,7 @@ def one_batch(subject: Subject) -> OneBatch | None:
     try:
         if any(isinstance(node.layer, Dropout) for node in subject.network.nodes):
             settings = changed_settings(settings, {"dropout": 0.0})
-        calm = replace(
+        base = replace(
             changed_settings(settings, {"optimizer": "adam", "learning_rate": BATCH_RATES[0]}),
             watch=False,
             force=True,
@@ -297,17 +304,17 @@ def one_batch(subject: Subject) -> OneBatch | None:
         y = targets[rows]
         data = from_arrays(features[rows], y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y, task=task)
         options = [{"learning_rate": rate} for rate in BATCH_RATES]
-        variants = [changed_settings(calm, option) for option in options]
-        runs = train_many(data, [_options(one) for one in variants])
+        variants = [changed_settings(base, option) for option in options]
+        runs = train_many(data, [_options(variant) for variant in variants])
     except (InputError, GraphError):
         return None
     parts = runs[0].task.parts
     constant = constant_scores(runs[0].model.loss, parts.schema, parts.train[1])
-    found = [run.metrics["train"] for run in runs if run.status == "finished" and "train" in run.metrics]
-    if not found:
+    metrics = [run.metrics["train"] for run in runs if run.status == "finished" and "train" in run.metrics]
+    if not metrics:
         return OneBatch(len(rows), BATCH_STEPS, math.inf, constant["loss"], math.inf)
-    best = min(found, key=lambda metrics: metrics["loss"])
-    return OneBatch(len(rows), BATCH_STEPS, best["loss"], constant["loss"], left_of(best, constant))
+    best = min(metrics, key=lambda scores: scores["loss"])
+    return OneBatch(len(rows), BATCH_STEPS, best["loss"], constant["loss"], remaining_share(best, constant))
 
 
 def _options(settings: Settings) -> dict[str, Any]:
@@ -315,7 +322,7 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 
 def _batch_rows(targets: Array, classification: bool) -> Any:
-    """The first rows, of every class alike."""
+    """The indices of the first rows, equally many of each class."""
     if not classification:
         return np.arange(min(BATCH, len(targets)))
     groups = [np.flatnonzero(targets == label) for label in np.unique(targets)]
@@ -323,13 +330,13 @@ def _batch_rows(targets: Array, classification: bool) -> Any:
     return np.sort(np.concatenate([group[:each] for group in groups]))
 
 
-def recalls(decided: Array, true: Array, classes: int) -> Floats:
-    """The share of the rows of every class that is decided right, [classes]; NaN of a class without rows."""
+def recalls(predicted: Array, true: Array, classes: int) -> Floats:
+    """The recall of every class [classes]; NaN for a class without rows."""
     with np.errstate(invalid="ignore"):
-        found: Floats = np.bincount(true[decided == true], minlength=classes) / np.bincount(
+        shares: Floats = np.bincount(true[predicted == true], minlength=classes) / np.bincount(
             true, minlength=classes
         )
-    return found
+    return shares
 
 
 def _calibration(loss: Loss, outputs: Floats, targets: Array, classes: int | None) -> Calibration | None:
@@ -343,7 +350,7 @@ def _calibration(loss: Loss, outputs: Floats, targets: Array, classes: int | Non
 
 
 def _as_labels(subject: Subject, outputs: Floats) -> AsLabels | None:
-    """For a regression on few whole numbers: wrong values after rounding, and those of a simple classifier."""
+    """``AsLabels`` for a regression on few whole numbers; None for any other task."""
     schema, loss = subject.task.parts.schema, subject.run.model.loss
     if schema.classes is not None or loss.expects != "values":
         return None
@@ -356,21 +363,21 @@ def _as_labels(subject: Subject, outputs: Floats) -> AsLabels | None:
         for values in (train, true, quantities(loss, outputs))
     )
     simple = simple_learner((x, numbers), (held, truth), len(levels))
-    most = float(np.mean(truth != np.bincount(numbers).argmax()))
-    return AsLabels(len(levels), float(np.mean(rounded != truth)), simple.left * most)
+    baseline = float(np.mean(truth != np.bincount(numbers).argmax()))
+    return AsLabels(len(levels), float(np.mean(rounded != truth)), simple.left * baseline)
 
 
 def outlier_share(targets: Array) -> float:
-    """The share of the variance that the farthest hundredth of the rows carries: 0.08 of a normal distribution."""
+    """The share of the variance that comes from the farthest 1 % of the rows: 0.08 for a normal distribution."""
     squares = (
         np.square(targets - targets.mean(axis=0), dtype=np.float64).reshape(len(targets), -1).sum(axis=1)
     )
-    most = np.sort(squares)[-max(len(squares) // 100, 1) :]
-    return float(most.sum() / max(float(squares.sum()), 1e-300))
+    largest = np.sort(squares)[-max(len(squares) // 100, 1) :]
+    return float(largest.sum() / max(float(squares.sum()), 1e-300))
 
 
 def narrowest(subject: Subject) -> int | None:
-    """The fewest values that a row is reduced to on its way, before the output; None without a hidden layer."""
+    """The size of the narrowest hidden layer, in values per row; None without a hidden layer."""
     network = subject.network
     shapes = network.shapes(subject.task.parts.schema.feature_shape)
     sizes = [

@@ -1,4 +1,4 @@
-"""Probabilities that are surer, or less sure, than the network is right."""
+"""Probabilities that are overconfident or underconfident."""
 
 from __future__ import annotations
 
@@ -13,18 +13,16 @@ from glassgrad.diagnosis.loss.measurement import LossMeasurement
 from glassgrad.diagnosis.measures.calibration import temperature_trial
 
 MISCALIBRATED = 0.05
-"""An expected calibration error beyond this, and beyond what chance gives, is worth a word."""
+"""An expected calibration error above this, and above what chance gives, is reported."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Probabilities that are off by more than chance gives."""
+    """Probabilities with a calibration error above chance."""
     c = m.calibration
     if c is None or not c.error > max(MISCALIBRATED, c.chance) or m.reason is not None:
         return []
-    sure = "surer" if c.temperature > 1 else "less sure"
-    text = (
-        f"The probabilities are {sure} than the network is right: they are off by {c.error:.1%} on average."
-    )
+    what = "overconfident" if c.temperature > 1 else "underconfident"
+    text = f"The probabilities are {what}: on average they differ from the accuracy by {c.error:.1%}."
     evidence = {
         "expected_calibration_error": c.error,
         "by_chance": c.chance,
@@ -36,7 +34,7 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
 
 
 def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial | None:
-    """The probabilities beside those of outputs divided by a temperature."""
+    """Compare the probabilities with those after temperature scaling."""
     start = time.perf_counter()
     features, targets = subject.validation_rows
     p = subject.run.model.loss.probabilities(subject.run.model.outputs_prepared(features).astype(np.float64))
@@ -46,7 +44,7 @@ def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial |
 KIND = Kind(
     name="miscalibrated",
     question="loss",
-    meaning="the probabilities are surer than the network is right",
+    meaning="the probabilities are overconfident or underconfident",
     judge=judge,
     prove=prove,
     effect="proof",

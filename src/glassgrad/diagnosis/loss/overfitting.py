@@ -1,4 +1,4 @@
-"""A network that knows its training rows by heart."""
+"""A network that has memorized its training rows."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ import numpy as np
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
 from glassgrad.diagnosis.core.judging import LARGE_GAIN, chance
 from glassgrad.diagnosis.core.kinds import Kind
-from glassgrad.diagnosis.core.other_networks import dropping_out
+from glassgrad.diagnosis.core.other_networks import with_dropout
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.core.uninformative_inputs import uninformative_columns
 from glassgrad.diagnosis.core.variants import columns
 from glassgrad.diagnosis.loss.measurement import LEARNED, LEAST_GAP, LEFT, LossMeasurement
 
 RISE = 0.05
-"""Overfitting: the validation loss rises by this share of the way from the guess to its lowest point, while the
+"""Overfitting: the validation loss rises by this share of the gap from the baseline to its lowest point, while the
 training loss falls (L. Prechelt, Early stopping - but when?, 1998)."""
 
 APART = 0.1
-"""... or the validation loss ends this share of the way above the training loss, and further than another choice of
-so few rows may put it: rows differ by about as much as the constant predictor's loss. Where they are so few that this
-alone is as much, runs on other choices of them are asked."""
+"""Overfitting: the validation loss ends this share of the gap above the training loss, plus the sampling error of the
+validation rows. The losses of rows are assumed to vary by about the baseline's loss. If the sampling error exceeds
+this share, runs on other splits decide."""
 
 SHOWN = 4
 MOST = 0.5
-"""Where more than this share of the inputs say nothing of the target, leaving them out comes first."""
+"""If more than this share of the inputs is uninformative, the first fix is to drop them."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Validation loss that rises, or ends far above the training loss."""
-    won = max(m.constant - m.best_share * m.constant, LEAST_GAP * abs(m.constant))
-    by_chance = abs(m.constant) / math.sqrt(max(m.held_rows, 1)) / won if won > 0 else math.inf
+    """A validation loss that rises, or ends far above the training loss."""
+    gap = max(m.constant - m.best_share * m.constant, LEAST_GAP * abs(m.constant))
+    by_chance = abs(m.constant) / math.sqrt(max(m.held_rows, 1)) / gap if gap > 0 else math.inf
     strength = max(m.rise / RISE if m.falls else 0.0, m.apart / (APART + by_chance))
     if strength < 1 and by_chance > APART:
         strength = max(strength, _apart_elsewhere(subject))
-    nothing_left = m.left[1] < LEFT / 2 and m.validation.get("loss", math.inf) < LEFT * m.constant
-    if not strength >= 1 or m.left[0] >= LEARNED or nothing_left:
+    is_solved = m.left[1] < LEFT / 2 and m.validation.get("loss", math.inf) < LEFT * m.constant
+    if not strength >= 1 or m.left[0] >= LEARNED or is_solved:
         return []
     evidence = {
         "best_epoch": m.best + 1,
@@ -47,18 +47,16 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
         "training_loss": float(m.train_curve[-1]),
         "validation_loss": float(m.validation_curve[-1]),
     }
-    text = (
-        f"On its training rows the network reaches a loss of {m.train_curve[-1]:.3g}, on others "
-        f"{m.validation_curve[-1]:.3g}"
-    )
+    train_loss, validation_loss = m.train_curve[-1], m.validation_curve[-1]
+    text = f"The loss is {train_loss:.3g} on training rows, but {validation_loss:.3g} on validation rows"
     if m.rise >= RISE:
-        text += f", and that has been rising since epoch {m.best + 1}"
-    source = "rise of the validation loss, as a share of the way from the constant guess to its lowest point"
+        text += f", where it has been rising since epoch {m.best + 1}"
+    source = "rise of the validation loss, as a share of the gap from the baseline to its lowest point"
     return [Suspicion("", evidence, RISE, source, strength, text + ".")]
 
 
 def _apart_elsewhere(subject: Subject) -> float:
-    """How far validation losses end above training losses on the seeds of trials, against ``APART`` and chance."""
+    """The distance of validation and training losses on the seeds of trials, relative to ``APART`` plus noise."""
     trials = subject.trials
     if not subject.clock.allows(trials.seconds({})):
         return 0.0
@@ -72,35 +70,35 @@ def _apart_elsewhere(subject: Subject) -> float:
 
 
 def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> list[Intervention]:
-    """What keeps a network from learning its rows by heart."""
+    """Changes that reduce overfitting."""
     fixes = []
     settings = subject.settings
-    uninformative, known = (
-        uninformative_columns(subject.task.parts, subject.dataset),
-        columns(subject.dataset),
-    )
-    if MOST * len(known) < len(uninformative) < len(known):
-        text = f"Leave out {len(uninformative)} of the {len(known)} inputs, which alone say nothing of the target: "
-        named = ", ".join(uninformative[:SHOWN]) + (" ..." if len(uninformative) > SHOWN else "")
+    uninformative = uninformative_columns(subject.task.parts, subject.dataset)
+    column_names = columns(subject.dataset)
+    if MOST * len(column_names) < len(uninformative) < len(column_names):
+        text = (
+            f"Drop the {len(uninformative)} of {len(column_names)} inputs that are unrelated to the target: "
+        )
+        shown = ", ".join(uninformative[:SHOWN]) + (" ..." if len(uninformative) > SHOWN else "")
         fixes.append(
             Intervention(
-                {"drop_inputs": list(uninformative)}, text + named + ".", {"drop_uninformative": True}
+                {"drop_inputs": list(uninformative)}, text + shown + ".", {"drop_uninformative": True}
             )
         )
     if settings.keep == "last" and m.rise >= RISE / 2:
         fixes.append(
             Intervention({"keep": "best"}, "Keep the weights of the epoch with the lowest validation loss.")
         )
-    rate = settings.resolved_optimizer.hyperparameters()
-    if "weight_decay" in rate and rate["learning_rate"] > 0:
+    hyperparameters = settings.resolved_optimizer.hyperparameters()
+    if "weight_decay" in hyperparameters and hyperparameters["learning_rate"] > 0:
         strong = float(
-            f"{float(np.clip(3 / (rate['learning_rate'] * max(subject.steps[1], 1)), 1e-3, 30)):.1g}"
+            f"{float(np.clip(3 / (hyperparameters['learning_rate'] * max(subject.steps[1], 1)), 1e-3, 30)):.1g}"
         )
-        if strong > rate["weight_decay"]:
+        if strong > hyperparameters["weight_decay"]:
             fixes.append(Intervention({"weight_decay": strong}, f"Use a weight decay of {strong:g}."))
-    dropping = dropping_out(subject)
-    if dropping is not None:
-        fixes.append(Intervention(dropping, "Add dropout of 0.3 after every hidden layer."))
+    dropout = with_dropout(subject)
+    if dropout is not None:
+        fixes.append(Intervention(dropout, "Add dropout of 0.3 after every hidden layer."))
     if settings.network is None and settings.layers:
         fewer = tuple(max(units // 4, 4) for units in settings.layers)
         fixes.append(Intervention({"layers": fewer}, f"Use smaller layers: {', '.join(map(str, fewer))}."))
@@ -110,7 +108,7 @@ def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> lis
 KIND = Kind(
     name="overfitting",
     question="loss",
-    meaning="the network knows its training rows by heart and does worse and worse on others",
+    meaning="the network memorizes its training rows and does worse on others",
     judge=judge,
     prescribe=prescribe,
     relief=True,

@@ -1,7 +1,7 @@
-"""Is the loss right? What it measures, how low it can go, and whether it says the same of rows not seen before.
+"""Is the loss right? What it measures, how low it can go, and whether it generalizes to new rows.
 
-Measured (see ``measurement``): the loss beside that of a constant guess and, at the start, of outputs that say
-nothing; one batch fitted on its own; the way of the validation loss; classes, probabilities and parts.
+The measurement compares the loss with the baseline and, at the start, with uninformative outputs. It fits one batch
+alone, and examines the validation curve, the classes, the probabilities and the split.
 """
 
 from __future__ import annotations
@@ -11,39 +11,34 @@ from collections.abc import Sequence
 
 from glassgrad.diagnosis.core.findings import Fault
 from glassgrad.diagnosis.core.subject import Subject
-from glassgrad.diagnosis.loss.measurement import LEARNED, LossMeasurement, measured
+from glassgrad.diagnosis.loss.measurement import LEARNED, LossMeasurement, measure_loss
 
 
 def measure(subject: Subject) -> LossMeasurement:
-    """See ``measurement``."""
-    return measured(subject)
+    """Measure the loss (see ``measurement``)."""
+    return measure_loss(subject)
 
 
 def sentence(measurement: LossMeasurement, faults: Sequence[Fault]) -> str:
-    """How far the network got below the loss of a guess that looks at nothing."""
+    """The loss of the network compared with the baseline."""
     m = measurement
     reached = m.validation.get("loss", math.nan)
     if not math.isfinite(reached):
         return (
-            f"A guess that looks at nothing has a loss of {m.constant:.3g}; the network gave no number to "
-            f"compare with it."
+            f"The baseline (the best constant prediction) has a loss of {m.constant:.3g}; the network has no finite "
+            "loss to compare with it."
         )
     left = m.left[1]
+    what = "baseline's mistakes" if "accuracy" in m.validation else "variance"
     share = (
-        f", and leaves {left:.0%} of its mistakes"
-        if "accuracy" in m.validation
-        else f", and {left:.0%} of the variance is left"
+        f"; {left:.0%} of the {what} remain{'s' if what == 'variance' else ''}" if math.isfinite(left) else ""
     )
-    if not math.isfinite(left):
-        share = ""
     if left >= LEARNED:
         return (
-            f"A guess that looks at nothing has a loss of {m.constant:.3g}, and the network {reached:.3g} on "
-            f"rows that it "
-            "was not trained on: it has learned next to nothing."
+            f"The network has learned next to nothing: its validation loss is {reached:.3g}, and that of the "
+            f"baseline (the best constant prediction) is {m.constant:.3g}."
         )
     return (
-        f"The loss is right for these targets: a guess that looks at nothing reaches {m.constant:.3g}, and "
-        f"the network "
-        f"{reached:.3g} on rows that it was not trained on{share}."
+        f"The loss is right for these targets: the baseline (the best constant prediction) has {m.constant:.3g}, and "
+        f"the network {reached:.3g} on validation rows{share}."
     )

@@ -1,4 +1,4 @@
-"""Weight decay or dropout that takes more away than training puts in."""
+"""Weight decay or dropout that prevents the network from fitting its training rows."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from glassgrad.diagnosis.loss.measurement import LEFT, LossMeasurement
 from glassgrad.diagnosis.loss.overfitting import APART
 
 SHRINKING = 0.3
-"""Decoupled weight decay shrinks a weight that no gradient holds by exp(-x) over the run, x = rate * decay * steps:
-to three quarters at this threshold (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR
+"""Without a gradient, decoupled weight decay shrinks a weight by exp(-x) over the run, x = rate * decay * steps: to
+three quarters at this threshold (I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR
 2019)."""
 
 DROPOUT = 0.3
-"""Dropout of more than this is suspected: a half is usual in layers of thousands of units (N. Srivastava et
-al., 2014)."""
+"""Dropout from this rate on is suspected; one half is usual in layers of thousands of units (N. Srivastava et al.,
+2014)."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Weight decay or dropout that takes more away than training puts in."""
+    """Strong weight decay or dropout, if the network does not overfit."""
     decays, drops = m.shrinking / SHRINKING, m.dropout / DROPOUT
     if max(decays, drops) < 1 or not m.left[1] > LEFT / 2 or (m.apart > APART and m.left[0] < LEFT):
         return []
@@ -38,10 +38,10 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
             f"weight decay alone would shrink the weights to {math.exp(-m.shrinking):.1%} in this run"
         )
     if drops >= 1:
-        what.append(f"dropout takes {m.dropout:.0%} of the units away in every step")
+        what.append(f"dropout removes {m.dropout:.0%} of the units in every step")
     text = (
-        f"{' and '.join(what)}, while {m.left[0]:.0%} of the mistakes of a constant guess are left on "
-        f"training rows."
+        f"{' and '.join(what)}, and {m.left[0]:.0%} of the baseline's "
+        f"{'mistakes remain' if subject.classification else 'variance remains'} on training rows."
     )
     source = "rate * decay * steps"
     return [
@@ -57,25 +57,25 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
 
 
 def prescribe(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> list[Intervention]:
-    """None of it, or much less."""
+    """No regularization, or much less."""
     free: dict[str, Any] = {}
     if m.shrinking >= SHRINKING:
         free["weight_decay"] = 0.0
-    lighter = []
+    reduced = []
     if m.dropout >= DROPOUT:
         free["dropout"] = 0.0
-        lighter.append(Intervention({"dropout": 0.1}, "Take dropout down to 0.1."))
+        reduced.append(Intervention({"dropout": 0.1}, "Reduce dropout to 0.1."))
     if "weight_decay" in free:
         decay = subject.settings.resolved_optimizer.hyperparameters()["weight_decay"] / 30
-        lighter.append(Intervention({"weight_decay": decay}, f"Take the weight decay down to {decay:.2g}."))
-    named = " and ".join(name.replace("_", " ") for name in free)
-    return [Intervention(free, f"Train without {named}."), *lighter]
+        reduced.append(Intervention({"weight_decay": decay}, f"Reduce the weight decay to {decay:.2g}."))
+    names = " and ".join(name.replace("_", " ") for name in free)
+    return [Intervention(free, f"Train without {names}."), *reduced]
 
 
 KIND = Kind(
     name="regularization_too_strong",
     question="loss",
-    meaning="weight decay or dropout holds the network back from what it could learn",
+    meaning="weight decay or dropout is so strong that the network cannot fit its training rows",
     judge=judge,
     prescribe=prescribe,
     brings=("stuck", "flow"),

@@ -1,4 +1,4 @@
-"""Targets that have nothing to do with the inputs."""
+"""Targets that are unrelated to the inputs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.loss.measurement import LEARNED, LossMeasurement
 
 SIGNAL = 3.0
-"""A simple learner whose predictions go with the truth by less than three standard errors has found nothing."""
+"""A simple learner has learned nothing if its predictions correlate with the truth by less than this many standard
+errors."""
 
 SIGNAL_ALONE = 4.0
-"""... and a single input that explains the targets by so much more than the best one does of shuffled targets was not
-shuffled: what is the best of many has a longer tail than what a learner says."""
+"""The targets are not shuffled if a single input explains them by this many standard deviations more than the best
+input explains shuffled targets. The maximum over many inputs has a longer tail than the score of a learner."""
 
 
 def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
-    """Targets that neither the network, nor a simple learner, nor a single input has to do with."""
-    bar = min(LEARNED, 1 - 2.5 / math.sqrt(max(m.held_rows, 1)))  # few rows give the same by chance
-    learned = m.left[1] < bar or (math.isfinite(m.best_share) and m.best_share < bar)
+    """Targets that neither the network, nor a simple learner, nor a single input predicts."""
+    # With few rows, chance alone can give a lower share.
+    threshold = min(LEARNED, 1 - 2.5 / math.sqrt(max(m.held_rows, 1)))
+    learned = m.left[1] < threshold or (math.isfinite(m.best_share) and m.best_share < threshold)
     if learned or m.simple.signal > SIGNAL:
         return []
     count = len(m.classes) if subject.classification else None
     alone = signal_of_one_input(*subject.train_rows, count)
     if alone > SIGNAL_ALONE:
-        return []  # many inputs and few rows: it is there, though nobody finds it among the others
+        return []  # With many inputs and few rows, learners may miss this one informative input.
     evidence = {
         "validation_loss": m.validation.get("loss"),
         "constant_loss": m.constant,
@@ -36,16 +38,15 @@ def judge(m: LossMeasurement, subject: Subject) -> list[Suspicion]:
         "signal_of_one_input": alone,
     }
     text = (
-        "On rows that it was not trained on, the network does no better than a guess that looks at nothing, "
-        "and neither "
-        "does a simple learner."
+        "On validation rows, the network does no better than the baseline (the best constant prediction), and "
+        "neither does a simple learner."
     )
     source = "three standard errors of a correlation"
     return [Suspicion("targets", evidence, SIGNAL, source, SIGNAL / max(m.simple.signal, 1.0), text)]
 
 
 def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial | None:
-    """Training on the targets as they are, and on the same targets dealt out anew."""
+    """Train on the original and on shuffled targets."""
     needed = 2 * subject.trials.seconds({"layers": (64, 32), "epochs": 10})
     if not subject.clock.allows(needed, "training on shuffled targets"):
         return None
@@ -53,14 +54,17 @@ def prove(suspicion: Suspicion, m: LossMeasurement, subject: Subject) -> Trial |
 
 
 def sentence(suspicion: Suspicion, fix: Intervention | None, trial: Trial) -> str:
-    """What the experiment says of the targets."""
-    return f"{suspicion.sentence} A sound network learns shuffled targets just as well: there is nothing to learn."
+    """The result of the experiment."""
+    return (
+        f"{suspicion.sentence} A reference network does just as well on shuffled targets, so the inputs do not "
+        "predict the targets."
+    )
 
 
 KIND = Kind(
     name="shuffled_labels",
     question="loss",
-    meaning="the targets have nothing to do with the inputs: training on shuffled ones does as well",
+    meaning="the targets are unrelated to the inputs: training on shuffled targets does as well",
     judge=judge,
     prove=prove,
     sentence=sentence,

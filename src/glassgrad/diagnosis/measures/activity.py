@@ -1,4 +1,4 @@
-"""What every neuron does on training rows: dead, saturated, constant, or a copy of another one."""
+"""Activity of neurons on training rows: dead, saturated, constant, or duplicate."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from glassgrad.training.model import Model
 Floats = npt.NDArray[np.float64]
 
 FLAT = 0.1
-"""A neuron sits at the flat end of its activation for a row where its slope is below this share of the steepest:
-beyond 0.95 of tanh (cf. A. Rakitianskaia and A. Engelbrecht, Measuring saturation in neural networks, 2015)."""
+"""A neuron is saturated on a row if its slope is below this share of the steepest: beyond 0.95 for tanh (cf. A.
+Rakitianskaia and A. Engelbrecht, Measuring saturation in neural networks, 2015)."""
 
 DEAD = 0.005
-"""... and passes nothing on below this slope."""
+"""A neuron passes no gradient on below this slope."""
 
 SAMPLES = 4096
 UNITS = 512
 ROUNDING = 1e-4
-"""Outputs that differ by less than this share of their size are the same."""
+"""Outputs that differ by less than this share of their norm count as equal."""
 
 
 @frozen
 class LayerActivity:
-    """One layer on training rows. Units of a convolution are its channels, at every place.
+    """One layer on training rows. The units of a convolution are its channels, at every position.
 
-    ``dead`` of the ``units`` pass no gradient on for any row (``dead_at_start``: with the first weights),
-    ``saturated`` is the share of (row, unit) at a flat end, ``constant`` units give the same for every row and
-    ``copies`` the same as an earlier one. ``active`` [units] is the share of rows for which a unit passes gradient
-    on (NaN without an activation that works unit by unit). ``rank`` is the effective rank of the outputs,
-    exp(entropy of the singular values) (Roy and Vetterli 2007), ``explained`` the share of the variance of the
-    network's output that least squares on this layer explains.
+    ``dead`` of the ``units`` pass no gradient on for any row; ``dead_at_start`` is that number with the initial
+    weights. ``saturated`` is the share of (row, unit) pairs that are saturated. ``constant`` units have the same
+    output for every row, and ``copies`` the same outputs as an earlier unit. ``active`` [units] is the share of rows
+    for which a unit passes gradient on (NaN without an elementwise activation). ``rank`` is the effective rank of the
+    outputs, exp(entropy of the singular values) (Roy and Vetterli 2007). ``explained`` is the share of the variance
+    of the network's output that least squares on this layer explains.
     """
 
     name: str
@@ -70,109 +70,110 @@ class LayerActivity:
 
 
 @frozen
-class _Seen:
-    """One layer's outputs and slopes, [samples, units]; no slopes where no activation works unit by unit."""
+class _Samples:
+    """Outputs and slopes of one layer, [samples, units]; slopes are None without an elementwise activation."""
 
     outputs: Floats
     slopes: Floats | None
 
 
 def activities(model: Model, start: Model, features: Array) -> tuple[LayerActivity, ...]:
-    """All layers that have weights or an activation, on prepared ``features`` [rows, ...]."""
+    """The activity of all layers with weights or an activation, on prepared ``features`` [rows, ...]."""
     with np.errstate(all="ignore"):
-        values, before, at_start = inside(model, features), _seen(model, features), _seen(start, features)
+        values = layer_values(model, features)
+        now, at_start = _samples_of(model, features), _samples_of(start, features)
     last = values[model.network.output].reshape(len(features), -1)
-    found = []
+    layers = []
     for node in model.network.nodes:
-        if node.name not in before:
+        if node.name not in now:
             continue
-        seen, first = before[node.name], at_start[node.name]
-        found.append(
+        samples, first = now[node.name], at_start[node.name]
+        layers.append(
             LayerActivity(
                 node.name,
                 kind_of(node.layer),
                 activation_of(node.layer).name,
-                seen.outputs.shape[1],
-                _dead(seen),
+                samples.outputs.shape[1],
+                _dead(samples),
                 _dead(first),
-                _saturated(seen),
-                _constant(seen.outputs),
-                copies(seen.outputs),
-                np.full(seen.outputs.shape[1], math.nan)
-                if seen.slopes is None
-                else (seen.slopes > DEAD).mean(axis=0),
-                effective_rank(seen.outputs),
+                _saturated(samples),
+                _constant(samples.outputs),
+                copies(samples.outputs),
+                np.full(samples.outputs.shape[1], math.nan)
+                if samples.slopes is None
+                else (samples.slopes > DEAD).mean(axis=0),
+                effective_rank(samples.outputs),
                 explained(values[node.name].reshape(len(features), -1), last),
                 node.name != model.network.output,
             )
         )
-    return tuple(found)
+    return tuple(layers)
 
 
-def inside(model: Model, features: Array) -> dict[str, Array]:
-    """What every layer gives, and ``name.preactivation``, by the interpreter, in use: no dropout."""
+def layer_values(model: Model, features: Array) -> dict[str, Array]:
+    """The outputs of every layer, and its ``name.preactivation``, in inference mode, by the interpreter."""
     dtype: DType = model.dtype
     x = make_input("features", features.shape, dtype)
     weights = {key: make_input(key, array.shape, dtype) for key, array in model.weights.items()}
     state = {key: make_input(key, array.shape, dtype) for key, array in model.statistics.items()}
     row_mask = constant(np.ones(len(features), bool), "bool")
     built = model.network.build(x, weights, state, row_mask=row_mask)
-    wanted = built.outputs | built.inner
+    values = built.outputs | built.inner
     arrays = [features, *model.weights.values(), *model.statistics.values()]
-    graph = Graph((x, *weights.values(), *state.values()), tuple(wanted.values()))
-    return dict(zip(wanted, evaluate(graph, arrays), strict=True))
+    graph = Graph((x, *weights.values(), *state.values()), tuple(values.values()))
+    return dict(zip(values, evaluate(graph, arrays), strict=True))
 
 
-def _seen(model: Model, features: Array) -> dict[str, _Seen]:
-    values = inside(model, features)
-    found = {}
+def _samples_of(model: Model, features: Array) -> dict[str, _Samples]:
+    values = layer_values(model, features)
+    samples = {}
     for node in model.network.nodes:
-        acts = activation_of(node.layer)
+        function = activation_of(node.layer)
         before = values.get(full_name(node.name, "preactivation"))
         if before is None and not of_layer(model.weights, node.name):
             continue
         outputs = _samples(values[node.name])
         slopes = None
-        if before is not None and not isinstance(acts, Identity | Softmax | LogSoftmax):
-            slopes = _slopes(acts, _samples(before))
-        found[node.name] = _Seen(outputs, slopes)
-    return found
+        if before is not None and not isinstance(function, Identity | Softmax | LogSoftmax):
+            slopes = _slopes(function, _samples(before))
+        samples[node.name] = _Samples(outputs, slopes)
+    return samples
 
 
 def _samples(values: Array) -> Floats:
-    """Rows and places as samples [samples, units], at most ``SAMPLES`` of them."""
+    """Rows and positions as samples [samples, units], at most ``SAMPLES`` of them."""
     rows = values.reshape(-1, values.shape[-1])
     return np.asarray(rows[:: max(-(-len(rows) // SAMPLES), 1)], np.float64)
 
 
-def _slopes(acts: Activation, before: Floats) -> Floats | None:
-    """The size of the slope of the activation at every value."""
+def _slopes(function: Activation, before: Floats) -> Floats | None:
+    """The absolute slope of an activation at every value; None if it has no derivative."""
     x = make_input("x", before.shape, "float64")
     try:
-        y = acts(x)
+        y = function(x)
         (slope,) = vjp([y], [full(y.shape, 1, y.dtype)], [x])
     except GraphError:
         return None
     if slope is None:
         return np.zeros_like(before)
-    found: Floats = np.abs(np.nan_to_num(evaluate(Graph((x,), (slope,)), [before])[0]))
-    return found
+    slopes: Floats = np.abs(np.nan_to_num(evaluate(Graph((x,), (slope,)), [before])[0]))
+    return slopes
 
 
-def _dead(seen: _Seen) -> int:
-    return 0 if seen.slopes is None else int((seen.slopes <= DEAD).all(axis=0).sum())
+def _dead(samples: _Samples) -> int:
+    return 0 if samples.slopes is None else int((samples.slopes <= DEAD).all(axis=0).sum())
 
 
-def _saturated(seen: _Seen) -> float:
-    """The share of samples and units, dead ones of a rectifier not counted, at a flat end of a bounded activation."""
-    if seen.slopes is None or seen.slopes.size == 0:
+def _saturated(samples: _Samples) -> float:
+    """The share of (sample, unit) pairs at a flat end of the activation."""
+    if samples.slopes is None or samples.slopes.size == 0:
         return 0.0
-    flat = seen.slopes < FLAT * _steepest(seen.slopes)
+    flat = samples.slopes < FLAT * _steepest(samples.slopes)
     return float(flat.mean())
 
 
 def _steepest(slopes: Floats) -> float:
-    """The steepest slope there is of common activations: a quarter (sigmoid) or one."""
+    """The steepest slope of the activation: a quarter (sigmoid) or one (other common activations)."""
     return 0.25 if float(slopes.max(initial=0.0)) <= 0.25 + 1e-9 else 1.0
 
 
@@ -182,25 +183,25 @@ def _constant(outputs: Floats) -> int:
 
 
 def copies(outputs: Floats) -> int:
-    """How many units give the same as an earlier one, up to rounding; constant units do not count."""
-    some = outputs[:: max(len(outputs) // 256, 1), :UNITS]
-    varies = np.ptp(some, axis=0) > 1e-6 * np.maximum(np.abs(some).max(axis=0, initial=0.0), 1e-30)
-    some = some[:, varies & np.isfinite(some).all(axis=0)]
-    if some.shape[1] < 2:
+    """The number of units with the same outputs as an earlier unit, up to rounding; constant units do not count."""
+    sample = outputs[:: max(len(outputs) // 256, 1), :UNITS]
+    varies = np.ptp(sample, axis=0) > 1e-6 * np.maximum(np.abs(sample).max(axis=0, initial=0.0), 1e-30)
+    sample = sample[:, varies & np.isfinite(sample).all(axis=0)]
+    if sample.shape[1] < 2:
         return 0
-    norms = np.sqrt((some**2).sum(axis=0))
-    squares = norms[:, None] ** 2 + norms**2 - 2 * some.T @ some
+    norms = np.sqrt((sample**2).sum(axis=0))
+    squares = norms[:, None] ** 2 + norms**2 - 2 * sample.T @ sample
     same = np.maximum(squares, 0) <= (ROUNDING * np.maximum(norms[:, None], norms)) ** 2
     return int(np.triu(same, 1).any(axis=0).sum())
 
 
 def effective_rank(outputs: Floats) -> float:
     """exp(entropy) of the singular values, as shares of their sum, of the centred outputs [samples, units]."""
-    some = outputs[:: max(len(outputs) // 512, 1), :UNITS]
-    if not np.isfinite(some).all() or some.size == 0:
+    sample = outputs[:: max(len(outputs) // 512, 1), :UNITS]
+    if not np.isfinite(sample).all() or sample.size == 0:
         return math.nan
-    values = np.linalg.svd(some - some.mean(axis=0), compute_uv=False)
-    if not values.sum() > 1e-12 * max(float(np.abs(some).max()), 1e-30):
+    values = np.linalg.svd(sample - sample.mean(axis=0), compute_uv=False)
+    if not values.sum() > 1e-12 * max(float(np.abs(sample).max()), 1e-30):
         return 0.0
     shares = values[values > 0] / values.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
@@ -211,10 +212,10 @@ def explained(values: Array, output: Array) -> float:
     x, y = np.asarray(values[:, :UNITS], np.float64), np.asarray(output, np.float64)
     if not (np.isfinite(x).all() and np.isfinite(y).all()) or np.ptp(y) == 0 or len(x) < 8:
         return math.nan
-    middle, spread = x.mean(axis=0), x.std(axis=0)
-    x = (x - middle)[:, spread > 0] / spread[spread > 0]
+    mean, deviation = x.mean(axis=0), x.std(axis=0)
+    x = (x - mean)[:, deviation > 0] / deviation[deviation > 0]
     half = len(x) // 2
     fit, score = slice(0, half), slice(half, None)
     error = y[score] - ridge(x[fit], y[fit] - y[fit].mean(axis=0), x[score]) - y[fit].mean(axis=0)
-    whole = float(((y[score] - y[score].mean(axis=0)) ** 2).sum())
-    return float(np.clip(1 - (error**2).sum() / whole, 0, 1)) if whole > 0 else math.nan
+    total = float(((y[score] - y[score].mean(axis=0)) ** 2).sum())
+    return float(np.clip(1 - (error**2).sum() / total, 0, 1)) if total > 0 else math.nan

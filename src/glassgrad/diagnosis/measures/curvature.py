@@ -1,8 +1,8 @@
 """The curvature bound: how large a step the loss surface itself allows, from Hessian-vector products.
 
-Along the direction in which the gradient changes fastest the loss is a parabola of second derivative lambda, and
-gradient descent on it grows without end from a step of 2 / lambda on. Momentum and a step of its own for every
-weight move that edge (see ``edge`` and ``preconditioner``).
+Along the direction of the largest Hessian eigenvalue lambda, the loss is locally a parabola with second derivative
+lambda. Gradient descent on it diverges for steps above 2 / lambda. Momentum and per-weight steps move that edge (see
+``edge`` and ``preconditioner``).
 """
 
 from __future__ import annotations
@@ -38,23 +38,25 @@ from glassgrad.training.programs import FEATURES, TARGETS, target_type
 Floats = npt.NDArray[np.float64]
 
 ITERATIONS = 24
-"""Of Lanczos' method: the largest eigenvalue is far from the others, and settles within some ten."""
+"""Iterations of Lanczos' method. The largest eigenvalue is well separated and converges within about ten."""
 
 SETTLED = 0.005
 BATCHES = (8, 64)
-"""So many batches, at least and at most, stand for the running mean of squares that Adam and its like keep."""
+"""Minimum and maximum number of batches that estimate the running mean of squares of Adam and similar optimizers."""
 
 SLOW = 0.02
-"""A product that takes the interpreter longer than this, in seconds, is worth compiling."""
+"""The program is compiled if one product takes the interpreter longer than this, in seconds."""
 
 VECTOR, PRODUCT, GRADIENT = "vector/", "product/", "gradient/"
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """``sharpness`` is the largest eigenvalue of the Hessian, ``preconditioned`` that of it as the optimizer meets
-    it, each weight in units of its own step. ``edge`` over the latter is ``bound``, the largest stable step: NaN
-    where the surface only curves downwards, or the optimizer is not known here.
+    """The curvature of the loss at some weights.
+
+    ``sharpness`` is the largest eigenvalue of the Hessian. ``preconditioned`` is the largest eigenvalue after scaling
+    each weight by its own step, as the optimizer does. ``bound``, the largest stable step, is ``edge`` over
+    ``preconditioned``: NaN if the loss only curves downwards or the optimizer is unknown.
     """
 
     sharpness: float
@@ -63,7 +65,7 @@ class Curvature:
 
     @property
     def bound(self) -> float:
-        """The largest stable step by the curvature."""
+        """The largest stable step according to the curvature."""
         return self.edge / self.preconditioned if self.preconditioned > 0 else math.nan
 
     def document(self) -> dict[str, Any]:
@@ -79,7 +81,7 @@ class Curvature:
 
 
 def edge(optimizer: Optimizer) -> float:
-    """The largest stable learning rate times the (preconditioned) curvature; NaN for an optimizer of one's own.
+    """The largest stable learning rate times the (preconditioned) curvature; NaN for a custom optimizer.
 
     2 for gradient descent; 2 + 2 b with heavy-ball momentum b, (2 + 2 b) / (1 + 2 b) with Nesterov's (J. Cohen et
     al., Gradient descent on neural networks typically occurs at the edge of stability, ICLR 2021, equation 1);
@@ -98,7 +100,7 @@ def edge(optimizer: Optimizer) -> float:
 
 
 def preconditioner(optimizer: Optimizer, squares: Floats, steps: int) -> Floats:
-    """What each weight's gradient is divided by after ``steps`` steps, from its mean square over batches."""
+    """The divisor of each weight's gradient after ``steps`` steps, from its mean square over batches."""
     match optimizer:
         case Adam() | AdamW() | RMSprop():
             return np.sqrt(squares) + optimizer.epsilon
@@ -116,16 +118,16 @@ def curvature_program(
     targets: int | None,
     dtype: DType = "float32",
 ) -> Program:
-    """The gradient of the loss of a batch in training, and the product of its Hessian with one vector per weight.
+    """A program for the gradient of a batch's training loss and for Hessian-vector products.
 
-    The vectors are state, called ``vector/dense_1.weights`` and so on; the outputs are ``product/...`` and
-    ``gradient/...``. Dropout is that of one step, always the same.
+    The vectors are state, named ``vector/dense_1.weights`` and so on. The outputs are ``product/...`` and
+    ``gradient/...``. Dropout uses the mask of one fixed step.
     """
-    listed: list[Input] = []
+    inputs: list[Input] = []
 
     def take(name: str, role: Role, shape: Shape, kind: DType = dtype) -> Value:
         value = make_input(name, shape, kind)
-        listed.append(Input(name, role, value))
+        inputs.append(Input(name, role, value))
         return value
 
     x = take(FEATURES, "data", (batch, *input_shape))
@@ -149,43 +151,43 @@ def curvature_program(
         Output(PRODUCT + key, zeros_like(weights[key]) if value is None else value)
         for key, value in zip(weights, second, strict=True)
     ]
-    return Program("curvature", batch, tuple(listed), {}, tuple(outputs)).cleaned()
+    return Program("curvature", batch, tuple(inputs), {}, tuple(outputs)).cleaned()
 
 
 def largest_eigenvalue(
     product: Callable[[Floats], Floats], size: int, *, seed: int = 0, iterations: int = ITERATIONS
 ) -> float:
-    """The algebraically largest eigenvalue of a symmetric matrix that is given as ``product`` (C. Lanczos, 1950).
+    """The algebraically largest eigenvalue of the symmetric matrix behind ``product`` (C. Lanczos, 1950).
 
-    With full reorthogonalization. Ends as soon as the value has settled to half a percent. NaN where a product
-    is not finite.
+    Uses full reorthogonalization. Stops when the value has converged to half a percent. NaN if a product is not
+    finite.
     """
     start = generator(seed, ROWS).standard_normal(size)
     basis = [start / np.linalg.norm(start)]
     diagonal: list[float] = []
-    beside: list[float] = []
+    off_diagonal: list[float] = []
     value = math.nan
     for _ in range(min(iterations, size)):
         image = product(basis[-1])
         if not np.isfinite(image).all():
             return math.nan
         diagonal.append(float(basis[-1] @ image))
-        matrix = np.diag(diagonal) + np.diag(beside, 1) + np.diag(beside, -1)
+        matrix = np.diag(diagonal) + np.diag(off_diagonal, 1) + np.diag(off_diagonal, -1)
         previous, value = value, float(np.linalg.eigvalsh(matrix)[-1])
-        known = np.array(basis)
-        for _ in range(2):  # twice is enough (W. Kahan)
-            image = image - known.T @ (known @ image)
+        vectors = np.array(basis)
+        for _ in range(2):  # Two passes are enough (W. Kahan).
+            image = image - vectors.T @ (vectors @ image)
         length = float(np.linalg.norm(image))
         settled = len(diagonal) > 3 and abs(value - previous) <= SETTLED * abs(value)
         if settled or length <= 1e-9 * max(abs(value), 1e-30):
             break
-        beside.append(length)
+        off_diagonal.append(length)
         basis.append(image / length)
     return value
 
 
 class Curvatures:
-    """The curvature of the loss of ``subject`` on its probe rows, at any weights."""
+    """Computes the curvature of the loss of ``subject`` on its probe rows, at any weights."""
 
     def __init__(self, subject: Subject) -> None:
         """Raises GraphError for a network with an op that cannot be differentiated twice."""
@@ -223,42 +225,42 @@ class Curvatures:
             return self._call(model, rows, vector)[PRODUCT]
 
         sharpness = largest_eigenvalue(plain_product, size)
-        met = sharpness
+        preconditioned = sharpness
         if not (scale == 1).all():
-            met = largest_eigenvalue(lambda vector: scale * plain_product(scale * vector), size)
-        return Curvature(sharpness, met, edge(optimizer))
+            preconditioned = largest_eigenvalue(lambda vector: scale * plain_product(scale * vector), size)
+        return Curvature(sharpness, preconditioned, edge(optimizer))
 
     def _squares(self, model: Model) -> Floats:
-        """The mean square of each weight's gradient over batches of the size that the run has.
+        """The mean square of each weight's gradient, over batches of the size of the run's.
 
-        Each row is in one batch, so that no weight that matters is left with a mean of 0. Where that would be too
-        many batches they are larger, and the variance is scaled by their size.
+        Each row is in one batch, so that every weight with a gradient has a mean above 0. If that needs too many
+        batches, the batches are larger, and the variance is scaled accordingly.
         """
         random = generator(self.subject.settings.seed, ROWS, 1)
-        wanted = min(self.subject.task.batch, self.count)
-        batch = max(wanted, -(-self.count // BATCHES[1]))
-        found: list[Floats] = []
-        while len(found) < BATCHES[0] and (batch < self.count or not found):
+        run_batch = min(self.subject.task.batch, self.count)
+        batch = max(run_batch, -(-self.count // BATCHES[1]))
+        batch_gradients: list[Floats] = []
+        while len(batch_gradients) < BATCHES[0] and (batch < self.count or not batch_gradients):
             rows = random.permutation(self.count)
             for begin in range(0, self.count - batch + 1, batch):
                 order = np.full(self.count, -1)
                 order[:batch] = rows[begin : begin + batch]
-                found.append(self._call(model, order, None)[GRADIENT])
-        gradients = np.array(found)
-        squares: Floats = gradients.mean(axis=0) ** 2 + gradients.var(axis=0) * (batch / wanted)
+                batch_gradients.append(self._call(model, order, None)[GRADIENT])
+        gradients = np.array(batch_gradients)
+        squares: Floats = gradients.mean(axis=0) ** 2 + gradients.var(axis=0) * (batch / run_batch)
         return squares
 
     def _call(self, model: Model, order: Array, vector: Floats | None) -> Mapping[str, Floats]:
-        """Gradient and product of the trained weights, each as one vector."""
+        """The gradient and the Hessian-vector product of the trained weights, each as one vector."""
         dtype = self.subject.settings.dtype
         vectors: dict[str, Array] = {}
-        place = 0
+        offset = 0
         for name, shape in self.shapes.items():
-            own = np.zeros(shape, dtype)
+            part = np.zeros(shape, dtype)
             if vector is not None and name in self.trained:
-                own = vector[place : place + own.size].reshape(shape).astype(dtype)
-                place += own.size
-            vectors[VECTOR + name] = own
+                part = vector[offset : offset + part.size].reshape(shape).astype(dtype)
+                offset += part.size
+            vectors[VECTOR + name] = part
         feed = Feed(self.data, order.astype(np.int32), model.weights, model.statistics | vectors, {})
         outputs = self.executable.run(feed).outputs
         return {
@@ -268,16 +270,16 @@ class Curvatures:
 
 
 def curvatures(subject: Subject) -> dict[str, Curvature]:
-    """At the "start" and at the "end" of the run; empty where the network cannot be differentiated twice."""
+    """The curvature at the "start" and "end" of the run; empty if the network cannot be differentiated twice."""
     try:
-        found = Curvatures(subject)
+        computation = Curvatures(subject)
     except GraphError as error:
         subject.skip(f"the curvature: {error}")
         return {}
-    if not found.trained:
+    if not computation.trained:
         return {}
     per_epoch = -(-len(subject.train_rows[0]) // subject.task.batch)
     return {
-        "start": found.at(subject.start, per_epoch),
-        "end": found.at(subject.run.model, subject.run.steps),
+        "start": computation.at(subject.start, per_epoch),
+        "end": computation.at(subject.run.model, subject.run.steps),
     }

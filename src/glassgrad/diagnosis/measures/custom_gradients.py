@@ -1,7 +1,6 @@
-"""The user's own layers, activations and losses: is their derivative what central differences find?
+"""Checks the derivatives of custom layers, activations and losses against central differences.
 
-Glassgrad's own parts are tested; a derivative rule that a user wrote for an op of their own is not, and neither is a
-layer that cuts the gradient off by mistake.
+The check finds wrong derivative rules of custom ops, and layers that block the gradient by mistake.
 """
 
 from __future__ import annotations
@@ -38,26 +37,27 @@ ROWS = 8
 SEEDS = (1, 2, 3)
 DIRECTIONS = 6
 STEP: dict[DType, float] = {"float64": 1e-5, "float32": 1e-2}
-"""Of the central difference: its error is about step^2 for smooth functions, and rounding / step."""
+"""Step of the central difference. Its error is about step^2 for smooth functions, plus rounding / step."""
 
 COTANGENT = 1e-3
-"""The size of the gradients that are handed back: small, so that a rule that clips large ones does not count as
-wrong."""
+"""Size of the cotangents: small, so that a rule that clips large gradients does not count as wrong."""
 
 FLOATS: tuple[DType, ...] = ("float64", "float32")
 
-STEPS_ASIDE = 1e-9
-"""Where the function stands still in every small neighbourhood and the rule gives a slope all the same, the rule is
-meant that way (a straight-through estimator: Y. Bengio et al., 2013)."""
+FLAT_SHARE = 1e-9
+"""If the central differences are below this share of the rule's derivative, the function may be piecewise constant,
+and the rule a straight-through estimator (Y. Bengio et al., 2013)."""
 
 Function = Callable[[Sequence[Value]], list[Value]]
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """One part and what it was differentiated by. ``errors`` are relative, one per seed; those ``inside`` are what
-    the chain rule through the part's own ops gives, without its rule. ``factor`` is the rule's derivative in units of
-    the true one, along it; ``meant`` says that the function has steps, which a rule must replace.
+    """The check of one custom part with respect to one argument ``by``.
+
+    ``errors`` are relative errors of its derivative, one per seed. ``inside`` are those of the chain rule through the
+    part's ops, without its derivative rule. ``factor`` is the rule's derivative in units of the true one, projected
+    onto it. ``meant`` says that the function is piecewise constant, so that the rule differs on purpose.
     """
 
     where: str
@@ -70,7 +70,7 @@ class GradientCheck:
 
     @property
     def error(self) -> float:
-        """The largest of the errors; 0 where the rule is meant to differ."""
+        """The largest error; 0 if the rule differs on purpose."""
         return 0.0 if self.meant else max(self.errors)
 
     def document(self) -> dict[str, Any]:
@@ -80,7 +80,7 @@ class GradientCheck:
 
 @dataclass(frozen=True)
 class _Case:
-    """A function of arrays: ``names`` say what each is. Only floats are differentiated by."""
+    """A function of ``arrays``, which ``names`` describe. Only floating-point arguments are differentiated."""
 
     where: str
     part: str
@@ -90,19 +90,19 @@ class _Case:
 
 
 def is_custom(part: Any) -> bool:
-    """Whether a part is the user's."""
+    """Whether a part is defined outside Glassgrad."""
     return not type(part).__module__.startswith("glassgrad.")
 
 
 def check_custom_gradients(points: Sequence[tuple[Model, Flow]], targets: Array) -> list[GradientCheck]:
-    """Every part that is not Glassgrad's, at each of ``points``; the worst of each part and argument."""
+    """Check every custom part at each of ``points``; the worst result for each part and argument."""
     worst: dict[tuple[str, str, str], GradientCheck] = {}
     for model, flow in points:
         for case in _cases(model, flow, targets):
-            for found in _checks(case):
-                key = (found.where, found.part, found.by)
-                if key not in worst or found.error > worst[key].error:
-                    worst[key] = found
+            for check in _checks(case):
+                key = (check.where, check.part, check.by)
+                if key not in worst or check.error > worst[key].error:
+                    worst[key] = check
     return list(worst.values())
 
 
@@ -114,49 +114,50 @@ def _cases(model: Model, flow: Flow, targets: Array) -> Iterator[_Case]:
         part = own_activation(node.layer)
         if part is not None and is_custom(part):
             z = np.random.default_rng(0).normal(0.0, 2.0, (ROWS, 8))
-            yield _Case(node.name, _called(part), ("its input",), (z,), _of_one(part))
+            yield _Case(node.name, _name(part), ("its input",), (z,), _elementwise(part))
     if is_custom(model.loss):
         outputs = flow.outputs[model.network.output][:ROWS]
-        known = targets[: len(outputs)]
+        truth = targets[: len(outputs)]
 
         def row_losses(values: Sequence[Value]) -> list[Value]:
-            kind: DType = "int32" if known.dtype.kind == "i" else values[0].dtype
-            return [model.loss.row_losses(values[0], constant(known, kind))]
+            kind: DType = "int32" if truth.dtype.kind == "i" else values[0].dtype
+            return [model.loss.row_losses(values[0], constant(truth, kind))]
 
-        yield _Case("loss", _called(model.loss), ("the outputs",), (outputs,), row_losses)
+        yield _Case("loss", _name(model.loss), ("the outputs",), (outputs,), row_losses)
 
 
-def _of_one(part: Activation) -> Function:
+def _elementwise(part: Activation) -> Function:
     return lambda values: [part(values[0])]
 
 
-def _called(part: Any) -> str:
+def _name(part: Any) -> str:
     return part.name if isinstance(part, Activation | Loss) else type(part).__name__
 
 
 def _layer(node: LayerNode, model: Model, flow: Flow) -> _Case:
-    given = [flow.outputs[name][:ROWS] for name in node.inputs]
+    layer_inputs = [flow.outputs[name][:ROWS] for name in node.inputs]
     weights, state = own_values(model.weights, node.name), own_values(model.statistics, node.name)
-    rows = len(given[0])
+    rows = len(layer_inputs[0])
 
     def build(values: Sequence[Value]) -> list[Value]:
         dtype = values[0].dtype
         row_mask = constant(np.ones(rows, bool), "bool")
         context = BuildContext(node.name, 0, True, row_mask, training_randomness(rows))
-        kept = {key: constant(array, dtype) for key, array in state.items()}
-        own: Mapping[str, Value] = dict(zip(weights, values[len(given) :], strict=True))
-        return [node.layer.build(context, list(values[: len(given)]), own, kept)[0]]
+        statistics = {key: constant(array, dtype) for key, array in state.items()}
+        params: Mapping[str, Value] = dict(zip(weights, values[len(layer_inputs) :], strict=True))
+        return [node.layer.build(context, list(values[: len(layer_inputs)]), params, statistics)[0]]
 
-    several = len(given) > 1
-    names = [f"its input {i + 1}" if several else "its input" for i in range(len(given))]
-    return _Case(node.name, type(node.layer).__name__, (*names, *weights), (*given, *weights.values()), build)
+    several = len(layer_inputs) > 1
+    names = [f"its input {i + 1}" if several else "its input" for i in range(len(layer_inputs))]
+    arrays = (*layer_inputs, *weights.values())
+    return _Case(node.name, type(node.layer).__name__, (*names, *weights), arrays, build)
 
 
 def _checks(case: _Case) -> list[GradientCheck]:
     for dtype in FLOATS:
         try:
             return _Check(case, dtype).run()
-        except GraphError:  # a part that makes values of one dtype only
+        except GraphError:  # The part supports one dtype only.
             continue
     return []
 
@@ -175,82 +176,82 @@ class _Check:
         self.inside = self._backward(_without_rules(self.forward))
 
     def _backward(self, outputs: Sequence[Value]) -> Graph:
-        found = vjp(outputs, self.cotangents, self.values)
-        slopes = [zeros_like(v) if ct is None else ct for v, ct in zip(self.values, found, strict=True)]
+        gradients = vjp(outputs, self.cotangents, self.values)
+        slopes = [zeros_like(v) if ct is None else ct for v, ct in zip(self.values, gradients, strict=True)]
         return Graph((*self.values, *self.cotangents), tuple(slopes))
 
     def run(self) -> list[GradientCheck]:
-        """One entry for each argument; none where the function gives no number here."""
+        """One result for each argument; empty if the function is not finite at this point."""
         if not all(np.isfinite(array).all() for array in evaluate(self.forward, self.arrays)):
             return []
-        found: list[list[tuple[Floats, Floats, Floats]]] = [[] for _ in self.arrays]
+        derivatives: list[list[tuple[Floats, Floats, Floats]]] = [[] for _ in self.arrays]
         for seed in SEEDS:
             random = np.random.default_rng(seed)
             weights = [COTANGENT * random.standard_normal(value.shape) for value in self.outputs]
-            own, inside = (
+            by_rule, by_ops = (
                 evaluate(graph, [*self.arrays, *weights]) for graph in (self.backward, self.inside)
             )
-            for place in range(len(self.arrays)):
-                found[place].append(self._along(place, weights, own[place], inside[place], random))
-        return [self._entry(place, items) for place, items in enumerate(found)]
+            for index in range(len(self.arrays)):
+                derivatives[index].append(self._along(index, weights, by_rule[index], by_ops[index], random))
+        return [self._entry(index, items) for index, items in enumerate(derivatives)]
 
     def _along(
-        self, place: int, weights: Sequence[Array], own: Array, inside: Array, random: np.random.Generator
+        self, index: int, weights: Sequence[Array], by_rule: Array, by_ops: Array, random: np.random.Generator
     ) -> tuple[Floats, Floats, Floats]:
-        """Derivatives along random directions: by central differences, by the part's rule, by its ops."""
-        measured, given, through = np.zeros(DIRECTIONS), np.zeros(DIRECTIONS), np.zeros(DIRECTIONS)
-        array = self.arrays[place]
+        """Derivatives [directions] along random directions: by central differences, by the rule, and by the ops."""
+        measured, ruled, through = np.zeros(DIRECTIONS), np.zeros(DIRECTIONS), np.zeros(DIRECTIONS)
+        array = self.arrays[index]
         scale = np.maximum(1.0, np.abs(array))
         for i in range(DIRECTIONS):
             direction = scale * random.standard_normal(array.shape)
-            ends = [self._at(place, array + sign * self.step * direction, weights) for sign in (1, -1)]
+            ends = [self._at(index, array + sign * self.step * direction, weights) for sign in (1, -1)]
             measured[i] = (ends[0] - ends[1]) / (2 * self.step)
-            given[i] = float(np.sum(own * direction, dtype=np.float64))
-            through[i] = float(np.sum(inside * direction, dtype=np.float64))
-        return measured, given, through
+            ruled[i] = float(np.sum(by_rule * direction, dtype=np.float64))
+            through[i] = float(np.sum(by_ops * direction, dtype=np.float64))
+        return measured, ruled, through
 
-    def _at(self, place: int, array: Array, weights: Sequence[Array]) -> float:
+    def _at(self, index: int, array: Array, weights: Sequence[Array]) -> float:
         arrays = [*self.arrays]
-        arrays[place] = array
+        arrays[index] = array
         outputs = evaluate(self.forward, arrays)
         return sum(float(np.sum(w * y, dtype=np.float64)) for w, y in zip(weights, outputs, strict=True))
 
-    def _entry(self, place: int, items: Sequence[tuple[Floats, Floats, Floats]]) -> GradientCheck:
+    def _entry(self, index: int, items: Sequence[tuple[Floats, Floats, Floats]]) -> GradientCheck:
         case = self.case
-        measured, given, _ = (np.concatenate(column) for column in zip(*items, strict=True))
+        measured, ruled, _ = (np.concatenate(column) for column in zip(*items, strict=True))
         length = float(measured @ measured)
         return GradientCheck(
             case.where,
             case.part,
-            case.names[place],
+            case.names[index],
             tuple(_error(m, g) for m, g, _ in items),
             tuple(_error(m, t) for m, _, t in items),
-            float(measured @ given) / length if length > 0 else math.inf if given.any() else 1.0,
-            self._has_steps(place, measured, given),
+            float(measured @ ruled) / length if length > 0 else math.inf if ruled.any() else 1.0,
+            self._is_piecewise_constant(index, measured, ruled),
         )
 
-    def _has_steps(self, place: int, measured: Floats, given: Floats) -> bool:
-        """Whether the function stands still nearby, moves further away, and has a rule that says otherwise."""
-        if not given.any() or np.median(np.abs(measured)) > STEPS_ASIDE * np.median(np.abs(given)):
+    def _is_piecewise_constant(self, index: int, measured: Floats, ruled: Floats) -> bool:
+        """Whether the function is constant nearby and changes further away, while its rule gives a slope."""
+        if not ruled.any() or np.median(np.abs(measured)) > FLAT_SHARE * np.median(np.abs(ruled)):
             return False
         far = [*self.arrays]
-        far[place] = far[place] + 3.0 * np.random.default_rng(len(SEEDS) + 7).standard_normal(
-            far[place].shape
+        far[index] = far[index] + 3.0 * np.random.default_rng(len(SEEDS) + 7).standard_normal(
+            far[index].shape
         )
         pairs = zip(evaluate(self.forward, self.arrays), evaluate(self.forward, far), strict=True)
         return any(not np.array_equal(here, there) for here, there in pairs)
 
 
-def _error(measured: Floats, given: Floats) -> float:
-    """The distance of two vectors, relative to the longer; Inf for what is not finite."""
-    largest = max(float(np.linalg.norm(measured)), float(np.linalg.norm(given)))
+def _error(measured: Floats, derived: Floats) -> float:
+    """The distance of two vectors, relative to the longer one; Inf if a value is not finite."""
+    largest = max(float(np.linalg.norm(measured)), float(np.linalg.norm(derived)))
     if not math.isfinite(largest):
         return math.inf
-    return float(np.linalg.norm(measured - given)) / largest if largest > 0 else 0.0
+    return float(np.linalg.norm(measured - derived)) / largest if largest > 0 else 0.0
 
 
 def _without_rules(graph: Graph) -> tuple[Value, ...]:
-    """The outputs of ``graph`` with every op of the user's opened, so that the chain rule goes through its body."""
+    """The outputs of ``graph`` with all custom ops inlined, so that the chain rule goes through their bodies."""
 
     def visit(node: Node, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
         if node.op.name != "call" or node.op is CALL:

@@ -1,4 +1,4 @@
-"""The first weights of a network: their size against what the activation needs, and whether neurons are copies."""
+"""The initial weights of a network: their size relative to what the activation needs, and duplicate neurons."""
 
 from __future__ import annotations
 
@@ -32,42 +32,41 @@ from glassgrad.ops.structure import reduce_sum
 ALIKE = 1e-4
 """Neurons whose weights differ by less than this share of their size count as copies."""
 
-
 LOUD = 2.0
-"""Sums of this size are large: about 1 is right."""
+"""Preactivations of this size are large; about 1 is right."""
 
 LARGE = 2.5
-"""A gain is too large above so many times what both directions need: values of a relu layer grow sixfold in variance.
-Every usual initializer stays within 0.3 to 1.5 of the need."""
+"""A gain is too large from this multiple of the need of both directions on: the variance through a relu layer then
+grows about sixfold. Every usual initializer stays within 0.3 to 1.5 times the need."""
 
 SMALL = 0.2
-"""... and too small below this share of it. The classical uniform +-1 / sqrt(fan) has 0.41 at relu."""
+"""A gain is too small below this share of the need. The classical uniform +-1 / sqrt(fan) has 0.41 with relu."""
 
 GROWTH = 5.0
-"""Measured on the rows: sums so many times as large as the network's inputs. Those of the usual initializers keep the
-size of the inputs, give or take sqrt(2) (He et al., 2015, equation 10)."""
+"""Preactivations have grown if they are this many times as large as the network's inputs, on the rows. Usual
+initializers keep the size of the inputs within a factor of sqrt(2) (He et al., 2015, equation 10)."""
 
 ABOVE = 1.2
-"""Where sums grow so, weights count from this gain relative to the need on."""
+"""If preactivations have grown, weights with a gain above this multiple of the need count as too large."""
 
 FADED = 0.01
-"""The product of the gains of the hidden layers, each against its need, below which next to nothing arrives."""
+"""The signal has faded if the product of the hidden gains, each relative to its need, is below this."""
 
 FAINT = 0.1
-"""... where it shows on the rows: sums below this share of the inputs."""
+"""A faded signal must also show on the rows: preactivations below this share of the size of the inputs."""
 
 COPIES = 0.5
-"""The share of a layer's neurons that have to differ at the start: equal ones get equal gradients for ever."""
+"""The least share of a layer's neurons that must differ at the start: equal neurons always get equal gradients."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """One weight at the start.
+    """One initial weight array.
 
-    ``gain`` is by its fan-in, ``gain_back`` by the mean of both fans. ``need`` and ``need_back`` are what the
-    activation needs forward and backward. ``too_large`` and ``too_small`` compare with both, whatever a usual
-    initializer goes by. ``distinct`` is the share of neurons that differ from all others (of those that could).
-    ``sums`` is the size of the layer's sums on the rows (NaN where they are out of sight).
+    ``size`` is its root mean square. ``gain`` is ``size`` times the root of the fan-in, ``gain_back`` times the root
+    of the mean of both fans. ``need`` and ``need_back`` are the gains that the activation needs forward and backward.
+    ``distinct`` is the share of neurons that differ from all earlier ones. ``scaled`` is False for embeddings.
+    ``sums`` is the size of the layer's preactivations on the rows (NaN if unknown).
     """
 
     layer: str
@@ -88,17 +87,17 @@ class Start:
 
     @property
     def too_large(self) -> float:
-        """Times what both directions need."""
+        """The smaller gain, as a multiple of the larger need."""
         return min(self.gain, self.gain_back) / max(self.need, self.need_back)
 
     @property
     def too_small(self) -> float:
-        """Share of what either direction needs."""
+        """The larger gain, as a share of the smaller need."""
         return max(self.gain, self.gain_back) / min(self.need, self.need_back)
 
     @property
     def loud(self) -> bool:
-        """Whether the sums are large as well: not where the weights only make up for small inputs."""
+        """Whether the preactivations are large too; they are not if the weights only compensate for small inputs."""
         return not self.sums < LOUD
 
     def document(self) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class Start:
 
 
 def needs(part: Activation) -> tuple[float, float]:
-    """The gains that keep sums, and gradients, at one size through ``part``; 1 where it does not work unit by unit.
+    """The gains that keep preactivations and gradients at one size through ``part``; 1 if it is not elementwise.
 
     1 / sqrt(E[f(z)^2]) and 1 / sqrt(E[f'(z)^2]), z from a standard normal, by quadrature (B. Poole et al.,
     Exponential expressivity in deep neural networks through transient chaos, 2016).
@@ -133,20 +132,20 @@ def starts(
     network: Network, weights: Mapping[str, Array], input_shape: tuple[int, ...], flow: Flow
 ) -> tuple[Start, ...]:
     """Every weight matrix of ``network``, in order."""
-    wanted = {name: item for name, item in network.weights(input_shape).items() if weights[name].ndim >= 2}
-    last = layer_of(next(reversed(wanted), ""))
+    matrices = {name: item for name, item in network.weights(input_shape).items() if weights[name].ndim >= 2}
+    last = layer_of(next(reversed(matrices), ""))
     return tuple(
         _start(network, name, item, weights, flow, hidden=layer_of(name) != last)
-        for name, item in wanted.items()
+        for name, item in matrices.items()
     )
 
 
 def _start(
-    network: Network, name: str, wanted: ParameterSpec, weights: Mapping[str, Array], flow: Flow, hidden: bool
+    network: Network, name: str, spec: ParameterSpec, weights: Mapping[str, Array], flow: Flow, hidden: bool
 ) -> Start:
     layer, weight = split_name(name)
     array = np.asarray(weights[name], np.float64)
-    fan_in, fan_out = wanted.fans
+    fan_in, fan_out = spec.fans
     size = rms(array)
     part = _activation_after(network, layer)
     need, need_back = needs(part) if hidden else (1.0, 1.0)
@@ -170,80 +169,81 @@ def _start(
 
 
 def _activation_after(network: Network, layer: str) -> Activation:
-    """The activation that a layer's sums go into: its own, or that of a later layer that only passes them on."""
+    """The activation of a layer, or, if it is linear, that of the next layer without weights."""
     part = activation_of(network[layer].layer)
     while isinstance(part, Identity):
-        after = [step for step in network.nodes if layer in step.inputs]
-        if len(after) != 1 or isinstance(after[0].layer, BatchNorm | LayerNorm):
+        consumers = [node for node in network.nodes if layer in node.inputs]
+        if len(consumers) != 1 or isinstance(consumers[0].layer, BatchNorm | LayerNorm):
             return part
-        (step,) = after
-        if isinstance(step.layer, Dense | Conv2D | SimpleRNN | Embedding):
+        (consumer,) = consumers
+        if isinstance(consumer.layer, Dense | Conv2D | SimpleRNN | Embedding):
             return part
-        layer, part = step.name, activation_of(step.layer)
+        layer, part = consumer.name, activation_of(consumer.layer)
     return part
 
 
 def _distinct(layer: str, array: Array, weights: Mapping[str, Array]) -> float:
-    """The share of neurons that start unlike the others: 0 where all of several are copies of one."""
+    """The share of neurons that differ from all earlier ones: 0 if all are copies of one, 1 for a single neuron."""
     units = array.shape[-1]
     if units < 2:
         return 1.0
     columns = [
-        np.asarray(own, np.float64).reshape(-1, units)
-        for own in of_layer(weights, layer).values()
-        if own.shape[-1] == units
+        np.asarray(array, np.float64).reshape(-1, units)
+        for array in of_layer(weights, layer).values()
+        if array.shape[-1] == units
     ]
     matrix = np.concatenate(columns)
     scale = rms(matrix) or 1.0
-    # The same random projection of equal columns is equal; so one number tells each neuron from the others.
+    # Equal columns have equal random projections, so one number identifies each neuron.
     direction = np.random.default_rng(0).standard_normal(len(matrix)) / math.sqrt(len(matrix))
-    marks: Array = np.sort(direction @ matrix) / scale
-    different = 1 + int(np.sum(np.diff(marks) > ALIKE / units))
+    projections: Array = np.sort(direction @ matrix) / scale
+    different = 1 + int(np.sum(np.diff(projections) > ALIKE / units))
     share: float = (different - 1) / (units - 1)
     return share
 
 
 def is_large(start: Start) -> bool:
-    """Whether a weight is too large by itself."""
+    """Whether a single weight array is too large."""
     return start.scaled and start.loud and start.too_large >= LARGE
 
 
 def is_small(start: Start) -> bool:
-    """Whether a weight of a hidden layer is too small by itself."""
+    """Whether a single weight array of a hidden layer is too small."""
     return start.scaled and start.hidden and start.too_small <= SMALL
 
 
-def product(found: Sequence[Start]) -> float:
-    """The product of the hidden gains, each as a share of its need."""
-    return math.prod(start.too_small for start in found if start.hidden and start.scaled)
+def product(initial: Sequence[Start]) -> float:
+    """The product of the hidden gains, each relative to its need."""
+    return math.prod(start.too_small for start in initial if start.hidden and start.scaled)
 
 
-def fades(found: Sequence[Start], layers: Sequence[LayerFlow]) -> bool:
-    """Whether small gains add up to sums that are small on the rows as well.
+def fades(initial: Sequence[Start], layers: Sequence[LayerFlow]) -> bool:
+    """Whether the gains multiply to nearly nothing, and the preactivations on the rows are small too.
 
-    A stack of sigmoids keeps its sums by the mean of its outputs: what fades there is not for want of larger weights.
+    In a stack of sigmoids the mean of the outputs keeps the preactivations large; larger weights would not help
+    there.
     """
-    hidden = {start.layer for start in found if start.hidden}
+    hidden = {start.layer for start in initial if start.hidden}
     sums = [layer.preactivation for layer in layers if layer.name in hidden and layer.preactivation >= 0]
-    given = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
-    return product(found) <= FADED and min(sums, default=0.0) <= FAINT * given
+    input_size = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
+    return product(initial) <= FADED and min(sums, default=0.0) <= FAINT * input_size
 
 
 def growth(layers: Sequence[LayerFlow]) -> tuple[float, str]:
-    """The largest sum relative to the network's inputs, and its layer; NaN where no sums are in sight."""
-    given = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
-    known = [(layer.preactivation, layer.name) for layer in layers if layer.preactivation >= 0]
-    if not known or not given > 0:
+    """The largest preactivation size relative to the network's inputs, and its layer; NaN if none is known."""
+    input_size = next((layer.given for layer in layers if INPUT in layer.inputs), math.nan)
+    sizes = [(layer.preactivation, layer.name) for layer in layers if layer.preactivation >= 0]
+    if not sizes or not input_size > 0:
         return math.nan, ""
-    largest, name = max(known)
-    return largest / max(given, 1.0), name
+    largest, name = max(sizes)
+    return largest / max(input_size, 1.0), name
 
 
-def size_of(found: Sequence[Start], layers: Sequence[LayerFlow]) -> str:
-    """What is wrong with first weights: "copies", "small", "large", or "" for nothing."""
-    if any(start.distinct < COPIES for start in found if start.hidden):
+def size_of(initial: Sequence[Start], layers: Sequence[LayerFlow]) -> str:
+    """What is wrong with the initial weights: "copies", "small", "large", or "" for nothing."""
+    if any(start.distinct < COPIES for start in initial if start.hidden):
         return "copies"
-    if any(map(is_small, found)) or fades(found, layers):
+    if any(map(is_small, initial)) or fades(initial, layers):
         return "small"
-    above = any(start.too_large >= ABOVE for start in found if start.hidden and start.scaled)
-    return "large" if any(map(is_large, found)) or (above and growth(layers)[0] >= GROWTH) else ""
+    above = any(start.too_large >= ABOVE for start in initial if start.hidden and start.scaled)
+    return "large" if any(map(is_large, initial)) or (above and growth(layers)[0] >= GROWTH) else ""

@@ -1,7 +1,7 @@
-"""A network looked into at given weights: values on their way forward, the gradient on its way back, layer by layer.
+"""Forward values and backward gradients of a network at given weights, layer by layer.
 
-All of it in float64 on some of the training rows, by the interpreter: small gradients do not underflow, and nothing
-is compiled.
+The interpreter computes them in float64 on some of the training rows, so that small gradients do not underflow and
+nothing is compiled.
 """
 
 from __future__ import annotations
@@ -36,20 +36,21 @@ Floats = npt.NDArray[np.float64]
 ROWS = 256
 FEWEST_ROWS = 16
 WORK = 3e8
-"""Multiplications of one pass forward: larger networks are looked into on fewer rows."""
+"""Upper limit of multiplications in one forward pass; larger networks are examined on fewer rows."""
 
 NORM_ROWS = 24
 ITERATIONS = 12
-"""Of the power method: a singular value from below, to a few percent (N. Higham, Matrix norms, 1992)."""
+"""Iterations of the power method: a lower bound of the singular value, within a few percent (N. Higham, Matrix norms,
+1992)."""
 
 
 @dataclass(frozen=True)
 class LayerFlow:
-    """One layer on its way. Sizes are root mean squares over rows and units; NaN of what a layer does not have.
+    """One layer. Sizes are root mean squares over rows and units; NaN for what the layer does not have.
 
-    ``given`` is the size of its inputs, ``preactivation`` and ``output`` what it makes of them, ``spread`` how far
-    its outputs differ from row to row. ``gradient`` is the norm of the gradient of the loss by all its outputs,
-    ``sum_gradient`` that by its sums before the activation, ``weight_gradient`` that by its weights.
+    ``given``, ``preactivation`` and ``output`` are the sizes of its inputs, preactivations and outputs. ``spread`` is
+    the standard deviation of its outputs over the rows. ``gradient``, ``sum_gradient`` and ``weight_gradient`` are
+    the norms of the gradient of the loss with respect to its outputs, preactivations and weights.
     """
 
     name: str
@@ -71,7 +72,7 @@ class LayerFlow:
 
 @frozen
 class Flow:
-    """All layers, in order, on ``rows`` rows. ``outputs`` are the layers' outputs, ``input`` among them."""
+    """All layers, in order, on ``rows`` rows. ``outputs`` holds the layers' outputs, and ``input``."""
 
     layers: tuple[LayerFlow, ...]
     rows: int
@@ -82,18 +83,18 @@ class Flow:
         return next(layer for layer in self.layers if layer.name == name)
 
 
-def look(subject: Subject, model: Model) -> Flow:
-    """``subject``'s network with the weights of ``model``, in training, on some of the probe rows.
+def flow_of(subject: Subject, model: Model) -> Flow:
+    """The flow through ``model`` in training mode, on some of the probe rows of ``subject``.
 
-    In the dtype of the run where a layer cannot be built in float64.
+    It is computed in float64, or in the dtype of the run if a layer cannot be built in float64.
     """
     features, targets = subject.probe
     rows = _affordable_rows(model)
     features, targets = features[:rows], targets[:rows]
     try:
-        return _look(model, subject.run.model.loss, features, targets, "float64")
+        return _flow(model, subject.run.model.loss, features, targets, "float64")
     except GraphError:
-        return _look(model, subject.run.model.loss, features, targets, subject.settings.dtype)
+        return _flow(model, subject.run.model.loss, features, targets, subject.settings.dtype)
 
 
 def _affordable_rows(model: Model) -> int:
@@ -106,12 +107,12 @@ def _affordable_rows(model: Model) -> int:
 
 
 def training_randomness(rows: int) -> Randomness:
-    """The random inputs of one step, always the same."""
+    """Fixed random inputs of one training step."""
     seed, step = constant(np.array([1, 2]), "uint32"), constant(0, "uint32")
     return Randomness(seed, step, constant(np.arange(rows), "uint32"))
 
 
-def _look(model: Model, loss: Loss, features: Array, targets: Array, dtype: DType) -> Flow:
+def _flow(model: Model, loss: Loss, features: Array, targets: Array, dtype: DType) -> Flow:
     network = model.network
     x = make_input("features", features.shape, dtype)
     t = make_input("targets", targets.shape, "int32" if targets.dtype.kind == "i" else dtype)
@@ -125,21 +126,25 @@ def _look(model: Model, loss: Loss, features: Array, targets: Array, dtype: DTyp
     inner = {
         name: built.inner[f"{name}.preactivation"] for name in names if f"{name}.preactivation" in built.inner
     }
-    reached = {name: by_output[built.outputs[name]] for name in names if built.outputs[name] in by_output}
-    by_sum = {
-        name: _back_to(built.outputs[name], reached[name], inner[name]) for name in inner if name in reached
+    output_cotangents = {
+        name: by_output[built.outputs[name]] for name in names if built.outputs[name] in by_output
     }
-    wanted: list[Value] = [total]
-    for group in (built.outputs, inner, reached, by_sum, by_weight):
-        wanted += group.values()
+    preactivation_cotangents = {
+        name: _cotangent_before(built.outputs[name], output_cotangents[name], inner[name])
+        for name in inner
+        if name in output_cotangents
+    }
+    values: list[Value] = [total]
+    for group in (built.outputs, inner, output_cotangents, preactivation_cotangents, by_weight):
+        values += group.values()
     arrays = [features, targets, *model.weights.values(), *model.statistics.values()]
-    found = iter(evaluate(Graph((x, t, *weights.values(), *state.values()), tuple(wanted)), arrays))
-    value = float(next(found))
-    outputs = {name: next(found) for name in built.outputs}
-    before = {name: next(found) for name in inner}
-    gradients = {name: next(found) for name in reached}
-    sums = {name: next(found) for name in by_sum}
-    slopes = {name: next(found) for name in by_weight}
+    results = iter(evaluate(Graph((x, t, *weights.values(), *state.values()), tuple(values)), arrays))
+    loss_value = float(next(results))
+    outputs = {name: next(results) for name in built.outputs}
+    before = {name: next(results) for name in inner}
+    gradients = {name: next(results) for name in output_cotangents}
+    sums = {name: next(results) for name in preactivation_cotangents}
+    slopes = {name: next(results) for name in by_weight}
     layers = tuple(
         LayerFlow(
             node.name,
@@ -151,20 +156,20 @@ def _look(model: Model, loss: Loss, features: Array, targets: Array, dtype: DTyp
             spread(outputs[node.name]),
             norm(gradients[node.name]) if node.name in gradients else math.nan,
             norm(sums[node.name]) if node.name in sums else math.nan,
-            norm(*_own(node, slopes)) if _own(node, slopes) else math.nan,
-            norm(*_own(node, model.weights)) if _own(node, model.weights) else math.nan,
+            norm(*_of_node(node, slopes)) if _of_node(node, slopes) else math.nan,
+            norm(*_of_node(node, model.weights)) if _of_node(node, model.weights) else math.nan,
         )
         for node in network.nodes
     )
-    return Flow(layers, len(features), value, outputs)
+    return Flow(layers, len(features), loss_value, outputs)
 
 
-def _back_to(output: Value, cotangent: Value, before: Value) -> Value:
-    (found,) = vjp([output], [cotangent], [before])
-    return zeros_like(before) if found is None else found
+def _cotangent_before(output: Value, cotangent: Value, before: Value) -> Value:
+    (cotangent_before,) = vjp([output], [cotangent], [before])
+    return zeros_like(before) if cotangent_before is None else cotangent_before
 
 
-def _own(node: LayerNode, named: Mapping[str, Array]) -> list[Array]:
+def _of_node(node: LayerNode, named: Mapping[str, Array]) -> list[Array]:
     return list(of_layer(named, node.name).values())
 
 
@@ -182,7 +187,7 @@ def norm(*arrays: Array) -> float:
 
 
 def spread(array: Array) -> float:
-    """How far rows [rows, ...] differ: the root of the mean variance of an element over the rows."""
+    """The root of the mean variance over the rows of each element of ``array`` [rows, ...]."""
     with np.errstate(all="ignore"):
         return math.sqrt(float(np.mean(np.var(array.reshape(len(array), -1), axis=0, dtype=np.float64))))
 
@@ -191,35 +196,35 @@ def spread(array: Array) -> float:
 
 
 def jacobian_norms(model: Model, flow: Flow) -> dict[str, float]:
-    """The spectral norm of each layer's Jacobian: the median over rows of the largest factor by which it can stretch.
+    """The spectral norm of each layer's Jacobian: the median over rows of its largest singular value.
 
-    By the power method on J^T J, for all rows at once, as if rows did not touch (those of a batch normalization do,
-    a little). NaN where a layer cannot be differentiated both ways, or takes whole numbers.
+    The power method runs on J^T J for all rows at once and treats rows as independent, which is approximate for batch
+    normalization. NaN if a layer cannot be differentiated in both modes, or takes integers.
     """
     return {node.name: _jacobian_norm(node, model, flow) for node in model.network.nodes}
 
 
 def _jacobian_norm(node: LayerNode, model: Model, flow: Flow) -> float:
-    given = [flow.outputs[name][:NORM_ROWS] for name in node.inputs]
+    arrays = [flow.outputs[name][:NORM_ROWS] for name in node.inputs]
     try:
-        return _power_method(node, given, model)
+        return _power_method(node, arrays, model)
     except GraphError:
         return math.nan
 
 
-def _power_method(node: LayerNode, given: Sequence[Array], model: Model) -> float:
-    dtype: DType = "float64" if given[0].dtype == np.float64 else "float32"
+def _power_method(node: LayerNode, arrays: Sequence[Array], model: Model) -> float:
+    dtype: DType = "float64" if arrays[0].dtype == np.float64 else "float32"
     weights, state = own_values(model.weights, node.name), own_values(model.statistics, node.name)
-    rows = len(given[0])
-    inputs = [make_input(f"x{i}", array.shape, dtype) for i, array in enumerate(given)]
+    rows = len(arrays[0])
+    inputs = [make_input(f"x{i}", array.shape, dtype) for i, array in enumerate(arrays)]
     params = {k: make_input(k, a.shape, dtype) for k, a in weights.items()}
-    kept = {k: make_input(k, a.shape, dtype) for k, a in state.items()}
+    statistics = {k: make_input(k, a.shape, dtype) for k, a in state.items()}
     row_mask = constant(np.ones(rows, bool), "bool")
     context = BuildContext(node.name, 0, True, row_mask, training_randomness(rows))
-    output, _ = node.layer.build(context, inputs, params, kept)
+    output, _ = node.layer.build(context, inputs, params, statistics)
     if output in inputs:
         return 1.0
-    directions = [make_input(f"u{i}", array.shape, dtype) for i, array in enumerate(given)]
+    directions = [make_input(f"u{i}", array.shape, dtype) for i, array in enumerate(arrays)]
     (pushed,) = jvp([output], directions, inputs)
     if pushed is None:
         return 0.0
@@ -227,10 +232,10 @@ def _power_method(node: LayerNode, given: Sequence[Array], model: Model) -> floa
         zeros_like(v) if ct is None else ct
         for v, ct in zip(inputs, vjp([output], [pushed], inputs), strict=True)
     ]
-    graph = Graph((*inputs, *params.values(), *kept.values(), *directions), (pushed, *pulled))
-    fixed = [*given, *weights.values(), *state.values()]
+    graph = Graph((*inputs, *params.values(), *statistics.values(), *directions), (pushed, *pulled))
+    fixed = [*arrays, *weights.values(), *state.values()]
     random = np.random.default_rng(0)
-    vectors = _unit([random.standard_normal(array.shape) for array in given])
+    vectors = _unit([random.standard_normal(array.shape) for array in arrays])
     stretch = np.zeros(rows)
     for _ in range(ITERATIONS):
         image, *back = evaluate(graph, [*fixed, *vectors])
@@ -242,7 +247,7 @@ def _power_method(node: LayerNode, given: Sequence[Array], model: Model) -> floa
 
 
 def _unit(vectors: Sequence[Array]) -> list[Floats]:
-    """Vectors [rows, ...], of all inputs together, each row to length 1."""
+    """``vectors`` [rows, ...], one per input, scaled so that each row has length 1 over all inputs."""
     rows = len(vectors[0])
     with np.errstate(all="ignore"):
         lengths = np.sqrt(sum(np.square(v.reshape(rows, -1)).sum(axis=1) for v in vectors))

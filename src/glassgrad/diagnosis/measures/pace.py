@@ -1,7 +1,6 @@
-"""How the loss went: where it ended, whether it was still falling, whether it swung, by the epochs of a run.
+"""The course of the loss over the epochs of a run: its end, whether it was still falling, and whether it oscillated.
 
-All numbers are relative to what there is to win: the way from ``constant``, the loss of the best constant guess, to
-``reach``, the lowest loss known.
+All numbers are in units of the gap from ``constant``, the loss of the baseline, to ``reach``, the lowest loss known.
 """
 
 from __future__ import annotations
@@ -20,10 +19,12 @@ History = Sequence[Mapping[str, float | int]]
 
 @dataclass(frozen=True)
 class Pace:
-    """``end`` is the training loss of the last epochs (Inf: diverged, or no epoch), ``falling`` the share of the way
-    that the last third of the run won (a third of its rates, not of its epochs), ``swing`` the mean rise of an epoch
-    of the second half (epochs that fell count as 0), ``rises`` the share of epochs that rose. ``gap`` is the whole
-    way; NaN of what cannot be told.
+    """The course of the loss; NaN for what is unknown.
+
+    ``end`` is the training loss of the last epochs (Inf if the run diverged or had no epoch). ``falling`` is the
+    share of the gap gained by the last third of the run (a third of the sum of its learning rates, not of its
+    epochs). ``swing`` is the mean rise per epoch in the second half, where epochs that fell count as 0. ``rises`` is
+    the share of epochs that rose. ``gap`` is the gap itself.
     """
 
     end: float
@@ -32,7 +33,7 @@ class Pace:
     rises: float
     gap: float
     late: bool = True
-    """Whether the validation loss, if there is one, was lowest in the last third of the epochs."""
+    """Whether the validation loss was lowest in the last third of the epochs; True without validation."""
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
@@ -40,12 +41,12 @@ class Pace:
 
 
 def ended(history: History, diverged: bool = False) -> float:
-    """The training loss that a run ended with: the median of its last quarter of epochs; Inf if it diverged."""
+    """The final training loss of a run: the median of its last quarter of epochs; Inf if it diverged."""
     losses = _losses(history)
     if diverged or not len(losses):
         return math.inf
-    found = float(np.median(losses[-max(len(losses) // 4, 1) :]))
-    return found if math.isfinite(found) else math.inf
+    median = float(np.median(losses[-max(len(losses) // 4, 1) :]))
+    return median if math.isfinite(median) else math.inf
 
 
 def pace(history: History, constant: float, reach: float, diverged: bool = False) -> Pace:
@@ -56,9 +57,9 @@ def pace(history: History, constant: float, reach: float, diverged: bool = False
     end = ended(history, diverged)
     if not gap > 0 or len(losses) < 3:
         return Pace(end, math.nan, math.nan, math.nan, gap)
-    seen = np.array([record.get("validation_loss", math.nan) for record in history], np.float64)
-    late = not np.isfinite(seen).all() or int(np.argmin(seen)) >= 2 * len(seen) // 3
-    losses = np.minimum(losses, constant + gap)  # a million says no more than what is just too large
+    validation = np.array([record.get("validation_loss", math.nan) for record in history], np.float64)
+    late = not np.isfinite(validation).all() or int(np.argmin(validation)) >= 2 * len(validation) // 3
+    losses = np.minimum(losses, constant + gap)  # Huge losses would dominate the means.
     begin = _last_third(history, len(losses))
     before, after = losses[begin], losses[-1]
     if len(losses) - begin > 3:
@@ -72,8 +73,11 @@ def pace(history: History, constant: float, reach: float, diverged: bool = False
 
 
 def _last_third(history: History, count: int) -> int:
-    """The epoch (from 0) after which a third of the rates of all epochs is left: a loss that stands still because the
-    schedule has brought the rate to 0 is not stuck."""
+    """The epoch (from 0) after which a third of the sum of all learning rates remains.
+
+    Epochs are weighted by their rate, so that a loss that stands still because the schedule ended does not count as
+    stuck.
+    """
     rates = np.array([record.get("learning_rate", 1.0) for record in history[:count]], np.float64)
     if not rates.sum() > 0:
         rates = np.ones(count)

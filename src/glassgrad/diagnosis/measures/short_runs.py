@@ -1,7 +1,7 @@
-"""Short runs: the network of the subject from its start, for some steps, at many learning rates and seeds at once.
+"""Short runs: the subject's network trained from its start for some steps, at many learning rates and seeds.
 
-One compiled step serves them all, since the rate is one of its run-time inputs. Nothing is evaluated in between:
-what comes back is the loss of every batch, on training rows.
+All runs share one compiled step, because the rate is a run-time input. They evaluate nothing in between and return
+the loss of every training batch.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from glassgrad.training.start import fit_to_data, initial_statistics, initial_we
 Floats = npt.NDArray[np.float64]
 
 MOST_AT_ONCE = 400
-"""Steps in one call, so that a run that takes too long can be given up."""
+"""Maximum number of steps in one call, so that Ctrl-C and divergence end a run early."""
 
 
 class ShortRuns:
-    """Short runs of ``subject`` at a constant rate, with batches of ``batch`` rows (default: its own)."""
+    """Short runs of ``subject`` at a constant rate, with batches of ``batch`` rows (default: as in the subject)."""
 
     def __init__(self, subject: Subject, batch: int | None = None) -> None:
         self.subject = subject
@@ -52,23 +52,23 @@ class ShortRuns:
             | gradient_transformation(settings).hyperparameters()
         )
         self.hyper |= background.hyperparameter(task.parts.background)
-        for steps in (2, 20):  # the first call is slower
+        for steps in (2, 20):  # The first call is slower.
             start = time.perf_counter()
             self.losses([self.hyper["learning_rate"]], [self.settings.seed], steps)
             self.seconds_per_step = (time.perf_counter() - start) / steps
 
     def affordable(self, seconds: float, runs: int) -> int:
-        """The steps of each of ``runs`` runs that ``seconds`` suffice for."""
-        at_once = min(self.workers, runs)
-        return int(seconds * at_once / max(runs * self.seconds_per_step, 1e-12))
+        """The number of steps per run if ``runs`` runs take ``seconds`` in total."""
+        parallel = min(self.workers, runs)
+        return int(seconds * parallel / max(runs * self.seconds_per_step, 1e-12))
 
     def losses(self, rates: Sequence[float], seeds: Sequence[int], steps: int) -> Floats:
-        """The loss of every batch, float64 [rates, seeds, steps]: Inf from where a run met NaN or Inf."""
+        """The loss of every batch, float64 [rates, seeds, steps]; Inf from the step where a run met NaN or Inf."""
         pairs = [(float(rate), seed) for rate in rates for seed in seeds]
         return self.runs(pairs, steps).reshape(len(rates), len(seeds), steps)
 
     def runs(self, pairs: Sequence[tuple[float, int]], steps: int) -> Floats:
-        """The same for chosen pairs of a rate and a seed: [pairs, steps]."""
+        """The loss of every batch for pairs (rate, seed): float64 [pairs, steps]."""
         for _, seed in pairs:
             self._start(seed)
         if len(pairs) == 1:
@@ -95,11 +95,11 @@ class ShortRuns:
                     begin,
                 )
             )
-            found = result.outputs["loss"].astype(np.float64)
-            bad = np.flatnonzero(~np.isfinite(found))
-            losses[begin:end] = found
-            if len(bad):
-                losses[begin + bad[0] :] = np.inf
+            batch_losses = result.outputs["loss"].astype(np.float64)
+            not_finite = np.flatnonzero(~np.isfinite(batch_losses))
+            losses[begin:end] = batch_losses
+            if len(not_finite):
+                losses[begin + not_finite[0] :] = np.inf
                 break
             weights = result.params
             statistics = {key: result.state[key] for key in statistics}
@@ -122,7 +122,7 @@ class ShortRuns:
         }
 
     def _start(self, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Weights and statistics at the start; of a network that begins with those of a model, the same always."""
+        """Initial weights and statistics for ``seed``; with ``init_from``, those of the model for every seed."""
         if seed not in self._starts:
             network, settings = self.task.resolved.network, self.settings
             shape, dtype = self.task.parts.schema.feature_shape, settings.dtype
@@ -137,5 +137,5 @@ class ShortRuns:
         return self._starts[seed]
 
     def _order(self, seed: int, steps: int) -> Epochs:
-        whole = Epochs(self.rows, self.batch, seed)
-        return replace(whole, count=-(-steps // whole.steps_per_epoch), end=steps)
+        epochs = Epochs(self.rows, self.batch, seed)
+        return replace(epochs, count=-(-steps // epochs.steps_per_epoch), end=steps)

@@ -1,4 +1,4 @@
-"""The largest stable step, by experiment: several seeds are driven to divergence, and the edge is bisected."""
+"""The largest stable step, by experiment: raise the rate until each seed diverges, then bisect."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from glassgrad.diagnosis.measures.short_runs import ShortRuns
 Floats = npt.NDArray[np.float64]
 
 ROUNDS = 4
-"""Bisections of a bracket of half a decade: the edge is then known to 7 %."""
+"""Number of bisections of a bracket of half a decade, which locate the edge within 7 %."""
 
 LEARNS = 0.1
-"""A run is stable if it wins at least this share of what the best rate wins over the start, or over the best
-constant guess. Above the edge the loss of a quadratic grows with every step; a network may also end as a constant,
-which is no better."""
+"""A run is stable if its gain over the start or the baseline is at least this share of the best rate's gain. Above
+the edge the loss of a quadratic grows with every step, while a network may also collapse to a constant."""
 
 DECADES = 6
-"""How far above a rate that learns the edge is sought."""
+"""Decades above a rate that learns in which the edge is searched."""
 
 
 @frozen
 class StableStep:
-    """``limits`` [seeds, 2]: the largest rate at which each seed still learned, and the smallest at which it did not.
+    """``limits`` [seeds, 2]: for each seed the largest rate that learned, and the smallest rate that did not.
 
-    ``steps`` is the length of the runs. An upper limit is Inf where no rate tried was too large.
+    ``steps`` is the length of the runs. An upper limit is Inf if every rate learned.
     """
 
     limits: Floats
@@ -39,12 +38,12 @@ class StableStep:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """From the largest rate that is stable for every seed to the smallest that is for none."""
+        """The largest rate that is stable for every seed, and the smallest that is stable for none."""
         return float(self.limits[:, 0].min()), float(self.limits[:, 1].max())
 
     @property
     def rate(self) -> float:
-        """The largest stable step: the geometric mean over the seeds of the middles of their brackets."""
+        """The largest stable step: the geometric mean of the brackets' midpoints over the seeds."""
         low, high = self.limits.T
         return float(np.exp(np.log(np.where(np.isfinite(high), np.sqrt(low * high), low)).mean()))
 
@@ -56,16 +55,16 @@ class StableStep:
 
 
 def stable_step(
-    runs: ShortRuns, seeds: Sequence[int], start: float, bar: float, steps: int, rounds: int = ROUNDS
+    runs: ShortRuns, seeds: Sequence[int], start: float, threshold: float, steps: int, rounds: int = ROUNDS
 ) -> StableStep | None:
-    """Bisect between ``start``, a rate that learns, and the smallest half decade above it that does not.
+    """Bisect between ``start``, a rate that learns, and the first half decade above it that does not.
 
-    ``bar`` is the loss to beat. Runs have ``steps`` steps; the last quarter of their losses counts. None where
+    ``threshold`` is the loss to beat. Runs have ``steps`` steps, and the last quarter of their losses counts. None if
     no rate down to three decades below ``start`` learns.
     """
     for _ in range(DECADES):
         typical = float(np.median([_end(losses) for losses in runs.losses([start], seeds, steps)[0]]))
-        if typical < bar:
+        if typical < threshold:
             break
         start /= math.sqrt(10)
     else:
@@ -73,30 +72,30 @@ def stable_step(
     best = np.full(len(seeds), typical)
     low, high = np.full(len(seeds), start), np.full(len(seeds), math.inf)
     for _ in range(2 * DECADES):
-        open_ = [i for i in range(len(seeds)) if math.isinf(high[i])]
-        if not open_:
+        unbounded = [i for i in range(len(seeds)) if math.isinf(high[i])]
+        if not unbounded:
             break
         factor = math.sqrt(10)
-        ends = _ends(runs, [(low[i] * factor, seeds[i]) for i in open_], steps)
-        for i, end in zip(open_, ends, strict=True):
+        ends = _ends(runs, [(low[i] * factor, seeds[i]) for i in unbounded], steps)
+        for i, end in zip(unbounded, ends, strict=True):
             best[i] = min(best[i], end)
-            if _learns(end, bar, best[i]):
+            if _learns(end, threshold, best[i]):
                 low[i] *= factor
             else:
                 high[i] = low[i] * factor
     for _ in range(rounds):
-        known = [i for i in range(len(seeds)) if math.isfinite(high[i])]
-        if not known:
+        bounded = [i for i in range(len(seeds)) if math.isfinite(high[i])]
+        if not bounded:
             break
         middles = np.sqrt(low * high)
-        ends = _ends(runs, [(middles[i], seeds[i]) for i in known], steps)
-        for i, end in zip(known, ends, strict=True):
-            (low if _learns(end, bar, best[i]) else high)[i] = middles[i]
+        ends = _ends(runs, [(middles[i], seeds[i]) for i in bounded], steps)
+        for i, end in zip(bounded, ends, strict=True):
+            (low if _learns(end, threshold, best[i]) else high)[i] = middles[i]
     return StableStep(np.stack([low, high], axis=1), steps)
 
 
-def _learns(end: float, bar: float, best: float) -> bool:
-    return end <= bar - LEARNS * (bar - best)
+def _learns(end: float, threshold: float, best: float) -> bool:
+    return end <= threshold - LEARNS * (threshold - best)
 
 
 def _ends(runs: ShortRuns, pairs: Sequence[tuple[float, int]], steps: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Neurons of a layer that compute the same."""
+"""Neurons of a layer that compute the same function."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from glassgrad.diagnosis.neurons.hidden_layers import layer_evidence, strongest,
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
 
 COPIES = 0.3
-"""A share of units that are copies of others; there are none after a random start."""
+"""Share of units that are copies of others, from which a layer is suspected. A random start has no copies."""
 
 
 def judge(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
-    """The layer with the largest share of copies, from ``COPIES`` on."""
+    """The layer with the largest share of copies, if that is at least ``COPIES``."""
     suspicions = []
     for layer in m.hidden:
         if layer.units > 1 and layer.copies / layer.units >= COPIES:
-            text = f"In {layer.name} {layer.copies} of {layer.units} neurons compute the same as another one."
+            text = f"In {layer.name}, {layer.copies} of {layer.units} neurons compute the same as another neuron."
             source = "outputs equal up to rounding"
             strength = layer.copies / layer.units / COPIES
             suspicions.append(Suspicion(layer.name, layer_evidence(layer), COPIES, source, strength, text))
@@ -25,15 +25,15 @@ def judge(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
 
 
 def prescribe(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> list[Intervention]:
-    """A random start."""
+    """Random initial weights."""
     init = usual_init(subject)
-    return [Intervention({"init": init}, f"Let the weights begin at random numbers ({init}).")]
+    return [Intervention({"init": init}, f"Initialize the weights randomly ({init}).")]
 
 
 KIND = Kind(
     name="duplicate_neurons",
     question="neurons",
-    meaning="neurons of a layer that compute the same",
+    meaning="neurons of a layer compute the same function",
     judge=judge,
     prescribe=prescribe,
     group="flow",

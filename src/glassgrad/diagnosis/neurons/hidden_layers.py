@@ -1,4 +1,4 @@
-"""What the kinds about hidden neurons share: the evidence of a layer, the strongest layer, and a fresh start."""
+"""Shared by the kinds about hidden neurons: evidence, the strongest suspicion, and a fresh initialization."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion
-from glassgrad.diagnosis.core.other_networks import relaid
+from glassgrad.diagnosis.core.other_networks import with_layer_fields
 from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.measures.activity import LayerActivity
 from glassgrad.nn.layers.convolution import Conv2D
@@ -14,11 +14,11 @@ from glassgrad.nn.layers.dense import Dense
 from glassgrad.nn.network import activation_of
 
 BOUNDED = ("tanh", "sigmoid")
-"""Activations with two flat ends."""
+"""Activations that saturate on both sides."""
 
 
 def layer_evidence(layer: LayerActivity) -> dict[str, Any]:
-    """The numbers of a layer that its suspicions show."""
+    """The evidence for suspicions about a layer."""
     return {
         "units": layer.units,
         "dead": layer.dead,
@@ -30,7 +30,7 @@ def layer_evidence(layer: LayerActivity) -> dict[str, Any]:
 
 
 def strongest(suspicions: Iterable[Suspicion]) -> list[Suspicion]:
-    """The first of the strongest suspicions, if there is any: one fix is for all layers."""
+    """The strongest suspicion, or an empty list. One is enough, because one fix applies to all layers."""
     ordered = sorted(suspicions, key=lambda suspicion: -suspicion.strength)
     return ordered[:1]
 
@@ -42,7 +42,7 @@ def usual_init(subject: Subject) -> str:
 
 
 def fresh_start(subject: Subject) -> list[Intervention]:
-    """For neurons that were off from the start: biases at zero, and weights of the usual size."""
+    """Zero biases and weights of the usual size; empty for a network built from options, or without a change."""
     init = usual_init(subject)
     if subject.settings.network is None:
         return []
@@ -51,9 +51,7 @@ def fresh_start(subject: Subject) -> list[Intervention]:
         for node in subject.network.nodes
         if isinstance(node.layer, Dense | Conv2D)
     }
-    options = relaid(subject.network, changed_fields)
+    options = with_layer_fields(subject.network, changed_fields)
     if options is None:
         return []
-    return [
-        Intervention(options, f"Let all biases begin at zero, and the weights at random numbers ({init}).")
-    ]
+    return [Intervention(options, f"Initialize all biases with zero and the weights randomly ({init}).")]

@@ -9,18 +9,18 @@ from glassgrad.diagnosis.neurons.hidden_layers import BOUNDED, fresh_start, laye
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
 
 SATURATED = 0.5
-"""Half of all values at the flat ends (X. Glorot and Y. Bengio, Understanding the difficulty of training deep
-feedforward neural networks, 2010, show what that does)."""
+"""Share of saturated values from which a layer is suspected (X. Glorot and Y. Bengio, Understanding the difficulty of
+training deep feedforward neural networks, 2010, show the effect)."""
 
 
 def judge(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
-    """The layer with the largest share of saturated values, from ``SATURATED`` on."""
+    """The layer with the largest share of saturated values, if that is at least ``SATURATED``."""
     suspicions = []
     for layer in m.hidden:
         if layer.activation in BOUNDED and layer.saturated >= SATURATED:
             text = (
-                f"The neurons of {layer.name} sit at the flat ends of {layer.activation} in {layer.saturated:.0%} of "
-                "cases, where hardly any gradient passes."
+                f"The neurons of {layer.name} are saturated in {layer.saturated:.0%} of cases: at the flat ends of "
+                f"{layer.activation}, hardly any gradient passes."
             )
             source = "share of values where the slope is below a tenth of the steepest"
             strength = layer.saturated / SATURATED
@@ -29,13 +29,15 @@ def judge(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
 
 
 def prescribe(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> list[Intervention]:
-    """A fresh start, standardized inputs, another activation, smaller weights."""
+    """A fresh initialization, standardized inputs, another activation, or smaller weights."""
     raw = subject.settings.scaling == "none"
     standard = [Intervention({"scaling": "standard"}, "Standardize the inputs.")] if raw else []
     return [
         *fresh_start(subject),
         *standard,
-        Intervention({"activation": "relu", "init": "he_normal"}, "Use relu, which has one flat end only."),
+        Intervention(
+            {"activation": "relu", "init": "he_normal"}, "Use relu, which is flat on one side only."
+        ),
         Intervention({"init": "xavier_normal"}, "Use the initializer xavier_normal."),
     ]
 
@@ -43,7 +45,7 @@ def prescribe(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> 
 KIND = Kind(
     name="saturated_neurons",
     question="neurons",
-    meaning="neurons sit at the flat ends of their activation, where no gradient passes",
+    meaning="neurons are saturated: at the flat ends of their activation, where hardly any gradient passes",
     judge=judge,
     prescribe=prescribe,
     group="flow",

@@ -1,4 +1,4 @@
-"""Inputs that can go: those that never vary, and those that say the same as another one."""
+"""Useless inputs: those that never vary, and duplicates of another input."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from glassgrad.diagnosis.core.subject import Subject
 from glassgrad.diagnosis.neurons.question import NeuronsMeasurement
 
 SHOWN = 4
-"""So many columns are named."""
+"""Maximum number of columns named in a sentence."""
 
 
 def judge_constant(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
-    """Columns that hold one value in every training row."""
+    """Columns with one value in all training rows."""
     columns = m.inputs.constant
     if not columns:
         return []
-    named = ", ".join(columns[:SHOWN]) + (" ..." if len(columns) > SHOWN else "")
-    text = f"The same in every training row: {named}."
+    names = ", ".join(columns[:SHOWN]) + (" ..." if len(columns) > SHOWN else "")
+    text = f"These inputs have the same value in every training row: {names}."
     evidence: dict[str, Any] = {"columns": list(columns)}
-    return [Suspicion(named, evidence, 0.0, "range over the training rows", 1.0, text)]
+    return [Suspicion(names, evidence, 0.0, "range over the training rows", 1.0, text)]
 
 
 def prescribe_constant(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> list[Intervention]:
-    """The network without these columns."""
+    """The network without the constant columns."""
     return [_without(list(m.inputs.constant))]
 
 
 def judge_duplicate(m: NeuronsMeasurement, subject: Subject) -> list[Suspicion]:
-    """Pairs of columns of which each tells the other."""
+    """Pairs of columns that determine each other."""
     pairs = m.inputs.repeated
     if not pairs:
         return []
-    named = ", ".join(pair[1] for pair in pairs[:SHOWN])
-    text = f"{pairs[0][1]} says the same as {pairs[0][0]}."
+    names = ", ".join(pair[1] for pair in pairs[:SHOWN])
+    text = f"{pairs[0][1]} carries the same information as {pairs[0][0]}."
     evidence: dict[str, Any] = {"pairs": [list(pair) for pair in pairs]}
     source = "correlation 1 or -1, up to rounding"
-    return [Suspicion(named, evidence, 1.0, source, 1.0, text)]
+    return [Suspicion(names, evidence, 1.0, source, 1.0, text)]
 
 
 def prescribe_duplicate(suspicion: Suspicion, m: NeuronsMeasurement, subject: Subject) -> list[Intervention]:
@@ -47,13 +47,16 @@ def prescribe_duplicate(suspicion: Suspicion, m: NeuronsMeasurement, subject: Su
 
 
 def _without(columns: list[str]) -> Intervention:
-    return Intervention({"drop_inputs": columns}, f"Leave {', '.join(columns[:SHOWN])} out.")
+    return Intervention(
+        {"drop_inputs": columns},
+        f"Drop {', '.join(columns[:SHOWN])}{' ...' if len(columns) > SHOWN else ''}.",
+    )
 
 
 DUPLICATE = Kind(
     name="duplicate_feature",
     question="neurons",
-    meaning="an input says the same as another one",
+    meaning="an input carries the same information as another input",
     judge=judge_duplicate,
     prescribe=prescribe_duplicate,
     effect="unchanged",

@@ -191,30 +191,30 @@ class _Builder:
         results = len(body.outputs) - carries
         output_buffers = [self.buffers.get(value) for value in node.outputs]
         history = output_buffers[carries + results :]
-        for target, source in zip(history, inner[:carries], strict=True):
-            if target is not None:
-                loop.items.append(Copy(target, source, source.size, target_stride=source.size))
+        for written, source in zip(history, inner[:carries], strict=True):
+            if written is not None:
+                loop.items.append(Copy(written, source, source.size, target_stride=source.size))
         loop.items += self.region(body, {})
         body_outputs = [self.buffers[memory_of(value)] for value in body.outputs]
-        for target, source in zip(
+        for written, source in zip(
             output_buffers[carries : carries + results], body_outputs[carries:], strict=True
         ):
-            if target is not None:
-                loop.items.append(Copy(target, source, source.size, target_stride=source.size))
+            if written is not None:
+                loop.items.append(Copy(written, source, source.size, target_stride=source.size))
         # Read all carries before replacing any: the new value of one carry may be the old value of another.
         temporaries = [Buffer(item.type) for item in body_outputs[:carries]]
         self.extra += temporaries
         loop.items += [
-            Copy(target, source, source.size)
+            Copy(written, source, source.size)
             for target, source in zip(temporaries, body_outputs, strict=False)
         ]
         loop.items += [
-            Copy(target, source, source.size) for target, source in zip(inner, temporaries, strict=False)
+            Copy(written, source, source.size) for target, source in zip(inner, temporaries, strict=False)
         ]
         after: list[Item] = [
-            Copy(target, source, source.size)
+            Copy(written, source, source.size)
             for target, source in zip(output_buffers[:carries], inner, strict=False)
-            if target is not None
+            if written is not None
         ]
         return [*before, loop, *after]
 
