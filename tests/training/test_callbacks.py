@@ -75,7 +75,7 @@ def test_early_stopping_ends_after_epochs_without_a_better_loss() -> None:
     assert run.status == "finished"
     assert run.epochs == len(losses) == best + 5 < 400
     assert run.best_epoch == best
-    assert run.stopped == f"no better validation loss in 5 epochs, the best was in epoch {best}"
+    assert run.stopped == f"no better validation loss in 5 epochs; the best was in epoch {best}"
 
 
 def test_early_stopping_on_a_metric_where_more_is_better() -> None:
@@ -90,7 +90,7 @@ def test_early_stopping_on_a_metric_where_more_is_better() -> None:
     [
         (lambda: gg.EarlyStopping(0), {}, "patience must be a whole number of at least 1"),
         (lambda: gg.EarlyStopping(2, "acuracy"), {}, "did you mean 'accuracy'"),
-        (lambda: gg.EarlyStopping(2), {"validation": 0}, "early stopping watches the validation rows"),
+        (lambda: gg.EarlyStopping(2), {"validation": 0}, "early stopping needs validation rows"),
         (lambda: gg.MaxTime(0), {}, "max_time must be a number of seconds above 0"),
         (lambda: gg.AveragedModel(1.0), {}, "decay must be a number"),
     ],
@@ -103,7 +103,7 @@ def test_wrong_callbacks_are_refused(callback, options, message: str) -> None:
 def test_max_time_ends_a_long_training() -> None:
     run = gg.train(blobs(), callbacks=[gg.MaxTime(0.05)], **(SMALL | {"epochs": 10**6}))
     assert run.status == "finished"
-    assert run.stopped == "0.05 seconds of training are over"
+    assert run.stopped == "the time limit of 0.05 seconds is reached"
     assert run.seconds_training >= 0.05
     assert run.epochs < 10**6
 
@@ -112,7 +112,7 @@ def test_max_time_ends_a_long_training() -> None:
 def test_an_averaged_model_averages_the_weights_of_the_epochs(decay: float | None) -> None:
     average = gg.AveragedModel(decay)
     trainer = gg.Trainer(blobs(), callbacks=[average], learning_rate=0.05, **SMALL)
-    with pytest.raises(gg.InputError, match="there is no average yet"):
+    with pytest.raises(gg.InputError, match="no weights have been averaged yet"):
         average.model(trainer)
     kept = []
     for _ in range(4):

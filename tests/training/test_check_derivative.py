@@ -38,8 +38,8 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
     ("kind", "function", "inputs", "complaint"),
     [
         # the function
-        (InputError, 3, [X], "takes a function of values first, not int 3"),
-        (InputError, X, [X], "takes a function of values first, not ndarray"),
+        (InputError, 3, [X], "the first argument must be a function of values, not int 3"),
+        (InputError, X, [X], "the first argument must be a function of values, not ndarray"),
         (InputError, raising, [X], "the function raised KeyError: 'no such thing"),
         (InputError, lambda x: 1 / 0, [X], "the function raised ZeroDivisionError: division by zero"),
         (InputError, lambda x: x.missing, [X], "the function raised AttributeError"),
@@ -52,8 +52,8 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (GraphError, lambda x: X, [X], "must return values of the graph, not ndarray"),
         (GraphError, lambda x: [x, X], [X], "must return values of the graph, not ndarray"),
         (GraphError, lambda x: {"y": x}, [X], "must return values of the graph, not dict"),
-        (GraphError, lambda x: [], [X], "gives no float output to differentiate"),
-        (GraphError, lambda x: x > 1.0, [X], "gives no float output to differentiate"),
+        (GraphError, lambda x: [], [X], "has no float output to differentiate"),
+        (GraphError, lambda x: x > 1.0, [X], "has no float output to differentiate"),
         (
             GraphError,
             lambda x: gg.ops.convert(x, "float32"),
@@ -86,10 +86,10 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
             InputError,
             gg.ops.sin,
             [[[1.0], [1.0, 2.0]]],
-            "input 1 is not an array of numbers; give rows of one length",
+            "input 1 is not an array of numbers; give rows of equal length",
         ),
-        (InputError, gg.ops.sin, [X[:0]], r"input 1 has shape \(0,\), so no elements"),
-        (InputError, lambda x, y: x, [X, [np.nan]], "input 2 holds NaN or Inf"),
+        (InputError, gg.ops.sin, [X[:0]], r"input 1 has shape \(0,\), so it has no elements"),
+        (InputError, lambda x, y: x, [X, [np.nan]], "input 2 contains NaN or Inf"),
         (
             InputError,
             lambda x: gg.ops.log(x - 1.0),

@@ -16,7 +16,7 @@ from glassgrad.ops.op import make_input
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.program import Input, Output, Program
 from glassgrad.training import lenses as module
-from glassgrad.training.lenses import MEASURES, layer_gradients, looked_at, read_lenses
+from glassgrad.training.lenses import MEASURES, is_sampled, layer_gradients, read_lenses
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train
 
@@ -291,10 +291,10 @@ def test_a_custom_activation_is_seen_through_its_own_derivative():
 
 def test_large_steps_are_looked_at_rarely_and_small_ones_often():
     steps = np.arange(1000)
-    large = looked_at(steps, steps_per_epoch=100, multiplications=module.LARGE)
+    large = is_sampled(steps, steps_per_epoch=100, multiplications=module.LARGE)
     assert np.flatnonzero(large).tolist() == sorted({*range(0, 1000, module.EVERY), *module.START})
     for per_epoch in (1, 5, 40, 500, 1000):
-        found = np.flatnonzero(looked_at(steps, steps_per_epoch=per_epoch, multiplications=100))
+        found = np.flatnonzero(is_sampled(steps, steps_per_epoch=per_epoch, multiplications=100))
         wanted = min(per_epoch, module.PER_EPOCH)
         epochs = np.bincount(found // per_epoch, minlength=1000 // per_epoch)
         assert epochs.min() >= wanted

@@ -220,8 +220,8 @@ def test_progress_tells_every_run():
     [
         ([{}, {"learning_rat": 1}], {}, "^variant 2 of 2: unknown option 'learning_rat'; did you mean"),
         ([{"seed": 1}, {"loss": "poisson"}], {}, "^variant 2 of 2: "),
-        ({"seed": 1}, {}, "variants is a list of tables"),
-        ([{}, 3], {}, "variants is a list of tables"),
+        ({"seed": 1}, {}, "variants must be a list of mappings"),
+        ([{}, 3], {}, "variants must be a list of mappings"),
         ([{}], {"threads": 0}, "threads must be a whole number from 1 to 999999, or None, not 0"),
         ([{}], {"validation": 1.0}, "^variant 1 of 1: validation must be"),
     ],

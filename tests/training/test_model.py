@@ -181,9 +181,9 @@ def test_layers_may_be_called_like_outputs_of_the_program(layers):
 
 
 BAD_NEURONS = [
-    ("dense_1", "does not name a neuron; write layer.number., such as dense_1.7."),
-    ("dense_1[]", "does not name a neuron"),
-    ("dense_1[-1]", "does not name a neuron"),
+    ("dense_1", "is not the name of a neuron; write layer.number., such as dense_1.7."),
+    ("dense_1[]", "is not the name of a neuron"),
+    ("dense_1[-1]", "is not the name of a neuron"),
     ("dense_1[6]", r"'dense_1\[6\]': the neurons of dense_1 go from dense_1\[0\] to dense_1\[5\]"),
     ("dense_1[1, 2]", r"go from dense_1\[0\] to dense_1\[5\]"),
     ("dense_9[0]", "unknown layer or value inside the network 'dense_9'; did you mean 'dense_"),
@@ -264,7 +264,7 @@ SPOILED = [
     ),
     (
         lambda d, t: d["network"]["layers"].pop(),
-        r"the network gives rows of shape \[5\], but loss 'categorical_cross_entropy' .* needs \[3\]",
+        r"the network has outputs of shape \[5\], but loss 'categorical_cross_entropy' .* needs \[3\]",
     ),
     (
         lambda d, t: d["network"]["layers"][0].update(activation={"name": "elu", "alpha": 10**400}),
@@ -277,7 +277,7 @@ SPOILED = [
     (lambda d, t: d["training"].update(loss="huber({[]: 1})"), "is not of the form name or name"),
     (lambda d, t: d["preprocessing"].update(classes=[0, 1, 2**64]), "classes are not a list"),
     (lambda d, t: d["preprocessing"].update(classes=[0]), "classes are not a list"),
-    (lambda d, t: d["training"].pop("loss"), "'training' lacks 'loss'"),
+    (lambda d, t: d["training"].pop("loss"), "'training' of the document has no 'loss'"),
     (lambda d, t: d["training"].update(dtype="float16"), "unknown dtype 'float16'"),
     (lambda d, t: d["training"].update(loss={"name": "secret"}), "unknown loss 'secret'"),
     (lambda d, t: d["preprocessing"].update(task="other"), "unknown preprocessing task"),

@@ -139,10 +139,10 @@ def test_a_step_that_returns_something_else_is_refused(returned, message: str) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": {}}, "data: give at least one array"),
+        ({"data": {}}, "data: give one or more arrays"),
         ({"data": {"x": X, "y": Y[:3]}}, "all with the same number of rows"),
         ({"data": {"x": [["a"]]}}, "data 'x' must be an array of numbers"),
-        ({"data": {"x": X * np.nan}}, "data 'x' holds NaN or Inf"),
+        ({"data": {"x": X * np.nan}}, "data 'x' contains NaN or Inf"),
         ({"data": {"x": [2**40]}}, "beyond 32 bits"),
         ({"params": [1.0]}, "params must be a mapping"),
         ({"hyper": {"rate": float("inf")}}, "hyper rate must be a"),

@@ -197,7 +197,7 @@ def test_data_from_memory_have_to_be_given(tmp_path):
     data = blobs()
     run = train(data, **SMALL)
     run.save(tmp_path / "run")
-    assert "from memory, which it does not hold; give the source" in refusal(tmp_path / "run")
+    assert "from memory, which are not stored; give the source" in refusal(tmp_path / "run")
     assert same_bits(replay(tmp_path / "run", data).model.weights, run.model.weights)
 
 

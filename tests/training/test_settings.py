@@ -115,7 +115,7 @@ def test_unset_is_the_default_of_every_option() -> None:
 
 @pytest.mark.parametrize("name", OF_LAYERS)
 def test_options_of_layers_are_refused_beside_a_network(name: str) -> None:
-    with pytest.raises(InputError, match=f"network gives all layers, so {name} changes nothing"):
+    with pytest.raises(InputError, match=f"network replaces all layers, so {name} has no effect"):
         Settings(network=NETWORK, **{name: DEFAULTS[name]})
     settings = Settings(network=NETWORK)
     assert getattr(settings, name) is UNSET
@@ -160,19 +160,19 @@ def test_later_layers_replace_a_network_and_a_network_the_layers() -> None:
     assert changed_settings(deep, {"network": NETWORK}).network == NETWORK
     again = changed_settings(Settings(network=NETWORK), {"layers": (7,)})
     assert (again.network, again.layers, again.activation) == (None, (7,), "relu")
-    with pytest.raises(InputError, match="network gives all layers, so layers changes nothing"):
+    with pytest.raises(InputError, match="network replaces all layers, so layers has no effect"):
         changed_settings(deep, {"network": NETWORK, "layers": (7,)})
 
 
 @pytest.mark.parametrize("changes", [{"dropout": 0.1}, {"activation": "tanh"}, {"init": "zeros"}])
 def test_a_change_that_no_layer_takes_is_refused(changes: dict[str, Any]) -> None:
     plain = gg.Sequential(gg.nn.Flatten(), gg.nn.LayerNorm())
-    with pytest.raises(InputError, match="changes nothing: no layer of the network takes it"):
+    with pytest.raises(InputError, match="has no effect: no layer of the network has such an option"):
         changed_settings(Settings(network=plain), changes)
 
 
 def test_dropout_needs_a_network() -> None:
-    with pytest.raises(InputError, match="dropout is an option of a network"):
+    with pytest.raises(InputError, match="dropout needs a network"):
         changed_settings(Settings(), {"dropout": 0.1})
 
 

@@ -200,8 +200,8 @@ def test_prepared_is_told_before_the_training() -> None:
 @pytest.mark.parametrize(
     ("data", "options", "said"),
     [
-        ([1, 2], {}, "data is a source, a DataFrame or a Dataset, not list"),
-        (gg.load_source("digits"), {"target": "y"}, "a Dataset has its target and its task"),
+        ([1, 2], {}, "data must be a source, a DataFrame or a Dataset, not list"),
+        (gg.load_source("digits"), {"target": "y"}, "a Dataset already has a target and a task"),
         ("digits", {"target": "y"}, "brings its own targets"),
         (people(), {"target": "earnings"}, "no column 'earnings'; did you mean 'earns'?"),
         (people(), {"target": "earns", "task": "regression"}, "a regression needs numbers"),

@@ -347,7 +347,7 @@ def test_settings_take_numbers_of_numpy_and_one_item_for_a_list():
 
 BAD = [
     ({"layers": [0]}, "layers: entry 1 must be a whole number from 1"),
-    ({"layers": None}, "layers is a list, not None"),
+    ({"layers": None}, "layers must be a list, not None"),
     ({"learning_rat": 0.1}, "unknown option 'learning_rat'; did you mean 'learning_rate'"),
     ({"learning_rate": -1}, "learning_rate must be a number of at least 0, not -1"),
     ({"learning_rate": float("nan")}, "learning_rate"),
@@ -398,7 +398,7 @@ def test_the_call_itself_is_checked():
     with pytest.raises(gg.InputError, match=r"network is what Sequential\(\) or functional\(\) gives"):
         train(blobs(), network=gg.nn.Dense(3))
     with pytest.raises(
-        gg.InputError, match=r"network gives rows of shape .4., but loss .* needs .3.; end the net"
+        gg.InputError, match=r"network has outputs of shape .4., but loss .* needs .3.; make its last layer .now"
     ):
         train(blobs(), network=gg.Sequential(gg.nn.Dense(4)))
 

@@ -166,13 +166,13 @@ BAD = [
     ({"sample_weight": np.full(30, -1.0)}, "sample_weight needs"),
     ({"sample_weight": np.full(30, np.nan)}, "sample_weight needs"),
     ({"sample_weight": ["much"] * 30}, "sample_weight needs"),
-    ({"sample_weight": np.zeros(30)}, "all rows to train on have weight 0"),
+    ({"sample_weight": np.zeros(30)}, "all training rows have weight 0"),
     ({"class_weight": {5: 1.0}}, "unknown class '5'"),
     ({"class_weight": {0: -1.0}}, "class_weight of 0 must be a number of at least 0"),
     ({"class_weight": {0: "much"}}, "class_weight of 0 must be a number of at least 0"),
     ({"class_weight": "even"}, "a mapping or 'balanced', not 'even'"),
     ({"class_weight": [1, 2, 3]}, "a mapping or 'balanced'"),
-    ({"class_weight": {0: 0, 1: 0, 2: 0}}, "all rows to train on have weight 0"),
+    ({"class_weight": {0: 0, 1: 0, 2: 0}}, "all training rows have weight 0"),
 ]
 
 
