@@ -18,7 +18,7 @@ from glassgrad.explain import links
 from glassgrad.explain.explain import explain_derivative, telling_weight
 from glassgrad.explain.explanation import Explanation
 from glassgrad.explain.links import Anatomy
-from glassgrad.explain.paths import Ways
+from glassgrad.explain.paths import PathSearch
 from glassgrad.nn.activations import ACTIVATIONS
 from glassgrad.nn.layer import LAYERS, Layer
 from glassgrad.training.model import Model
@@ -178,7 +178,7 @@ def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
     seed_values = rng.normal(size=shape[-1])
     ends = np.zeros(shape[0])
     ends[0] = 1.0
-    ways = Ways(anatomy, "input", ends, network.output, seed_values)
+    ways = PathSearch(anatomy, "input", ends, network.output, seed_values)
     places = list(anatomy.places)
     matrices = []
     for target, source in zip(places[:0:-1], places[-2::-1], strict=True):
@@ -384,7 +384,7 @@ def test_an_input_that_is_looked_up_has_no_derivative() -> None:
     data = gg.from_arrays(tokens, np.arange(40) % 2, name="tokens")
     network = gg.Sequential(gg.nn.Embedding(5, 4), gg.nn.Flatten(), gg.nn.Dense(1))
     run = gg.train(data, network=network, scaling="none", epochs=1)
-    with pytest.raises(gg.InputError, match=r"x\[1\] is looked up as a whole number by layer 'embedding_1'"):
+    with pytest.raises(gg.InputError, match=r"x\[1\] is an index into the table of layer 'embedding_1'"):
         gg.explain_derivative(run.model, data, input="x[1]")
 
 

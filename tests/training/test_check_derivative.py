@@ -58,7 +58,7 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
             GraphError,
             lambda x: gg.ops.convert(x, "float32"),
             [X],
-            r"into float32\[3\], in which differences drown",
+            r"into float32\[3\], in which rounding hides",
         ),
         (GraphError, lambda x: x * OUTSIDE, [X], "input 'outside' is used but not listed"),
         # its derivative

@@ -75,9 +75,7 @@ def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
 def test_lsuv_says_where_it_cannot_work():
     tokens = gg.from_arrays(np.arange(40).reshape(20, 2) % 4, np.arange(20) % 2)
     network = gg.Sequential(gg.nn.Embedding(4, 2, init="lsuv"), gg.nn.Flatten(), gg.nn.Dense(1))
-    with pytest.raises(
-        gg.InputError, match=r"layer 'embedding_1': 'weights' cannot use lsuv.*no pre-act"
-    ):
+    with pytest.raises(gg.InputError, match=r"layer 'embedding_1': 'weights' cannot use lsuv.*no pre-act"):
         train(tokens, network=network, scaling="none")
     dead = gg.Sequential(gg.nn.Dense(3, "relu", init="zeros"), gg.nn.Dense(3, init="lsuv"))
     with pytest.raises(gg.InputError, match=r"layer 'dense_2': initializer 'lsuv': .* have variance 0.0"):

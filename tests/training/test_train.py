@@ -398,7 +398,8 @@ def test_the_call_itself_is_checked():
     with pytest.raises(gg.InputError, match=r"network is what Sequential\(\) or functional\(\) gives"):
         train(blobs(), network=gg.nn.Dense(3))
     with pytest.raises(
-        gg.InputError, match=r"network has outputs of shape .4., but loss .* needs .3.; make its last layer .now"
+        gg.InputError,
+        match=r"network has outputs of shape .4., but loss .* needs .3.; make its last layer .now",
     ):
         train(blobs(), network=gg.Sequential(gg.nn.Dense(4)))
 

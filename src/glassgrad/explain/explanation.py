@@ -1,4 +1,4 @@
-"""What ``explain`` finds, as plain typed results."""
+"""The results of ``explain_derivative`` as plain typed values."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from glassgrad.explain.step import StepView
 
 @dataclass(frozen=True)
 class Factor:
-    """One factor of a product: ``symbol`` as in a formula, and its number.
+    """One factor of a path: the derivative ``value`` of ``target`` by ``source``, with its ``symbol`` in a formula.
 
-    It is the derivative of ``target`` by ``source``, both units or values by name. ``kind`` is "loss", "weight",
-    "activation", "same" (layers that hand a value on as it is), "layer" (the local derivative of any other layer),
-    "value" (what a unit gives to a weight), "end" (any other derivative by the weight itself) or "scale".
+    ``target`` and ``source`` are names of units or values. ``kind`` is "loss", "weight", "activation", "same" (layers
+    that pass a value on unchanged), "layer" (the local derivative of any other layer), "value" (the value that a
+    weight is multiplied by), "end" (any other derivative by the weight itself) or "scale" (preprocessing).
     """
 
     kind: str
@@ -30,17 +30,17 @@ class Factor:
 
 @dataclass(frozen=True)
 class Line:
-    """One path: the units it goes through from the output on, its factors, and their product."""
+    """One path: its units from the output backward, its factors, and their product."""
 
     units: tuple[tuple[str, int], ...]
-    """The place and the number of each unit."""
+    """The place and the index (in C order) of each unit."""
     factors: tuple[Factor, ...]
     product: float
 
 
 @frozen
 class Layer:
-    """The values of one place for the row."""
+    """The values of one place (the input, a layer, or a pre-activation) for the row."""
 
     name: str
     shape: tuple[int, ...]
@@ -51,12 +51,12 @@ class Layer:
 class Explanation:
     """The derivative of one row's loss by one weight or input.
 
-    ``derivative`` comes from the reverse sweep over the whole graph; ``forward`` from the forward sweep along this
-    one direction, ``central`` from a central difference, with their relative errors. With ``kink`` the loss has a
-    corner at this very point, so that no central difference can agree. ``lines`` are the strongest paths; there are
-    ``paths`` in all, their sum is ``path_total`` (None: not searched, and ``omitted`` says why); ``zero`` says why
-    there is none. ``unit`` is the factor from a scaled input to the column as it was given, and ``given`` what that
-    held. ``probabilities`` are those of the classes, by label.
+    ``derivative`` comes from the reverse sweep over the whole graph, ``forward`` from a forward sweep, ``central``
+    from a central difference; the last two have relative errors. If ``kink`` is true, the loss has a corner at this
+    point, so no central difference can agree. ``lines`` are the strongest of ``paths`` paths, whose sum is
+    ``path_total``. Both are None if paths were not searched, and ``omitted`` is the reason. ``zero`` is the reason if
+    no path exists. ``given`` is the raw value of an input in the source, and ``unit`` the factor from the derivative
+    by the preprocessed input to the derivative by the raw value. ``probabilities`` are (label, probability) pairs.
     """
 
     source: str
@@ -93,16 +93,16 @@ class Explanation:
 
     @property
     def remainder(self) -> float:
-        """What the paths that are not shown add up to."""
+        """The sum of the paths that are not in ``lines``."""
         return self.derivative - self.shown
 
     def share(self, part: float) -> float | None:
-        """What share of the derivative ``part`` is; None where there is none."""
+        """``part`` divided by the derivative; None if the derivative is 0."""
         return part / self.derivative if self.derivative else None
 
     @property
     def per_unit(self) -> float | None:
-        """The derivative by the column as it was given; None where it is the same."""
+        """The derivative by the raw value of the input; None if it equals ``derivative``."""
         return None if self.unit is None else self.derivative * self.unit.value
 
     def document(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A path as a product of named factors: each symbol says what the number is in the layer that it comes from."""
+"""Paths as products of named factors. The symbol of a factor says which quantity of its layer it is."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ SYMBOLS = {
     MaxPool2D: "largest of a window",
     Multiply: "product with the other",
 }
-"""What the local derivative of a layer is, in words or as a formula, where it has no weight of its own."""
+"""The local derivative of layers without a weight of their own, in words or as a formula."""
 
 
-def line_of(anatomy: Anatomy, path: Path, what: str) -> Line:
-    """``path`` with its factors by name; ``what`` is the weight or input that it leads to."""
+def line_of(anatomy: Anatomy, path: Path, label: str) -> Line:
+    """``path`` with named factors; ``label`` is the weight or input at its end."""
     factors: list[Factor] = []
-    passed: list[Hop] = []  # the values that are handed on as they are, the one before included
+    unchanged: list[Hop] = []  # hops through layers that change no value, and the hop before them
     before: Hop | None = None
     for hop in path.hops:
         if hop.kind == "same" and before is not None:
-            passed = passed or [before]
-            passed.append(hop)
+            unchanged = unchanged or [before]
+            unchanged.append(hop)
         else:
-            factors += _passed(anatomy, passed)
-            passed = []
+            factors += _unchanged(anatomy, unchanged)
+            unchanged = []
             factors.append(_factor(anatomy, hop, before))
         before = hop
-    factors += _passed(anatomy, passed)
+    factors += _unchanged(anatomy, unchanged)
     last = path.hops[-1]
     if last.place != INPUT:
-        factors.append(_end(anatomy, last, what, path.end))
+        factors.append(_end(anatomy, last, label, path.end))
     return Line(tuple((hop.place, hop.unit) for hop in path.hops), tuple(factors), path.product)
 
 
@@ -57,8 +57,8 @@ def name_of(anatomy: Anatomy, hop: Hop) -> str:
     return anatomy.places[hop.place].unit(hop.unit)
 
 
-def _passed(anatomy: Anatomy, hops: Sequence[Hop]) -> list[Factor]:
-    """One factor for a run of layers that change no value."""
+def _unchanged(anatomy: Anatomy, hops: Sequence[Hop]) -> list[Factor]:
+    """One factor for a sequence of layers that change no value; none for an empty sequence."""
     if not hops:
         return []
     layers = ", ".join(hop.place for hop in reversed(hops[:-1]))
@@ -66,6 +66,7 @@ def _passed(anatomy: Anatomy, hops: Sequence[Hop]) -> list[Factor]:
 
 
 def _factor(anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
+    """The factor of a hop; ``before`` is the hop before it, nearer to the loss."""
     source = name_of(anatomy, hop)
     if before is None:
         return Factor("loss", f"dL/d {source}", hop.derivative, "loss", source)
@@ -78,9 +79,13 @@ def _factor(anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
         z = float(anatomy.places[hop.place].values.reshape(-1)[hop.unit])
         kind, symbol = "activation", f"{type(piece.activation).name}'({z:.4g})"
     elif hop.kind in ("weights", "kernel"):
-        at = anatomy.places[hop.place].index(hop.unit), anatomy.places[before.place].index(before.unit)
-        index = (at[0][-1], at[1][-1]) if hop.kind == "weights" else _kernel(piece, *at)
-        # A window may see one value with one weight only; what else comes out is named as what it is.
+        source_index = anatomy.places[hop.place].index(hop.unit)
+        target_index = anatomy.places[before.place].index(before.unit)
+        if hop.kind == "weights":
+            index: tuple[int, ...] | None = (source_index[-1], target_index[-1])
+        else:
+            index = _kernel(piece, source_index, target_index)
+        # Name the weight only if the derivative equals it; other derivatives get a generic symbol.
         if index is not None and piece.weights["weights"][index] == hop.derivative:
             kind, symbol = "weight", f"{piece.node.name}.weights[{','.join(map(str, index))}]"
     elif piece.activation is not None and before.place == piece.node.name:
@@ -89,16 +94,16 @@ def _factor(anatomy: Anatomy, hop: Hop, before: Hop | None) -> Factor:
 
 
 def _kernel(piece: Piece, source: tuple[int, ...], target: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The element of a convolution's weights between two units."""
+    """The index of the weight of a convolution between two units; None if the window does not cover the source."""
     pads, stride, size = _window(piece)
-    spot = tuple(i + p - o * d for i, p, o, d in zip(source, pads, target, stride, strict=False))
-    if not all(0 <= i < n for i, n in zip(spot, size, strict=True)):
+    offset = tuple(i + p - o * d for i, p, o, d in zip(source, pads, target, stride, strict=False))
+    if not all(0 <= i < n for i, n in zip(offset, size, strict=True)):
         return None
-    return (*spot, source[2], target[2])
+    return (*offset, source[2], target[2])
 
 
 def _window(piece: Piece) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Padding before, stride and size of a convolution."""
+    """Leading padding, stride and kernel size of a convolution, each (height, width)."""
     layer = piece.node.layer
     assert isinstance(layer, Conv2D)
     size, stride = (
@@ -107,36 +112,40 @@ def _window(piece: Piece) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, 
     )
     if layer.padding == "valid":
         return (0, 0), stride, size
-    need = [
+    padding = [
         max((-(-n // d) - 1) * d + k - n, 0)
         for n, d, k in zip(piece.shapes[0][:2], stride, size, strict=True)
     ]
-    return (need[0] // 2, need[1] // 2), stride, size
+    return (padding[0] // 2, padding[1] // 2), stride, size
 
 
-def _end(anatomy: Anatomy, hop: Hop, what: str, value: float) -> Factor:
-    """The derivative of the last unit by the weight itself: mostly the value that the weight is multiplied by."""
+def _end(anatomy: Anatomy, hop: Hop, label: str, value: float) -> Factor:
+    """The derivative of the last unit by the weight ``label``: usually the value that the weight is multiplied by."""
     unit = name_of(anatomy, hop)
     piece = anatomy.piece(hop.place)
     assert piece is not None
-    weight = re.fullmatch(r".*\.(\w+)\[([\d,]+)\]", what)
-    assert weight is not None
-    name, index = weight[1], tuple(map(int, weight[2].split(",")))
+    match = re.fullmatch(r".*\.(\w+)\[([\d,]+)\]", label)
+    assert match is not None
+    name, index = match[1], tuple(map(int, match[2].split(",")))
     source = anatomy.places[piece.inputs[0]]
     if isinstance(piece.node.layer, Dense | Conv2D):
         if name == "bias":
-            return Factor("end", "1", value, unit, what)
-        at = anatomy.places[hop.place].index(hop.unit)
+            return Factor("end", "1", value, unit, label)
+        target_index = anatomy.places[hop.place].index(hop.unit)
         if isinstance(piece.node.layer, Dense):
-            seen: tuple[int, ...] = (*at[:-1], index[0])
+            source_index: tuple[int, ...] = (*target_index[:-1], index[0])
         else:
             pads, stride, _ = _window(piece)
-            seen = (*(o * d + i - p for o, d, i, p in zip(at, stride, index, pads, strict=False)), index[2])
-        number = int(np.ravel_multi_index(seen, source.shape)) if _inside(seen, source.shape) else None
+            offsets = zip(target_index, stride, index, pads, strict=False)
+            source_index = (*(o * d + i - p for o, d, i, p in offsets), index[2])
+        number = None
+        if _inside(source_index, source.shape):
+            number = int(np.ravel_multi_index(source_index, source.shape))
         if number is not None and math.isclose(source.values.reshape(-1)[number], value, rel_tol=1e-12):
-            return Factor("value", source.unit(number), value, unit, what)
-    return Factor("end", f"d {unit} / d {what}", value, unit, what)
+            return Factor("value", source.unit(number), value, unit, label)
+    return Factor("end", f"d {unit} / d {label}", value, unit, label)
 
 
 def _inside(index: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether ``index`` is within an array of ``shape``."""
     return len(index) == len(shape) and all(0 <= i < n for i, n in zip(index, shape, strict=True))

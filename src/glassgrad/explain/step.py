@@ -1,4 +1,4 @@
-"""The step's view: what one step of the optimizer on this row alone would do to one weight."""
+"""``StepView``: the effect on one weight of one optimizer step on a single row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from glassgrad.training.settings import OF_OPTIMIZER, Settings, settings_of_docu
 
 @dataclass(frozen=True)
 class Term:
-    """One line of the arithmetic of a step: ``name`` is what is computed, by ``formula``."""
+    """One line of the arithmetic of a step: the quantity ``name`` has ``value``, computed by ``formula``."""
 
     name: str
     formula: str
@@ -30,10 +30,10 @@ class Term:
 
 @dataclass(frozen=True)
 class StepView:
-    """One weight before and after a first step of the optimizer, with all that goes into it.
+    """One weight before and after the first step of a new optimizer, and the quantities of the step.
 
-    ``gradient`` is after clipping; ``slots`` are what the optimizer then keeps for this weight (they began at
-    ``slots_before``): velocity, or Adam's m and v.
+    ``raw_gradient`` is before clipping, ``gradient`` after it. ``slots_before`` and ``slots`` are the optimizer state
+    of this weight before and after the step, such as the velocity, or the moments of Adam.
     """
 
     optimizer: str
@@ -45,9 +45,9 @@ class StepView:
     slots: Mapping[str, float]
     new: float
     decays: bool
-    """Whether weight decay pulls at this weight."""
+    """Whether weight decay applies to this weight."""
     schedule: str | None
-    """The schedule of the learning rate, where it changes: this step is at the rate without it."""
+    """The schedule of the learning rate, or None for a constant one. The step has the rate before the schedule."""
 
     @property
     def change(self) -> float:
@@ -58,16 +58,16 @@ class StepView:
     def terms(self) -> tuple[Term, ...]:
         """The arithmetic from the gradient to the new weight, line by line."""
         hyper, slots = self.hyperparameters, self.slots
-        found = [Term("w", "old weight", self.old), Term("g", "gradient", self.raw_gradient)]
+        terms = [Term("w", "old weight", self.old), Term("g", "gradient", self.raw_gradient)]
         limits = [f"{key} {hyper[key]:g}" for key in ("clip_value", "clip_norm") if key in hyper]
         if limits:
-            found.append(Term("g", f"clipped by {' and '.join(limits)}", self.gradient))
+            terms.append(Term("g", f"clipped by {' and '.join(limits)}", self.gradient))
         rate = hyper["learning_rate"]
-        found.append(Term("rate", "learning rate", rate))
+        terms.append(Term("rate", "learning rate", rate))
         divisor = "g"
         for slot, value in slots.items():
             symbol, formula = _SLOTS.get(slot, (slot, "as the optimizer keeps it"))
-            found.append(
+            terms.append(
                 Term(symbol, formula.format_map({key: f"{item:g}" for key, item in hyper.items()}), value)
             )
         if {"first_moment", "second_moment"} <= set(slots):
@@ -75,8 +75,8 @@ class StepView:
                 slots[slot] / (1 - hyper[beta])
                 for slot, beta in (("first_moment", "beta1"), ("second_moment", "beta2"))
             )
-            found.append(Term("M", f"m / (1 - {hyper['beta1']:g}), for its start at 0", m))
-            found.append(Term("S", f"s / (1 - {hyper['beta2']:g}), for its start at 0", s))
+            terms.append(Term("M", f"m / (1 - {hyper['beta1']:g}), for its start at 0", m))
+            terms.append(Term("S", f"s / (1 - {hyper['beta2']:g}), for its start at 0", s))
             divisor = "M / (√S + ε)"
         elif {"mean_square", "sum_of_squares"} & set(slots):
             divisor = "g / (√s + ε)"
@@ -86,22 +86,24 @@ class StepView:
                 if abs(rate * slots["velocity"] - self._moved) <= 1e-9 * abs(self._moved)
                 else f"(g + {hyper['momentum']:g} × v)"
             )
-        known = not slots or set(slots) <= set(_SLOTS)
-        found.append(
-            Term("step", f"rate × {divisor}" if known else "what the optimizer takes off", self._moved)
+        is_built_in = not slots or set(slots) <= set(_SLOTS)
+        terms.append(
+            Term("step", f"rate × {divisor}" if is_built_in else "what the optimizer takes off", self._moved)
         )
         if self.decays:
-            found.append(Term("decay", f"rate × {hyper['weight_decay']:g} × w", self._decay))
-        found.append(Term("w", "new weight: w - step" + (" - decay" if self.decays else ""), self.new))
-        return tuple(found)
+            terms.append(Term("decay", f"rate × {hyper['weight_decay']:g} × w", self._decay))
+        terms.append(Term("w", "new weight: w - step" + (" - decay" if self.decays else ""), self.new))
+        return tuple(terms)
 
     @property
     def _decay(self) -> float:
+        """The amount that weight decay subtracts."""
         hyper = self.hyperparameters
         return hyper["learning_rate"] * hyper["weight_decay"] * self.old if self.decays else 0.0
 
     @property
     def _moved(self) -> float:
+        """The amount that the step subtracts, without weight decay."""
         return self.old - self._decay - self.new
 
 
@@ -121,10 +123,10 @@ def step_view(
     name: str,
     index: tuple[int, ...],
 ) -> StepView | None:
-    """The first step from a fresh optimizer, by the optimizer's own update graph; None for a frozen layer.
+    """The first step of a new optimizer, computed by its update graph; None for a frozen layer.
 
-    ``training`` is what the model file says of its training; without settings (parts that are not registered)
-    there is no step to show. ``gradients`` are those of all weights on this row: clipping looks at all.
+    ``training`` is the entry of this name in the model file. Returns None if it has no settings, as for parts that
+    are not registered. ``gradients`` are those of all weights on this row, since clipping by norm needs all.
     """
     settings = _settings(training)
     if settings is None:
@@ -132,9 +134,9 @@ def step_view(
     trained = {key: array for key, array in weights.items() if layer_of(key) not in settings.freeze}
     if name not in trained:
         return None
-    made, clipping = settings.resolved_optimizer, gradient_transformation(settings)
-    hyper = made.hyperparameters() | clipping.hyperparameters()
-    fills = made.slots()
+    optimizer, clipping = settings.resolved_optimizer, gradient_transformation(settings)
+    hyper = optimizer.hyperparameters() | clipping.hyperparameters()
+    fills = optimizer.slots()
     scalars = {key: fixed(np.asarray(value, np.float64)) for key, value in hyper.items()}
     params = {key: make_input(key, array.shape, "float64") for key, array in trained.items()}
     raw = {key: make_input(f"gradient/{key}", array.shape, "float64") for key, array in trained.items()}
@@ -144,36 +146,38 @@ def step_view(
         for key, array in trained.items()
     }
     clipped = clipping.apply(raw, scalars)
-    new, kept = made.update(clipped, params, slots, scalars, fixed(np.asarray(0, np.uint32)))
-    wanted = [new[name], clipped[name], *(kept[f"{slot}/{name}"] for slot in fills)]
-    graph = Graph((*params.values(), *raw.values()), tuple(wanted))
-    found = evaluate(graph, [*trained.values(), *(gradients[key] for key in trained)])
+    new, new_slots = optimizer.update(clipped, params, slots, scalars, fixed(np.asarray(0, np.uint32)))
+    outputs = [new[name], clipped[name], *(new_slots[f"{slot}/{name}"] for slot in fills)]
+    graph = Graph((*params.values(), *raw.values()), tuple(outputs))
+    results = evaluate(graph, [*trained.values(), *(gradients[key] for key in trained)])
     return StepView(
-        type(made).__name__,
+        type(optimizer).__name__,
         float(weights[name][index]),
         float(gradients[name][index]),
-        float(found[1][index]),
+        float(results[1][index]),
         dict(hyper),
         {slot: float(fill) for slot, fill in fills.items()},
-        {slot: float(array[index]) for slot, array in zip(fills, found[2:], strict=True)},
-        float(found[0][index]),
+        {slot: float(array[index]) for slot, array in zip(fills, results[2:], strict=True)},
+        float(results[0][index]),
         "weight_decay" in hyper and weights[name].ndim >= 2,
         _schedule(training["settings"]),
     )
 
 
 def _schedule(document: Mapping[str, Any]) -> str | None:
+    """The name of the schedule in a document of settings; None for a constant one."""
     schedule = document.get("schedule")
     name = str(schedule["name"]) if isinstance(schedule, Mapping) else str(schedule or "constant")
     return None if name == "constant" else name
 
 
 def _settings(training: Mapping[str, Any]) -> Settings | None:
+    """The settings of the optimizer in a model file; None if there are none, or they are not valid here."""
     document = training.get("settings")
     if not isinstance(document, Mapping):
         return None
-    wanted = ("optimizer", *OF_OPTIMIZER, "clip_norm", "clip_value", "freeze")
+    names = ("optimizer", *OF_OPTIMIZER, "clip_norm", "clip_value", "freeze")
     try:
-        return settings_of_document({key: document[key] for key in wanted if key in document})
+        return settings_of_document({key: document[key] for key in names if key in document})
     except InputError:
         return None

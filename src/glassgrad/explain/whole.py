@@ -1,8 +1,8 @@
-"""The derivative taken on the whole graph at once, in three ways that have nothing in common with the paths.
+"""The derivative of the whole graph, computed in three ways that are independent of the paths.
 
-* the reverse sweep, which gives the derivative by every weight and input in one go;
-* the forward sweep along the one weight or input (an independent direction: no cotangent is in it);
-* a central difference of the loss, without any derivative rule.
+* A reverse sweep gives the derivatives by all weights and inputs at once.
+* A forward sweep gives the derivative by one weight or input, without cotangents.
+* A central difference of the loss needs no derivative rule.
 """
 
 from __future__ import annotations
@@ -22,44 +22,44 @@ from glassgrad.losses.base import Loss, weighted_mean
 from glassgrad.ops.op import make_input
 
 INPUT = ""
-"""The name under which the network's input stands among the weights."""
+"""The name of the network's input among the names of weights."""
 
 STEPS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
-"""Relative widths of the central difference that are tried."""
+"""The relative widths at which the central difference is computed."""
 
 EPSILON = float(np.finfo(np.float64).eps)
 
 FLOOR = 1e-3
-"""Errors are relative to the derivative, or to this share of the largest one of the same tensor if that is larger.
+"""Errors are relative to the derivative, or to this share of the largest derivative in its tensor if that is larger.
 
-Below it a difference of two losses has no digits left to show.
+Central differences of smaller derivatives have no correct digits.
 """
 
 
 @frozen
-class Whole:
+class WholeGraph:
     """The loss of one row as a function of all weights and of the input, and its derivatives."""
 
     loss: float
     seed: Array
     gradients: Mapping[str, Array]
     _graph: Graph
-    _places: tuple[str, ...]
+    _names: tuple[str, ...]
     _arrays: Mapping[str, Array]
 
     @classmethod
-    def of(cls, anatomy: Anatomy, loss: Loss, targets: Array) -> Whole:
-        """``targets`` [1] or [1, n], as the loss takes them. ``seed`` is dL/d output of every unit of the output."""
+    def of(cls, anatomy: Anatomy, loss: Loss, targets: Array) -> WholeGraph:
+        """The graph for encoded ``targets`` [1] or [1, n]. ``seed`` is the derivative of the loss by every output."""
         arrays = {INPUT: anatomy.x[None]} | anatomy.weights
         values = {name: make_input(name or "x", array.shape, "float64") for name, array in arrays.items()}
         output, total = _loss(anatomy, loss, targets, values)
-        wanted = gradient(total, [*values.values(), output])
-        graph = Graph(tuple(values.values()), (total, *wanted))
-        found = evaluate(graph, list(arrays.values()))
-        gradients = dict(zip(arrays, found[1:-1], strict=True))
+        derivatives = gradient(total, [*values.values(), output])
+        graph = Graph(tuple(values.values()), (total, *derivatives))
+        results = evaluate(graph, list(arrays.values()))
+        gradients = dict(zip(arrays, results[1:-1], strict=True))
         return cls(
-            float(found[0]),
-            found[-1].reshape(-1),
+            float(results[0]),
+            results[-1].reshape(-1),
             gradients,
             Graph(tuple(values.values()), (total,)),
             tuple(arrays),
@@ -67,33 +67,32 @@ class Whole:
         )
 
     def forward(self, name: str, index: tuple[int, ...]) -> float:
-        """The derivative by one element, by the forward sweep."""
+        """The derivative by one element, from a forward sweep."""
         (total,) = self._graph.outputs
-        which = self._places.index(name)
-        one = np.zeros(self._arrays[name].shape)
-        one[index] = 1.0
-        (moved,) = jvp([total], [fixed(one)], [self._graph.inputs[which]])
-        if moved is None:
+        number = self._names.index(name)
+        direction = np.zeros(self._arrays[name].shape)
+        direction[index] = 1.0
+        (tangent,) = jvp([total], [fixed(direction)], [self._graph.inputs[number]])
+        if tangent is None:
             return 0.0
-        (found,) = evaluate(Graph(self._graph.inputs, (moved,)), list(self._arrays.values()))
-        return float(found)
+        (value,) = evaluate(Graph(self._graph.inputs, (tangent,)), list(self._arrays.values()))
+        return float(value)
 
     def central(self, name: str, index: tuple[int, ...]) -> float:
-        """The derivative by one element, by central differences of fourth order.
+        """The derivative by one element, from central differences of fourth order.
 
-        (8 (L(+h) - L(-h)) - (L(+2h) - L(-2h))) / 12h, for several widths h; taken are the two that follow one
-        another and agree best, beyond what rounding alone may do: too wide a step crosses kinks, too narrow a one
-        drowns in rounding.
+        The formula is (8 (L(+h) - L(-h)) - (L(+2h) - L(-2h))) / 12h. It is computed for every width h in ``STEPS``.
+        The result is the wider of the two consecutive widths that agree best, where an estimate of the rounding error
+        adds to their difference. A large h can cross kinks, a small h has large rounding errors.
         """
         size = max(1.0, abs(float(self._arrays[name][index])))
-        found = [self._difference(name, index, step * size) for step in STEPS]
+        estimates = [self._difference(name, index, step * size) for step in STEPS]
         rounding = [EPSILON * (1 + abs(self.loss)) / (step * size) for step in STEPS]
-        apart = [abs(a - b) + noise for (a, b), noise in zip(pairwise(found), rounding[1:], strict=True)]
-        best = int(np.argmin(apart))
-        return found[best]
+        errors = [abs(a - b) + noise for (a, b), noise in zip(pairwise(estimates), rounding[1:], strict=True)]
+        return estimates[int(np.argmin(errors))]
 
     def kink(self, name: str, index: tuple[int, ...]) -> bool:
-        """Whether the loss has a corner here: its slopes to both sides differ, however near one looks."""
+        """Whether the loss has a corner here: its one-sided slopes differ at a small and at a very small distance."""
         scale = max(
             abs(float(self.gradients[name][index])), FLOOR * float(np.abs(self.gradients[name]).max())
         )
@@ -107,6 +106,7 @@ class Whole:
         return True
 
     def _at(self, name: str, index: tuple[int, ...], offset: float) -> float:
+        """The loss after ``offset`` is added to one element."""
         moved = self._arrays[name].copy()
         moved[index] += offset
         (value,) = evaluate(self._graph, [moved if key == name else a for key, a in self._arrays.items()])
@@ -119,13 +119,14 @@ class Whole:
         return (8 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12 * h)
 
     def error(self, name: str, index: tuple[int, ...], other: float) -> float:
-        """How far ``other`` is from the derivative by the reverse sweep, relative (see ``FLOOR``)."""
-        mine = float(self.gradients[name][index])
-        scale = max(abs(mine), FLOOR * float(np.abs(self.gradients[name]).max()))
-        return abs(other - mine) / scale if scale else abs(other - mine)
+        """The relative error of ``other`` against the derivative from the reverse sweep (see ``FLOOR``)."""
+        derivative = float(self.gradients[name][index])
+        scale = max(abs(derivative), FLOOR * float(np.abs(self.gradients[name]).max()))
+        return abs(other - derivative) / scale if scale else abs(other - derivative)
 
 
 def _loss(anatomy: Anatomy, loss: Loss, targets: Array, values: Mapping[str, Value]) -> tuple[Value, Value]:
+    """The output of the network and the loss, as graph."""
     row_mask = fixed(np.ones(1, bool))
     weights = {name: value for name, value in values.items() if name != INPUT}
     state = {name: fixed(array) for name, array in anatomy.statistics.items()}
