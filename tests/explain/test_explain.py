@@ -1,4 +1,4 @@
-"""The derivative as a sum over paths equals what the sweeps and differences give, on every kind of layer."""
+"""The sum over paths equals the derivatives from sweeps and differences, on every kind of layer."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_all_layer_kinds_are_tried() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1))
-def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
+def test_the_search_equals_an_enumeration_of_all_paths(seed: int) -> None:
     """On a small random dense network: every path one by one, sorted, and counted."""
     rng = np.random.default_rng(seed)
     shape = [int(n) for n in rng.integers(1, 4, 4)]
@@ -200,7 +200,7 @@ def test_the_search_is_what_trying_all_paths_finds(seed: int) -> None:
     assert ways.total == pytest.approx(sum(products), rel=1e-9, abs=1e-12)
 
 
-def test_shared_weights_end_in_every_place_where_they_act() -> None:
+def test_shared_weights_have_paths_from_every_unit_that_uses_them() -> None:
     network = gg.Sequential(
         gg.nn.Reshape((6, 1, 1)), gg.nn.Conv2D(1, kernel_size=(2, 1)), gg.nn.Flatten(), gg.nn.Dense(2)
     )
@@ -213,7 +213,7 @@ def test_shared_weights_end_in_every_place_where_they_act() -> None:
     assert weights == {f"dense_1.weights[{i},{j}]" for i in range(5) for j in range(2)}
 
 
-def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
+def test_symbols_of_a_convolution_name_the_right_weights() -> None:
     model = fitted(NETWORKS["convolution"]()).model
     found = explain_derivative(model, X, targets=Y, row=0, input="x[0]", paths=1000)
     for line in found.lines:
@@ -224,7 +224,7 @@ def test_the_weights_of_a_convolution_are_named_for_what_they_are() -> None:
     assert any("conv2d_1.weights" in factor.symbol for factor in found.lines[0].factors)
 
 
-def test_a_dead_unit_has_no_path_and_says_so() -> None:
+def test_a_dead_unit_has_no_path_and_gives_the_reason() -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(3, activation="relu"), gg.nn.Dense(2))).model
     model.weights["dense_1.bias"][1] = -100.0
     found = explain_derivative(model, X, targets=Y, row=0, weight="dense_1.weights[2,1]")
@@ -246,7 +246,7 @@ def test_a_corner_is_recognized() -> None:
     assert found.forward_error <= 1e-10
 
 
-def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_that_is_too_large_is_omitted_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(9), gg.nn.Dense(9), gg.nn.Dense(2))).model
     monkeypatch.setattr(links, "LARGEST", 50)
     found = explain_derivative(model, X, targets=Y, input="x[0]")
@@ -257,7 +257,7 @@ def test_a_layer_too_large_is_left_out_and_said(monkeypatch: pytest.MonkeyPatch)
     assert explain_derivative(model, X, targets=Y, weight="dense_3.bias[0]").paths == 1
 
 
-def test_no_paths_can_be_asked_for() -> None:
+def test_zero_paths_can_be_requested() -> None:
     found = explain_derivative(
         fitted(gg.Sequential(gg.nn.Dense(2))).model, X, targets=Y, input="x[0]", paths=0
     )
@@ -279,7 +279,7 @@ OPTIMIZERS: Mapping[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", OPTIMIZERS)
-def test_the_step_is_what_training_on_the_row_does(case: str) -> None:
+def test_the_step_equals_training_on_the_row(case: str) -> None:
     network = gg.Sequential(gg.nn.Dense(3, activation="tanh"), gg.nn.Dense(2))
     one = {"epochs": 1, "dtype": "float64", "backend": "reference", "validation": 0.0, "test": 0.0}
     same = {"schedule": "constant", "keep": "last", "scaling": "none"}
@@ -362,7 +362,7 @@ def test_a_row_of_a_table_by_frame_or_columns() -> None:
         ({"input": "x[0]", "targets": None}, "no targets"),
     ],
 )
-def test_what_does_not_exist_is_refused(asked: dict[str, Any], words: str) -> None:
+def test_missing_rows_weights_and_inputs_are_refused(asked: dict[str, Any], words: str) -> None:
     model = fitted(gg.Sequential(gg.nn.Dense(2))).model
     with pytest.raises(gg.InputError, match=words.replace("[", r"\[")) as refused:
         explain_derivative(model, X, **({"targets": Y} | asked))
@@ -379,7 +379,7 @@ def test_a_data_set_is_a_source() -> None:
     )
 
 
-def test_an_input_that_is_looked_up_has_no_derivative() -> None:
+def test_an_index_into_an_embedding_has_no_derivative() -> None:
     tokens = np.random.default_rng(0).integers(0, 5, (40, 3)).astype(np.float64)
     data = gg.from_arrays(tokens, np.arange(40) % 2, name="tokens")
     network = gg.Sequential(gg.nn.Embedding(5, 4), gg.nn.Flatten(), gg.nn.Dense(1))

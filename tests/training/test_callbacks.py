@@ -32,7 +32,7 @@ class Recorder(gg.Callback):
         self.calls.append(("stop", trainer.step))
 
 
-def test_callbacks_come_in_order_and_change_no_bit() -> None:
+def test_callbacks_are_called_in_order_and_change_no_bit() -> None:
     recorder = Recorder(every_steps=3)
     run = gg.train(blobs(), callbacks=[recorder], **(SMALL | {"epochs": 2}))
     each = run.steps // 2
@@ -55,7 +55,7 @@ def test_on_stop_is_called_once_however_the_training_ends() -> None:
         assert [name for name, _ in recorder.calls].count("stop") == 1
 
 
-def test_your_own_callback_changes_the_rate() -> None:
+def test_a_custom_callback_changes_the_learning_rate() -> None:
     class Halve(gg.Callback):
         def on_epoch_end(self, trainer: gg.Trainer) -> None:
             trainer.learning_rate /= 2
@@ -78,7 +78,7 @@ def test_early_stopping_ends_after_epochs_without_a_better_loss() -> None:
     assert run.stopped == f"no better validation loss in 5 epochs; the best was in epoch {best}"
 
 
-def test_early_stopping_on_a_metric_where_more_is_better() -> None:
+def test_early_stopping_on_a_metric_where_higher_is_better() -> None:
     options = SMALL | {"epochs": 60, "learning_rate": 0.05}
     run = gg.train(blobs(), callbacks=[gg.EarlyStopping(4, "accuracy")], **options)
     values = [record["validation_accuracy"] for record in run.history]
@@ -95,7 +95,7 @@ def test_early_stopping_on_a_metric_where_more_is_better() -> None:
         (lambda: gg.AveragedModel(1.0), {}, "decay must be a number"),
     ],
 )
-def test_wrong_callbacks_are_refused(callback, options, message: str) -> None:
+def test_invalid_callbacks_are_refused(callback, options, message: str) -> None:
     with pytest.raises(gg.InputError, match=message):
         gg.train(blobs(), callbacks=[callback()], **(SMALL | options))
 

@@ -1,4 +1,4 @@
-"""``check_derivative``: what it measures, and that whatever is wrong is said in one line."""
+"""``check_derivative``: its result, and its errors of one line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def raising(*values: gg.ops.Value) -> gg.ops.Value:
     raise KeyError("no such thing\nin two lines")
 
 
-def test_a_right_derivative_is_told_from_a_wrong_one() -> None:
+def test_correct_and_wrong_derivatives_are_distinguished() -> None:
     wrong = gg.ops.custom_op(gg.ops.sin, derivative=lambda ctx, cts, ys, xs: [cts[0] * xs[0]])
     assert gg.check_derivative(gg.ops.sin, X) < 1e-7
     assert gg.check_derivative(lambda x, y: [x * y, gg.ops.exp(x)], X, X + 1) < 1e-7
     assert gg.check_derivative(wrong, X) > 0.1
 
 
-def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
+def test_integers_and_plain_lists_are_accepted() -> None:
     assert gg.check_derivative(lambda x, y: x * y, [1, 2], np.array([3, 4], np.int8)) < 1e-7
 
 
@@ -99,7 +99,7 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (InputError, gg.ops.sqrt, [[0.0]], r"is NaN or Inf at element \[0\] of input 1, which is 0"),
     ],
 )
-def test_what_cannot_be_checked_is_refused_in_one_line(
+def test_invalid_functions_and_inputs_are_refused_in_one_line(
     kind: type[GlassgradError], function: Any, inputs: Sequence[Any], complaint: str
 ) -> None:
     with pytest.raises(kind, match=complaint) as caught:

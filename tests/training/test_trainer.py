@@ -1,4 +1,4 @@
-"""A training as a value: however it is stepped, read or interrupted, the bits are the same."""
+"""``Trainer``: stepping, reading and interrupting a training does not change its bits."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_every_schedule_continues_where_it_stopped(schedule: str) -> None:
     assert same_state(whole, parts)
 
 
-def test_one_thread_and_two_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_and_two_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     from glassgrad.backends.native.backend import NativeBackend
 
     trainers = [

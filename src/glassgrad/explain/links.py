@@ -261,7 +261,7 @@ class Anatomy:
         return _link(target, source, "layer", size, line * columns + i, line * columns + j, values)
 
     def by_weight(self, weight: str, index: tuple[int, ...]) -> tuple[str, Array]:
-        """The place that a weight acts on, and the derivatives of its units by the element ``index`` of the weight."""
+        """The place that a weight acts on, and the derivatives of its units by element ``index`` of the weight."""
         layer, name = split_name(weight)
         piece = self.pieces[layer]
         row_mask = fixed(np.ones(1, bool))

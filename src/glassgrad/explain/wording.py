@@ -15,17 +15,17 @@ def tight(name: str) -> str:
     return re.sub(r"(?<=\d), (?=\d+[\],])", ",", bare)
 
 
-def meaning_of(found: Explanation) -> str:
+def meaning_of(explanation: Explanation) -> str:
     """The meaning of the derivative in one sentence."""
-    if not found.derivative:
-        return f"The loss of this row does not depend on this {found.what} here."
-    direction = "larger" if found.derivative > 0 else "smaller"
-    return f"A slightly larger {found.what} makes the loss of this row slightly {direction}."
+    if not explanation.derivative:
+        return f"The loss of this row does not depend on this {explanation.what} here."
+    direction = "larger" if explanation.derivative > 0 else "smaller"
+    return f"A slightly larger {explanation.what} makes the loss of this row slightly {direction}."
 
 
-def zero_of(found: Explanation) -> str:
+def zero_of(explanation: Explanation) -> str:
     """The reason why no path exists."""
-    return f"No path leads from the loss to this {found.what}: {tight(str(found.zero))}."
+    return f"No path leads from the loss to this {explanation.what}: {tight(str(explanation.zero))}."
 
 
 def route(line: Line) -> list[str]:
@@ -66,9 +66,9 @@ def kink_of() -> str:
     )
 
 
-def shown_layers(found: Explanation) -> list[Layer]:
+def shown_layers(explanation: Explanation) -> list[Layer]:
     """The input and the layers, without pre-activations."""
-    return [layer for layer in found.layers if not layer.name.endswith(f".{PREACTIVATION}")]
+    return [layer for layer in explanation.layers if not layer.name.endswith(f".{PREACTIVATION}")]
 
 
 def step_note(step: StepView) -> str:

@@ -170,4 +170,5 @@ def _named(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
 def _below(tensors: Mapping[str, Array], group: str) -> dict[str, Array]:
     """The arrays of ``tensors`` with the prefix ``group/``, by name without the prefix."""
     prefix = group + "/"
-    return {name.removeprefix(prefix): array for name, array in tensors.items() if name.startswith(prefix)}
+    size = len(prefix)
+    return {name[size:]: array for name, array in tensors.items() if name[:size] == prefix}

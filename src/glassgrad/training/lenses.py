@@ -128,25 +128,25 @@ def lens_probes(
     ``weights`` are the weights before the step, ``updated`` those after it (of trained layers only). ``row_mask`` is
     bool [batch].
     """
-    found: dict[tuple[str, str], Value] = {}
+    probes: dict[tuple[str, str], Value] = {}
     with scope("update", "lenses"):
         for node in network.nodes:
             name, output = node.name, built.outputs[node.name]
             layer_weights = of_layer(weights, node.name)
             if layer_weights:
                 steps = [updated[key] - value for key, value in layer_weights.items() if key in updated]
-                found["gradient_norm", name] = _norm([by_weight[key] for key in layer_weights])
-                found["weight_norm", name] = _norm(list(layer_weights.values()))
-                found["update_norm", name] = _norm(steps) if steps else full((), 0, output.dtype)
+                probes["gradient_norm", name] = _norm([by_weight[key] for key in layer_weights])
+                probes["weight_norm", name] = _norm(list(layer_weights.values()))
+                probes["update_norm", name] = _norm(steps) if steps else full((), 0, output.dtype)
             rows = _Rows(output, row_mask)
             if output in by_output:
-                found["output_gradient_norm", name] = sqrt(rows.total(by_output[output], lambda g: g * g))
+                probes["output_gradient_norm", name] = sqrt(rows.total(by_output[output], lambda g: g * g))
             slope = _slope(node, built)
             if slope is not None:
-                found["active", name] = rows.mean(slope, lambda s: convert(absolute(s) > SLOPE, s.dtype))
-            mean = found["output_mean", name] = rows.mean(output, lambda y: y)
-            found["output_variance", name] = rows.mean(output, lambda y, m=mean: (y - m) * (y - m))
-    ordered = sorted(found.items(), key=lambda item: list(MEASURES).index(item[0][0]))
+                probes["active", name] = rows.mean(slope, lambda s: convert(absolute(s) > SLOPE, s.dtype))
+            mean = probes["output_mean", name] = rows.mean(output, lambda y: y)
+            probes["output_variance", name] = rows.mean(output, lambda y, m=mean: (y - m) * (y - m))
+    ordered = sorted(probes.items(), key=lambda item: list(MEASURES).index(item[0][0]))
     return tuple(Output(f"{measure}/{layer}", value) for (measure, layer), value in ordered)
 
 

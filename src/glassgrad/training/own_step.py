@@ -30,7 +30,7 @@ Step = Callable[["StepInputs"], tuple[Values, Values, Values]]
 """Maps the inputs of a step to (new parameters, new state, outputs), each by name."""
 
 _STEPS_PER_CALL = 256
-"""A call spans as many whole epochs as fit into this many steps, and at least one."""
+"""A call has as many whole epochs as fit into this many steps, but at least one."""
 
 
 @dataclass(eq=False)
