@@ -140,7 +140,7 @@ def test_invalid_results_of_a_step_are_refused(returned, message: str) -> None:
     ("options", "message"),
     [
         ({"data": {}}, "data: give one or more arrays"),
-        ({"data": {"x": X, "y": Y[:3]}}, "all with the same number of rows"),
+        ({"data": {"x": X, "y": Y[:3]}}, "with the same number of rows"),
         ({"data": {"x": [["a"]]}}, "data 'x' must be an array of numbers"),
         ({"data": {"x": X * np.nan}}, "data 'x' contains NaN or Inf"),
         ({"data": {"x": [2**40]}}, "beyond 32 bits"),

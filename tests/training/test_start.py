@@ -125,7 +125,7 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
         train(blobs(), layers=[9], init_from=str(saved))
     network = gg.Sequential(("other", gg.nn.Dense(3)))
     with pytest.raises(
-        gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model has no such weight"
+        gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model does not have it"
     ):
         train(blobs(), network=network, init_from=str(saved))
     with pytest.raises(gg.InputError, match="unknown layer 'dense_9'; did you mean 'dense_"):

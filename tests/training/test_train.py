@@ -373,10 +373,10 @@ BAD = [
     ({"clip_value": -1.0}, "clip_value must be a number above 0"),
     (
         {"schedule": "reduce_on_plateau", "validation": 0},
-        "looks at the validation loss; give validation a share",
+        "needs the validation loss; set validation",
     ),
-    ({"schedule": "warmup(2, 'reduce_on_plateau')", "validation": 0}, "looks at the validation loss"),
-    ({"init_layers": ["dense_1"]}, "name the model with init_from"),
+    ({"schedule": "warmup(2, 'reduce_on_plateau')", "validation": 0}, "needs the validation loss"),
+    ({"init_layers": ["dense_1"]}, "name it with init_from"),
     ({"freeze": ["dens_1"]}, "unknown layer 'dens_1'; did you mean 'dense_1'"),
     ({"network": {"layers": [{"type": "dens"}]}}, "layer 1: unknown layer 'dens'"),
     ({"network": {"layer": []}}, "unknown entry 'layer'"),
@@ -395,7 +395,7 @@ def test_the_arguments_of_train_are_checked():
         train(blobs(), gg.Settings(), epochs=3)
     with pytest.raises(gg.InputError, match=r"not tuple; use from_arrays\(X, y\)"):
         train((np.ones((3, 2)), np.ones(3)))
-    with pytest.raises(gg.InputError, match=r"network is what Sequential\(\) or functional\(\) gives"):
+    with pytest.raises(gg.InputError, match=r"network must be a network"):
         train(blobs(), network=gg.nn.Dense(3))
     with pytest.raises(
         gg.InputError,
