@@ -1,4 +1,4 @@
-"""The number that most features are: found where passing over it pays, and told to the compiler."""
+"""The background of features: detected if skipping it pays off, and passed to the compiler."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def mostly(number: float, share: float, rows: int = 600, columns: int = 100) -> 
 
 
 @pytest.mark.parametrize("number", [0.0, -0.4240269362926483, 1.0])
-def test_the_number_that_most_features_are_is_found(number: float) -> None:
+def test_the_most_frequent_value_is_the_background(number: float) -> None:
     found = background(mostly(number, 0.9))
     assert found == np.float32(number)
     assert found is not None
@@ -28,7 +28,7 @@ def test_the_number_that_most_features_are_is_found(number: float) -> None:
 
 
 @pytest.mark.parametrize("shape", [(600, 10, 10), (600, 4, 5, 5)])
-def test_images_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
+def test_images_are_treated_as_rows_of_pixels(shape: tuple[int, ...]) -> None:
     assert background(mostly(0.0, 0.9).reshape(shape)) == 0.0
 
 
@@ -46,15 +46,15 @@ def test_images_are_rows_of_pixels(shape: tuple[int, ...]) -> None:
         mostly(0.0, 0.9)[:0],
     ],
 )
-def test_there_is_none_where_it_would_not_pay(features: np.ndarray) -> None:
+def test_no_background_if_skipping_does_not_pay(features: np.ndarray) -> None:
     assert background(features) is None
 
 
-def test_wide_rows_are_looked_at_too() -> None:
+def test_wide_rows_are_sampled() -> None:
     assert background(mostly(0.0, 0.95, rows=30, columns=50_000)) == 0.0
 
 
-def test_runs_that_differ_in_the_number_alone_share_their_code() -> None:
+def test_runs_that_differ_only_in_the_background_value_share_code() -> None:
     rng = np.random.default_rng(0)
     dataset = from_arrays(np.abs(mostly(0.0, 0.9, columns=144)).reshape(-1, 12, 12), rng.integers(0, 3, 600))
     runs = train_many(dataset, [{"seed": seed} for seed in range(3)], layers=[64], epochs=1)
@@ -68,13 +68,13 @@ def test_runs_that_differ_in_the_number_alone_share_their_code() -> None:
     )
 
 
-def test_few_rows_and_odd_columns_are_looked_at() -> None:
+def test_few_rows_and_odd_numbers_of_columns_are_sampled() -> None:
     for rows in (4, 5, 255, 257, 511, 1025):
         assert background(mostly(0.0, 0.95, rows=rows, columns=77)) == 0.0
 
 
 @pytest.mark.parametrize("scaling", ["none", "standard"])
-def test_training_on_images_makes_use_of_it(scaling: str) -> None:
+def test_training_on_images_uses_the_background(scaling: str) -> None:
     rng = np.random.default_rng(0)
     images = mostly(0.0, 0.9, columns=144).reshape(-1, 12, 12)
     dataset = from_arrays(np.abs(images), rng.integers(0, 3, len(images)))

@@ -32,7 +32,7 @@ class Recorder(gg.Callback):
         self.calls.append(("stop", trainer.step))
 
 
-def test_callbacks_come_in_order_and_change_no_bit() -> None:
+def test_callbacks_are_called_in_order_and_change_no_bit() -> None:
     recorder = Recorder(every_steps=3)
     run = gg.train(blobs(), callbacks=[recorder], **(SMALL | {"epochs": 2}))
     each = run.steps // 2
@@ -55,7 +55,7 @@ def test_on_stop_is_called_once_however_the_training_ends() -> None:
         assert [name for name, _ in recorder.calls].count("stop") == 1
 
 
-def test_your_own_callback_changes_the_rate() -> None:
+def test_a_custom_callback_changes_the_learning_rate() -> None:
     class Halve(gg.Callback):
         def on_epoch_end(self, trainer: gg.Trainer) -> None:
             trainer.learning_rate /= 2
@@ -75,10 +75,10 @@ def test_early_stopping_ends_after_epochs_without_a_better_loss() -> None:
     assert run.status == "finished"
     assert run.epochs == len(losses) == best + 5 < 400
     assert run.best_epoch == best
-    assert run.stopped == f"no better validation loss in 5 epochs, the best was in epoch {best}"
+    assert run.stopped == f"no better validation loss in 5 epochs; the best was in epoch {best}"
 
 
-def test_early_stopping_on_a_metric_where_more_is_better() -> None:
+def test_early_stopping_on_a_metric_where_higher_is_better() -> None:
     options = SMALL | {"epochs": 60, "learning_rate": 0.05}
     run = gg.train(blobs(), callbacks=[gg.EarlyStopping(4, "accuracy")], **options)
     values = [record["validation_accuracy"] for record in run.history]
@@ -90,12 +90,12 @@ def test_early_stopping_on_a_metric_where_more_is_better() -> None:
     [
         (lambda: gg.EarlyStopping(0), {}, "patience must be a whole number of at least 1"),
         (lambda: gg.EarlyStopping(2, "acuracy"), {}, "did you mean 'accuracy'"),
-        (lambda: gg.EarlyStopping(2), {"validation": 0}, "early stopping watches the validation rows"),
+        (lambda: gg.EarlyStopping(2), {"validation": 0}, "early stopping needs validation rows"),
         (lambda: gg.MaxTime(0), {}, "max_time must be a number of seconds above 0"),
         (lambda: gg.AveragedModel(1.0), {}, "decay must be a number"),
     ],
 )
-def test_wrong_callbacks_are_refused(callback, options, message: str) -> None:
+def test_invalid_callbacks_are_refused(callback, options, message: str) -> None:
     with pytest.raises(gg.InputError, match=message):
         gg.train(blobs(), callbacks=[callback()], **(SMALL | options))
 
@@ -103,7 +103,7 @@ def test_wrong_callbacks_are_refused(callback, options, message: str) -> None:
 def test_max_time_ends_a_long_training() -> None:
     run = gg.train(blobs(), callbacks=[gg.MaxTime(0.05)], **(SMALL | {"epochs": 10**6}))
     assert run.status == "finished"
-    assert run.stopped == "0.05 seconds of training are over"
+    assert run.stopped == "the time limit of 0.05 seconds is reached"
     assert run.seconds_training >= 0.05
     assert run.epochs < 10**6
 
@@ -112,7 +112,7 @@ def test_max_time_ends_a_long_training() -> None:
 def test_an_averaged_model_averages_the_weights_of_the_epochs(decay: float | None) -> None:
     average = gg.AveragedModel(decay)
     trainer = gg.Trainer(blobs(), callbacks=[average], learning_rate=0.05, **SMALL)
-    with pytest.raises(gg.InputError, match="there is no average yet"):
+    with pytest.raises(gg.InputError, match="no weights have been averaged yet"):
         average.model(trainer)
     kept = []
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""``check_derivative``: what it measures, and that whatever is wrong is said in one line."""
+"""``check_derivative``: its result, and its errors of one line."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def raising(*values: gg.ops.Value) -> gg.ops.Value:
     raise KeyError("no such thing\nin two lines")
 
 
-def test_a_right_derivative_is_told_from_a_wrong_one() -> None:
+def test_correct_and_wrong_derivatives_are_distinguished() -> None:
     wrong = gg.ops.custom_op(gg.ops.sin, derivative=lambda ctx, cts, ys, xs: [cts[0] * xs[0]])
     assert gg.check_derivative(gg.ops.sin, X) < 1e-7
     assert gg.check_derivative(lambda x, y: [x * y, gg.ops.exp(x)], X, X + 1) < 1e-7
     assert gg.check_derivative(wrong, X) > 0.1
 
 
-def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
+def test_integers_and_plain_lists_are_accepted() -> None:
     assert gg.check_derivative(lambda x, y: x * y, [1, 2], np.array([3, 4], np.int8)) < 1e-7
 
 
@@ -38,8 +38,8 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
     ("kind", "function", "inputs", "complaint"),
     [
         # the function
-        (InputError, 3, [X], "takes a function of values first, not int 3"),
-        (InputError, X, [X], "takes a function of values first, not ndarray"),
+        (InputError, 3, [X], "the first argument must be a function of values, not int 3"),
+        (InputError, X, [X], "the first argument must be a function of values, not ndarray"),
         (InputError, raising, [X], "the function raised KeyError: 'no such thing"),
         (InputError, lambda x: 1 / 0, [X], "the function raised ZeroDivisionError: division by zero"),
         (InputError, lambda x: x.missing, [X], "the function raised AttributeError"),
@@ -52,13 +52,13 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (GraphError, lambda x: X, [X], "must return values of the graph, not ndarray"),
         (GraphError, lambda x: [x, X], [X], "must return values of the graph, not ndarray"),
         (GraphError, lambda x: {"y": x}, [X], "must return values of the graph, not dict"),
-        (GraphError, lambda x: [], [X], "gives no float output to differentiate"),
-        (GraphError, lambda x: x > 1.0, [X], "gives no float output to differentiate"),
+        (GraphError, lambda x: [], [X], "has no float output to differentiate"),
+        (GraphError, lambda x: x > 1.0, [X], "has no float output to differentiate"),
         (
             GraphError,
             lambda x: gg.ops.convert(x, "float32"),
             [X],
-            r"into float32\[3\], in which differences drown",
+            r"into float32\[3\], in which rounding hides",
         ),
         (GraphError, lambda x: x * OUTSIDE, [X], "input 'outside' is used but not listed"),
         # its derivative
@@ -86,10 +86,10 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
             InputError,
             gg.ops.sin,
             [[[1.0], [1.0, 2.0]]],
-            "input 1 is not an array of numbers; give rows of one length",
+            "input 1 is not an array of numbers; give rows of equal length",
         ),
-        (InputError, gg.ops.sin, [X[:0]], r"input 1 has shape \(0,\), so no elements"),
-        (InputError, lambda x, y: x, [X, [np.nan]], "input 2 holds NaN or Inf"),
+        (InputError, gg.ops.sin, [X[:0]], r"input 1 has shape \(0,\), so it has no elements"),
+        (InputError, lambda x, y: x, [X, [np.nan]], "input 2 contains NaN or Inf"),
         (
             InputError,
             lambda x: gg.ops.log(x - 1.0),
@@ -99,7 +99,7 @@ def test_whole_numbers_and_plain_lists_are_numbers_too() -> None:
         (InputError, gg.ops.sqrt, [[0.0]], r"is NaN or Inf at element \[0\] of input 1, which is 0"),
     ],
 )
-def test_what_cannot_be_checked_is_refused_in_one_line(
+def test_invalid_functions_and_inputs_are_refused_in_one_line(
     kind: type[GlassgradError], function: Any, inputs: Sequence[Any], complaint: str
 ) -> None:
     with pytest.raises(kind, match=complaint) as caught:

@@ -1,4 +1,4 @@
-"""A training that was written down continues to the same bits, on every backend, with every kind of memory."""
+"""A resumed training continues to the same bits, on every backend, with every optimizer and schedule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def assert_same(one: gg.Run, other: gg.Run) -> None:
 
 @pytest.mark.parametrize("at", [0, 3, 4, 13])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_resumed_training_ends_with_the_bits_of_an_unbroken_one(tmp_path, backend: str, at: int) -> None:
+def test_a_resumed_training_ends_with_the_same_bits_as_an_uninterrupted_one(
+    tmp_path, backend: str, at: int
+) -> None:
     options = {"network": convolution(), "batch_size": 16, "epochs": 4, "watch": True, "backend": backend}
     whole, resumed = continued(tmp_path, images(), at, **options)
     assert_same(whole, resumed)
@@ -51,7 +53,7 @@ def test_every_schedule_is_resumed(tmp_path, schedule: str) -> None:
     assert_same(*continued(tmp_path, blobs(), 14, **options))
 
 
-def test_a_changed_rate_and_the_average_of_a_callback_are_resumed(tmp_path) -> None:
+def test_a_changed_learning_rate_and_the_state_of_a_callback_are_resumed(tmp_path) -> None:
     def trained(stop: bool) -> tuple[gg.Run, dict[str, np.ndarray]]:
         average = gg.AveragedModel(0.9, every_steps=3)
         trainer = gg.Trainer(blobs(), callbacks=[average], **SMALL)
@@ -69,7 +71,7 @@ def test_a_changed_rate_and_the_average_of_a_callback_are_resumed(tmp_path) -> N
     assert same_bits(one, other)
 
 
-def test_data_from_a_source_are_found_again(tmp_path) -> None:
+def test_data_from_a_source_are_loaded_again(tmp_path) -> None:
     options = {"layers": [8], "epochs": 3}
     trainer = gg.Trainer("digits", **options)
     trainer.advance(steps=50)
@@ -78,7 +80,7 @@ def test_data_from_a_source_are_found_again(tmp_path) -> None:
     assert_same(gg.train("digits", **options), gg.Trainer.resume(file).run())
 
 
-def test_more_epochs_train_on(tmp_path) -> None:
+def test_a_resumed_training_can_have_more_epochs(tmp_path) -> None:
     options = SMALL | {"schedule": "constant"}
     trainer = gg.Trainer(blobs(), **options)
     trainer.run()
@@ -88,13 +90,13 @@ def test_more_epochs_train_on(tmp_path) -> None:
     assert_same(longer.run(), gg.train(blobs(), **(options | {"epochs": 9})))
 
 
-def test_what_may_not_change_is_refused_by_name(tmp_path) -> None:
+def test_settings_that_may_not_change_are_refused_by_name(tmp_path) -> None:
     gg.Trainer(blobs(), **SMALL).checkpoint(tmp_path / "ck")
     with pytest.raises(
         gg.InputError, match="batch_size cannot change when a training is resumed, only epochs"
     ):
         gg.Trainer.resume(tmp_path / "ck", blobs(), batch_size=4)
-    with pytest.raises(gg.InputError, match="was trained on other data than these"):
+    with pytest.raises(gg.InputError, match="was trained on other data"):
         gg.Trainer.resume(tmp_path / "ck", blobs(seed=1))
     with pytest.raises(gg.InputError, match=r"with the callbacks \[\], not \['EarlyStopping'\]"):
         gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[gg.EarlyStopping(3)])
@@ -118,7 +120,7 @@ def two_checkpoints(tmp_path: Path) -> tuple[Path, Path]:
     return newest, previous
 
 
-def test_a_wrong_byte_anywhere_means_the_checkpoint_before(tmp_path) -> None:
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(tmp_path) -> None:
     newest, _ = two_checkpoints(tmp_path)
     content = newest.read_bytes()
     for place in np.random.default_rng(0).integers(0, len(content), 40):
@@ -131,7 +133,7 @@ def test_a_wrong_byte_anywhere_means_the_checkpoint_before(tmp_path) -> None:
         assert gg.Trainer.resume(tmp_path / "ck", blobs()).step == 8
 
 
-def test_a_missing_checkpoint_means_the_one_before(tmp_path) -> None:
+def test_a_missing_checkpoint_falls_back_to_the_previous_one(tmp_path) -> None:
     newest, previous = two_checkpoints(tmp_path)
     newest.unlink()
     with pytest.warns(UserWarning, match="using the previous checkpoint"):
@@ -143,7 +145,7 @@ def test_a_missing_checkpoint_means_the_one_before(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("function", ["write_new", "sync_folder", "os.replace"])
-def test_a_write_that_fails_leaves_a_checkpoint(tmp_path, monkeypatch, function: str) -> None:
+def test_a_failed_write_keeps_a_valid_checkpoint(tmp_path, monkeypatch, function: str) -> None:
     two_checkpoints(tmp_path)
     trainer = gg.Trainer.resume(tmp_path / "ck", blobs())
     trainer.advance(steps=2)
@@ -162,7 +164,7 @@ def test_a_write_that_fails_leaves_a_checkpoint(tmp_path, monkeypatch, function:
 # --- snapshots ---------------------------------------------------------------------------------------------
 
 
-def test_a_fork_goes_its_own_way() -> None:
+def test_a_fork_is_independent() -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     trainer.advance(steps=7)
     twin = trainer.fork()
@@ -173,7 +175,7 @@ def test_a_fork_goes_its_own_way() -> None:
     assert_same(trainer.run(), gg.train(blobs(), **SMALL))
 
 
-def test_going_back_to_a_snapshot() -> None:
+def test_restoring_a_snapshot() -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     trainer.advance(steps=7)
     snapshot = trainer.snapshot()
@@ -181,5 +183,5 @@ def test_going_back_to_a_snapshot() -> None:
     trainer.restore(snapshot)
     assert trainer.step == 7
     assert_same(trainer.run(), first)
-    with pytest.raises(gg.InputError, match="has other weights than this network"):
+    with pytest.raises(gg.InputError, match="has different weights from this network"):
         gg.Trainer(blobs(), **(SMALL | {"layers": [7]})).restore(snapshot)

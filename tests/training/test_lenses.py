@@ -1,4 +1,4 @@
-"""Lenses: what they measure, that they change no bit, and where what they saw is kept."""
+"""Lenses: their measures and files; they change no bit of the training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from glassgrad.ops.op import make_input
 from glassgrad.optim.optimizers import OPTIMIZERS
 from glassgrad.program import Input, Output, Program
 from glassgrad.training import lenses as module
-from glassgrad.training.lenses import MEASURES, layer_gradients, looked_at, read_lenses
+from glassgrad.training.lenses import MEASURES, is_sampled, layer_gradients, read_lenses
 from glassgrad.training.programs import training_program
 from training.small import blobs, same_bits, surface, train
 
@@ -63,7 +63,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("optimizer", list(OPTIMIZERS))
-def test_looking_changes_no_bit(optimizer):
+def test_lenses_change_no_bit(optimizer):
     options = {"layers": [7, 5], "epochs": 3, "batch_size": 8, "optimizer": optimizer}
     plain, seen = (gg.train(blobs(), watch=watch, **options) for watch in (False, True))
     assert same_bits(plain.model.weights, seen.model.weights)
@@ -79,7 +79,7 @@ EVERYWHERE = [(name, backend) for name in NETWORKS for backend in ("reference", 
 
 
 @pytest.mark.parametrize(("name", "backend"), EVERYWHERE)
-def test_looking_changes_no_bit_in_any_network(name, backend):
+def test_lenses_change_no_bit_in_any_network(name, backend):
     options = {"network": NETWORKS[name], "epochs": 2, "batch_size": 8, "learning_rate": 0.002, **ALL}
     options |= {"backend": backend}
     plain, seen = (gg.train(images(), watch=watch, **options) for watch in (False, True))
@@ -91,7 +91,7 @@ def test_looking_changes_no_bit_in_any_network(name, backend):
 
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
-def test_looking_changes_no_bit_with_clipping_frozen_layers_and_weights_of_rows(backend):
+def test_lenses_change_no_bit_with_clipping_frozen_layers_and_sample_weights(backend):
     options = {
         "network": skips(),
         "freeze": ["dense_2"],
@@ -125,7 +125,7 @@ def test_the_step_is_the_same_program():
     assert rest[1] == "  gradient_norm/dense_1  : float32"
 
 
-def test_many_runs_see_what_each_sees_alone():
+def test_train_many_gives_the_lenses_of_single_runs():
     variants = [{"learning_rate": 0.01}, {"seed": 3}]
     runs = gg.train_many(blobs(), variants, watch=True, layers=[4], epochs=2)
     for variant, run in zip(variants, runs, strict=True):
@@ -176,7 +176,7 @@ def test_every_measure_against_numpy(backend):
             np.testing.assert_allclose(found[key][sample], value, rtol=1e-9, err_msg=f"{key} {sample}")
 
 
-def test_the_update_is_what_the_weights_do():
+def test_the_update_norm_is_the_norm_of_the_change_of_the_weights():
     """The norm of the update, after clipping, is that of the difference between two steps."""
     options = {"layers": [4], "batch_size": 90, "clip_norm": 0.1, "learning_rate": 0.5, "keep": "last", **ALL}
     options |= {"optimizer": "sgd(momentum=0.9)", "schedule": "constant", "dtype": "float64"}
@@ -193,7 +193,7 @@ def test_the_update_is_what_the_weights_do():
     ).all()
 
 
-def test_gradients_layer_by_layer_are_those_of_the_whole():
+def test_layer_gradients_equal_the_gradients_of_the_whole_graph():
     """In a network with branches: by every weight, and by the outputs that a bias is added to."""
     network, batch = skips(), 6
     loss = LOSSES.make("categorical_cross_entropy")
@@ -234,7 +234,7 @@ ACTIVE = {
 
 
 @pytest.mark.parametrize("activation", list(ACTIVE))
-def test_what_counts_as_active(activation):
+def test_active_is_the_share_of_large_slopes(activation):
     wide = "normal(4.0)"
     network = gg.Sequential(("here", gg.nn.Dense(40, activation, init=wide)), gg.nn.Dense(3))
     run = train(blobs(), network=network, epochs=1, batch_size=90, watch=True, force=True, **ALL)
@@ -243,7 +243,7 @@ def test_what_counts_as_active(activation):
     np.testing.assert_allclose(run.lenses["active", "here"], expected, atol=2 / z.size)
 
 
-def test_only_activations_of_single_units_can_be_active():
+def test_only_elementwise_activations_have_the_measure_active():
     network = gg.Sequential(
         ("over_all", gg.nn.Dense(4, "softmax")),
         ("own", gg.nn.ActivationLayer("silu")),
@@ -270,7 +270,7 @@ def test_a_layer_before_all_weights_has_no_gradient():
     assert run.lenses.layers("output_variance") == ("flatten_1", "dense_1")
 
 
-def test_a_custom_activation_is_seen_through_its_own_derivative():
+def test_a_custom_activation_is_measured_by_its_own_derivative():
     hard = gg.ops.custom_op(lambda x: gg.ops.select(x > 0, 1.0 + 0.0 * x, 0.0 * x), name="hard")
 
     class Hard(gg.nn.Activation):
@@ -289,12 +289,12 @@ def test_a_custom_activation_is_seen_through_its_own_derivative():
 # --- which steps -------------------------------------------------------------------------------------------
 
 
-def test_large_steps_are_looked_at_rarely_and_small_ones_often():
+def test_large_steps_are_sampled_rarely_and_small_ones_often():
     steps = np.arange(1000)
-    large = looked_at(steps, steps_per_epoch=100, multiplications=module.LARGE)
+    large = is_sampled(steps, steps_per_epoch=100, multiplications=module.LARGE)
     assert np.flatnonzero(large).tolist() == sorted({*range(0, 1000, module.EVERY), *module.START})
     for per_epoch in (1, 5, 40, 500, 1000):
-        found = np.flatnonzero(looked_at(steps, steps_per_epoch=per_epoch, multiplications=100))
+        found = np.flatnonzero(is_sampled(steps, steps_per_epoch=per_epoch, multiplications=100))
         wanted = min(per_epoch, module.PER_EPOCH)
         epochs = np.bincount(found // per_epoch, minlength=1000 // per_epoch)
         assert epochs.min() >= wanted
@@ -316,7 +316,7 @@ def test_the_mean_of_each_epoch():
     assert list(document) == ["steps", "epochs", *MEASURES]
 
 
-def test_progress_tells_each_epoch_what_was_seen_in_it():
+def test_progress_reports_the_lenses_of_each_epoch():
     told = []
     run = train(blobs(), layers=[3], epochs=3, batch_size=10, watch=True, progress=told.append)
     seen = [item.lenses for item in told if item.record is not None]
@@ -325,7 +325,7 @@ def test_progress_tells_each_epoch_what_was_seen_in_it():
     assert all(item.lenses is None for item in told if item.record is None)
 
 
-def test_a_run_that_meets_nan_keeps_what_was_seen_up_to_that_step():
+def test_a_diverged_run_keeps_the_samples_up_to_the_bad_step():
     run = gg.train(
         surface(), layers=[4], learning_rate=1e10, optimizer="sgd", epochs=40, batch_size=4, watch=True
     )
@@ -384,7 +384,7 @@ def test_an_unknown_lens_is_refused():
         found.layers("gradient")
 
 
-def test_a_run_holds_what_it_began_with():
+def test_a_run_holds_its_data_and_initial_model():
     data = blobs()
     run = gg.train(data, layers=[3], epochs=2)
     assert run.dataset is data
@@ -415,7 +415,7 @@ def counter(probes: bool = True) -> Program:
 
 @pytest.mark.parametrize("backend", list(BACKENDS))
 @pytest.mark.parametrize("cleaned", [False, True])
-def test_probes_see_what_the_step_finds(backend, cleaned):
+def test_probes_read_the_values_before_the_update(backend, cleaned):
     program = counter().cleaned() if cleaned else counter()
     executable = BACKENDS[backend].compile(program)
     data = {"x": np.arange(7.0)}
@@ -436,14 +436,14 @@ def test_probes_see_what_the_step_finds(backend, cleaned):
         }
 
 
-def test_a_program_without_probes_takes_no_notice():
+def test_a_program_without_probes_returns_none():
     feed = Feed({"x": np.arange(4.0)}, np.arange(4, dtype=np.int32), {"total": np.array(0.0)}, {}, {})
     for backend in BACKENDS.values():
         found = backend.compile(counter(False)).run(feed)
         assert found.probes == {}
 
 
-def test_what_cannot_be_probed_is_refused():
+def test_invalid_probes_are_refused():
     x = make_input("x", (2,), "float64")
     with pytest.raises(GraphError, match="probe 'x' is per row"):
         Program("p", 2, (Input("x", "data", x),), {}, (), (Output("x", x, per_row=True),))
@@ -453,7 +453,7 @@ def test_what_cannot_be_probed_is_refused():
         BACKENDS["reference"].compile(counter()).run(feed)
 
 
-def test_compiled_probes_come_out_of_the_cache(tmp_path, monkeypatch):
+def test_compiled_probes_are_loaded_from_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("GLASSGRAD_CACHE", str(tmp_path))
     options = {"layers": [3], "epochs": 1, "watch": True, "backend": "native"}
     first = gg.train(blobs(), **options)

@@ -1,4 +1,4 @@
-"""Many networks at once: the bits of each alone, one compilation per program, and a way out of trouble."""
+"""``train_many``: the bits of single runs, one compilation per program, errors and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_every_run_has_the_bits_of_the_run_alone(backend, threads):
         assert same(run, gg.train(blobs(), **{**common, **variant}))
 
 
-def test_weights_of_rows_reach_every_run():
+def test_sample_weights_reach_every_run():
     data, weights = blobs(), np.tile([1.0, 2.0, 0.5], 30)
     options = SMALL | {"sample_weight": weights, "class_weight": "balanced", "validation": 0}
     runs = gg.train_many(data, [{"seed": 1}, {"seed": 2}], **options)
@@ -78,7 +78,7 @@ def test_weights_of_rows_reach_every_run():
         assert same(run, gg.train(data, seed=seed, **options))
 
 
-def test_a_run_of_many_predicts_and_is_saved(tmp_path):
+def test_a_run_of_train_many_predicts_and_is_saved(tmp_path):
     data = blobs()
     run = gg.train_many(data, [{"seed": 1}, {"seed": 2}], **SMALL)[1]
     run.save(tmp_path / "run")
@@ -115,7 +115,7 @@ def test_each_program_is_compiled_once(compilations):
     ],
     ids=str,
 )
-def test_what_changes_the_program_compiles_another(compilations, variant):
+def test_options_that_change_the_program_compile_another(compilations, variant):
     common = SMALL | {"epochs": 1, "backend": "reference"}
     runs = gg.train_many(blobs(), [{}, variant, {"seed": 1}], **common)
     assert compilations.count("train") == 2
@@ -139,7 +139,7 @@ class Lazy(gg.optim.Optimizer):
         return gradient * (self.share * self.learning_rate), {}
 
 
-def test_parts_from_outside_share_a_program_only_if_they_are_equal(compilations):
+def test_user_defined_parts_share_a_program_only_if_they_are_equal(compilations):
     variants = [{"optimizer": Lazy(share=share), "seed": seed} for share in (0.5, 1.0) for seed in (0, 1)]
     common = SMALL | {"backend": "reference"}
     runs = gg.train_many(blobs(), variants, **common)
@@ -148,7 +148,7 @@ def test_parts_from_outside_share_a_program_only_if_they_are_equal(compilations)
         assert same(run, gg.train(blobs(), **common, **variant))
 
 
-def test_the_data_is_cut_once_per_seed_and_scaling(monkeypatch):
+def test_the_data_are_split_once_per_seed_and_scaling(monkeypatch):
     cut, calls = task.split, []
     monkeypatch.setattr(task, "split", lambda *a, **options: calls.append(options) or cut(*a, **options))
     variants = [{"learning_rate": rate, "seed": seed} for rate in (0.1, 0.2, 0.3) for seed in (0, 1)]
@@ -159,7 +159,7 @@ def test_the_data_is_cut_once_per_seed_and_scaling(monkeypatch):
 # --- trouble -----------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_diverges_ends_and_the_others_go_on():
+def test_a_run_that_diverges_ends_and_the_others_continue():
     rates = [0.01, 1e10, 0.1, 30.0]
     common = SMALL | {"optimizer": "sgd", "epochs": 30}
     runs = gg.train_many(surface(), [{"learning_rate": rate} for rate in rates], **common)
@@ -169,7 +169,7 @@ def test_a_run_that_diverges_ends_and_the_others_go_on():
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-def test_ctrl_c_ends_all_with_what_is_there(threads):
+def test_ctrl_c_ends_all_runs_with_their_last_good_weights(threads):
     seen = []
 
     def stop(number, run):
@@ -190,7 +190,7 @@ def test_ctrl_c_ends_all_with_what_is_there(threads):
         assert same_bits(run.model.weights, alone.model.weights)
 
 
-def test_ctrl_c_before_anything_is_there(monkeypatch):
+def test_ctrl_c_before_any_epoch_is_complete(monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
@@ -200,7 +200,7 @@ def test_ctrl_c_before_anything_is_there(monkeypatch):
         gg.train_many(blobs(), [{}, {"seed": 1}], backend="reference", **SMALL)
 
 
-def test_another_error_in_progress_ends_all():
+def test_an_error_in_progress_ends_all_runs():
     def progress(number, run):
         raise RuntimeError("the screen is gone")
 
@@ -209,7 +209,7 @@ def test_another_error_in_progress_ends_all():
         gg.train_many(blobs(), variants, threads=2, progress=progress, backend="reference", layers=[4])
 
 
-def test_progress_tells_every_run():
+def test_progress_reports_every_run():
     seen = {}
     runs = gg.train_many(blobs(), VARIANTS, progress=seen.__setitem__, backend="reference", **SMALL)
     assert [seen[number] for number in range(len(VARIANTS))] == runs
@@ -220,19 +220,19 @@ def test_progress_tells_every_run():
     [
         ([{}, {"learning_rat": 1}], {}, "^variant 2 of 2: unknown option 'learning_rat'; did you mean"),
         ([{"seed": 1}, {"loss": "poisson"}], {}, "^variant 2 of 2: "),
-        ({"seed": 1}, {}, "variants is a list of tables"),
-        ([{}, 3], {}, "variants is a list of tables"),
+        ({"seed": 1}, {}, "variants must be a list of mappings"),
+        ([{}, 3], {}, "variants must be a list of mappings"),
         ([{}], {"threads": 0}, "threads must be a whole number from 1 to 999999, or None, not 0"),
         ([{}], {"validation": 1.0}, "^variant 1 of 1: validation must be"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_in_one_line(variants, options, message):
+def test_invalid_variants_are_refused_in_one_line(variants, options, message):
     with pytest.raises(gg.InputError, match=message) as caught:
         gg.train_many(blobs(), variants, backend="reference", **options)
     assert "\n" not in str(caught.value)
 
 
-def test_data_that_is_none_is_refused():
+def test_missing_data_is_refused():
     with pytest.raises(gg.InputError, match="not int; use from_arrays"):
         gg.train_many(3, [{}])
 
@@ -241,7 +241,7 @@ def test_data_that_is_none_is_refused():
 
 
 @pytest.mark.parametrize("rows", [60, 61])
-def test_epochs_in_one_call_have_the_bits_of_epochs_one_by_one(monkeypatch, rows):
+def test_several_epochs_in_one_call_have_the_same_bits_as_single_epochs(monkeypatch, rows):
     options = {"layers": [4], "epochs": 40, "batch_size": 16, "validation": 0, "test": 0}
     sizes = []
     call = many.Trainer._call
@@ -262,7 +262,7 @@ def test_epochs_in_one_call_have_the_bits_of_epochs_one_by_one(monkeypatch, rows
     assert same(together, watched)
 
 
-def test_a_run_that_diverges_within_a_call_tells_the_epochs_before(monkeypatch):
+def test_a_run_that_diverges_within_a_call_records_the_epochs_before(monkeypatch):
     monkeypatch.setattr("glassgrad.training.pace.SECONDS_PER_CALL", 1e9)
     rising = {"schedule": "warmup(50)", "learning_rate": 5.0, "optimizer": "sgd", "layers": [4], "epochs": 50}
     options = {**rising, "batch_size": 8, "validation": 0, "test": 0}

@@ -32,7 +32,7 @@ def measured(predicted, true, names=()):
     return metrics_of(loss("squared_error"), schema, outputs, np.zeros(len(true)), encoded)
 
 
-def test_the_metrics_of_several_targets_are_their_uniform_average():
+def test_metrics_of_several_targets_are_uniform_averages():
     found = measured(PREDICTED, TRUE)
     assert found["r2"] == pytest.approx(sk.r2_score(TRUE, PREDICTED, multioutput="uniform_average"))
     assert found["rmse"] == pytest.approx(sk.root_mean_squared_error(TRUE, PREDICTED))
@@ -72,7 +72,7 @@ def test_one_target_has_no_metrics_by_name():
     assert measured(PREDICTED[:, :1], TRUE[:, :1]).keys() == {"loss", "rmse", "mae", "r2"}
 
 
-def test_of_many_targets_there_are_only_averages():
+def test_many_targets_have_only_averages():
     true = RNG.normal(size=(9, LISTED_TARGETS + 1))
     assert measured(true, true).keys() == {"loss", "rmse", "mae", "r2"}
     assert len(measured(true[:, 1:], true[:, 1:])) == 4 + 3 * LISTED_TARGETS
@@ -128,5 +128,5 @@ def test_a_table_has_a_line_for_each_part_and_target():
     assert len(text.splitlines()) == (2 + 2) + 1 + (2 + 6)
 
 
-def test_a_name_with_brackets_is_kept_whole():
+def test_a_target_name_with_brackets_is_kept_intact():
     assert by_target({"r2": 0.5, "r2[speed [m/s]]": 0.25}) == ({"r2": 0.5}, {"speed [m/s]": {"r2": 0.25}})

@@ -63,7 +63,7 @@ def test_any_number_of_rows_is_predicted_row_by_row(trained, rows):
     np.testing.assert_allclose(found[-1:], trained.model.outputs(x[-1:]), rtol=1e-5, atol=1e-6)
 
 
-def test_labels_come_back_as_they_were_given():
+def test_predicted_labels_have_the_form_of_the_given_ones():
     data = blobs(classes=2)
     names = np.array(["no", "yes"])[data.targets]
     run = train(gg.from_arrays(data.features, names), layers=[4], epochs=20, learning_rate=0.05)
@@ -75,7 +75,7 @@ def test_labels_come_back_as_they_were_given():
     assert (names[p[:, 1] > 0.5] == "yes").mean() > 0.9
 
 
-def test_a_regression_predicts_and_is_measured_in_its_own_units():
+def test_a_regression_predicts_and_is_evaluated_in_its_own_units():
     data = surface()
     run = train(data, layers=[16], epochs=60, learning_rate=0.02, test=0, validation=0)
     predicted = run.model.predict(data.features)
@@ -89,7 +89,7 @@ def test_a_regression_predicts_and_is_measured_in_its_own_units():
     assert metrics["loss"] == pytest.approx(metrics["rmse"] ** 2 / np.var(data.targets), rel=1e-4)
 
 
-def test_several_targets_keep_their_units_apart():
+def test_each_target_has_its_own_units():
     data = surface()
     both = np.stack([data.targets, data.features[:, 0] * 1e-3], axis=1)
     run = train(gg.from_arrays(data.features, both), layers=[16], epochs=60, learning_rate=0.02)
@@ -116,7 +116,7 @@ def test_a_distribution_is_predicted_as_probabilities():
     assert run.model.evaluate(data.features, data.targets)["mae"] < 0.1
 
 
-def test_what_has_no_probabilities_says_so():
+def test_models_without_probabilities_raise_a_clear_error():
     with pytest.raises(
         gg.InputError, match="trained with hinge has no probabilities; train with a cross-entropy"
     ):
@@ -181,9 +181,9 @@ def test_layers_may_be_called_like_outputs_of_the_program(layers):
 
 
 BAD_NEURONS = [
-    ("dense_1", "does not name a neuron; write layer.number., such as dense_1.7."),
-    ("dense_1[]", "does not name a neuron"),
-    ("dense_1[-1]", "does not name a neuron"),
+    ("dense_1", "is not the name of a neuron; write layer.number., such as dense_1.7."),
+    ("dense_1[]", "is not the name of a neuron"),
+    ("dense_1[-1]", "is not the name of a neuron"),
     ("dense_1[6]", r"'dense_1\[6\]': the neurons of dense_1 go from dense_1\[0\] to dense_1\[5\]"),
     ("dense_1[1, 2]", r"go from dense_1\[0\] to dense_1\[5\]"),
     ("dense_9[0]", "unknown layer or value inside the network 'dense_9'; did you mean 'dense_"),
@@ -193,12 +193,12 @@ BAD_NEURONS = [
 
 
 @pytest.mark.parametrize(("name", "message"), BAD_NEURONS)
-def test_neurons_that_are_not_there_are_refused(trained, name, message):
+def test_neurons_that_do_not_exist_are_refused(trained, name, message):
     with pytest.raises(gg.InputError, match=message):
         trained.model.neuron(name, np.ones((2, 2)))
 
 
-def test_a_layer_without_preactivation_has_none_to_read():
+def test_reading_a_missing_preactivation_is_refused():
     data = gg.from_arrays(np.random.default_rng(0).normal(size=(12, 3, 2)), np.arange(12) % 2)
     network = gg.Sequential(gg.nn.SimpleRNN(2, last=True), gg.nn.Dense(1))
     model = train(data, network=network, epochs=0).model
@@ -264,7 +264,7 @@ SPOILED = [
     ),
     (
         lambda d, t: d["network"]["layers"].pop(),
-        r"the network gives rows of shape \[5\], but loss 'categorical_cross_entropy' .* needs \[3\]",
+        r"the network has outputs of shape \[5\], but loss 'categorical_cross_entropy' .* needs \[3\]",
     ),
     (
         lambda d, t: d["network"]["layers"][0].update(activation={"name": "elu", "alpha": 10**400}),
@@ -277,7 +277,7 @@ SPOILED = [
     (lambda d, t: d["training"].update(loss="huber({[]: 1})"), "is not of the form name or name"),
     (lambda d, t: d["preprocessing"].update(classes=[0, 1, 2**64]), "classes are not a list"),
     (lambda d, t: d["preprocessing"].update(classes=[0]), "classes are not a list"),
-    (lambda d, t: d["training"].pop("loss"), "'training' lacks 'loss'"),
+    (lambda d, t: d["training"].pop("loss"), "'training' of the document has no 'loss'"),
     (lambda d, t: d["training"].update(dtype="float16"), "unknown dtype 'float16'"),
     (lambda d, t: d["training"].update(loss={"name": "secret"}), "unknown loss 'secret'"),
     (lambda d, t: d["preprocessing"].update(task="other"), "unknown preprocessing task"),
@@ -311,7 +311,7 @@ class Own(gg.nn.Activation):
         return (-0.3, float("inf"))
 
 
-def test_a_part_that_is_not_registered_trains_but_cannot_be_saved(tmp_path):
+def test_an_unregistered_part_can_be_trained_but_not_saved(tmp_path):
     run = train(blobs(), activation=Own(), epochs=2)
     assert run.status == "finished"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Steps of one's own: the same loop, the same bits, the same run-time inputs as ``train``."""
+"""User-defined steps: the same loop, bits and run-time inputs as ``train``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def compiled(**options: object) -> gg.CompiledStep:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_line_is_fitted_on_every_backend(backend: str) -> None:
+def test_linear_regression_on_every_backend(backend: str) -> None:
     training = compiled(backend=backend)
     assert training.steps_per_epoch == 5
     outputs = training.advance(epochs=30)
@@ -51,7 +51,7 @@ def test_steps_can_be_cut_anywhere(backend: str) -> None:
     assert same_bits(whole.params, parts.params)
 
 
-def test_it_takes_the_steps_of_train() -> None:
+def test_a_custom_step_gives_the_same_bits_as_train() -> None:
     """The same rows in the same order, the same partial last batch, the same update."""
     options = {
         "optimizer": "sgd",
@@ -131,7 +131,7 @@ def test_random_numbers_differ_by_draw_and_step_and_agree_on_all_backends() -> N
         ),
     ],
 )
-def test_a_step_that_returns_something_else_is_refused(returned, message: str) -> None:
+def test_invalid_results_of_a_step_are_refused(returned, message: str) -> None:
     with pytest.raises(gg.GlassgradError, match=message):
         gg.compile_step(returned, params={"w": np.zeros(2)}, data={"x": X})
 
@@ -139,10 +139,10 @@ def test_a_step_that_returns_something_else_is_refused(returned, message: str) -
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"data": {}}, "data: give at least one array"),
-        ({"data": {"x": X, "y": Y[:3]}}, "all with the same number of rows"),
+        ({"data": {}}, "data: give one or more arrays"),
+        ({"data": {"x": X, "y": Y[:3]}}, "with the same number of rows"),
         ({"data": {"x": [["a"]]}}, "data 'x' must be an array of numbers"),
-        ({"data": {"x": X * np.nan}}, "data 'x' holds NaN or Inf"),
+        ({"data": {"x": X * np.nan}}, "data 'x' contains NaN or Inf"),
         ({"data": {"x": [2**40]}}, "beyond 32 bits"),
         ({"params": [1.0]}, "params must be a mapping"),
         ({"hyper": {"rate": float("inf")}}, "hyper rate must be a"),
@@ -151,7 +151,7 @@ def test_a_step_that_returns_something_else_is_refused(returned, message: str) -
         ({"backend": "nativ"}, "did you mean 'native'"),
     ],
 )
-def test_arrays_that_cannot_be_used_are_refused(options, message: str) -> None:
+def test_invalid_arrays_are_refused(options, message: str) -> None:
     good = {"params": {"w": 0.0}, "data": {"x": X}}
     with pytest.raises(gg.InputError, match=message):
         gg.compile_step(lambda i: ({}, {}, {"w": i.params["w"]}), **(good | options))

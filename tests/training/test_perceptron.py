@@ -1,4 +1,4 @@
-"""The perceptron's own rule: exact on AND and OR, honest about XOR; and what one hidden layer changes."""
+"""The perceptron rule solves AND and OR but not XOR; a network with one hidden layer solves XOR."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def rosenblatt(x, t, epochs, rate=1.0):
 
 
 @pytest.mark.parametrize("targets", [AND, OR, 1 - AND, 1 - OR], ids=["and", "or", "nand", "nor"])
-def test_it_learns_what_a_line_can_tell_apart(targets):
+def test_it_learns_linearly_separable_classes(targets):
     found = gg.Perceptron().fit(INPUTS, targets)
     assert found.converged_
     assert found.errors_[-1] == 0
     np.testing.assert_array_equal(found.predict(INPUTS), targets)
 
 
-def test_it_fails_on_xor_and_says_so():
+def test_it_does_not_converge_on_xor():
     found = gg.Perceptron(epochs=200).fit(INPUTS, XOR)
     assert not found.converged_
     assert len(found.errors_) == 200
@@ -44,7 +44,7 @@ def test_it_fails_on_xor_and_says_so():
 
 @pytest.mark.parametrize("targets", [AND, OR, XOR], ids=["and", "or", "xor"])
 @pytest.mark.parametrize("rate", [1.0, 0.25])
-def test_it_is_rosenblatt_s_rule(targets, rate):
+def test_it_follows_rosenblatts_rule(targets, rate):
     found = gg.Perceptron(rate, epochs=20).fit(INPUTS, targets)
     w, b, errors = rosenblatt(INPUTS, targets, 20, rate)
     np.testing.assert_array_equal(found.weights_, w)
@@ -52,7 +52,7 @@ def test_it_is_rosenblatt_s_rule(targets, rate):
     assert found.errors_ == errors
 
 
-def test_novikoff_s_bound_holds():
+def test_novikoffs_bound_holds():
     """At most (R / margin)^2 corrections, with the bias as one more input."""
     generator = np.random.default_rng(0)
     x = generator.normal(size=(200, 3))
@@ -69,7 +69,7 @@ def test_novikoff_s_bound_holds():
 @pytest.mark.parametrize(
     ("x", "t"), [(INPUTS, [1, 2, 0, 1]), (INPUTS, [0, 1]), ([0, 1], [0, 1]), (np.zeros((0, 2)), [])]
 )
-def test_other_data_are_refused(x, t):
+def test_invalid_data_are_refused(x, t):
     with pytest.raises(gg.InputError, match=r"features \[rows, inputs\] and targets \[rows\] of 0 and 1"):
         gg.Perceptron().fit(x, t)
 

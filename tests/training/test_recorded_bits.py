@@ -1,4 +1,4 @@
-"""A refactoring moves no bit: weights after training, against those recorded before it."""
+"""Weights after training equal recorded weights to the bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Combinations that cannot be meant: refused with the way out, and trained all the same with ``force``."""
+"""Invalid combinations are refused with a fix, and trained with ``force``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ FORCEABLE = {
 
 
 @pytest.mark.parametrize("name", FORCEABLE)
-def test_it_is_refused_with_the_way_out_and_force_trains_it(name):
+def test_an_invalid_combination_is_refused_with_a_fix_and_trained_with_force(name):
     make, options, message = FORCEABLE[name]
     with pytest.raises(gg.InputError, match=message) as caught:
         train(make(), epochs=1, **options)
@@ -99,14 +99,14 @@ IMPOSSIBLE = {
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
 @pytest.mark.parametrize("force", [False, True])
-def test_what_does_not_even_fit_offers_no_force(name, force):
+def test_impossible_combinations_do_not_offer_force(name, force):
     make, options, message = IMPOSSIBLE[name]
     with pytest.raises(gg.InputError, match=message) as caught:
         train(make(), epochs=1, force=force, **options)
     assert "force" not in str(caught.value)
 
 
-def test_the_same_parts_are_trained_where_they_can_be_meant():
+def test_the_same_parts_are_trained_in_valid_combinations():
     for make, options in (
         (blobs, {"loss": "nll", "output_activation": "log_softmax"}),
         (blobs, {"loss": "mse", "output_activation": "softmax"}),
@@ -116,6 +116,6 @@ def test_the_same_parts_are_trained_where_they_can_be_meant():
         assert train(make(), epochs=1, **options).status == "finished"
 
 
-def test_all_layers_frozen_leave_nothing_to_train():
+def test_freezing_all_layers_is_refused():
     with pytest.raises(gg.InputError, match="nothing to train: all layers with weights are frozen"):
         train(blobs(), layers=[3], freeze=["dense_1", "dense_2"])

@@ -1,4 +1,4 @@
-"""Replay: the same run once more, from the folder that it left, or with something changed."""
+"""``replay``: a run is repeated from memory or from its folder, with or without changes."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", list(OPTIONS))
-def test_a_run_folder_gives_the_same_bits_again(name, source, tmp_path):
+def test_replaying_a_run_folder_gives_the_same_bits(name, source, tmp_path):
     run = kept(source, tmp_path / "run", **OPTIONS[name])
     again = replay(tmp_path / "run")
     assert same_bits(again.model.weights, load_model(tmp_path / "run").weights)
@@ -77,18 +77,18 @@ def test_a_run_folder_gives_the_same_bits_again(name, source, tmp_path):
     assert again.metrics == run.metrics
 
 
-def test_a_built_in_source_is_known_again(tmp_path):
+def test_a_built_in_source_is_loaded_again(tmp_path):
     run = kept("digits", tmp_path / "run", layers=[4], epochs=1)
     assert same_bits(replay(tmp_path / "run").model.weights, run.model.weights)
 
 
-def test_a_folder_of_idx_files_is_known_again(shared_data, tmp_path):
+def test_a_folder_of_idx_files_is_loaded_again(shared_data, tmp_path):
     options = {"layers": [2], "epochs": 1, "batch_size": 512, "validation": 0}
     run = kept(shared_data / "mnist", tmp_path / "run", **options)
     assert same_bits(replay(tmp_path / "run", epochs=1).model.weights, run.model.weights)
 
 
-def test_a_table_is_known_again_with_its_target(tmp_path):
+def test_a_table_is_loaded_again_with_its_target(tmp_path):
     pytest.importorskip("pyarrow", reason="pyarrow reads tables")
     rows = [f"{i % 7},{'ab'[i % 2]},{i * 0.5}" for i in range(60)]
     (tmp_path / "t.csv").write_text("\n".join(["age,kind,size", *rows]) + "\n")
@@ -99,7 +99,7 @@ def test_a_table_is_known_again_with_its_target(tmp_path):
     assert same_bits(again.model.weights, run.model.weights)
 
 
-def test_a_relative_path_holds_from_anywhere(source, tmp_path, monkeypatch):
+def test_a_relative_path_works_from_another_folder(source, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = kept("points.npz", "first")
     second = kept("points.npz", "second", init_from="first")
@@ -128,7 +128,7 @@ def test_a_run_in_memory_needs_no_file():
 # --- with something changed ----------------------------------------------------------------------------------
 
 
-def test_lenses_may_be_put_in_afterwards(source, tmp_path):
+def test_a_replay_can_add_lenses(source, tmp_path):
     run = kept(source, tmp_path / "run")
     seen = replay(tmp_path / "run", watch=True)
     assert same_bits(seen.model.weights, run.model.weights)
@@ -141,7 +141,7 @@ def test_lenses_may_be_put_in_afterwards(source, tmp_path):
     "before", ["adam", "adam(0.2)", {"name": "sgd", "learning_rate": 0.2, "momentum": 0.5}]
 )
 @pytest.mark.parametrize("rate", [0.001, 0.05])
-def test_a_learning_rate_counts_whatever_the_optimizer_had(before, rate, source, tmp_path):
+def test_a_learning_rate_overrides_the_one_of_the_optimizer(before, rate, source, tmp_path):
     run = kept(source, tmp_path / "run", optimizer=before, schedule="constant")
     for again in (replay(tmp_path / "run", learning_rate=rate), replay(run, learning_rate=rate)):
         assert again.settings.resolved_optimizer.learning_rate == rate
@@ -166,7 +166,7 @@ def test_an_unknown_option_is_refused(source, tmp_path):
 # --- the data ------------------------------------------------------------------------------------------------
 
 
-def test_data_that_are_gone_are_named(source, tmp_path):
+def test_missing_data_are_named(source, tmp_path):
     run = kept(source, tmp_path / "run")
     moved = source.rename(tmp_path / "moved.npz")
     message = refusal(tmp_path / "run")
@@ -175,7 +175,7 @@ def test_data_that_are_gone_are_named(source, tmp_path):
     assert same_bits(replay(tmp_path / "run", moved).model.weights, run.model.weights)
 
 
-def test_data_that_have_changed_are_named(source, tmp_path):
+def test_changed_data_are_named(source, tmp_path):
     kept(source, tmp_path / "run")
     data = blobs(seed=1)
     np.savez(source, X=data.features, y=data.targets)
@@ -184,7 +184,7 @@ def test_data_that_have_changed_are_named(source, tmp_path):
     assert replay(tmp_path / "run", source).status == "finished"
 
 
-def test_data_that_changed_while_they_were_trained_on_are_not_vouched_for(source, tmp_path):
+def test_data_that_changed_during_training_are_refused(source, tmp_path):
     run = gg.train(source, **SMALL)
     np.savez(source, X=np.zeros((4, 2)), y=[0, 1, 0, 1])
     run.save(tmp_path / "run")
@@ -193,11 +193,11 @@ def test_data_that_changed_while_they_were_trained_on_are_not_vouched_for(source
     assert "was changed while" in refusal(tmp_path / "run")
 
 
-def test_data_from_memory_have_to_be_given(tmp_path):
+def test_data_from_memory_must_be_given_again(tmp_path):
     data = blobs()
     run = train(data, **SMALL)
     run.save(tmp_path / "run")
-    assert "from memory, which it does not hold; give the source" in refusal(tmp_path / "run")
+    assert "from memory, which are not stored; give the source" in refusal(tmp_path / "run")
     assert same_bits(replay(tmp_path / "run", data).model.weights, run.model.weights)
 
 
@@ -210,7 +210,7 @@ def test_a_part_of_a_source_is_not_the_source(source, tmp_path):
     assert "from memory" in refusal(tmp_path / "run")
 
 
-def test_weights_of_rows_have_to_be_given(source, tmp_path):
+def test_sample_weights_must_be_given_again(source, tmp_path):
     weights = np.linspace(0, 1, 90)
     run = kept(source, tmp_path / "run", sample_weight=weights)
     assert "give sample_weight" in refusal(tmp_path / "run")
@@ -218,7 +218,7 @@ def test_weights_of_rows_have_to_be_given(source, tmp_path):
     assert same_bits(again.model.weights, run.model.weights)
 
 
-def test_a_run_of_an_earlier_version_names_what_it_lacks(source, tmp_path):
+def test_a_run_of_an_earlier_version_names_its_missing_entries(source, tmp_path):
     run = kept(source, tmp_path / "run")
     path = tmp_path / "run" / "config.json"
     config = json.loads(path.read_text())
@@ -274,7 +274,7 @@ def test_a_run_is_diagnosed_through_the_package(line):
     subprocess.run([sys.executable, "-c", script], check=True, timeout=120)
 
 
-def test_a_run_from_inside_the_package_says_what_to_call(monkeypatch):
+def test_a_run_without_diagnosis_names_the_function_to_call(monkeypatch):
     run = train(blobs(), epochs=0)
     monkeypatch.setattr(Run, "diagnose_run", None)
     with pytest.raises(gg.GlassgradError, match=r"glassgrad\.diagnose\(run\)"):

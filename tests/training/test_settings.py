@@ -1,4 +1,4 @@
-"""Options are resolved once, by what was given and not by what differs from a default."""
+"""Options are resolved by whether they were given, not by whether they differ from a default."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ COMBINATIONS = [dict(zip(VALUES, values, strict=True)) for values in itertools.p
 
 
 @pytest.mark.parametrize("name", list(WRITTEN))
-def test_an_option_on_its_own_beats_the_one_inside_the_optimizer(name: str) -> None:
+def test_a_separate_option_overrides_the_one_inside_the_optimizer(name: str) -> None:
     optimizer, numbers = WRITTEN[name]
     for options in COMBINATIONS:
         settings = Settings(optimizer=optimizer, **options)
@@ -72,12 +72,12 @@ def test_an_option_on_its_own_beats_the_one_inside_the_optimizer(name: str) -> N
 
 @pytest.mark.parametrize("decay", [UNSET, 0.0, 0.01, 0.2])
 @pytest.mark.parametrize("optimizer", ["adamw", "adamw()", AdamW(), {"name": "adamw"}])
-def test_a_weight_decay_of_zero_is_a_weight_decay(optimizer: Any, decay: Any) -> None:
+def test_a_weight_decay_of_zero_counts_as_given(optimizer: Any, decay: Any) -> None:
     settings = Settings(optimizer=optimizer, weight_decay=decay)
     assert settings.value("weight_decay") == (0.01 if decay is UNSET else decay)
 
 
-def test_every_way_to_train_takes_the_option_that_equals_its_default() -> None:
+def test_every_way_to_train_accepts_an_option_that_equals_its_default() -> None:
     options = {"optimizer": "sgd(momentum=0.9)", "layers": [4], "epochs": 1, "backend": "reference"}
     options["schedule"] = "constant"
     rates = [0.001, 0.002, 0.01, 0.004]
@@ -90,7 +90,7 @@ def test_every_way_to_train_takes_the_option_that_equals_its_default() -> None:
         assert run.history[0]["learning_rate"] == rate
 
 
-def test_an_option_inside_and_one_on_its_own_may_need_each_other() -> None:
+def test_an_option_of_the_optimizer_can_require_a_separate_one() -> None:
     nesterov = Settings(optimizer="sgd(nesterov=True)", momentum=0.9).resolved_optimizer
     assert nesterov == SGD(learning_rate=0.01, momentum=0.9, nesterov=True)
     with pytest.raises(InputError, match="nesterov needs a momentum above 0"):
@@ -115,7 +115,7 @@ def test_unset_is_the_default_of_every_option() -> None:
 
 @pytest.mark.parametrize("name", OF_LAYERS)
 def test_options_of_layers_are_refused_beside_a_network(name: str) -> None:
-    with pytest.raises(InputError, match=f"network gives all layers, so {name} changes nothing"):
+    with pytest.raises(InputError, match=f"network replaces all layers, so {name} has no effect"):
         Settings(network=NETWORK, **{name: DEFAULTS[name]})
     settings = Settings(network=NETWORK)
     assert getattr(settings, name) is UNSET
@@ -128,7 +128,7 @@ def test_options_of_layers_are_refused_beside_a_network(name: str) -> None:
 
 @pytest.mark.parametrize("written", list(WRITTEN))
 @pytest.mark.parametrize("name", OF_OPTIMIZER)
-def test_a_later_option_goes_into_the_optimizer(written: str, name: str) -> None:
+def test_a_changed_option_goes_into_the_optimizer(written: str, name: str) -> None:
     optimizer, numbers = WRITTEN[written]
     for before, value in itertools.product((UNSET, 0.25), VALUES[name]):
         settings = changed_settings(Settings(optimizer=optimizer, **{name: before}), {name: value})
@@ -136,7 +136,7 @@ def test_a_later_option_goes_into_the_optimizer(written: str, name: str) -> None
         assert resolved(settings) == expected(numbers, {name: kept})
 
 
-def test_a_later_optimizer_begins_anew_and_the_learning_rate_stays() -> None:
+def test_a_changed_optimizer_has_its_own_defaults_and_keeps_the_learning_rate() -> None:
     before = Settings(optimizer="sgd(0.3)", momentum=0.9, weight_decay=0.1)
     assert resolved(changed_settings(before, {"optimizer": "sgd"})) == OWN | {"learning_rate": 0.3}
     adamw = changed_settings(before, {"optimizer": "adamw"}).resolved_optimizer
@@ -155,24 +155,24 @@ def test_a_later_optimizer_begins_anew_and_the_learning_rate_stays() -> None:
     assert resolved(both) == OWN
 
 
-def test_later_layers_replace_a_network_and_a_network_the_layers() -> None:
+def test_layers_replace_a_network_and_a_network_replaces_layers() -> None:
     deep = Settings(layers=(5,), activation="tanh")
     assert changed_settings(deep, {"network": NETWORK}).network == NETWORK
     again = changed_settings(Settings(network=NETWORK), {"layers": (7,)})
     assert (again.network, again.layers, again.activation) == (None, (7,), "relu")
-    with pytest.raises(InputError, match="network gives all layers, so layers changes nothing"):
+    with pytest.raises(InputError, match="network replaces all layers, so layers has no effect"):
         changed_settings(deep, {"network": NETWORK, "layers": (7,)})
 
 
 @pytest.mark.parametrize("changes", [{"dropout": 0.1}, {"activation": "tanh"}, {"init": "zeros"}])
-def test_a_change_that_no_layer_takes_is_refused(changes: dict[str, Any]) -> None:
+def test_a_change_without_effect_on_any_layer_is_refused(changes: dict[str, Any]) -> None:
     plain = gg.Sequential(gg.nn.Flatten(), gg.nn.LayerNorm())
-    with pytest.raises(InputError, match="changes nothing: no layer of the network takes it"):
+    with pytest.raises(InputError, match="has no effect: no layer of the network has such an option"):
         changed_settings(Settings(network=plain), changes)
 
 
 def test_dropout_needs_a_network() -> None:
-    with pytest.raises(InputError, match="dropout is an option of a network"):
+    with pytest.raises(InputError, match="dropout needs a network"):
         changed_settings(Settings(), {"dropout": 0.1})
 
 
@@ -197,7 +197,7 @@ def test_a_document_holds_the_resolved_optimizer(written: str) -> None:
 
 
 @pytest.mark.parametrize("written", ["adamw", "sgd"])
-def test_a_document_of_an_earlier_version_means_what_was_trained(written: str) -> None:
+def test_a_document_of_an_earlier_version_describes_the_same_training(written: str) -> None:
     """They list every option, at its default where it was not given or was taken for that."""
     optimizer = OPTIMIZERS.config(OPTIMIZERS.make(written, {"learning_rate": 0.05}))
     earlier = Settings().to_document() | {"optimizer": optimizer}
@@ -220,5 +220,5 @@ def test_recorded_documents_load(path: Path) -> None:
         assert getattr(settings, name) == document[name]
 
 
-def test_recorded_documents_are_there() -> None:
+def test_recorded_documents_exist() -> None:
     assert FILES

@@ -1,4 +1,4 @@
-"""Where weights start and which stay: layer-sequential unit variance, saved models, frozen layers."""
+"""Initial weights: layer-sequential unit variance, saved models, frozen layers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_lsuv_fits_convolutions_and_leaves_other_weights():
     assert same_bits(part(model, "dense_1"), part(untouched, "dense_1"))
 
 
-def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
+def test_lsuv_uses_the_weights_of_a_saved_model(tmp_path):
     data = blobs()
     train(data, layers=[8, 8], init="normal(3.0)", epochs=0, **WHOLE).save(tmp_path / "run")
     options = {"layers": [8, 8], "init": "lsuv", "init_from": str(tmp_path / "run"), "epochs": 0, **WHOLE}
@@ -72,12 +72,10 @@ def test_lsuv_looks_at_the_weights_that_a_saved_model_brings(tmp_path):
     assert same_bits(train(data, **options).model.weights, saved.weights)
 
 
-def test_lsuv_says_where_it_cannot_work():
+def test_lsuv_names_layers_that_it_cannot_fit():
     tokens = gg.from_arrays(np.arange(40).reshape(20, 2) % 4, np.arange(20) % 2)
     network = gg.Sequential(gg.nn.Embedding(4, 2, init="lsuv"), gg.nn.Flatten(), gg.nn.Dense(1))
-    with pytest.raises(
-        gg.InputError, match=r"layer 'embedding_1': 'weights' cannot start from lsuv.*no pre-act"
-    ):
+    with pytest.raises(gg.InputError, match=r"layer 'embedding_1': 'weights' cannot use lsuv.*no pre-act"):
         train(tokens, network=network, scaling="none")
     dead = gg.Sequential(gg.nn.Dense(3, "relu", init="zeros"), gg.nn.Dense(3, init="lsuv"))
     with pytest.raises(gg.InputError, match=r"layer 'dense_2': initializer 'lsuv': .* have variance 0.0"):
@@ -105,7 +103,7 @@ def test_all_weights_and_statistics_come_from_the_model(saved):
     assert {array.dtype.name for array in again.weights.values()} == {"float64"}
 
 
-def test_named_layers_come_from_the_model_and_the_rest_is_drawn(saved):
+def test_named_layers_are_loaded_and_the_others_are_drawn(saved):
     before = gg.load_model(saved)
     network = gg.Sequential(gg.nn.Dense(6, "relu"), gg.nn.BatchNorm(), gg.nn.Dense(5, "relu"), gg.nn.Dense(3))
     options = {"network": network, "epochs": 0}
@@ -127,7 +125,7 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(saved):
         train(blobs(), layers=[9], init_from=str(saved))
     network = gg.Sequential(("other", gg.nn.Dense(3)))
     with pytest.raises(
-        gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model has no such weight"
+        gg.InputError, match=r"needs 'other.weights' with shape .2, 3., the model does not have it"
     ):
         train(blobs(), network=network, init_from=str(saved))
     with pytest.raises(gg.InputError, match="unknown layer 'dense_9'; did you mean 'dense_"):
@@ -176,7 +174,7 @@ def test_a_layer_is_frozen_whatever_its_weights_are_called(freeze):
     assert (model.weights["scaled.inner.scale"] == 1).all() == bool(freeze)
 
 
-def test_the_rest_learns_with_frozen_layers():
+def test_other_layers_learn_beside_frozen_ones():
     run = train(surface(), layers=[16], freeze=["dense_1"], epochs=40, learning_rate=0.05)
     assert run.metrics["train"]["r2"] > 0.8
 

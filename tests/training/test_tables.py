@@ -1,4 +1,4 @@
-"""Networks trained on tables: from a DataFrame to predictions, and from a file to the numbers worth having."""
+"""Networks trained on tables: DataFrames, files, predictions, and accuracy on real data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def run() -> gg.Run:
     return gg.train(people(), target="earns", **QUICK | {"epochs": 60})
 
 
-def test_it_learns_from_columns_of_every_kind(run: gg.Run) -> None:
+def test_a_network_learns_from_columns_of_every_kind(run: gg.Run) -> None:
     assert run.metrics["train"]["accuracy"] > 0.85
     assert run.model.schema.classes == ("little", "much")
     table = run.model.schema.table
@@ -67,7 +67,7 @@ def test_every_form_of_a_table_gives_the_same_bits(run: gg.Run, convert: Callabl
     assert run.model.predict(given).tolist() == run.model.predict(frame).tolist()
 
 
-def test_columns_may_come_in_any_order_with_the_target_or_without(run: gg.Run) -> None:
+def test_columns_may_be_in_any_order_with_or_without_the_target(run: gg.Run) -> None:
     frame = people()
     expected = run.model.predict_probabilities(frame)
     other = frame[["joined", "member", "city", "age"]]
@@ -97,13 +97,13 @@ def test_a_table_with_its_target_is_evaluated(run: gg.Run) -> None:
         run.model.evaluate(people().assign(earns="a lot"))
 
 
-def test_the_inside_can_be_seen(run: gg.Run) -> None:
+def test_inner_values_can_be_read(run: gg.Run) -> None:
     frame = people()
     assert run.model.inside(frame, "dense_1")["dense_1"].shape == (240, 6)
     assert run.model.neuron("dense_1[2]", frame).shape == (240,)
 
 
-def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Run) -> None:
+def test_unknown_categories_warn_at_the_line_that_calls_predict(run: gg.Run) -> None:
     with pytest.warns(
         UserWarning, match="240 cells have a category that is not in the training rows"
     ) as caught:
@@ -122,13 +122,13 @@ def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Ru
         ("people.csv", "give a DataFrame, not str"),
     ],
 )
-def test_tables_that_do_not_suit_are_refused(run: gg.Run, frame: Any, said: str) -> None:
+def test_unsuitable_tables_are_refused(run: gg.Run, frame: Any, said: str) -> None:
     with pytest.raises(gg.InputError) as refusal:
         run.model.predict(frame)
     assert said in str(refusal.value)
 
 
-def test_everything_is_fitted_on_the_training_rows() -> None:
+def test_preprocessing_is_fitted_on_the_training_rows() -> None:
     """Other values in the rows that are held back leave the weights and the preprocessing as they are."""
     frame = people()
     first = gg.train(frame, target="earns", keep="last", **QUICK)
@@ -153,7 +153,7 @@ def gg_split_rows(frame: pd.DataFrame) -> np.ndarray:
     return split(from_table(frame, "earns"), validation=0.1, test=0.2, seed=0).train
 
 
-def test_a_regression_is_told_in_its_own_units() -> None:
+def test_a_regression_on_a_table_is_reported_in_its_own_units() -> None:
     frame = people()
     run = gg.train(frame, target="age", **QUICK)
     assert run.model.schema.task == "regression"
@@ -163,7 +163,7 @@ def test_a_regression_is_told_in_its_own_units() -> None:
     assert labels.model.predict(frame).dtype == np.int64
 
 
-def test_weights_of_rows_go_with_rows_that_are_left_out() -> None:
+def test_sample_weights_of_dropped_rows_are_dropped() -> None:
     frame = people()
     frame.loc[::5, "earns"] = None
     weights = np.random.default_rng(0).random(240)
@@ -186,7 +186,7 @@ def test_without_scaling_numbers_stay_as_they_are() -> None:
     assert run.model.prepare(people())[:, 0].tolist() == people()["age"].tolist()
 
 
-def test_prepared_is_told_before_the_training() -> None:
+def test_prepared_is_called_before_the_training() -> None:
     told: list[Any] = []
     gg.train(
         people(),
@@ -202,16 +202,16 @@ def test_prepared_is_told_before_the_training() -> None:
 @pytest.mark.parametrize(
     ("data", "options", "said"),
     [
-        ([1, 2], {}, "data is a source, a DataFrame or a Dataset, not list"),
-        (gg.load_source("digits"), {"target": "y"}, "a Dataset has its target and its task"),
-        ("digits", {"target": "y"}, "has its own targets"),
+        ([1, 2], {}, "data must be a source, a DataFrame or a Dataset, not list"),
+        (gg.load_source("digits"), {"target": "y"}, "a Dataset already has a target and a task"),
+        ("digits", {"target": "y"}, "brings its own targets"),
         (people(), {"target": "earnings"}, "no column 'earnings'; did you mean 'earns'?"),
         (people(), {"target": "earns", "task": "regression"}, "a regression needs numbers"),
         (people(), {"target": "city", "task": "clustering"}, "unknown task 'clustering'"),
         (people()[["id", "earns"]], {}, "no column is left to learn from; left out: 'id' (identifier)"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(data: Any, options: dict[str, Any], said: str) -> None:
+def test_invalid_data_arguments_are_refused(data: Any, options: dict[str, Any], said: str) -> None:
     with pytest.raises(gg.InputError) as refusal:
         gg.train(data, **options, **QUICK)
     assert said in str(refusal.value)
@@ -229,7 +229,7 @@ def test_arrays_are_trained_on_as_before() -> None:
 # --- what the defaults give on known data -------------------------------------------------------------------
 
 
-def test_adult_income_is_told_in_eighty_five_of_a_hundred_cases() -> None:
+def test_accuracy_on_adult_income_is_at_least_85_percent() -> None:
     if not ADULT.is_file():
         pytest.skip(f"the Adult income data is not at {ADULT}")
     data = gg.load_source(ADULT, target="income >50K")
@@ -238,7 +238,7 @@ def test_adult_income_is_told_in_eighty_five_of_a_hundred_cases() -> None:
     assert runs[0].model.schema.classes == (0, 1)
 
 
-def test_california_houses_are_told_to_56_000_dollars() -> None:
+def test_rmse_on_california_housing_is_at_most_56_000_dollars() -> None:
     if not HOUSING.is_file():
         pytest.skip(f"the California housing data is not at {HOUSING}")
     data = gg.load_source(HOUSING, target="median_house_value")

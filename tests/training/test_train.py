@@ -1,4 +1,4 @@
-"""Training as a user meets it: the same bits again, every part on a problem, options that work."""
+"""``train``: the same bits for the same seed, every part on a test problem, and the options."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(tmp_path):
             assert (models["c"].weights[name] != array).any()
 
 
-def test_the_caller_s_arrays_stay_as_they_are():
+def test_training_does_not_modify_the_arrays_of_the_caller():
     dataset = blobs(30)
     features, targets = dataset.features.copy(), dataset.targets.copy()
     train(dataset, epochs=1)
@@ -75,7 +75,7 @@ PROBLEMS = {
 NEEDS = {"quantile": "quantile(0.7)"}
 
 
-def test_every_loss_has_a_problem():
+def test_every_loss_has_a_test_problem():
     assert set(PROBLEMS) == set(LOSSES) - set(ALIASES)
 
 
@@ -154,7 +154,7 @@ def test_every_schedule_is_listed():
 
 
 @pytest.mark.parametrize("spec", SCHEDULE_SPECS.values())
-def test_the_schedule_reaches_the_program(spec):
+def test_the_program_uses_the_schedule(spec):
     run = train(blobs(), schedule=spec, epochs=6, learning_rate=0.3, optimizer="sgd", batch_size=16)
     steps = run.steps // 6
     factors = schedule(spec).factors(
@@ -171,7 +171,7 @@ def test_the_schedule_reaches_the_program(spec):
         assert not same_bits(run.model.weights, constant.model.weights)
 
 
-def test_a_rate_of_zero_changes_nothing():
+def test_a_learning_rate_of_zero_changes_nothing():
     options = {"optimizer": "sgd", "batch_size": 16, **WHOLE}
     start = train(blobs(), epochs=0, **options)
     assert same_bits(
@@ -179,7 +179,7 @@ def test_a_rate_of_zero_changes_nothing():
     )
 
 
-def test_a_plateau_lowers_the_rate():
+def test_a_plateau_lowers_the_learning_rate():
     run = train(blobs(), schedule="reduce_on_plateau(0.5, 2)", epochs=8, learning_rate=0.0, optimizer="sgd")
     assert [record["learning_rate"] for record in run.history] == [0.0] * 8
     dataset = blobs()
@@ -233,7 +233,7 @@ def test_no_epochs_leave_the_initial_weights():
     assert set(run.metrics) == {"train", "validation", "test"}
 
 
-def test_progress_tells_every_epoch_and_counts_the_steps():
+def test_progress_reports_every_epoch_and_counts_the_steps():
     seen = []
     run = train(blobs(90), epochs=3, batch_size=10, progress=seen.append)
     records = [item for item in seen if item.record is not None]
@@ -261,7 +261,7 @@ def test_many_steps_run_in_several_calls_to_the_same_bits(monkeypatch):
     assert [r["train_loss"] for r in whole.history] == pytest.approx([r["train_loss"] for r in parts.history])
 
 
-def test_a_run_stopped_in_its_first_epoch_is_not_measured():
+def test_a_run_stopped_in_its_first_epoch_is_not_evaluated():
     def stop(progress):
         raise KeyboardInterrupt
 
@@ -270,7 +270,7 @@ def test_a_run_stopped_in_its_first_epoch_is_not_measured():
     assert gg.train(blobs(), epochs=0).metrics["test"]["loss"] > 0
 
 
-def test_a_call_lasts_no_longer_than_somebody_may_wait(monkeypatch):
+def test_a_call_has_a_limited_duration(monkeypatch):
     """Steps take 10 ms by a clock of ours: a call of 0.1 s has ten, once that is known."""
     now = [0.0]
     monkeypatch.setattr("glassgrad.training.engine.time.perf_counter", lambda: now[0])
@@ -322,7 +322,7 @@ def test_the_norm_of_a_step_is_clipped():
 # --- the run -----------------------------------------------------------------------------------------------
 
 
-def test_a_run_folder_tells_what_was_trained(tmp_path):
+def test_a_run_folder_describes_the_training(tmp_path):
     network = gg.Sequential(gg.nn.Dense(4, "tanh"), gg.nn.Dense(3))
     run = gg.train(blobs(), network=network, epochs=2, optimizer="sgd(momentum=0.9)", clip_norm=1.0)
     run.save(tmp_path / "run")
@@ -335,7 +335,7 @@ def test_a_run_folder_tells_what_was_trained(tmp_path):
         run.save(tmp_path / "run")
 
 
-def test_settings_take_numbers_of_numpy_and_one_item_for_a_list():
+def test_settings_accept_numpy_numbers_and_a_single_item_for_a_list():
     settings = gg.Settings(
         layers=np.int64(8), learning_rate=np.float32(0.5), freeze="dense_1", epochs=np.int32(3)
     )
@@ -347,7 +347,7 @@ def test_settings_take_numbers_of_numpy_and_one_item_for_a_list():
 
 BAD = [
     ({"layers": [0]}, "layers: entry 1 must be a whole number from 1"),
-    ({"layers": None}, "layers is a list, not None"),
+    ({"layers": None}, "layers must be a list, not None"),
     ({"learning_rat": 0.1}, "unknown option 'learning_rat'; did you mean 'learning_rate'"),
     ({"learning_rate": -1}, "learning_rate must be a number of at least 0, not -1"),
     ({"learning_rate": float("nan")}, "learning_rate"),
@@ -373,10 +373,10 @@ BAD = [
     ({"clip_value": -1.0}, "clip_value must be a number above 0"),
     (
         {"schedule": "reduce_on_plateau", "validation": 0},
-        "looks at the validation loss; give validation a share",
+        "needs the validation loss; set validation",
     ),
-    ({"schedule": "warmup(2, 'reduce_on_plateau')", "validation": 0}, "looks at the validation loss"),
-    ({"init_layers": ["dense_1"]}, "name the model with init_from"),
+    ({"schedule": "warmup(2, 'reduce_on_plateau')", "validation": 0}, "needs the validation loss"),
+    ({"init_layers": ["dense_1"]}, "name it with init_from"),
     ({"freeze": ["dens_1"]}, "unknown layer 'dens_1'; did you mean 'dense_1'"),
     ({"network": {"layers": [{"type": "dens"}]}}, "layer 1: unknown layer 'dens'"),
     ({"network": {"layer": []}}, "unknown entry 'layer'"),
@@ -384,21 +384,22 @@ BAD = [
 
 
 @pytest.mark.parametrize(("options", "message"), BAD)
-def test_options_that_cannot_be_meant_are_refused_in_one_line(options, message):
+def test_invalid_options_are_refused_in_one_line(options, message):
     with pytest.raises(gg.InputError, match=message) as caught:
         train(blobs(), **options)
     assert "\n" not in str(caught.value)
 
 
-def test_the_call_itself_is_checked():
+def test_the_arguments_of_train_are_checked():
     with pytest.raises(gg.InputError, match="either settings or options, not both"):
         train(blobs(), gg.Settings(), epochs=3)
     with pytest.raises(gg.InputError, match=r"not tuple; use from_arrays\(X, y\)"):
         train((np.ones((3, 2)), np.ones(3)))
-    with pytest.raises(gg.InputError, match=r"network is what Sequential\(\) or functional\(\) gives"):
+    with pytest.raises(gg.InputError, match=r"network must be a network"):
         train(blobs(), network=gg.nn.Dense(3))
     with pytest.raises(
-        gg.InputError, match=r"network gives rows of shape .4., but loss .* needs .3.; end the net"
+        gg.InputError,
+        match=r"network has outputs of shape .4., but loss .* needs .3.; make its last layer .now",
     ):
         train(blobs(), network=gg.Sequential(gg.nn.Dense(4)))
 

@@ -1,6 +1,10 @@
-"""A training as a value: however it is stepped, read or interrupted, the bits are the same."""
+"""``Trainer``: stepping, reading and interrupting a training does not change its bits."""
 
 from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -64,7 +68,7 @@ def same_state(a: gg.Trainer, b: gg.Trainer) -> bool:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_steps_can_be_cut_anywhere(backend: str) -> None:
+def test_steps_can_be_divided_anywhere(backend: str) -> None:
     """Convolution, batch normalization, dropout, a partial last batch, and lenses."""
     options = {"network": convolution(), "batch_size": 16, "epochs": 4, "watch": True, "backend": backend}
     whole, parts = gg.Trainer(images(), **options), gg.Trainer(images(), **options)
@@ -82,7 +86,7 @@ def test_steps_can_be_cut_anywhere(backend: str) -> None:
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_every_optimizer_goes_on_where_it_stopped(optimizer: str) -> None:
+def test_every_optimizer_continues_where_it_stopped(optimizer: str) -> None:
     whole, parts = (gg.Trainer(blobs(), optimizer=optimizer, **SMALL) for _ in range(2))
     whole.advance(steps=23)
     parts.advance(steps=9)
@@ -92,7 +96,7 @@ def test_every_optimizer_goes_on_where_it_stopped(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_goes_on_where_it_stopped(schedule: str) -> None:
+def test_every_schedule_continues_where_it_stopped(schedule: str) -> None:
     options = {"schedule": schedule, "learning_rate": 0.2, "optimizer": "sgd", **SMALL}
     whole, parts = (gg.Trainer(blobs(), **options) for _ in range(2))
     whole.advance(steps=whole.total_steps)
@@ -103,7 +107,7 @@ def test_every_schedule_goes_on_where_it_stopped(schedule: str) -> None:
     assert same_state(whole, parts)
 
 
-def test_one_thread_and_two_take_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_and_two_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     from glassgrad.backends.native.backend import NativeBackend
 
     trainers = [
@@ -130,7 +134,7 @@ def test_advance_by_epochs_and_seconds() -> None:
 @pytest.mark.parametrize(
     "wrong", [{}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1.5}, {"steps": True}, {"seconds": "1"}]
 )
-def test_advance_refuses_anything_else(wrong: dict[str, object]) -> None:
+def test_advance_refuses_invalid_amounts(wrong: dict[str, object]) -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     with pytest.raises(gg.InputError, match="advance takes"):
         trainer.advance(**wrong)
@@ -177,14 +181,14 @@ def test_everything_can_be_read_at_any_time() -> None:
         trainer.evaluate("tests")
 
 
-def test_the_losses_of_the_steps_average_to_those_of_the_epochs() -> None:
+def test_epoch_losses_are_means_of_step_losses() -> None:
     run = gg.train(blobs(64), validation=0, test=0, **SMALL)
     assert run.step_losses is not None
     means = run.step_losses.reshape(6, 4).mean(axis=1)
     np.testing.assert_allclose(means, [record["train_loss"] for record in run.history], rtol=1e-5)
 
 
-def test_a_model_that_was_read_does_not_change_later() -> None:
+def test_a_model_does_not_change_when_training_continues() -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     model = trainer.model
     before = {name: array.copy() for name, array in model.weights.items()}
@@ -196,7 +200,7 @@ def test_a_model_that_was_read_does_not_change_later() -> None:
 # --- changing ----------------------------------------------------------------------------------------------
 
 
-def test_a_changed_rate_counts_from_the_next_step_and_is_replayed(tmp_path) -> None:
+def test_a_changed_learning_rate_applies_from_the_next_step_and_is_replayed(tmp_path) -> None:
     options = {"optimizer": "sgd(momentum=0.9)", "learning_rate": 0.1, "schedule": "constant", **SMALL}
     trainer = gg.Trainer("digits", **options)
     trainer.advance(steps=37)
@@ -215,7 +219,7 @@ def test_a_changed_rate_counts_from_the_next_step_and_is_replayed(tmp_path) -> N
     assert again.changes == run.changes
 
 
-def test_every_hyperparameter_is_an_attribute_and_nothing_else_can_be_set() -> None:
+def test_only_hyperparameters_can_be_set_as_attributes() -> None:
     trainer = gg.Trainer(blobs(), optimizer="sgd(momentum=0.9)", clip_norm=2.0, **SMALL)
     trainer.momentum = 0.5
     trainer.clip_norm = 1.0
@@ -227,7 +231,22 @@ def test_every_hyperparameter_is_an_attribute_and_nothing_else_can_be_set() -> N
         _ = trainer.momentun
 
 
-def test_going_back_takes_later_changes_back() -> None:
+def test_a_trainer_without_engine_raises_a_clear_attribute_error() -> None:
+    trainer = gg.Trainer.__new__(gg.Trainer)
+    with pytest.raises(AttributeError, match="not initialized, so it has no attribute 'learning_rate'"):
+        _ = trainer.learning_rate
+    with pytest.raises(AttributeError, match="not initialized"):
+        trainer.learning_rate = 0.1
+    assert not hasattr(trainer, "__setstate__")
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_trainer_cannot_be_copied_or_pickled(duplicate: Callable[[gg.Trainer], object]) -> None:
+    with pytest.raises(TypeError, match=r"a Trainer cannot be copied or pickled; use trainer\.fork\(\)"):
+        duplicate(gg.Trainer(blobs(), **SMALL))
+
+
+def test_restoring_a_snapshot_undoes_later_changes() -> None:
     trainer = gg.Trainer(blobs(), learning_rate=0.02, **SMALL)
     trainer.advance(steps=3)
     snapshot = trainer.snapshot()
@@ -237,7 +256,7 @@ def test_going_back_takes_later_changes_back() -> None:
     assert trainer.changes == ()
 
 
-def test_a_value_set_twice_before_a_step_counts_once() -> None:
+def test_two_changes_before_one_step_are_recorded_once() -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     trainer.learning_rate = 0.1
     trainer.learning_rate = 0.2
@@ -255,7 +274,7 @@ def test_a_value_set_twice_before_a_step_counts_once() -> None:
         ({"clip_norm": 1.0}, "unknown hyperparameter of this training 'clip_norm'"),
     ],
 )
-def test_a_change_that_is_impossible_is_refused(values: dict[str, float], message: str) -> None:
+def test_an_invalid_change_is_refused(values: dict[str, float], message: str) -> None:
     trainer = gg.Trainer(blobs(), **SMALL)
     with pytest.raises(gg.InputError, match=message):
         trainer.set(**values)
@@ -269,7 +288,7 @@ def test_a_change_that_is_impossible_is_refused(values: dict[str, float], messag
     ("owner", "method"),
     [(gg.Trainer, "_call"), (gg.Trainer, "_close_epochs"), (Engine, "_run"), (Engine, "call")],
 )
-def test_an_interrupted_training_goes_on_to_the_same_bits(monkeypatch, owner: type, method: str) -> None:
+def test_an_interrupted_training_continues_to_the_same_bits(monkeypatch, owner: type, method: str) -> None:
     whole = gg.train(blobs(), watch=True, **SMALL)
     trainer = gg.Trainer(blobs(), watch=True, **SMALL)
     original, calls = getattr(owner, method), []

@@ -1,4 +1,4 @@
-"""A program as a person reads it: forward, backward and update, in this order."""
+"""The printed program of a training step: forward pass, backward pass and update, in this order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_frozen_layer_has_no_backward_and_no_update():
     assert "dense_1" not in backward
 
 
-def test_nothing_that_only_the_chain_rule_reads_is_left():
+def test_programs_have_no_ops_that_only_the_chain_rule_reads():
     own = gg.ops.custom_op(
         lambda x: gg.ops.stop_gradient(gg.ops.floor(x)), derivative=lambda ctx, cts, ys, xs: cts
     )
@@ -112,7 +112,7 @@ def test_a_user_prints_the_program_of_a_model():
     assert text.splitlines()[0] == "program evaluate, batch 1"
 
 
-def test_the_run_time_numbers_are_inputs_of_the_program():
+def test_hyperparameters_and_seed_are_inputs_of_the_program():
     found = program(optimizer="adam", transformation=GradientTransformation(clip_norm=1.0))
     assert [item.name for item in found.hyper] == ["learning_rate", "beta1", "beta2", "epsilon", "clip_norm"]
     constants = [

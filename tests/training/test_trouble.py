@@ -1,4 +1,4 @@
-"""NaN, Inf and Ctrl-C: a run ends with its last good weights, and names step and layer of the trouble."""
+"""NaN, Inf and Ctrl-C: a run ends with its last good weights, and names the step and layer where NaN began."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def first_bad(history):
 @pytest.mark.parametrize("rate", [30.0, 1e3, 1e10, 1e30])
 @pytest.mark.parametrize("batch", [8, 80])
 @pytest.mark.parametrize("seconds", [0.1, 1e-9])
-def test_an_absurd_rate_ends_with_finite_weights_and_the_right_step(monkeypatch, rate, batch, seconds):
+def test_an_absurd_learning_rate_ends_with_finite_weights_and_the_right_step(
+    monkeypatch, rate, batch, seconds
+):
     monkeypatch.setattr(
         "glassgrad.training.pace.SECONDS_PER_CALL", seconds
     )  # a step each, in the second case
@@ -149,7 +151,7 @@ def test_an_infinite_slope_is_named_by_its_layer():
     assert same_bits(run.model.weights, start.model.weights)
 
 
-def test_what_was_infinite_in_good_steps_too_is_not_blamed():
+def test_values_that_are_infinite_in_good_steps_are_not_blamed():
     """A log of 0 that a select throws away is no trouble."""
 
     @dataclass(frozen=True)
@@ -167,7 +169,7 @@ def test_what_was_infinite_in_good_steps_too_is_not_blamed():
     assert re.search(r"here|loss|update", where)
 
 
-def test_clipping_and_a_lower_rate_are_the_way_out():
+def test_clipping_or_a_lower_learning_rate_prevents_divergence():
     options = {"learning_rate": 2.0, "epochs": 20, "layers": [8], "batch_size": 8, **WHOLE}
     assert train(surface(), **options, init="normal(3.0)").status == "diverged"
     assert train(surface(), **options, init="normal(3.0)", clip_norm=0.1).status == "finished"
@@ -187,7 +189,7 @@ def test_a_diverged_run_keeps_its_best_epoch_and_can_be_saved(tmp_path):
     assert gg.load_model(tmp_path / "run").training["status"] == "diverged"
 
 
-def test_metrics_that_are_not_finite_do_not_keep_a_run_from_being_saved(tmp_path):
+def test_a_run_with_metrics_that_are_not_finite_can_be_saved(tmp_path):
     big = "constant(1e25)"
     network = gg.Sequential(gg.nn.Dense(3, init=big), gg.nn.Dense(1, init=big))
     run = train(surface(), network=network, epochs=1)
@@ -276,7 +278,7 @@ def ctrl_c_before_instruction(number, **options):
             ctrl_c_before_instruction.over = True
 
 
-def test_ctrl_c_at_any_moment_of_a_training_loses_no_run(python_handler):
+def test_ctrl_c_at_any_moment_loses_no_run(python_handler):
     options = {"layers": [4], "backend": "reference", "epochs": 2, "keep": "last"}
     ctrl_c_before_instruction.over, number, ends = False, 1, set()
     while True:
@@ -292,7 +294,7 @@ def test_ctrl_c_at_any_moment_of_a_training_loses_no_run(python_handler):
     assert ends == {0, 1, 2}
 
 
-def test_a_handler_of_the_users_own_ends_a_training_between_two_calls(python_handler):
+def test_a_signal_handler_of_the_user_ends_a_training_between_two_calls(python_handler):
     class Enough(Exception):
         pass
 
@@ -323,7 +325,7 @@ def test_an_interrupted_run_keeps_the_best_epoch_with_the_one_just_ended():
     assert run.metrics["validation"]["loss"] == pytest.approx(min(losses), rel=1e-6)
 
 
-def test_another_error_in_progress_is_not_swallowed():
+def test_an_error_in_progress_is_not_swallowed():
     def progress(item):
         raise RuntimeError("the screen is gone")
 

@@ -1,4 +1,4 @@
-"""What a row counts: padding not at all, sample weights and class weights as much as they say."""
+"""The weights of rows: padding, sample weights and class weights."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def by_hand(model, x, labels, weight):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_one_step_is_the_gradient_worked_out_by_hand(weighted):
+def test_one_step_equals_the_gradient_computed_by_hand(weighted):
     dataset = blobs(30)
     weight = np.linspace(0, 3, 30) if weighted else np.ones(30)
     options = EXACT | {"layers": [5], "batch_size": 30}
@@ -83,7 +83,7 @@ def test_a_last_batch_of_any_length_trains_with_batch_statistics(batch):
     assert run.steps == 2 * -(-33 // batch)
 
 
-def test_a_weight_of_two_is_the_row_twice():
+def test_a_weight_of_two_equals_the_row_twice():
     dataset = blobs(30)
     twice = np.concatenate([np.arange(30), [3, 17]])
     doubled = gg.from_arrays(dataset.features[twice], dataset.targets[twice])
@@ -96,7 +96,7 @@ def test_a_weight_of_two_is_the_row_twice():
         np.testing.assert_allclose(by_weight.model.weights[name], array, rtol=1e-10, atol=1e-13)
 
 
-def test_weights_of_one_are_no_weights():
+def test_weights_of_one_equal_no_weights():
     plain = train(blobs(), epochs=2, **WHOLE)
     ones = train(blobs(), epochs=2, sample_weight=np.ones(90), **WHOLE)
     for name, array in plain.model.weights.items():
@@ -104,7 +104,7 @@ def test_weights_of_one_are_no_weights():
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "squared_error", "hinge"])
-def test_a_row_of_weight_zero_is_not_there(loss):
+def test_a_row_of_weight_zero_has_no_effect(loss):
     dataset = blobs(30)
     dataset.features[7] = 1e3  # its gradient would be felt
     weight = np.ones(30)
@@ -133,14 +133,14 @@ def test_a_row_of_weight_zero_may_have_an_infinite_loss():
     assert train(dataset, sample_weight=weight, **options).status == "finished"
 
 
-def test_a_whole_batch_of_weight_zero_is_passed_over():
+def test_a_batch_of_weight_zero_is_skipped():
     weight = np.zeros(30)
     weight[3] = 1.0
     run = train(blobs(30), sample_weight=weight, batch_size=4, epochs=2, **WHOLE)
     assert run.status == "finished"
 
 
-def test_class_weights_are_sample_weights():
+def test_class_weights_equal_sample_weights():
     dataset = blobs(60)
     by_class = train(dataset, class_weight={0: 2.0, 2: 0.5}, epochs=2, **WHOLE)
     weight = np.array([2.0, 1.0, 0.5])[dataset.targets]
@@ -166,18 +166,18 @@ BAD = [
     ({"sample_weight": np.full(30, -1.0)}, "sample_weight needs"),
     ({"sample_weight": np.full(30, np.nan)}, "sample_weight needs"),
     ({"sample_weight": ["much"] * 30}, "sample_weight needs"),
-    ({"sample_weight": np.zeros(30)}, "all rows to train on have weight 0"),
+    ({"sample_weight": np.zeros(30)}, "all training rows have weight 0"),
     ({"class_weight": {5: 1.0}}, "unknown class '5'"),
     ({"class_weight": {0: -1.0}}, "class_weight of 0 must be a number of at least 0"),
     ({"class_weight": {0: "much"}}, "class_weight of 0 must be a number of at least 0"),
     ({"class_weight": "even"}, "a mapping or 'balanced', not 'even'"),
     ({"class_weight": [1, 2, 3]}, "a mapping or 'balanced'"),
-    ({"class_weight": {0: 0, 1: 0, 2: 0}}, "all rows to train on have weight 0"),
+    ({"class_weight": {0: 0, 1: 0, 2: 0}}, "all training rows have weight 0"),
 ]
 
 
 @pytest.mark.parametrize(("options", "message"), BAD)
-def test_weights_that_cannot_be_meant_are_refused(options, message):
+def test_invalid_weights_are_refused(options, message):
     with pytest.raises(gg.InputError, match=message):
         train(blobs(30), **options, **WHOLE)
 

@@ -1,4 +1,4 @@
-"""Backends by name. Each is imported when it is first asked for."""
+"""Backends by name. Each is imported on first use."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ BACKENDS = {
 }
 DEFAULT: str = DEFAULTS["backend"]
 THREADED = ("native",)
+"""Backends that take a number of threads."""
 
 
 def backend(name: str | Backend, threads: int | None = None) -> Backend:
-    """The backend called ``name``; raises InputError for an unknown one, or one whose library is missing.
+    """The backend called ``name``; raises InputError for an unknown name or a missing library.
 
-    ``threads`` bounds those inside a call, where the backend can be told.
+    ``threads`` limits the threads inside a call, for the backends in ``THREADED``.
     """
     if not isinstance(name, str):
         return name
     if name not in BACKENDS:
         raise unknown_name("backend", name, BACKENDS)
-    module, cls = BACKENDS[name]
-    made = getattr(import_module(module), cls)
-    return cast(Backend, made(threads=threads) if threads and name in THREADED else made())
+    module, class_name = BACKENDS[name]
+    cls = getattr(import_module(module), class_name)
+    return cast(Backend, cls(threads=threads) if threads and name in THREADED else cls())
 
 
 def cores() -> int:
-    """GLASSGRAD_THREADS, or the cores that this process may run on."""
+    """GLASSGRAD_THREADS, or the number of cores that this process may run on."""
     return cast(int, import_module("glassgrad.backends.native.backend").default_threads())

@@ -1,4 +1,4 @@
-"""The background of features: the one number that most of them are, such as black, or "not of this class"."""
+"""The background of features: the value that most elements have, such as black in images or 0 in one-hot columns."""
 
 from __future__ import annotations
 
@@ -8,42 +8,52 @@ from glassgrad.backends.base import Array
 from glassgrad.ops.op import ZERO
 from glassgrad.training.programs import BACKGROUND
 
-ROWS = 256  # that are looked at, if they have no more than so many ...
+ROWS = 256
+"""The most rows that are sampled."""
+
 NUMBERS = 1 << 18
-COLUMNS = 64  # fewer are not worth it
-TALL, WIDE = 4, 2  # elements that a product skips together: of so many rows, of so many columns
-SHARE = 0.5  # of what cannot be skipped, from which on it does not pay
-FAR = 4.0  # times the spread of the other numbers: sums over a background further off lose digits
+"""The most elements that are sampled."""
+
+COLUMNS = 64
+"""Fewer columns than this are not worth skipping."""
+
+TALL, WIDE = 4, 2
+"""A matrix product skips blocks of ``TALL`` rows of a column, or of ``WIDE`` columns of a row."""
+
+SHARE = 0.5
+"""Skipping pays off up to this share of blocks that cannot be skipped."""
+
+FAR = 4.0
+"""A background further from 0 than this many standard deviations of the other elements would cost digits in sums."""
 
 
 def background(features: Array) -> float | None:
-    """The number that most of ``features`` [rows, ...] are, if enough of them are to be passed over; else None.
+    """The most frequent value of ``features`` [rows, ...], if enough blocks of it can be skipped; else None.
 
-    Looks at rows spread over all of them.
+    The rows sampled are spread evenly over ``features``.
     """
     columns = features[:1].size
-    most = min(ROWS, NUMBERS // max(columns, 1)) // TALL * TALL
-    if min(len(features), most) < TALL or columns < COLUMNS or features.dtype.kind != "f":
+    sample_size = min(ROWS, NUMBERS // max(columns, 1)) // TALL * TALL
+    if min(len(features), sample_size) < TALL or columns < COLUMNS or features.dtype.kind != "f":
         return None
-    some = features[:: max(1, len(features) // most)][:most]
-    some = some.reshape(len(some), columns)
-    number = np.partition(some.reshape(-1), some.size // 2)[
-        some.size // 2
-    ]  # of more than half, it is the median
-    differs = some != number
-    rest = some[differs]
+    sample = features[:: max(1, len(features) // sample_size)][:sample_size]
+    sample = sample.reshape(len(sample), columns)
+    # A value that more than half of the elements have is their median.
+    number = np.partition(sample.reshape(-1), sample.size // 2)[sample.size // 2]
+    differs = sample != number
+    rest = sample[differs]
     if not np.isfinite(number) or (rest.size and abs(number) > FAR * np.std(rest, dtype=np.float64)):
         return None
-    tall = differs[: len(some) // TALL * TALL].reshape(-1, TALL, columns).any(axis=1).mean()
-    wide = differs[:, : columns // WIDE * WIDE].reshape(len(some), -1, WIDE).any(axis=2).mean()
+    tall = differs[: len(sample) // TALL * TALL].reshape(-1, TALL, columns).any(axis=1).mean()
+    wide = differs[:, : columns // WIDE * WIDE].reshape(len(sample), -1, WIDE).any(axis=2).mean()
     return float(number) if (tall + wide) / 2 <= SHARE else None
 
 
 def kind(number: float | None) -> str | None:
-    """The background as ``training_program`` takes it."""
+    """The argument ``background`` of ``training_program``."""
     return None if number is None else BACKGROUND if number else ZERO
 
 
 def hyperparameter(number: float | None) -> dict[str, float]:
-    """What the program then takes besides when it runs."""
+    """The hyperparameter that a program with such a background takes at run time; empty for a background of 0."""
     return {BACKGROUND: number} if number else {}

@@ -1,7 +1,7 @@
 """Callbacks: code that runs between the calls of the compiled step.
 
-They cost nothing inside a step. Each gets the ``Trainer`` and may read anything, change a hyperparameter
-(``trainer.learning_rate = 0.001``) or end the training (``trainer.stop("reason")``). Your own takes five lines::
+They cost nothing inside a step. Each method gets the ``Trainer`` and may read it, change a hyperparameter
+(``trainer.learning_rate = 0.001``) or end the training (``trainer.stop("reason")``). An example::
 
     class HalveOnPlateau(gg.Callback):
         def on_epoch_end(self, trainer):
@@ -24,7 +24,7 @@ from glassgrad.training.task import Task
 
 
 class Training(Protocol):
-    """What a callback can use of a ``Trainer``; see there."""
+    """The part of ``Trainer`` that callbacks use; see there."""
 
     @property
     def task(self) -> Task:
@@ -32,23 +32,23 @@ class Training(Protocol):
 
     @property
     def state(self) -> State:
-        """Weights, running statistics and optimizer slots of now."""
+        """The current weights, running statistics and optimizer slots."""
 
     @property
     def step(self) -> int:
-        """The number of steps done."""
+        """The number of completed steps."""
 
     @property
     def epochs_done(self) -> int:
-        """The number of whole epochs done."""
+        """The number of completed epochs."""
 
     @property
     def history(self) -> list[dict[str, float | int]]:
-        """One record per whole epoch."""
+        """One record per completed epoch."""
 
     @property
     def hyperparameters(self) -> dict[str, float]:
-        """The present hyperparameters."""
+        """The current hyperparameters."""
 
     @property
     def seconds(self) -> float:
@@ -56,10 +56,10 @@ class Training(Protocol):
 
     @property
     def model(self) -> Model:
-        """The network with the present weights."""
+        """The network with the current weights."""
 
     def watched_values(self, metric: str = "loss") -> list[float]:
-        """``metric`` after every epoch, lower is better."""
+        """``metric`` on the validation rows after every epoch; lower is better."""
 
     def set(self, **values: float) -> None:
         """Change hyperparameters."""
@@ -69,9 +69,9 @@ class Training(Protocol):
 
 
 class Callback:
-    """The base class: every method does nothing.
+    """The base class of callbacks. Its methods do nothing.
 
-    ``every_steps``: call ``on_steps`` at every multiple of so many steps (None: never).
+    ``on_steps`` is called at every multiple of ``every_steps`` steps; never if ``every_steps`` is None.
     """
 
     every_steps: int | None = None
@@ -83,24 +83,25 @@ class Callback:
         """Called after every ``every_steps`` steps."""
 
     def on_epoch_end(self, trainer: Training) -> None:
-        """Called after every epoch, when its record is in ``trainer.history``."""
+        """Called after every epoch, with the record of the epoch in ``trainer.history``."""
 
     def on_stop(self, trainer: Training) -> None:
         """Called once when the training ends: all steps done, stopped, diverged or interrupted."""
 
     def arrays(self) -> dict[str, Array]:
-        """What a checkpoint has to hold so that the callback goes on after a resume; names to arrays."""
+        """The state that a checkpoint stores for this callback: arrays by name."""
         return {}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take back what ``arrays`` gave."""
+        """Restore the state that ``arrays`` returned."""
 
 
 class EarlyStopping(Callback):
     """Ends the training when ``metric`` on the validation rows has not improved for ``patience`` epochs.
 
-    Stateless: it looks at the history. ``minimum_improvement`` is the least change that counts. Raises InputError at
-    the start where no rows are held out for validation (L. Prechelt, Early stopping - but when?, 1998).
+    The callback has no state: it reads the history. A smaller improvement than ``minimum_improvement`` does not
+    count. ``on_start`` raises InputError if no rows are held out for validation. Source: L. Prechelt, "Early
+    stopping - but when?", 1998.
     """
 
     def __init__(self, patience: int, metric: str = "loss", minimum_improvement: float = 0.0) -> None:
@@ -109,14 +110,14 @@ class EarlyStopping(Callback):
         self.patience, self.metric, self.minimum_improvement = patience, metric, minimum_improvement
 
     def on_start(self, trainer: Training) -> None:
-        """Check that there is something to watch."""
+        """Check that some rows are held out for validation."""
         if trainer.task.parts.validation is None:
             raise InputError(
-                "early stopping watches the validation rows; give validation a share above 0, or leave out patience"
+                "early stopping needs validation rows; set validation above 0, or leave out patience"
             )
 
     def on_epoch_end(self, trainer: Training) -> None:
-        """Compare the last epochs with those before them."""
+        """Stop if the best epoch is at least ``patience`` epochs ago."""
         values = trainer.watched_values(self.metric)
         best, best_epoch = math.inf, 0
         for epoch, value in enumerate(values, start=1):
@@ -124,11 +125,11 @@ class EarlyStopping(Callback):
                 best, best_epoch = value, epoch
         if len(values) - best_epoch >= self.patience:
             name = f"validation {self.metric.replace('_', ' ')}"
-            trainer.stop(f"no better {name} in {self.patience} epochs, the best was in epoch {best_epoch}")
+            trainer.stop(f"no better {name} in {self.patience} epochs; the best was in epoch {best_epoch}")
 
 
 class MaxTime(Callback):
-    """Ends the training at the end of the first call after ``seconds`` of training, compilation not counted."""
+    """Ends the training after ``seconds`` of training, at the end of a call. Compilation does not count."""
 
     def __init__(self, seconds: float) -> None:
         if not seconds > 0 or not math.isfinite(seconds):
@@ -137,18 +138,18 @@ class MaxTime(Callback):
         self.every_steps = 1
 
     def on_steps(self, trainer: Training) -> None:
-        """Look at the clock."""
+        """Stop if the time is up."""
         if trainer.seconds >= self.seconds:
-            trainer.stop(f"{self.seconds:g} seconds of training are over")
+            trainer.stop(f"the time limit of {self.seconds:g} seconds is reached")
 
 
 class AveragedModel(Callback):
     """Keeps an exponential moving average of the weights, or (``decay=None``) their plain mean.
 
-    The moving average (EMA) is ``a <- decay a + (1 - decay) w`` (B. Polyak and A. Juditsky, 1992), the mean that of
-    stochastic weight averaging (P. Izmailov et al., UAI 2018). It is taken every ``every_steps`` steps, or at the end
-    of every epoch (None), from epoch ``start_epoch`` on. ``model(trainer)`` gives the averaged network; running
-    statistics are those of the last step.
+    The moving average (EMA) is ``a <- decay a + (1 - decay) w`` (B. Polyak and A. Juditsky, 1992). The mean is that
+    of stochastic weight averaging (P. Izmailov et al., UAI 2018). The average is updated every ``every_steps`` steps
+    (None: at the end of every epoch), after the first ``start_epoch`` epochs. ``model(trainer)`` returns the averaged
+    network; its running statistics are those of the last step.
     """
 
     def __init__(
@@ -161,15 +162,15 @@ class AveragedModel(Callback):
         self.count = 0
 
     def on_steps(self, trainer: Training) -> None:
-        """Take the weights in."""
-        self._take(trainer)
+        """Add the weights to the average."""
+        self._update(trainer)
 
     def on_epoch_end(self, trainer: Training) -> None:
-        """Take the weights in, unless that is done by steps."""
+        """Add the weights to the average, unless ``every_steps`` is set."""
         if self.every_steps is None:
-            self._take(trainer)
+            self._update(trainer)
 
-    def _take(self, trainer: Training) -> None:
+    def _update(self, trainer: Training) -> None:
         if trainer.epochs_done < self.start_epoch:
             return
         weights = trainer.state.weights
@@ -183,20 +184,20 @@ class AveragedModel(Callback):
         }
 
     def model(self, trainer: Training) -> Any:
-        """The network with the averaged weights; InputError before there is an average."""
+        """The network with the averaged weights; InputError if no weights have been averaged yet."""
         if not self.weights:
-            raise InputError("there is no average yet; train past start_epoch first")
+            raise InputError("no weights have been averaged yet; train past start_epoch first")
         model = trainer.model
         model.weights = dict(self.weights)
         return model
 
     def arrays(self) -> dict[str, Array]:
-        """The average and the number of weights in it."""
+        """The average, and the number of updates in it as ``count``."""
         import numpy as np
 
         return {**self.weights, "count": np.array(self.count)}
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
-        """Take back what ``arrays`` gave."""
+        """Restore the state that ``arrays`` returned."""
         self.weights = {name: array for name, array in arrays.items() if name != "count"}
         self.count = int(arrays["count"])

@@ -1,4 +1,4 @@
-"""The check of a derivative that needs no derivative: central differences."""
+"""A check of derivatives by central differences."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def check_derivative(
     """The largest error of the derivative of ``function`` at ``inputs``, relative to its largest element.
 
     ``function`` builds graph from float64 values with the shapes of ``inputs`` (arrays of finite numbers), and
-    returns one value or several. A random weighting of all its float outputs, drawn from ``seed``, is differentiated
-    by the reverse sweep and by (f(x + h) - f(x - h)) / 2h with h = ``step`` * max(1, |x|), element by element. A
-    right derivative gives about 1e-8, a wrong one about 1.
+    returns one value or several. A random linear combination of all its float outputs, drawn from ``seed``, is
+    differentiated by the reverse sweep and by (f(x + h) - f(x - h)) / 2h with h = ``step`` * max(1, |x|), element by
+    element. A correct derivative gives about 1e-8, a wrong one about 1.
 
-    Raises InputError for arguments that cannot be used, for a function that fails (with the cause), and where the
-    function or its derivative is not finite; GraphError for outputs that are no float64 values of the inputs, and for
-    what the ops in ``function`` refuse.
+    Raises InputError for invalid arguments, for a function that raises (with the cause), and if the function or its
+    derivative is not finite. Raises GraphError for outputs that are not float64 values of the graph, and for invalid
+    uses of ops in ``function``.
     """
     arrays = _check_arguments(function, inputs, step, seed)
     values = [make_input(f"x{i}", array.shape, "float64") for i, array in enumerate(arrays)]
@@ -44,28 +44,28 @@ def check_derivative(
             term = reduce_sum(output * weights)
             total = term if total is None else total + term
     if total is None:
-        raise GraphError("check_derivative: the function gives no float output to differentiate")
+        raise GraphError("check_derivative: the function has no float output to differentiate")
     forward = verify(Graph(tuple(values), (total,)))
     weighted = total
     slopes = _attempt("the derivative of the function", lambda: gradient(weighted, values))
     exact = evaluate(Graph(tuple(values), tuple(slopes)), arrays)
 
-    def at(index: int, spot: tuple[int, ...], moved: float) -> float:
+    def value_at(index: int, element: tuple[int, ...], value: float) -> float:
         changed: list[Array] = [array.copy() for array in arrays]
-        changed[index][spot] = moved
+        changed[index][element] = value
         return float(evaluate(forward, changed)[0])
 
     worst = 0.0
     scale = max(float(np.abs(array).max()) for array in exact)
     for index, array in enumerate(arrays):
-        for spot in np.ndindex(array.shape):
-            h = step * max(1.0, abs(float(array[spot])))
-            x = float(array[spot])
-            measured = (at(index, spot, x + h) - at(index, spot, x - h)) / (2 * h)
-            error = abs(measured - float(exact[index][spot]))
+        for element in np.ndindex(array.shape):
+            x = float(array[element])
+            h = step * max(1.0, abs(x))
+            measured = (value_at(index, element, x + h) - value_at(index, element, x - h)) / (2 * h)
+            error = abs(measured - float(exact[index][element]))
             if not math.isfinite(error):
                 raise InputError(
-                    f"check_derivative: the function or its derivative is NaN or Inf at element {list(spot)} of "
+                    f"check_derivative: the function or its derivative is NaN or Inf at element {list(element)} of "
                     f"input {index + 1}, which is {x:g}; choose another point"
                 )
             worst = max(worst, error)
@@ -74,39 +74,40 @@ def check_derivative(
 
 
 def _check_arguments(function: Any, inputs: Sequence[Any], step: Any, seed: Any) -> list[Array]:
-    """The inputs as float64 arrays; raises InputError for any argument that cannot be used."""
+    """The inputs as float64 arrays; raises InputError for an invalid argument."""
     if not callable(function):
         raise InputError(
-            f"check_derivative takes a function of values first, not {type(function).__name__} {function!r:.60}"
+            "check_derivative: the first argument must be a function of values, not "
+            f"{type(function).__name__} {function!r:.60}"
         )
     if not inputs:
-        raise InputError("check_derivative needs at least one input: give the point after the function")
+        raise InputError("check_derivative needs at least one input after the function")
     check("check_derivative: step", step, Real(above=0))
     check("check_derivative: seed", seed, Whole(0, 2**63 - 1))
-    return [_numbers(number, item) for number, item in enumerate(inputs, start=1)]
+    return [_float64_array(number, item) for number, item in enumerate(inputs, start=1)]
 
 
-def _numbers(number: int, item: Any) -> Array:
-    place = f"check_derivative: input {number}"
+def _float64_array(number: int, item: Any) -> Array:
+    name = f"check_derivative: input {number}"
     try:
         array = np.asarray(item)
     except (ValueError, TypeError):  # rows of different lengths
-        raise InputError(f"{place} is not an array of numbers; give rows of one length") from None
+        raise InputError(f"{name} is not an array of numbers; give rows of equal length") from None
     if array.dtype.kind not in "biuf":
         raise InputError(
-            f"{place} is {type(item).__name__} of dtype {array.dtype}; give an array of real numbers"
+            f"{name} is {type(item).__name__} of dtype {array.dtype}; give an array of real numbers"
         )
     if not array.size:
-        raise InputError(f"{place} has shape {array.shape}, so no elements; give at least one")
+        raise InputError(f"{name} has shape {array.shape}, so it has no elements; give at least one")
     with np.errstate(over="ignore"):
         array = array.astype(np.float64)
     if not np.isfinite(array).all():
-        raise InputError(f"{place} holds NaN or Inf; give finite numbers")
+        raise InputError(f"{name} contains NaN or Inf; give finite numbers")
     return array
 
 
 def _attempt(what: str, call: Callable[[], Any]) -> Any:
-    """What ``call`` returns; any exception that is not the package's own becomes an InputError of one line."""
+    """The result of ``call``. Any exception from outside the package becomes an InputError of one line."""
     try:
         return call()
     except GlassgradError:
@@ -127,7 +128,7 @@ def _outputs(returned: Any) -> list[Value]:
             )
         if output.type.is_float and output.dtype != "float64":
             raise GraphError(
-                f"check_derivative: the function turns its float64 inputs into {output.type}, in which differences "
-                "drown in rounding; keep the dtype of the inputs"
+                f"check_derivative: the function turns its float64 inputs into {output.type}, in which rounding "
+                "hides the differences; keep the dtype of the inputs"
             )
     return outputs

@@ -1,4 +1,4 @@
-"""A training written down, and continued to the same bits."""
+"""Checkpoints: a training is written to a file, and continued from there to the same bits."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from glassgrad.training.state import Best, Snapshot, State
 from glassgrad.training.task import Preparation, Task
 
 CHANGEABLE = ("epochs", "patience", "max_time", "metrics", "backend", "watch")
-"""The settings that may differ when a training is resumed. Everything else decides bits of steps already done."""
+"""The settings that may differ when a training is resumed. All others affect the bits of completed steps."""
 
 
 @frozen
-class Saved:
+class SavedTraining:
     """A training read from a checkpoint."""
 
     settings: Settings
@@ -83,8 +83,8 @@ def write(
 
 def read(
     path: Path, data: Any, sample_weight: Any, callbacks: Sequence[Callback], changes: Mapping[str, Any]
-) -> Saved:
-    """The training at ``path``, with its data. See ``Trainer.resume``."""
+) -> SavedTraining:
+    """The training in the checkpoint ``path``, with its data. See ``Trainer.resume``."""
     tensors, document, reason = read_checkpoint(path)
     if reason is not None:
         warnings.warn(reason, stacklevel=3)
@@ -101,25 +101,23 @@ def read(
         )
     try:
         settings = changed_settings(settings_of_document(document["settings"]), changes)
-        given = _given(path, document["data"]["source"], data, sample_weight)
+        given = _find_data(path, document["data"]["source"], data, sample_weight)
         task = Preparation(given.dataset, given.sample_weight, given.class_weight).task(settings)
         if task.fingerprint != document["data"]["sha256"]:
-            raise InputError(
-                f"{path}: was trained on other data than these; give the data that it began with"
-            )
+            raise InputError(f"{path}: was trained on other data; give the data that the training began with")
         snapshot = _snapshot(tensors, document, len(callbacks))
         if {"epochs", "patience", "max_time"} & set(changes):
-            snapshot = replace(snapshot, stopped=None)  # it may go on now
-        return Saved(settings, task, snapshot)
+            snapshot = replace(snapshot, stopped=None)  # the new limits decide
+        return SavedTraining(settings, task, snapshot)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
-            f"{path}: holds no training that can be continued ({error}); start it again"
+            f"{path}: contains no training that can be continued ({error}); start a new one"
         ) from None
 
 
-def _given(path: Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
+def _find_data(path: Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
     if data is not None and not isinstance(data, (str, Path)):
         options = document.get("options") or {}
         data = data if isinstance(data, Dataset) else load(data, **options)
@@ -132,11 +130,11 @@ def _snapshot(tensors: Mapping[str, Array], document: Mapping[str, Any], callbac
     state = State(position["step"], groups["weights"], groups["statistics"], groups["slots"])
     best, epoch_end = None, state
     if position["best_epoch"] is not None:
-        kept = _below(tensors, "best/weights"), _below(tensors, "best/statistics")
-        best = Best(float(tensors["best/value"]), position["best_epoch"], *kept)
+        arrays = _below(tensors, "best/weights"), _below(tensors, "best/statistics")
+        best = Best(float(tensors["best/value"]), position["best_epoch"], *arrays)
     if position["epoch_end"] != state.step:
-        kept = _below(tensors, "epoch_end/weights"), _below(tensors, "epoch_end/statistics")
-        epoch_end = State(position["epoch_end"], *kept, {})
+        arrays = _below(tensors, "epoch_end/weights"), _below(tensors, "epoch_end/statistics")
+        epoch_end = State(position["epoch_end"], *arrays, {})
     columns = {name: tensors[f"history/{name}"] for name in position["columns"]}
     return Snapshot(
         state,
@@ -157,19 +155,24 @@ def check_alike(expected: State, state: State) -> None:
     """Raise InputError unless ``state`` has the arrays of ``expected``: the same names, shapes and dtypes."""
     for group in ("weights", "statistics", "slots"):
         arrays: dict[str, Array] = getattr(state, group)
-        wanted: dict[str, Array] = getattr(expected, group)
-        for name in wanted.keys() | arrays.keys():
-            pair = [(known[name].shape, known[name].dtype) for known in (wanted, arrays) if name in known]
-            if len(pair) < 2 or pair[0] != pair[1]:
+        expected_arrays: dict[str, Array] = getattr(expected, group)
+        for name in expected_arrays.keys() | arrays.keys():
+            types = [
+                (side[name].shape, side[name].dtype) for side in (expected_arrays, arrays) if name in side
+            ]
+            if len(types) < 2 or types[0] != types[1]:
                 raise InputError(
-                    f"the saved training has other {group} than this network ({name}); start it again"
+                    f"the saved training has different {group} from this network ({name}); start a new training"
                 )
 
 
 def _named(group: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """``arrays`` with the prefix ``group/`` before each name."""
     return {f"{group}/{name}": array for name, array in arrays.items()}
 
 
 def _below(tensors: Mapping[str, Array], group: str) -> dict[str, Array]:
-    start = f"{group}/"
-    return {name.removeprefix(start): array for name, array in tensors.items() if name.startswith(start)}
+    """The arrays of ``tensors`` with the prefix ``group/``, by name without the prefix."""
+    start = group + "/"
+    size = len(start)
+    return {name[size:]: array for name, array in tensors.items() if name[:size] == start}

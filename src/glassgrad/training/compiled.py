@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Compiled:
-    """One step of training, and the network in use by (batch, with loss, values inside).
+    """The training step, and the evaluation programs by (batch size, with loss, names of inner values).
 
-    ``own`` are those that were compiled for this run and not for an earlier one.
+    ``own`` holds the programs that were compiled for this run and not for an earlier one.
     """
 
     training: Executable
@@ -34,11 +34,11 @@ class Compiled:
     own: list[Executable]
 
     def seconds(self) -> float:
-        """What compiling took so far; some backends compile when they first run."""
+        """Seconds of compilation so far. Some backends compile when a program first runs."""
         return _seconds([self.training, *self.evaluation.values()])
 
     def seconds_own(self) -> float:
-        """The same of ``own`` alone."""
+        """Seconds of compilation of the programs in ``own``."""
         return _seconds(self.own)
 
 
@@ -47,16 +47,16 @@ def _seconds(executables: Iterable[Executable]) -> float:
 
 
 def gradient_transformation(settings: Settings) -> GradientTransformation:
-    """What stands between the gradients and the update."""
+    """The transformation of the gradients before the update: clipping."""
     return GradientTransformation(settings.clip_norm, settings.clip_value)
 
 
 class Programs:
     """The programs of any number of runs, each compiled once.
 
-    Runs share a program if they differ only in what it takes when it runs: hyperparameters, the schedule, the
-    seed, the weights and so the initializers. A layer or optimizer from outside of this package could build such a
-    number into the graph all the same: those have to be equal.
+    Runs share a program if they differ only in its run-time inputs: hyperparameters, schedule, seed, and initial
+    weights (so also initializers). A layer or optimizer from outside this package might build such a number into
+    the graph, so it must be equal in all runs that share a program.
     """
 
     def __init__(self) -> None:
@@ -64,19 +64,19 @@ class Programs:
         self._evaluation: list[tuple[Any, dict[Hashable, Executable]]] = []
 
     def compiled(self, task: Task, settings: Settings, backend: Backend) -> Compiled:
-        """The programs of a run: a step of training, and the evaluation of every part of the data."""
+        """The programs of a run: the training step, and the evaluation of every part of the data."""
         schema, network, loss = task.parts.schema, task.resolved.network, task.resolved.loss
-        form = (
-            Network(tuple(replace(step, layer=_bare(step.layer)) for step in network.nodes)),
+        evaluation_key = (
+            Network(tuple(replace(node, layer=_without_initializers(node.layer)) for node in network.nodes)),
             loss,
             schema.feature_shape,
             task.targets,
             settings.dtype,
             settings.backend,
         )
-        step = (
-            *form,
-            _form(settings.resolved_optimizer),
+        training_key = (
+            *evaluation_key,
+            _optimizer_key(settings.resolved_optimizer),
             tuple(gradient_transformation(settings).hyperparameters()),
             task.batch,
             task.parts.weights is not None,
@@ -84,17 +84,17 @@ class Programs:
             settings.watch,
             background.kind(task.parts.background),
         )
-        training = _find(self._training, step)
-        evaluation = _find(self._evaluation, form)
+        training = _find(self._training, training_key)
+        evaluation = _find(self._evaluation, evaluation_key)
         if evaluation is None:
             evaluation = {}
-            self._evaluation.append((form, evaluation))
+            self._evaluation.append((evaluation_key, evaluation))
         batches = {evaluation_batch(len(features)) for features, _ in task.parts.named().values()}
-        lacking = [batch for batch in sorted(batches) if (batch, True, ()) not in evaluation]
+        missing = [batch for batch in sorted(batches) if (batch, True, ()) not in evaluation]
 
         def programs() -> Iterator[Program]:
-            """The small ones first."""
-            for batch in lacking:
+            """The programs to compile: evaluation in ascending batch size, then training."""
+            for batch in missing:
                 yield evaluation_program(
                     network,
                     schema.feature_shape,
@@ -107,15 +107,15 @@ class Programs:
                 yield step_program(task, settings, batch=task.batch, watch=settings.watch)
 
         own = compile_all(backend, programs())
-        evaluation |= {(batch, True, ()): made for batch, made in zip(lacking, own, strict=False)}
+        evaluation |= {(batch, True, ()): executable for batch, executable in zip(missing, own, strict=False)}
         if training is None:
             training = own[-1]
-            self._training.append((step, training))
+            self._training.append((training_key, training))
         return Compiled(training, evaluation, own)
 
 
 def step_program(task: Task, settings: Settings, *, batch: int, watch: bool = False) -> Program:
-    """One step of the training that ``settings`` ask for on ``task``, in batches of ``batch`` rows."""
+    """The program of one training step on ``task`` with ``settings``, for batches of ``batch`` rows."""
     return training_program(
         task.resolved.network,
         task.parts.schema.feature_shape,
@@ -132,28 +132,29 @@ def step_program(task: Task, settings: Settings, *, batch: int, watch: bool = Fa
     )
 
 
-def _find(known: Iterable[tuple[Any, T]], form: Any) -> T | None:
-    return next((found for other, found in known if other == form), None)
+def _find(entries: Iterable[tuple[Any, T]], key: Any) -> T | None:
+    """The value of the first entry whose key equals ``key``. Keys need not be hashable."""
+    return next((value for other, value in entries if other == key), None)
 
 
-def _is_ours(part: object) -> bool:
+def _is_built_in(part: object) -> bool:
     return type(part).__module__.startswith("glassgrad.")
 
 
-def _bare(layer: Layer) -> Layer:
-    """``layer`` with initializers that are all the same."""
-    if not _is_ours(layer):
+def _without_initializers(layer: Layer) -> Layer:
+    """``layer`` with all its initializers replaced by zeros."""
+    if not _is_built_in(layer):
         return layer
     options: Any = layer
     names = [item.name for item in fields(options) if isinstance(getattr(layer, item.name), Initializer)]
-    bare: Layer = replace(options, **dict.fromkeys(names, "zeros"))
-    return bare
+    result: Layer = replace(options, **dict.fromkeys(names, "zeros"))
+    return result
 
 
-def _form(optimizer: Optimizer) -> object:
-    """An optimizer's kind, its choices, and the names of its hyperparameters."""
-    if not _is_ours(optimizer):
+def _optimizer_key(optimizer: Optimizer) -> object:
+    """The class of an optimizer, its flags, and the names of its hyperparameters."""
+    if not _is_built_in(optimizer):
         return optimizer
     values = [getattr(optimizer, item.name) for item in fields(optimizer)]
-    choices = tuple(value for value in values if isinstance(value, bool))
-    return type(optimizer), choices, tuple(optimizer.hyperparameters())
+    flags = tuple(value for value in values if isinstance(value, bool))
+    return type(optimizer), flags, tuple(optimizer.hyperparameters())

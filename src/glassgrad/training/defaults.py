@@ -1,6 +1,6 @@
-"""The defaults of all training options: the only table of them.
+"""The only table of the defaults of training options.
 
-The module imports next to nothing, so that the command line can show defaults without loading the training.
+The module imports almost nothing, so that the command line can show defaults without loading the training.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "dtype": "float32",
     }
 )
-"""Default by option. ``learning_rate`` is that of an optimizer that is given by its bare name.
+"""Default by option. ``learning_rate`` applies to an optimizer that is given by its bare name.
 
-Momentum and weight decay have no entry: their defaults are those of the optimizer.
+Momentum and weight decay have no entry: their defaults come from the optimizer.
 """

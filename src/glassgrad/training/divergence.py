@@ -1,6 +1,7 @@
-"""Where NaN or Inf began: the epoch is run again (to the same bits) up to the step, and that step is read.
+"""Locates the step and the layer where NaN or Inf began.
 
-The replay starts from the weights before the epoch, so nothing has to be watched while all is well.
+The steps of the last call are run again, one at a time and to the same bits, up to the bad step. Then the values of
+that step are read. So nothing has to be recorded during normal training.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SECTIONS = {"forward": "the forward pass", "backward": "the gradient", "update":
 
 @frozen
 class Divergence:
-    """The first step (from 0, since the start of the training) that met NaN or Inf, and what to keep."""
+    """The first step with NaN or Inf (from 0, since the start of the training), and the last good values."""
 
     step: int
     where: str
@@ -39,8 +40,8 @@ class Divergence:
 def is_finite(arrays: Mapping[str, Array]) -> bool:
     """Whether every float of every array is finite.
 
-    NaN and infinities stay in a sum of squares, whatever is added. So one that is finite answers for all of them; one
-    that is not may be of numbers that are merely large.
+    A finite sum of squares proves that all elements are finite, and is fast. A sum that is not finite may come from
+    large but finite elements, so the elements are then checked one by one.
     """
     with np.errstate(all="ignore"):
         return all(
@@ -50,11 +51,11 @@ def is_finite(arrays: Mapping[str, Array]) -> bool:
 
 
 def locate(executable: Executable, feed: Feed, before: Feed | None = None) -> Divergence:
-    """Find the step of ``feed`` that went wrong, by running its steps again one at a time.
+    """Find the first bad step of ``feed`` by running its steps again one at a time.
 
-    A step is bad when its loss is not finite, or a weight or state after it is not. A bad loss comes of
-    weights that were bad before, if finite: then those before them are kept. ``before`` is the feed of the
-    call before, and is asked for where that step lies in it.
+    A step is bad if its loss, or a weight or state after it, is not finite. A bad loss means that the step before
+    left unusable (though finite) weights, so the weights before that step are kept. That step may be the last one
+    of ``before``, the feed of the preceding call.
     """
     batch = executable.program.batch
     good, previous = feed, None
@@ -66,14 +67,14 @@ def locate(executable: Executable, feed: Feed, before: Feed | None = None) -> Di
             break
         previous, good = good, _advance(good, result, batch)
     if previous is None and before is not None:
-        previous = _last(executable, before)
+        previous = _last_step(executable, before)
     where = _first_bad(executable.program, _step(good, batch), _step(previous, batch) if previous else None)
-    keep = previous if bad_loss and previous is not None else good
-    return Divergence(good.first_step, where, dict(keep.params), dict(keep.state))
+    last_good = previous if bad_loss and previous is not None else good
+    return Divergence(good.first_step, where, dict(last_good.params), dict(last_good.state))
 
 
-def _last(executable: Executable, feed: Feed) -> Feed:
-    """``feed`` as its last step finds it."""
+def _last_step(executable: Executable, feed: Feed) -> Feed:
+    """The feed of the last step of ``feed``: its rows, with parameters and state after the steps before it."""
     batch = executable.program.batch
     steps = -(-len(feed.order) // batch) - 1
     if steps == 0:
@@ -91,10 +92,12 @@ def _last(executable: Executable, feed: Feed) -> Feed:
 
 
 def _step(feed: Feed, batch: int) -> Feed:
+    """The first step of ``feed``."""
     return replace(feed, order=feed.order[:batch], hyper=_cut(feed, slice(0, 1)))
 
 
 def _advance(feed: Feed, result: Result, batch: int) -> Feed:
+    """``feed`` without its first step, which gave ``result``."""
     return replace(
         feed,
         order=feed.order[batch:],
@@ -106,26 +109,27 @@ def _advance(feed: Feed, result: Result, batch: int) -> Feed:
 
 
 def _cut(feed: Feed, part: slice) -> dict[str, float | Array]:
+    """The hyperparameters of some steps of ``feed``."""
     return {key: item[part] if isinstance(item, np.ndarray) else item for key, item in feed.hyper.items()}
 
 
 def _first_bad(program: Program, feed: Feed, before: Feed | None) -> str:
-    """Section and layer of the first node that is not finite, but for those that were so in a good step."""
-    usual = set(_bad_nodes(program, before)) if before is not None else set()
+    """Section and layer of the first node that is not finite here, and was finite in the good step ``before``."""
+    expected = set(_bad_nodes(program, before)) if before is not None else set()
     for node in _bad_nodes(program, feed):
-        if node not in usual:
+        if node not in expected:
             part = f" of {node.scope.layer}" if node.scope.layer else ""
             return f"{SECTIONS[node.scope.section]}{part} ({node.op.name})"
     return "the update (rounding differs from the reference backend)"
 
 
 def _bad_nodes(program: Program, feed: Feed) -> list[Node]:
-    found: list[Node] = []
+    bad_nodes: list[Node] = []
 
     def watch(node: Node, arrays: tuple[Array, ...]) -> None:
         if any(array.dtype.kind == "f" and not np.isfinite(array).all() for array in arrays):
-            found.append(node)
+            bad_nodes.append(node)
 
     chunk = lay_out(program, feed)
     evaluate(program.graph, step_values(program, feed, chunk, 0, dict(feed.params), dict(feed.state)), watch)
-    return found
+    return bad_nodes

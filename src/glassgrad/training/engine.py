@@ -1,4 +1,4 @@
-"""Calls of the compiled step: what goes into one, what is recorded of it, and what happens on NaN or Inf."""
+"""``Engine``: calls of the compiled step, their inputs and records, and the handling of NaN and Inf."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from glassgrad.training.backends import backend
 from glassgrad.training.background import hyperparameter
 from glassgrad.training.compiled import Compiled, Programs, gradient_transformation
 from glassgrad.training.divergence import Divergence, is_finite, locate
-from glassgrad.training.lenses import Looking
+from glassgrad.training.lenses import LensRecorder
 from glassgrad.training.pace import Pace
 from glassgrad.training.programs import FEATURES, TARGETS, WEIGHTS
 from glassgrad.training.settings import Settings
@@ -28,7 +28,7 @@ from glassgrad.training.task import Task
 
 
 class Engine:
-    """Moves a ``State`` by calls of the compiled step, and records losses and learning rates by step."""
+    """Advances a ``State`` by calls of the compiled step, and records the loss and learning rate of every step."""
 
     def __init__(self, task: Task, settings: Settings, compiled: Compiled | None = None) -> None:
         self.task, self.settings = task, settings
@@ -44,18 +44,19 @@ class Engine:
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.initial = initial_model(task, settings)
         fills = settings.resolved_optimizer.slots()
-        trained = [name for name in self.initial.weights if layer_of(name) not in settings.freeze]
+        trained_names = [name for name in self.initial.weights if layer_of(name) not in settings.freeze]
         slots = {
             f"{slot}/{name}": np.full_like(self.initial.weights[name], fill)
             for slot, fill in fills.items()
-            for name in trained
+            for name in trained_names
         }
         self.initial_state = State(0, self.initial.weights, self.initial.statistics, slots)
         self.losses, self.rates = StepLog(settings.dtype), StepLog("float64")
         parameters = self.initial.parameters
-        self.lenses = Looking(self.steps_per_epoch, task.batch * parameters) if settings.watch else None
-        copied = parameters * np.dtype(settings.dtype).itemsize * (1 + len(fills))
-        self.pace = Pace(6.0 * task.batch * parameters, copied, self.steps_per_epoch)
+        multiplications = task.batch * parameters
+        self.lenses = LensRecorder(self.steps_per_epoch, multiplications) if settings.watch else None
+        bytes_copied = parameters * np.dtype(settings.dtype).itemsize * (1 + len(fills))
+        self.pace = Pace(6.0 * task.batch * parameters, bytes_copied, self.steps_per_epoch)
         self._last_feed: Feed | None = None
         self._factors: tuple[int, int, Array] | None = None
 
@@ -63,12 +64,11 @@ class Engine:
     def compiled(self) -> Compiled:
         """The compiled programs; compiled on first use."""
         if self._compiled is None:
-            chosen = backend(self.settings.backend)
-            self._compiled = Programs().compiled(self.task, self.settings, chosen)
+            self._compiled = Programs().compiled(self.task, self.settings, backend(self.settings.backend))
         return self._compiled
 
     def reset_hyper(self, changes: Mapping[str, float]) -> None:
-        """Set the hyperparameters to those of the settings, but for ``changes``."""
+        """Set the hyperparameters to those of the settings, with ``changes`` applied."""
         settings = self.settings
         self.hyper = (
             settings.resolved_optimizer.hyperparameters()
@@ -77,12 +77,14 @@ class Engine:
         )
 
     def check_hyper(self, name: str, value: float) -> None:
-        """Raise InputError unless the hyperparameter ``name`` can have ``value`` in the compiled program."""
+        """Raise InputError unless the compiled program allows ``value`` for the hyperparameter ``name``."""
         optimizer = self.settings.resolved_optimizer
         if name in optimizer.hyperparameters():
             changed = replace(optimizer, **{name: value})
             if changed.hyperparameters().keys() != optimizer.hyperparameters().keys():
-                raise InputError(f"{name} {value!r} needs another program; start a new training with it")
+                raise InputError(
+                    f"{name} cannot be set to {value!r} during training; start a new training with it"
+                )
         else:
             options: dict[str, Any] = {name: value}
             replace(self.settings, **options)
@@ -90,13 +92,14 @@ class Engine:
     def call(
         self, state: State, end: int, epochs: int, validation_losses: Sequence[float]
     ) -> tuple[State, Divergence | None]:
-        """One call of the compiled step: from ``state`` to the step ``end``, within ``epochs`` epochs.
+        """Make one call of the compiled step: from ``state`` to the step ``end``, within ``epochs`` epochs.
 
-        Returns the new state. On NaN or Inf it is the last good one, with the step and the layer where they began.
+        Returns the new state and None. On NaN or Inf, returns the last good state, and the step and layer where they
+        began.
         """
-        step, each, batch = state.step, self.steps_per_epoch, self.task.batch
-        epoch = step // each
-        first = epoch * each
+        step, batch = state.step, self.task.batch
+        epoch = step // self.steps_per_epoch
+        first = epoch * self.steps_per_epoch
         rates = self.hyper["learning_rate"] * self._factors_of(epoch, epochs, validation_losses)
         feed = Feed(
             self._data,
@@ -126,7 +129,7 @@ class Engine:
         ), None
 
     def _run(self, feed: Feed) -> Result:
-        """One call, with the lenses where they are asked for."""
+        """Run the training program, and record the probes if ``watch`` is set."""
         if self.lenses is None:
             return self.compiled.training.run(feed)
         mask = self.lenses.mask(feed.first_step, len(feed.order) // self.task.batch)
@@ -135,26 +138,26 @@ class Engine:
         return result
 
     def _last_good(self, state: State, feed: Feed) -> tuple[State, Divergence]:
-        trouble = locate(self.compiled.training, feed, self._last_feed)
+        divergence = locate(self.compiled.training, feed, self._last_feed)
         if self.lenses is not None:
-            self.lenses.last = trouble.step
-        statistics = {name: trouble.state[name] for name in state.statistics}
-        slots = {name: trouble.state[name] for name in state.slots}
-        return State(trouble.step, trouble.params, statistics, slots), trouble
+            self.lenses.last = divergence.step
+        statistics = {name: divergence.state[name] for name in state.statistics}
+        slots = {name: divergence.state[name] for name in state.slots}
+        return State(divergence.step, divergence.params, statistics, slots), divergence
 
     def forget(self) -> None:
-        """Drop what was kept of the calls so far: the training goes on from another state."""
+        """Clear the caches of earlier calls, since the training continues from another state."""
         self._last_feed = self._factors = None
 
     def _factors_of(self, epoch: int, count: int, validation_losses: Sequence[float]) -> Array:
-        """The schedule over ``count`` epochs from ``epoch`` on, one factor per step."""
+        """The factors of the schedule, one per step, for ``count`` epochs from ``epoch`` on."""
         if self._factors is None or self._factors[:2] != (epoch, count):
-            each = self.steps_per_epoch
-            steps = np.arange(epoch * each, (epoch + count) * each, dtype=np.int64)
+            steps_per_epoch = self.steps_per_epoch
+            steps = np.arange(epoch * steps_per_epoch, (epoch + count) * steps_per_epoch, dtype=np.int64)
             factors = self._schedule.factors(
                 steps,
                 total_steps=self.total_steps,
-                steps_per_epoch=each,
+                steps_per_epoch=steps_per_epoch,
                 validation_losses=validation_losses,
             )
             self._factors = (epoch, count, factors)
@@ -165,7 +168,7 @@ class Engine:
         return Epochs(rows, self.task.batch, self.settings.seed, epoch + 1, count)
 
     def mean_loss(self, first: int, end: int) -> float:
-        """The mean training loss over the rows of the steps from ``first`` to before ``end``, of one epoch."""
+        """The mean training loss over the rows of the steps ``first`` to ``end`` (exclusive), all of one epoch."""
         batch, weights = self.task.batch, self.task.parts.weights
         epoch = first // self.steps_per_epoch
         start = epoch * self.steps_per_epoch

@@ -1,4 +1,4 @@
-"""Many networks at once: each distinct program is compiled once, and the runs are spread over the cores."""
+"""``train_many``: each distinct program is compiled once, and the runs are distributed over the cores."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ def train_many(
 ) -> list[Run]:
     """Train one network per entry of ``variants`` on ``data``, each to the same bits as ``train`` alone.
 
-    ``data``, ``target`` and ``task`` are as in ``train``. A variant holds options of ``Settings``; ``common`` are
-    those of all variants, which a variant may replace. Variants that differ only in what a compiled program takes
-    when it runs (learning rate, schedule, seed, initialization, any hyperparameter) share one compilation; the first
-    of them bears its time. Up to
-    ``threads`` runs go on at once (default: GLASSGRAD_THREADS, or the cores that this process may use).
-    ``progress`` is called in the thread of the caller after each run, with its number in ``variants`` and the run.
+    ``data``, ``target`` and ``task`` are as in ``train``. A variant is a mapping of options of ``Settings``;
+    ``common`` are options of all variants, which a variant may override. Variants that differ only in run-time inputs
+    of the compiled program (learning rate, schedule, seed, initialization, any hyperparameter) share one compilation,
+    whose time counts for the first of them. Up to ``threads`` runs train at the same time (default:
+    GLASSGRAD_THREADS, or the cores that this process may use). ``progress`` is called in the caller's thread after
+    each run, with the index of the variant and the run.
 
-    The runs come in the order of ``variants``. One that diverges ends as such, and the others go on. Ctrl-C ends
-    all: those under way end with their last good weights, and those without one whole epoch are left out (if
-    that leaves none, KeyboardInterrupt is raised). Raises InputError as ``train`` does, before any run begins,
-    and names the variant.
+    The runs are returned in the order of ``variants``. If a run diverges, the others continue. Ctrl-C ends all runs:
+    those in progress end with their last good weights, and those without a completed epoch are left out. If no run is
+    left, KeyboardInterrupt is raised. Raises InputError as ``train`` does, before any run begins, and names the
+    variant.
     """
     if isinstance(variants, Mapping) or not all(isinstance(item, Mapping) for item in variants):
-        raise InputError("variants is a list of tables of options, such as [{'learning_rate': 0.1}]")
+        raise InputError("variants must be a list of mappings of options, such as [{'learning_rate': 0.1}]")
     threads = check("threads", threads, Optional(THREADS))
     jobs = [_Job(number, settings) for number, settings in enumerate(_settings(variants, common))]
     if not jobs:
@@ -59,29 +59,29 @@ def train_many(
     preparation = Preparation(load(data, target=target, task=task), sample_weight, class_weight)
     programs = Programs()
     for job in jobs:
-        with _Named(job.number, len(jobs)):
-            job.take(preparation, programs, available // workers)
+        with _NamesVariant(job.number, len(jobs)):
+            job.prepare(preparation, programs, available // workers)
     return _run(jobs, workers, progress)
 
 
 @dataclass(eq=False)
 class _Job:
-    """One variant: what it trains on, and its programs."""
+    """One variant: its settings, its prepared data and its programs."""
 
     number: int
     settings: Settings
     task: Task | None = None
     compiled: Compiled | None = None
 
-    def take(self, preparation: Preparation, programs: Programs, threads: int) -> None:
-        """Prepare the data and the programs, as far as no other variant has."""
+    def prepare(self, preparation: Preparation, programs: Programs, threads: int) -> None:
+        """Prepare the data and compile the programs, unless another variant has done so."""
         self.task = preparation.task(self.settings)
         self.compiled = programs.compiled(
             self.task, self.settings, backend(self.settings.backend, threads=threads)
         )
 
     def run(self, check: Callable[[], None]) -> Run | None:
-        """Train; None where nothing was reached before ``check`` stopped it."""
+        """Train; returns None if ``check`` stopped the run before its first epoch was complete."""
         assert self.task is not None
         start = time.perf_counter()
         try:
@@ -100,18 +100,18 @@ def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[int, Run], None
             raise KeyboardInterrupt
 
     done: dict[int, Run | None] = {}
-    with Workers(workers) as crew:
-        numbers = {crew.submit(job.run, check): job.number for job in jobs}
+    with Workers(workers) as pool:
+        numbers = {pool.submit(job.run, check): job.number for job in jobs}
         try:
-            for future in crew.each(numbers):
+            for future in pool.each(numbers):
                 run = done[numbers[future]] = future.result()
                 if progress is not None and run is not None:
                     progress(numbers[future], run)
         except KeyboardInterrupt:
             stop.set()
-            # What has not begun ends at once, what is under way after its call of the compiled step.
+            # Runs that have not begun end at once, runs in progress after their call of the compiled step.
             with interrupts.held():
-                for future in crew.each(numbers):
+                for future in pool.each(numbers):
                     done[numbers[future]] = future.result()
             interrupts.settle()
         except BaseException:
@@ -125,12 +125,12 @@ def _run(jobs: Sequence[_Job], workers: int, progress: Callable[[int, Run], None
 
 def _settings(variants: Sequence[Mapping[str, Any]], common: Mapping[str, Any]) -> Iterator[Settings]:
     for number, variant in enumerate(variants):
-        with _Named(number, len(variants)):
+        with _NamesVariant(number, len(variants)):
             yield make_settings({**common, **variant})
 
 
-class _Named:
-    """Errors inside the block say which variant they are about."""
+class _NamesVariant:
+    """A context in which an InputError names the variant that it is about."""
 
     def __init__(self, number: int, count: int) -> None:
         self.number, self.count = number, count

@@ -1,4 +1,4 @@
-"""The metrics of a model, computed from its outputs in float64 on the host."""
+"""The metrics of a model, computed from its outputs on the host, in float64."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from glassgrad.ops.op import constant
 PARTS = ("train", "validation", "test")
 
 LISTED_TARGETS = 20
-"""A regression on more targets than this gives only the averages over them."""
+"""A regression with more targets than this has only the averages over them."""
 
 
 def metrics_of(
     loss: Loss, schema: Schema, outputs: Array, row_losses: Array, targets: Array
 ) -> dict[str, float]:
-    """``loss`` (as trained), and ``accuracy``, or ``rmse``, ``mae`` and ``r2`` in the targets' own units.
+    """``loss`` (as trained), and ``accuracy``, or ``rmse``, ``mae`` and ``r2`` in the units of the targets.
 
-    outputs [rows, units], row_losses [rows], targets as the loss takes them. Every row counts the same, whatever
-    its weight in training.
+    ``outputs`` are [rows, units], ``row_losses`` [rows], ``targets`` encoded as the loss takes them. All rows have
+    equal weight, whatever their weights in training.
 
-    With several targets ``rmse``, ``mae`` and ``r2`` are the means of the targets' own values (scikit-learn's
-    ``multioutput="uniform_average"``). The targets' own values follow as ``r2[price]``, or ``r2[0]`` where targets
-    have no names; of more than ``LISTED_TARGETS`` targets they are left out.
+    With several targets, ``rmse``, ``mae`` and ``r2`` are means over the targets (scikit-learn's
+    ``multioutput="uniform_average"``). The values of each target follow as ``r2[price]``, or as ``r2[0]`` if targets
+    have no names. They are omitted for more than ``LISTED_TARGETS`` targets.
 
-    R^2 is 1 - (squared error) / (squared distance from the mean of these rows). A target that does not vary in
-    these rows has an R^2 of 1 if it is predicted exactly, else of 0.
+    R^2 is 1 - (squared error) / (squared distance from the mean of these rows). For a target that is constant in
+    these rows, R^2 is 1 if all predictions are exact, else 0.
     """
     with np.errstate(all="ignore"):
         mean = float(np.mean(row_losses, dtype=np.float64))
@@ -56,23 +56,25 @@ def metrics_of(
 def rmse(predicted: Array, true: Array) -> float:
     """The root mean squared error of each target, averaged over the targets.
 
-    ``true`` [rows] or [rows, targets]; ``predicted`` alike, or [targets] for a prediction that is always the same.
+    ``true`` is [rows] or [rows, targets]; ``predicted`` has the same shape, or [targets] for a constant prediction.
     """
     error = (predicted - true).reshape(len(true), -1)
     return float(np.mean(np.sqrt(np.mean(error**2, axis=0))))
 
 
 def _r2(true: Array, square: Array) -> Array:
-    """R^2 of every target: true [rows, targets], and the mean squared errors [targets]."""
+    """R^2 of every target, from ``true`` [rows, targets] and the mean squared errors ``square`` [targets]."""
     spread = np.mean((true - true.mean(axis=0)) ** 2, axis=0)
-    varies = true.max(axis=0) > true.min(axis=0)  # not spread > 0: the mean of equal numbers may be rounded
+    varies = true.max(axis=0) > true.min(
+        axis=0
+    )  # spread > 0 would be wrong: the mean of equal numbers can be inexact
     constant_target = np.where(square == 0, 1.0, 0.0)
     r2: Array = np.where(varies, 1 - square / np.where(varies, spread, 1.0), constant_target)
     return np.where(np.isnan(square), np.nan, r2)
 
 
 def by_target(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """``metrics`` taken apart: those of all targets together, and those of each target by its name."""
+    """``metrics`` split into those over all targets, and those of each target by name."""
     overall: dict[str, float] = {}
     targets: dict[str, dict[str, float]] = {}
     for key, value in metrics.items():
@@ -87,9 +89,9 @@ def by_target(metrics: Mapping[str, float]) -> tuple[dict[str, float], dict[str,
 def metrics_rows(
     metrics: Mapping[str, Mapping[str, Any]], rows: Mapping[str, int]
 ) -> list[tuple[list[str], list[list[Any]]]]:
-    """``metrics`` by part as tables, each a header and lines: one line for each part, with its number of rows.
+    """``metrics`` by part as tables, each a header and lines. The first table has a line for each part.
 
-    With several targets a second table has a line for each part and target.
+    ``rows`` is the number of rows by part. With several targets, a second table has a line for each part and target.
     """
     parts = sorted(metrics, key=lambda part: PARTS.index(part) if part in PARTS else len(PARTS))
     overall: dict[str, dict[str, Any]] = {}
@@ -119,14 +121,14 @@ def _all_keys(dictionaries: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def finished(loss: Loss, mean: float) -> float:
-    """The loss from the mean of the rows' losses."""
+    """The loss as a number, from the mean of the row losses (see ``Loss.finish``)."""
     if type(loss).finish is Loss.finish:
         return mean
-    (found,) = evaluate(Graph((), (loss.finish(constant(mean, "float64")),)), [])
-    return float(found)
+    (value,) = evaluate(Graph((), (loss.finish(constant(mean, "float64")),)), [])
+    return float(value)
 
 
 def quantities(loss: Loss, outputs: Array) -> Array:
-    """What the outputs of a regression predict, before any scaling is undone."""
+    """The predictions of a regression from its raw outputs, still scaled as the targets were."""
     with np.errstate(over="ignore"):
         return np.exp(outputs) if loss.expects in ("log_rates", "log_probabilities") else outputs

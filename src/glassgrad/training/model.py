@@ -1,4 +1,4 @@
-"""A trained model: network, weights, preprocessing; it predicts, is evaluated, looked into, and saved."""
+"""``Model``: network, weights and preprocessing, for prediction, evaluation, inspection and saving."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ EVALUATION_BATCH = 256
 
 
 def evaluation_batch(rows: int) -> int:
-    """How many rows at a time a model is used on ``rows`` rows."""
+    """The batch size for prediction and evaluation on ``rows`` rows."""
     return min(EVALUATION_BATCH, 1 << (rows - 1).bit_length())
 
 
 @dataclass(eq=False)
 class Model:
-    """A network with its weights and its preprocessing. Features and targets are given as in the source."""
+    """A network with its weights and its preprocessing. Features and targets are in the form of the source."""
 
     network: Network
     schema: Schema
@@ -57,10 +57,10 @@ class Model:
         """The number of trained weights."""
         return sum(array.size for array in self.weights.values())
 
-    # --- use ---------------------------------------------------------------------------------------------
+    # --- prediction and evaluation -----------------------------------------------------------------------
 
-    # Features are given as in the source that the model was trained on: an array, or a DataFrame, a dict of columns
-    # or a Table. What is odd about a table (categories that training never saw ...) is a warning.
+    # Features have the form of the training source: an array, or a DataFrame, a dict of columns or a Table. A table
+    # with unusual values (such as a category that is not in the training data) gives a warning.
 
     def predict(self, features: Any) -> Array:
         """Labels [rows] for a classification, quantities in their own units for a regression."""
@@ -75,31 +75,32 @@ class Model:
         return self.outputs_prepared(self.prepare(features))
 
     def outputs_prepared(self, features: Array, targets: Array | None = None) -> Array:
-        """The same of rows that went through the preprocessing; with ``targets``, by the program that evaluates."""
+        """The raw outputs for preprocessed rows; with ``targets``, from the program with the loss."""
         return self._run(features, targets)["output"]
 
     def decode(self, outputs: Array) -> Array:
-        """What raw outputs [rows, units] mean: labels [rows], or quantities in their own units."""
+        """The predictions from raw outputs [rows, units]: labels [rows], or quantities in their own units."""
         if self.schema.classes is None:
             return self.schema.decode_outputs(quantities(self.loss, outputs))
         return self.schema.labels(self.loss.predicted_classes(outputs))
 
     def probabilities(self, outputs: Array) -> Array:
         """The probability of every class, float64 [rows, classes]; InputError where the loss has none."""
-        found = None
+        probabilities = None
         if self.schema.classes is not None:
-            found = self.loss.probabilities(outputs.astype(np.float64))
-        if found is None:
+            probabilities = self.loss.probabilities(outputs.astype(np.float64))
+        if probabilities is None:
             name = LOSSES.config(self.loss)["name"]
             raise InputError(f"a model trained with {name} has no probabilities; train with a cross-entropy")
-        return found
+        return probabilities
 
     def handle(self, rows: int = 1) -> Handle:
-        """A prepared call for ``rows`` rows at a time, for predictions that must not wait.
+        """A function for low-latency prediction on ``rows`` rows at a time.
 
-        It takes an array [rows, *feature_shape] of the model's dtype, as ``prepare`` gives it, and returns the raw
-        outputs [rows, units]; it raises InputError for an array of another shape or dtype. One thread at a time may
-        call it; weights that change later do not reach it. Raises InputError unless ``rows`` is at least 1.
+        It takes an array [rows, *feature_shape] of the model's dtype, as ``prepare`` returns, and returns the raw
+        outputs [rows, units]. It raises InputError for an array of another shape or dtype. Only one thread at a time
+        may call it. It keeps the current weights, also if they change in the model. Raises InputError unless ``rows``
+        is at least 1.
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise InputError(f"a handle takes a whole number of rows of at least 1, not {rows!r}")
@@ -107,32 +108,32 @@ class Model:
         return executable.handle(self.weights, self.statistics)
 
     def prepare(self, features: Any) -> Array:
-        """Features as the network takes them."""
-        found, told = self.schema.take_features(features, self.dtype)
-        for said in told:
-            warnings.warn(said, stacklevel=4)  # where predict was called
-        return found
+        """Preprocessed features [rows, *feature_shape], in the model's dtype."""
+        prepared, notices = self.schema.take_features(features, self.dtype)
+        for notice in notices:
+            warnings.warn(notice, stacklevel=4)  # the line that called predict
+        return prepared
 
     def evaluate(
         self, features: Any, targets: Any = None, *, metrics: Sequence[str] = ()
     ) -> dict[str, float]:
         """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows; see ``metrics.metrics_of``.
 
-        Those of several targets are averages, and each target has its own as well: ``r2[price]``.
+        With several targets these are averages, and each target also has its own: ``r2[price]``.
 
-        Without ``targets``, features are a table with the target column, whose name the model knows. ``metrics`` are
-        further ones by name (see ``named_metrics``). Raises InputError for one that does not fit the task.
+        Without ``targets``, ``features`` must be a table with the target column of the training data. ``metrics``
+        names further metrics (see ``named_metrics``). Raises InputError for one that does not fit the task.
         """
         if targets is None:
-            known = self.schema.take_targets(features)
-            features, targets = known.features, known.values
+            labeled = self.schema.take_targets(features)
+            features, targets = labeled.features, labeled.values
         encoded = self.schema.encode_targets(targets, self.dtype)
         return self.evaluate_prepared(self.prepare(features), encoded, metrics)
 
     def evaluate_prepared(
         self, features: Array, targets: Array, metrics: Sequence[str] = ()
     ) -> dict[str, float]:
-        """The same on arrays that went through the preprocessing."""
+        """``evaluate`` on preprocessed features and encoded targets."""
         results = self._run(features, targets)
         outputs = results["output"]
         standard = metrics_of(self.loss, self.schema, outputs, results["row_loss"], targets)
@@ -154,21 +155,21 @@ class Model:
             probabilities=self.loss.probabilities(outputs.astype(np.float64)),
         )
 
-    # --- looking inside ----------------------------------------------------------------------------------
+    # --- inspection --------------------------------------------------------------------------------------
 
     def inside(self, features: Any, *names: str) -> dict[str, Array]:
         """Values inside the network for every row: layers (``dense_1``) or ``dense_1.preactivation``."""
-        found = self._run(self.prepare(features), None, tuple(dict.fromkeys(names)))
-        return {name: found[INSIDE + name] for name in names}
+        results = self._run(self.prepare(features), None, tuple(dict.fromkeys(names)))
+        return {name: results[INSIDE + name] for name in names}
 
     def neuron(self, name: str, features: Any) -> Array:
-        """The value of one neuron, [rows]: ``dense_1[7]``, or also ``dense_1.preactivation[7]``.
+        """The values of one neuron, [rows]: ``dense_1[7]``, or ``dense_1.preactivation[7]``.
 
-        In a layer with several axes it takes all of them: ``conv2d_1[3, 0, 5]``.
+        A layer with several axes takes an index for each: ``conv2d_1[3, 0, 5]``.
         """
         match = re.fullmatch(r"([\w.-]+)\[([\d,\s]+)\]", name)
         if match is None:
-            raise InputError(f"{name!r} does not name a neuron; write layer[number], such as dense_1[7]")
+            raise InputError(f"{name!r} is not the name of a neuron; write layer[number], such as dense_1[7]")
         layer, numbers = match[1], [int(item) for item in match[2].split(",") if item.strip()]
         values = self.inside(features, layer)[layer]
         shape = values.shape[1:]
@@ -194,7 +195,7 @@ class Model:
         return self._compiled[key].run(feed).outputs
 
     def program(self, batch: int = 1, with_loss: bool = False, inside: Sequence[str] = ()) -> Program:
-        """The program of the network in use; ``print`` shows it as numbered equations."""
+        """The program of the network in evaluation mode; ``print`` shows it as numbered equations."""
         return evaluation_program(
             self.network,
             self.schema.feature_shape,
@@ -206,7 +207,7 @@ class Model:
         )
 
     def share(self, compiled: dict[Any, Executable]) -> None:
-        """Take programs from ``compiled``, which models of one form share, and put new ones there."""
+        """Use ``compiled`` as the cache of programs; models with equal programs can share one."""
         self._compiled = compiled
 
     def summary(self) -> list[dict[str, Any]]:
@@ -255,16 +256,16 @@ def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
         training = dict(document["training"])
         for key in ("loss", "dtype"):
             if key not in training:
-                raise InputError(f"the document's entry 'training' lacks {key!r}; save the model again")
+                raise InputError(f"the entry 'training' of the document has no {key!r}; save the model again")
         loss = LOSSES.make(training.pop("loss"))
         dtype: DType = training.pop("dtype")
         if dtype not in FLOATS:
             raise unknown_name("dtype", str(dtype), FLOATS)
         _check_outputs(network, schema, loss)
-        wanted = network.weights(schema.feature_shape)
-        weights = _take(tensors, dtype, {name: item.shape for name, item in wanted.items()})
-        kept = network.statistics(schema.feature_shape)
-        statistics = _take(tensors, dtype, {name: item.shape for name, item in kept.items()})
+        weight_specs = network.weights(schema.feature_shape)
+        weights = _take(tensors, dtype, {name: item.shape for name, item in weight_specs.items()})
+        statistic_specs = network.statistics(schema.feature_shape)
+        statistics = _take(tensors, dtype, {name: item.shape for name, item in statistic_specs.items()})
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     return Model(
@@ -282,12 +283,12 @@ def load_model(path: str | Path, *, backend: Backend | str = DEFAULT) -> Model:
 
 
 def _check_outputs(network: Network, schema: Schema, loss: Loss) -> None:
-    """Refuse a network whose outputs are not what ``loss`` and ``schema`` make predictions of."""
+    """Raise InputError unless the output shape of ``network`` is the one that ``loss`` and ``schema`` need."""
     units = loss.units(None if schema.classes is None else len(schema.classes), schema.outputs)
     shape = network.shapes(schema.feature_shape)[network.output]
     if shape != (units,):
         raise InputError(
-            f"the network gives rows of shape {list(shape)}, but loss {loss.name!r} on this data needs [{units}]; "
+            f"the network has outputs of shape {list(shape)}, but loss {loss.name!r} on this data needs [{units}]; "
             "train it again"
         )
 
@@ -295,6 +296,7 @@ def _check_outputs(network: Network, schema: Schema, loss: Loss) -> None:
 def _take(
     tensors: Mapping[str, Array], dtype: DType, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Array]:
+    """The tensors with the names in ``shapes``; InputError for a missing one or another shape or dtype."""
     for name, shape in shapes.items():
         if name not in tensors or tensors[name].shape != shape or tensors[name].dtype != dtype:
             raise InputError(

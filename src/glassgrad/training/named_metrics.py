@@ -206,8 +206,8 @@ def metric(name: str) -> Metric:
     return METRICS[full_name]
 
 
-def lower_is_better(name: str) -> float:
-    """The factor that turns a metric (or "loss") so that lower is better: 1 or -1."""
+def sign_of(name: str) -> float:
+    """1 for a metric (or "loss") of which lower is better, -1 for one of which higher is better."""
     return -1.0 if name != "loss" and metric(name).higher_is_better else 1.0
 
 

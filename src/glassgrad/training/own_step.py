@@ -1,7 +1,8 @@
-"""A training step of your own: any graph of ``gg.ops`` and ``gg.gradient``, compiled into a loop of steps.
+"""``compile_step``: a user-defined training step, compiled into a loop of steps.
 
-The function is called once, with values of the graph. What it returns becomes a program like that of ``train``: it
-runs on every backend, several steps to a call, with data, parameters, hyperparameters and seed as run-time inputs.
+The step is a function that builds graph with ``gg.ops`` and ``gg.gradient``. It is called once, with values of the
+graph. The program runs on every backend, several steps per call, with data, parameters, hyperparameters and seed as
+run-time inputs.
 """
 
 from __future__ import annotations
@@ -26,18 +27,19 @@ from glassgrad.training.backends import backend as make_backend
 
 Values = Mapping[str, Value]
 Step = Callable[["StepInputs"], tuple[Values, Values, Values]]
-"""From the inputs of a step to (new parameters, new state, outputs), each by name."""
+"""Maps the inputs of a step to (new parameters, new state, outputs), each by name."""
 
-_FEWEST_STEPS = 256  # in a call, where there are that many
+_STEPS_PER_CALL = 256
+"""A call has as many whole epochs as fit into this many steps, but at least one."""
 
 
 @dataclass(eq=False)
 class StepInputs:
-    """What a step reads: values of the graph, by name.
+    """The inputs of a step: values of the graph, by name.
 
-    ``data`` has a batch of rows, [batch, ...], of which ``row_mask``, bool [batch], says which exist: the last batch
-    of an epoch may be padded. ``step`` counts from 0, uint32. Random numbers differ by draw, step and row, and are
-    the same on every backend.
+    ``data`` are batches of rows, [batch, ...]. ``row_mask``, bool [batch], is true for valid rows and false for the
+    padding of the last batch of an epoch. ``step`` counts from 0, uint32. Random numbers differ by draw, step and
+    row, and are the same on every backend.
     """
 
     params: Values
@@ -52,17 +54,17 @@ class StepInputs:
     _draws: Iterator[int] = field(default_factory=itertools.count)
 
     def uniform(self, shape: Shape) -> Value:
-        """[batch, *shape], uniform in [0, 1)."""
+        """Random numbers [batch, *shape], uniform in [0, 1)."""
         stream = next(self._draws)
         return random_uniform(self._seed, self.step, self._rows, stream=stream, shape=shape, dtype=self.dtype)
 
     def normal(self, shape: Shape) -> Value:
-        """[batch, *shape], of mean 0 and standard deviation 1."""
+        """Normal random numbers [batch, *shape], with mean 0 and standard deviation 1."""
         stream = next(self._draws)
         return random_normal(self._seed, self.step, self._rows, stream=stream, shape=shape, dtype=self.dtype)
 
     def mask(self, shape: Shape, probability: float) -> Value:
-        """bool [batch, *shape], true with ``probability``."""
+        """A random mask, bool [batch, *shape]; each element is true with ``probability``."""
         stream = next(self._draws)
         return random_mask(
             self._seed, self.step, self._rows, stream=stream, shape=shape, probability=probability
@@ -70,7 +72,7 @@ class StepInputs:
 
 
 class CompiledStep:
-    """A compiled step and its state: ``params``, ``state``, ``hyper`` and ``step`` are those of now.
+    """A compiled step with its current ``params``, ``state``, ``hyper`` and ``step``.
 
     Hyperparameters may be changed between two calls of ``advance``.
     """
@@ -94,18 +96,18 @@ class CompiledStep:
     def advance(self, *, steps: int | None = None, epochs: int | None = None) -> dict[str, Array]:
         """Take ``steps`` steps, or those of ``epochs`` epochs; returns the outputs by name, stacked: [steps, ...].
 
-        The order of the rows is drawn anew for every epoch, from the seed. Raises InputError unless one of the two is
-        given, and for a hyperparameter that is no finite number; then nothing has changed.
+        The rows are shuffled for every epoch, from the seed. Raises InputError unless exactly one of the two is
+        given, and for a hyperparameter that is not a finite number; the state is then unchanged.
         """
         if (steps is None) == (epochs is None):
             raise InputError("advance takes one of steps= and epochs=, such as advance(epochs=10)")
         if steps is None:
             steps = check("epochs", epochs, Whole(1, 2**31 - 1)) * self.steps_per_epoch
         end = self.step + check("steps", steps, Whole(1, 2**63 - 1))
-        known = [item.name for item in self.program.hyper]
+        names = [item.name for item in self.program.hyper]
         for name, value in self.hyper.items():
-            if name not in known:
-                raise unknown_name("hyperparameter of this step", name, known)
+            if name not in names:
+                raise unknown_name("hyperparameter of this step", name, names)
             check(name, value, Real())
         parts: list[dict[str, Array]] = []
         while self.step < end:
@@ -113,15 +115,15 @@ class CompiledStep:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _call(self, end: int) -> dict[str, Array]:
-        """One call of the compiled loop, of whole epochs where it starts with one."""
-        each, batch = self.steps_per_epoch, self.program.batch
-        epoch, begun = divmod(self.step, each)
-        count = 1 if begun else max(min(_FEWEST_STEPS, end - self.step) // each, 1)
-        stop = min(end, (epoch + count) * each)
+        """One call of the compiled loop: whole epochs at the start of an epoch, else the rest of the current one."""
+        steps_per_epoch, batch = self.steps_per_epoch, self.program.batch
+        epoch, offset = divmod(self.step, steps_per_epoch)
+        count = 1 if offset else max(min(_STEPS_PER_CALL, end - self.step) // steps_per_epoch, 1)
+        stop = min(end, (epoch + count) * steps_per_epoch)
         order = Epochs(self._rows, batch, self._seed, epoch + 1, count)
         feed = Feed(
             self._data,
-            order[begun * batch : (stop - epoch * each) * batch],
+            order[offset * batch : (stop - epoch * steps_per_epoch) * batch],
             self.params,
             self.state,
             self.hyper,
@@ -148,11 +150,12 @@ def compile_step(
     """Compile ``function`` into a loop of training steps over the rows of ``data``.
 
     ``function`` takes ``StepInputs`` and returns three mappings: new parameters, new state, and outputs (values of
-    any shape that are kept for every step, such as the loss). What it leaves out of the first two stays as it is.
-    ``params`` and ``state`` are arrays by name, ``data`` arrays with one entry per row, ``hyper`` numbers. Floats
-    become ``dtype``, whole numbers int32. ``batch_size`` is at most the number of rows.
+    any shape, such as the loss, which ``advance`` returns for every step). Parameters and state that are missing from
+    the mappings do not change. ``params`` and ``state`` are arrays by name, ``data`` arrays with one entry per row,
+    ``hyper`` numbers. Floats become ``dtype``, integers int32. ``batch_size`` is reduced to the number of rows if it
+    is larger.
 
-    Gradient descent on a line::
+    An example, linear regression by gradient descent::
 
         def step(inputs):
             error = inputs.data["x"] * inputs.params["w"] - inputs.data["y"]
@@ -163,7 +166,7 @@ def compile_step(
         line = gg.compile_step(step, params={"w": 0.0}, data={"x": x, "y": y}, hyper={"rate": 0.1})
         losses = line.advance(epochs=10)["loss"]
 
-    Raises InputError for arrays that cannot be used, and GraphError for a function that returns something else.
+    Raises InputError for invalid arrays or options, and GraphError if ``function`` returns anything else.
     """
     if dtype not in FLOATS:
         raise unknown_name("dtype", str(dtype), FLOATS)
@@ -173,7 +176,7 @@ def compile_step(
     rows = _arrays("data", data, dtype)
     lengths = {len(array) if array.ndim else 0 for array in rows.values()}
     if len(lengths) != 1 or 0 in lengths:
-        raise InputError("data: give at least one array, all with the same number of rows, at least one")
+        raise InputError("data: give one or more arrays with the same number of rows, which is at least 1")
     numbers = {name: float(check(f"hyper {name}", value, Real())) for name, value in (hyper or {}).items()}
     batch = min(batch_size, *lengths)
     program = _program(function, arrays, rows, numbers, batch, dtype)
@@ -211,7 +214,7 @@ def _program(
     if not isinstance(returned, tuple) or len(returned) != 3:
         raise GraphError("the step must return three mappings: new parameters, new state, and outputs")
     kinds = ("parameter", "state", "output")
-    for kind, values, known in zip(kinds, returned, (params, state, None), strict=True):
+    for kind, values, current in zip(kinds, returned, (params, state, None), strict=True):
         if not isinstance(values, Mapping):
             raise GraphError(f"the step must return mappings; the {kind}s are {type(values).__name__}")
         for name, value in values.items():
@@ -219,8 +222,8 @@ def _program(
                 raise GraphError(
                     f"{kind} {name!r} of the step is {type(value).__name__}, not a value of the graph"
                 )
-            if known is not None and name not in known:
-                raise unknown_name(f"{kind} of the step", name, known)
+            if current is not None and name not in current:
+                raise unknown_name(f"{kind} of the step", name, current)
     if not returned[2]:
         raise GraphError("the step must have at least one output, such as its loss")
     outputs = tuple(Output(name, value) for name, value in returned[2].items())
@@ -228,7 +231,7 @@ def _program(
 
 
 def _arrays(kind: str, arrays: Mapping[str, Any], dtype: DType) -> dict[str, Array]:
-    """Arrays in the dtypes of a program; raises InputError for what is no array of finite numbers."""
+    """``arrays`` in the dtypes of a program; raises InputError unless all are arrays of finite numbers."""
     if not isinstance(arrays, Mapping):
         raise InputError(f"{kind} must be a mapping of names to arrays, not {type(arrays).__name__}")
     result: dict[str, Array] = {}
@@ -242,11 +245,11 @@ def _arrays(kind: str, arrays: Mapping[str, Any], dtype: DType) -> dict[str, Arr
         if array.dtype.kind == "f":
             array = array.astype(dtype)
             if not np.isfinite(array).all():
-                raise InputError(f"{kind} {name!r} holds NaN or Inf; give finite numbers")
+                raise InputError(f"{kind} {name!r} contains NaN or Inf; give finite numbers")
         elif array.dtype.kind in "iu":
             limits = np.iinfo(np.int32)
             if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
-                raise InputError(f"{kind} {name!r} holds whole numbers beyond 32 bits; give them as floats")
+                raise InputError(f"{kind} {name!r} contains integers beyond 32 bits; give them as floats")
             array = array.astype(np.int32)
         result[name] = np.ascontiguousarray(array).reshape(array.shape)
     return result

@@ -8,8 +8,8 @@ SECONDS_PER_CALL = 0.1
 """Target duration of a call: short enough for Ctrl-C, long enough to amortize the Python around it."""
 
 BYTES_PER_SECOND = 2e7
-"""Weights and state are copied in and out of a call: at this many bytes per second of its duration, the copies take
-about 2 % of the time."""
+"""Weights and state are copied in and out of a call. A call lasts at least their size divided by this, so that the
+copies take about 2 % of the time."""
 
 FIRST_GUESS = 1e10
 """Floating-point operations per second: the speed assumed for the first call."""
@@ -18,7 +18,7 @@ STEPS_AT_ONCE = 8192
 """The most steps in a call of several whole epochs."""
 
 GROWTH = 16
-"""A call has at most this many times as many epochs as the one before it."""
+"""The largest factor by which the number of epochs per call grows from one call to the next."""
 
 
 class Pace:
@@ -34,16 +34,16 @@ class Pace:
         self._steps_per_epoch = steps_per_epoch
 
     def steps(self, remaining: int) -> int:
-        """The length of the next call, in steps: ``remaining`` steps in equal calls of about the target duration."""
+        """The length of the next call, in steps: ``remaining`` divided into equal calls of the target duration."""
         calls = max(1, math.ceil(remaining * self.seconds_per_step / self.seconds_per_call))
         return math.ceil(remaining / calls)
 
     def record(self, steps: int, seconds: float) -> None:
-        """Learn from a call of ``steps`` steps that took ``seconds``."""
+        """Update the estimate from a call of ``steps`` steps that took ``seconds``."""
         self.seconds_per_step = seconds / steps
 
     def record_epochs(self, epochs: int, seconds: float) -> None:
-        """Learn from ``epochs`` whole epochs that took ``seconds``: short ones go several into a call."""
+        """Choose ``epochs_at_once`` after ``epochs`` whole epochs that took ``seconds``: more if epochs are short."""
         if seconds < self.seconds_per_call / 2:
             growth = min(int(self.seconds_per_call / max(seconds, 1e-6)), GROWTH)
             self.epochs_at_once = max(1, min(growth * epochs, STEPS_AT_ONCE // self._steps_per_epoch))

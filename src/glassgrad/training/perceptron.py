@@ -1,8 +1,8 @@
-"""The perceptron with its own learning rule, as a program without any derivative.
+"""The perceptron with its own learning rule, as a program without derivatives.
 
-F. Rosenblatt, "The perceptron", 1958. A threshold has no useful gradient; the rule needs none: where the
-answer is wrong, the weights move by the input. It finds a line between two classes exactly if there is one
-(A. Novikoff, 1962), and never settles if there is none, as for XOR.
+The rule is that of F. Rosenblatt, "The perceptron", 1958. The gradient of a threshold is useless, and the rule does
+not need it: after a wrong prediction the weights move along the input. The rule converges if the classes are linearly
+separable (A. Novikoff, 1962). Otherwise, as for XOR, it never converges.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from glassgrad.training.backends import DEFAULT, backend
 class Perceptron:
     """One neuron with a threshold: 1 where x @ weights + bias >= 0, else 0.
 
-    ``fit`` sets ``weights_`` [inputs], ``bias_``, ``errors_`` (wrong answers in each epoch) and
-    ``converged_``.
+    ``fit`` sets ``weights_`` [inputs], ``bias_``, ``errors_`` (the number of wrong predictions in each epoch) and
+    ``converged_``. Raises InputError for an invalid ``learning_rate`` or ``epochs``.
     """
 
     learning_rate: float = 1.0
@@ -40,7 +40,7 @@ class Perceptron:
     converged_: bool = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Raises InputError for a number that is not allowed."""
+        """Check the options."""
         check_fields(self, {"learning_rate": Real(above=0), "epochs": Whole(0, 2**31 - 1)}, "Perceptron")
 
     @staticmethod
@@ -53,27 +53,28 @@ class Perceptron:
         rate = make_input("learning_rate", (), "float64")
         row = reshape(x, (inputs,))
         y = activation("step")(reduce_sum(row * w) + b)
-        wrong = reshape(t, ()) - y
+        error = reshape(t, ()) - y
         with scope("update", "perceptron"):
-            updates = {"weights": w + rate * wrong * row, "bias": b + rate * wrong}
-        listed = (
+            updates = {"weights": w + rate * error * row, "bias": b + rate * error}
+        inputs_of_program = (
             Input("features", "data", x),
             Input("targets", "data", t),
             Input("weights", "param", w),
             Input("bias", "param", b),
             Input("learning_rate", "hyper", rate),
         )
-        return Program("perceptron", 1, listed, updates, (Output("wrong", wrong * wrong),)).cleaned()
+        outputs = (Output("wrong", error * error),)
+        return Program("perceptron", 1, inputs_of_program, updates, outputs).cleaned()
 
     def fit(self, features: Any, targets: Any) -> Perceptron:
-        """Learn from features [rows, inputs] and targets [rows] of 0 and 1, row by row, from zero weights.
+        """Train on features [rows, inputs] and targets [rows] of 0 and 1, row by row, from zero weights.
 
-        Stops after the first epoch without a wrong answer. Raises InputError for other shapes or targets.
+        Stops after the first epoch without a wrong prediction. Raises InputError for other shapes or targets.
         """
         x = np.ascontiguousarray(features, dtype=np.float64)
         t = np.ascontiguousarray(targets, dtype=np.float64)
         if x.ndim != 2 or t.shape != x.shape[:1] or not len(x) or not np.isin(t, (0.0, 1.0)).all():
-            raise InputError("a perceptron learns from features [rows, inputs] and targets [rows] of 0 and 1")
+            raise InputError("a perceptron needs features [rows, inputs] and targets [rows] of 0 and 1")
         executable = backend(self.backend).compile(self.program(x.shape[1]))
         params: dict[str, Array] = {"weights": np.zeros(x.shape[1]), "bias": np.zeros(())}
         order = np.arange(len(x), dtype=np.int32)
@@ -92,6 +93,6 @@ class Perceptron:
         return self
 
     def predict(self, features: Any) -> Array:
-        """0 or 1 for each row of features [rows, inputs]."""
+        """The class, 0 or 1, of each row of features [rows, inputs]."""
         x = np.asarray(features, dtype=np.float64)
         return np.where(x @ self.weights_ + self.bias_ >= 0, 1, 0)

@@ -1,6 +1,6 @@
-"""The programs of a network: one step of training, evaluation, and a look inside.
+"""The programs of a network: the training step, and evaluation with or without inner values.
 
-This is where the forward pass, the chain rule and the optimizer become one graph.
+Here the forward pass, the chain rule and the optimizer become one graph.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from glassgrad.program import Input, Output, Program, Role
 from glassgrad.training.lenses import layer_gradients, lens_probes
 
 FEATURES, TARGETS, WEIGHTS = "features", "targets", "sample_weights"
-BACKGROUND = "background"  # the number that most features are, where it is not 0
-INSIDE = "inside/"  # begins the names of outputs from inside a network: a layer may be called "output"
+BACKGROUND = "background"  # the most frequent value of the features, if it is not 0
+INSIDE = "inside/"  # the prefix of outputs from inside a network, since a layer may be called "output"
 
 
-class _Inputs:
-    """The inputs of a program in the making."""
+class _InputList:
+    """Collects the inputs of a program that is being built."""
 
     def __init__(self, dtype: DType) -> None:
         self.dtype = dtype
@@ -42,7 +42,7 @@ class _Inputs:
         return value
 
     def network(self, network: Network, input_shape: Shape) -> tuple[dict[str, Value], dict[str, Value]]:
-        """Weights and statistics of a network."""
+        """Add the weights and statistics of a network, and return both by name."""
         weights = {
             name: self.add(name, "param", item.shape) for name, item in network.weights(input_shape).items()
         }
@@ -54,7 +54,7 @@ class _Inputs:
 
 
 def target_type(batch: int, targets: int | None, dtype: DType) -> tuple[Shape, DType]:
-    """Shape and dtype of a batch of targets: class numbers (None), or ``targets`` numbers a row."""
+    """Shape and dtype of a batch of targets: class indices (None), or ``targets`` numbers per row."""
     return ((batch,), "int32") if targets is None else ((batch, targets), dtype)
 
 
@@ -73,20 +73,20 @@ def training_program(
     watch: bool = False,
     background: str | None = None,
 ) -> Program:
-    """One step of training: forward, loss, backward, update.
+    """One training step: forward pass, loss, backward pass, update.
 
-    Takes ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` ``sample_weights`` [batch];
-    gives ``loss``, the weighted mean over the valid rows. Layers in ``frozen`` get no update. With ``watch`` the
-    program has the lenses as its probes. Where most features are one number, ``background`` is ZERO, or BACKGROUND:
-    then the number is a hyperparameter of that name.
+    The inputs are ``features`` [batch, *input_shape], ``targets``, and with ``weighted`` also ``sample_weights``
+    [batch]. The output ``loss`` is the weighted mean over the valid rows. Layers in ``frozen`` are not updated. With
+    ``watch`` the program has the lenses as its probes. If most features have one value, ``background`` is ZERO for
+    the value 0, or BACKGROUND for a value that is a hyperparameter of that name.
     """
     transformation = transformation or GradientTransformation()
-    inputs = _Inputs(dtype)
+    inputs = _InputList(dtype)
     x = inputs.add(FEATURES, "data", (batch, *input_shape), background=background)
     shape, kind = target_type(batch, targets, dtype)
     t = inputs.add(TARGETS, "data", shape, kind)
     row_mask = inputs.add("row_mask", "row_mask", (batch,), "bool")
-    given = inputs.add(WEIGHTS, "data", (batch,)) if weighted else None
+    sample_weights = inputs.add(WEIGHTS, "data", (batch,)) if weighted else None
     random = Randomness(
         inputs.add("seed", "seed", (2,), "uint32"),
         inputs.add("step", "step", (), "uint32"),
@@ -109,24 +109,24 @@ def training_program(
 
     built = network.build(x, weights, statistics, row_mask=row_mask, random=random, frozen=frozen)
     with scope("forward", "loss"):
-        if given is None:
+        if sample_weights is None:
             total = loss.finish(weighted_mean(loss.row_losses(built.output, t), convert(row_mask, dtype)))
-        else:  # a row of weight 0 may be one whose loss is infinite
-            total = batch_loss(loss, built.output, t, select(row_mask, given, 0.0))
+        else:  # batch_loss ignores rows of weight 0, whose loss may be infinite
+            total = batch_loss(loss, built.output, t, select(row_mask, sample_weights, 0.0))
 
-    def moved(gradients: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+    def update(gradients: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
         with scope("update", "gradients"):
             gradients = transformation.apply(gradients, hyper)
         with scope("update", "optimizer"):
             return optimizer.update(gradients, trained, slots, hyper, random.step)
 
-    new_weights, new_slots = moved(dict(zip(trained, gradient(total, list(trained.values())), strict=True)))
+    new_weights, new_slots = update(dict(zip(trained, gradient(total, list(trained.values())), strict=True)))
     updates = new_weights | new_slots | built.state
     probes: tuple[Output, ...] = ()
     if watch:
         by_output, by_weight = layer_gradients(network, built, total, weights)
-        watched, _ = moved({name: by_weight[name] for name in trained})
-        probes = lens_probes(network, built, by_output, by_weight, weights, watched, row_mask)
+        updated, _ = update({name: by_weight[name] for name in trained})
+        probes = lens_probes(network, built, by_output, by_weight, weights, updated, row_mask)
     program = Program("train", batch, tuple(inputs.listed), updates, (Output("loss", total),), probes)
     return program.cleaned()
 
@@ -141,12 +141,12 @@ def evaluation_program(
     inside: Sequence[str] = (),
     dtype: DType = "float32",
 ) -> Program:
-    """The network in use, row by row: ``output``, with ``loss`` also ``row_loss``, and any values ``inside``.
+    """The network in evaluation mode. Per row: ``output``, with ``loss`` also ``row_loss``, and inner values.
 
-    ``inside`` names layers, or inner values such as ``dense_1.preactivation``; their outputs are called
-    ``inside/dense_1``. Raises InputError for a name that the network does not have.
+    ``inside`` lists names of layers, or of inner values such as ``dense_1.preactivation``. The corresponding output
+    is called ``inside/dense_1``. Raises InputError for a name that the network does not have.
     """
-    inputs = _Inputs(dtype)
+    inputs = _InputList(dtype)
     x = inputs.add(FEATURES, "data", (batch, *input_shape))
     row_mask = inputs.add("row_mask", "row_mask", (batch,), "bool")
     weights, statistics = inputs.network(network, input_shape)
@@ -157,14 +157,14 @@ def evaluation_program(
         t = inputs.add(TARGETS, "data", shape, kind)
         with scope("forward", "loss"):
             outputs.append(Output("row_loss", loss.row_losses(built.output, t), per_row=True))
-    known = readable(built.outputs, built.inner)
+    inner_values = readable(built.outputs, built.inner)
     for name in inside:
-        if name not in known:
-            raise unknown_name("layer or value inside the network", name, known)
-        outputs.append(Output(INSIDE + name, known[name], per_row=True))
+        if name not in inner_values:
+            raise unknown_name("layer or value inside the network", name, inner_values)
+        outputs.append(Output(INSIDE + name, inner_values[name], per_row=True))
     return Program("evaluate", batch, tuple(inputs.listed), {}, tuple(outputs)).cleaned()
 
 
 def readable(outputs: Mapping[str, Value], inner: Mapping[str, Value]) -> dict[str, Value]:
-    """The values inside a network that can be read, by name."""
+    """The values inside a network by name: the outputs of its layers, and their inner values."""
     return {name: value for name, value in outputs.items() if name != INPUT} | dict(inner)

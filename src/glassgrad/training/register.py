@@ -1,4 +1,4 @@
-"""Registering a user's own part by name, so that configurations, files and the command line can use it."""
+"""``register``: gives a user-defined part a name for configurations, files and the command line."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REGISTRIES: dict[str, Any] = {
 def register(kind: str, name: str, cls: type[Any]) -> None:
     """Register ``cls`` (a frozen dataclass derived from the base of its kind) under ``name``.
 
-    ``kind`` is "activation", "initializer", "layer", "loss", "optimizer" or "schedule". A model file that
-    uses the part can be loaded wherever the same registration was made; the file itself never names a class.
-    Raises InputError for an unknown kind, a class of another kind, a class that is no dataclass, or a name
-    that cannot be written as one word or is taken.
+    ``kind`` is "activation", "initializer", "layer", "loss", "optimizer" or "schedule". A model file that uses the
+    part can be loaded after the same registration; the file itself never names a class. Raises InputError for an
+    unknown kind, a class of another kind, a class that is not a dataclass, and a name that is not an identifier or is
+    already registered.
     """
     if kind not in REGISTRIES:
         raise unknown_name("kind", kind, REGISTRIES)

@@ -1,4 +1,4 @@
-"""Replay: the same training once more, to the same bits, or with one thing changed."""
+"""``replay``: repeats a training, to the same bits or with some options changed."""
 
 from __future__ import annotations
 
@@ -32,37 +32,38 @@ def replay(
     progress: Callable[[Progress], None] | None = None,
     **changes: Any,
 ) -> Run:
-    """Train ``run``, a run or a run folder, once more, with ``changes`` to its options, such as ``watch=True``.
+    """Repeat the training of ``run``, a run or a run folder, with ``changes`` to its options, such as ``watch=True``.
 
-    Without ``changes`` the weights come out the same to the bit on a machine like the first one; hyperparameters that
-    were changed during the training change again at the same steps. A run that was stopped is not stopped this time.
-    The data are those of the run. For a run folder they are read again from where they were, and must be unchanged.
-    ``source`` takes others, with the same columns; ``sample_weight`` those of the rows, which a folder does not hold;
-    ``class_weight`` other weights of the classes; None takes none of them. ``changes`` are those of
-    ``changed_settings``. Raises InputError where the data are missing or have changed, for an option that does not
-    exist or is not used, and as ``train`` does.
+    Without ``changes`` the weights are the same to the bit on a machine of the same kind. Hyperparameters that were
+    changed during the training change at the same steps. A run that was stopped is now trained to its end.
+
+    The data are those of the run. For a run folder they are read again from their source, which must be unchanged.
+    ``source`` is other data with the same columns. ``sample_weight`` has the weights of the rows, which a folder does
+    not store, and ``class_weight`` other weights of the classes; with None, all weights are equal. ``changes`` are
+    those of ``changed_settings``. Raises InputError if the data are missing or have changed, for an option that does
+    not exist or has no effect, and as ``train`` does.
     """
     start = time.perf_counter()
     if isinstance(run, Run):
         assert run.given is not None
-        settings, data, planned = run.settings, run.given, run.changes
+        settings, data, planned_changes = run.settings, run.given, run.changes
         if source is not None:
             data = dataclasses.replace(data, dataset=load(source))
     else:
         settings, document = read_settings(run)
         data = find_given(document, str(run), source, sample_weight)
-        planned = read_changes(run)
+        planned_changes = read_changes(run)
     settings = changed_settings(settings, changes)
     weights = given({"sample_weight": sample_weight, "class_weight": class_weight})
     data = dataclasses.replace(data, **weights)
     task = Preparation(data.dataset, data.sample_weight, data.class_weight).task(settings)
-    return Trainer.of(task, settings, progress=progress, changes=planned).run(start)
+    return Trainer.of(task, settings, progress=progress, changes=planned_changes).run(start)
 
 
 def read_settings(run: str | Path) -> tuple[Settings, Mapping[str, Any] | None]:
-    """The settings in a run folder, and what it says of the data (see ``Given.document``).
+    """The settings in a run folder, and its description of the data (see ``Given.document``).
 
-    Raises InputError for a folder that is missing or has no such configuration.
+    Raises InputError if the folder is missing, or has no valid configuration.
     """
     path = Path(run)
     config = read_config(path)
@@ -75,13 +76,12 @@ def read_settings(run: str | Path) -> tuple[Settings, Mapping[str, Any] | None]:
 
 
 def read_changes(run: str | Path) -> list[Change]:
-    """The hyperparameters changed during the training of a run folder; InputError where the list is damaged."""
+    """The changes of hyperparameters during the training of a run folder; InputError if the list is damaged."""
     path = Path(run)
-    listed = read_config(path).get("changes", [])
+    changes = read_config(path).get("changes", [])
     try:
-        return [(operator.index(step), str(name), float(value)) for step, name, value in listed]
+        return [(operator.index(step), str(name), float(value)) for step, name, value in changes]
     except (TypeError, ValueError):
-        wanted = "a list of [step, name, value]"
         raise InputError(
-            f"{path / CONFIG}: 'changes' is not {wanted}; correct it, or train the run again"
+            f"{path / CONFIG}: 'changes' is not a list of [step, name, value]; correct it, or train the run again"
         ) from None

@@ -32,7 +32,7 @@ class ResolvedNetwork:
     units: int
 
     def check(self, schema: Schema, targets: Array, settings: Settings) -> None:
-        """Raise InputError for an invalid combination, with what to use instead; ``force`` allows most of them."""
+        """Raise InputError for an invalid combination, with an alternative; ``force`` allows most of them."""
         layer_names = [node.name for node in self.network.nodes]
         for name in settings.freeze:
             if name not in layer_names:
@@ -43,9 +43,9 @@ class ResolvedNetwork:
         shape = self.network.shapes(schema.feature_shape)[self.network.output]
         if shape != (self.units,):
             raise InputError(
-                f"the network gives rows of shape {list(shape)}, but loss {self.loss.name!r} on this data "
-                f"needs [{self.units}]; end the network (now in layer {self.network.output!r}) in a dense "
-                f"layer of {self.units} units"
+                f"the network has outputs of shape {list(shape)}, but loss {self.loss.name!r} on this data "
+                f"needs [{self.units}]; make its last layer (now {self.network.output!r}) a dense layer of "
+                f"{self.units} units"
             )
         if settings.force and self.loss.task in ("both", schema.task):
             return
@@ -71,13 +71,13 @@ class ResolvedNetwork:
             target_range=target_range,
         )
         if reason is not None:
-            # Classes and numbers do not fit each other's losses at all: there is nothing to force.
+            # A loss for classes cannot be computed for numbers, nor the reverse, so force does not help.
             hint = "; --force trains it all the same" if self.loss.task in ("both", schema.task) else ""
             raise InputError(reason + hint)
 
 
 def resolve_network(dataset: Dataset, settings: Settings, classes: int | None) -> ResolvedNetwork:
-    """The network and the loss for ``dataset``, which has so many ``classes`` (None: a regression)."""
+    """The network and the loss for ``dataset``; ``classes`` is its number of classes (None: a regression)."""
     if settings.loss != "auto":
         part = loss(settings.loss)
     elif classes is None:

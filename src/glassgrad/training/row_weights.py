@@ -22,11 +22,12 @@ def row_weights(
     class_weight: Mapping[Any, float] | str | None,
     dtype: str,
 ) -> Array | None:
-    """One weight per training row, or None where all count the same: weight of the row times weight of its class.
+    """The weight of each training row: its sample weight times the weight of its class. None if no weights are given.
 
-    ``targets`` are the encoded targets of the training rows, whose numbers among the ``rows`` of the data set are
-    ``training_rows``. Raises InputError for weights that are negative, not finite, or not one per row or class.
-    ``balanced`` gives every class the same total weight: rows / (classes * rows of the class).
+    ``targets`` are the encoded targets of the training rows. ``training_rows`` are the indices of these rows in the
+    data set, which has ``rows`` rows. "balanced" gives every class the same total weight: the weight of a class is
+    rows / (classes * rows of the class). Raises InputError for weights that are negative or not finite, and for a
+    wrong number of weights.
     """
     if sample_weight is None and class_weight is None:
         return None
@@ -43,7 +44,7 @@ def row_weights(
     if class_weight is not None:
         weights = weights * _per_class(schema, targets, class_weight)[targets]
     if not weights.sum() > 0:
-        raise InputError("all rows to train on have weight 0; give some row a weight above 0")
+        raise InputError("all training rows have weight 0; give some of them a weight above 0")
     return np.ascontiguousarray(weights, dtype=dtype)
 
 

@@ -1,4 +1,4 @@
-"""The result of a training run, and the progress reported on the way."""
+"""The result of a training run, and the progress reports during it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Status = Literal["finished", "interrupted", "diverged"]
 
 @frozen
 class Progress:
-    """Sent while training: after every call of the compiled step, and (with ``record``) after every epoch."""
+    """A progress report: after every call of the compiled step, and (with ``record``) after every epoch."""
 
     epoch: int
     epochs: int
@@ -41,12 +41,12 @@ class Progress:
     loss: float
     record: Mapping[str, float | int] | None = None
     lenses: Lenses | None = None
-    """With ``record`` and the option ``watch``: what was measured in this epoch."""
+    """With ``record`` and the option ``watch``: the samples of this epoch."""
 
 
 @dataclass(eq=False)
 class Run:
-    """The result of a training run: the model, its metrics, the history, and the time it took.
+    """The result of a training run: the model, its metrics, the history, and durations in seconds.
 
     A run interrupted in its first epoch has no metrics.
     """
@@ -66,24 +66,24 @@ class Run:
     backend: str
     rows: dict[str, int] = field(default_factory=dict)
     program: Program | None = field(default=None, repr=False)
-    """One step of the training; ``print`` shows forward, backward and update as numbered equations."""
+    """The training step; ``print`` shows forward pass, backward pass and update as numbered equations."""
     lenses: Lenses | None = field(default=None, repr=False)
-    """What was measured inside the network during training, with ``watch``; else None."""
+    """The measurements inside the network during training, with ``watch``; else None."""
     start: Model | None = field(default=None, repr=False)
     """The same network with its initial weights."""
     given: Given | None = field(default=None, repr=False)
-    """The data it was trained on, as they were given."""
+    """The data it was trained on, as the user gave them."""
     split: Split | None = field(default=None, repr=False)
-    """Which rows of the data set are in which part."""
+    """The rows of the data set in each part."""
     step_losses: Array | None = field(default=None, repr=False)
-    """The training loss of every step, [steps], as the step before its update saw it."""
+    """The training loss of every step, [steps], with the weights before the update of the step."""
     changes: Sequence[Change] = ()
-    """Hyperparameters that were changed during training."""
+    """The changes of hyperparameters during training."""
     stopped: str | None = None
-    """Why a callback ended the training early; None where none did."""
+    """The reason why a callback ended the training; None if no callback did."""
 
     diagnose_run: ClassVar[Callable[..., Any] | None] = None
-    """What ``diagnose`` calls. The package's root sets it: training knows nothing of the diagnosis above it."""
+    """The function that ``diagnose`` calls. The package root sets it, since training cannot import diagnosis."""
 
     @property
     def dataset(self) -> Dataset:
@@ -93,19 +93,19 @@ class Run:
 
     @cached_property
     def task(self) -> Task:
-        """Network, loss, and the data split and scaled. Prepared on first use, so that runs stay small."""
+        """Network, loss, and the data, split and scaled. Prepared on first use, so that runs stay small."""
         assert self.given is not None
         given = self.given
         preparation = Preparation(given.dataset, given.sample_weight, given.class_weight)
         return preparation.task(self.settings, self.split)
 
     def diagnose(self, **options: Any) -> Any:
-        """Answer the five questions for this run, by experiment: a ``Diagnosis`` (see ``glassgrad.diagnose``).
+        """Diagnose this run by experiment (see ``glassgrad.diagnose``); returns a ``Diagnosis``.
 
-        Raises GlassgradError where the run came from a module inside the package, and not from ``glassgrad.train``.
+        Raises GlassgradError if only modules inside the package were imported, and ``glassgrad`` itself was not used.
         """
         if Run.diagnose_run is None:
-            raise GlassgradError("this run does not know how to be diagnosed; call glassgrad.diagnose(run)")
+            raise GlassgradError("run.diagnose() is not available here; call glassgrad.diagnose(run)")
         return Run.diagnose_run(self, **options)
 
     def files(self) -> dict[str, bytes]:
@@ -120,7 +120,7 @@ class Run:
         return files
 
     def _config(self) -> dict[str, Any]:
-        """The settings, under ``source`` the data, under ``changes`` the changes: what ``replay`` needs."""
+        """The configuration that ``replay`` reads: the settings, ``source`` (the data) and ``changes``."""
         config = self.settings.to_document()
         if config["init_from"] is not None:
             config["init_from"] = str(Path(config["init_from"]).absolute())
@@ -128,7 +128,7 @@ class Run:
         return config | ({"changes": [list(change) for change in self.changes]} if self.changes else {})
 
     def save(self, path: str | Path) -> None:
-        """Write the run folder: all of it, or nothing. Raises InputError for a folder that is not empty."""
+        """Write the run folder, completely or not at all. Raises InputError for a folder that is not empty."""
         with RunFolder.create(Path(path), "run") as folder:
             folder.commit(self.files())
 
@@ -142,10 +142,10 @@ def describe(
     epochs: int,
     status: Status,
 ) -> None:
-    """Write into ``model`` what its file says of its metrics, its training and where it comes from."""
+    """Set the metrics, training and provenance of ``model``, which its file contains."""
     parts = task.parts.named()
     model.metrics = {part: _finite_only(values) for part, values in metrics.items()}
-    model.training = {"settings": _registered(settings), "epochs": epochs, "status": status}
+    model.training = {"settings": _settings_document(settings), "epochs": epochs, "status": status}
     model.provenance = {
         "program": f"glassgrad {__version__}",
         "numpy": np.__version__,
@@ -158,8 +158,8 @@ def describe(
     }
 
 
-def _registered(settings: Settings) -> dict[str, Any] | None:
-    """The settings as plain values; None where a part is not registered: it can be trained, but not saved."""
+def _settings_document(settings: Settings) -> dict[str, Any] | None:
+    """The settings as plain values; None if a part is not registered, since it can be trained but not saved."""
     try:
         return settings.to_document()
     except InputError:
@@ -167,4 +167,5 @@ def _registered(settings: Settings) -> dict[str, Any] | None:
 
 
 def _finite_only(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    """``metrics`` with None in place of NaN and Inf, which JSON does not have."""
     return {key: value if np.isfinite(value) else None for key, value in metrics.items()}

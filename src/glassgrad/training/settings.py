@@ -1,4 +1,4 @@
-"""Every option of a training run, checked before anything is done."""
+"""``Settings``: the options of a training run, with their checks."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ from glassgrad.training.named_metrics import metric
 KEEPS = ("best", "last")
 
 OF_OPTIMIZER = ("learning_rate", "momentum", "weight_decay")
-"""Options that are fields of the optimizer, and may be given on their own."""
+"""Options that are fields of the optimizer, and may also be given separately."""
 
 OF_LAYERS = ("layers", "activation", "init", "output_activation")
-"""Options that describe the layers of the default network; a given ``network`` has its own."""
+"""Options that describe the layers of the default network; they are invalid together with ``network``."""
 
 CONSTRAINTS: Mapping[str, Constraint] = {
     "learning_rate": Real(minimum=0),
@@ -64,7 +64,7 @@ CONSTRAINTS: Mapping[str, Constraint] = {
     "seed": Whole(0, 2**63 - 1),
     "dtype": Choice(("float32", "float64")),
 }
-"""What the options may be that are numbers, flags or plain names."""
+"""The valid values of options that are numbers, flags or plain names."""
 
 _UNSET: Any = UNSET
 
@@ -73,28 +73,27 @@ _UNSET: Any = UNSET
 class Settings:
     """The options of ``train``. Raises InputError for an invalid option.
 
-    Every option is unset until it is given. An unset option takes its default from ``training.defaults.DEFAULTS``;
-    an option that is given counts as given, also where it equals the default.
+    An option that is not given is unset, and takes its default from ``training.defaults.DEFAULTS``. An option that
+    is given counts as given even if it equals the default.
 
-    ``layers`` are the units of the hidden layers, unless ``network`` (an object, or a document as in a
-    ``--network`` file) gives all layers; then the options in ``OF_LAYERS`` are refused, and stay unset.
-    ``activation``, ``init``, ``loss``, ``optimizer`` and ``schedule`` are names, names with arguments
-    (``leaky_relu(0.2)``), tables, or objects.
+    ``layers`` are the units of the hidden layers. ``network`` (an object, or a document as in a ``--network`` file)
+    replaces all layers; then the options in ``OF_LAYERS`` are invalid, and stay unset. ``activation``, ``init``,
+    ``loss``, ``optimizer`` and ``schedule`` are names, names with arguments (``leaky_relu(0.2)``), tables or objects.
 
-    ``learning_rate``, ``momentum`` and ``weight_decay`` belong to the optimizer. Given on their own, they replace
-    what ``optimizer`` says of them. Not given, they stay unset, and the optimizer has what its text, table or object
-    says, or else its own default; but an optimizer given by its bare name (``"sgd"``) has the learning rate of
-    ``DEFAULTS``. ``resolved_optimizer`` is the optimizer that results.
+    ``learning_rate``, ``momentum`` and ``weight_decay`` are fields of the optimizer. If given separately, they
+    override the fields of ``optimizer``. Otherwise they stay unset, and the optimizer has the values of its text,
+    table or object, or its own defaults. An optimizer given by its bare name (``"sgd"``) has the learning rate of
+    ``DEFAULTS``. ``resolved_optimizer`` is the resulting optimizer.
 
     ``keep`` is "best" or "last": the weights of the epoch that is best on the validation rows by ``metric`` ("loss",
     or a name in ``named_metrics``), or those of the last epoch. ``patience`` ends the training after this many
     epochs without a better ``metric``, ``max_time`` (seconds, or a text such as "10min") at the first call after that
     time. ``metrics`` are further metrics that every evaluation computes.
 
-    ``clip_norm`` bounds the global norm of the gradients, ``clip_value`` each element. ``validation`` and ``test``
-    are shares of the rows: the test part is taken first, the validation part from what is left. ``force`` trains
-    combinations that are refused otherwise. ``watch`` looks inside while training (see ``Run.lenses``); it changes
-    no result.
+    ``clip_norm`` limits the global norm of the gradients, ``clip_value`` the size of each element. ``validation`` and
+    ``test`` are shares of the rows: the test part is taken first, the validation part from the remaining rows.
+    ``force`` allows combinations that are otherwise refused. ``watch`` measures inside the network during training
+    (see ``Run.lenses``), and changes no result.
     """
 
     layers: tuple[int, ...] = _UNSET
@@ -131,20 +130,20 @@ class Settings:
     resolved_optimizer: Optimizer = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Fill in the defaults of what is unset, and check every option."""
+        """Fill in the defaults of unset options, and check every option."""
         network: Any = self.network
-        described = OF_LAYERS if network is not UNSET and network is not None else ()
+        layer_options = OF_LAYERS if network is not UNSET and network is not None else ()
         for item in dataclasses.fields(self):
             if not item.init:
                 continue
             value = getattr(self, item.name)
             if value is not UNSET:
-                if item.name in described:
+                if item.name in layer_options:
                     raise InputError(
-                        f"network gives all layers, so {item.name} changes nothing; leave one out"
+                        f"network replaces all layers, so {item.name} has no effect; leave one of them out"
                     )
                 value = _plain(item.name, value)
-            elif item.name not in OF_OPTIMIZER and item.name not in described:
+            elif item.name not in OF_OPTIMIZER and item.name not in layer_options:
                 value = DEFAULTS[item.name]
             object.__setattr__(self, item.name, value)
         if self.network is None:
@@ -157,13 +156,13 @@ class Settings:
         if isinstance(self.backend, str):
             check("backend", self.backend, Choice(tuple(BACKENDS)))
         if needs_validation(schedule(self.schedule)) and self.validation == 0:
-            raise InputError("the schedule looks at the validation loss; give validation a share above 0")
+            raise InputError("the schedule needs the validation loss; set validation above 0")
         if self.patience is not None and self.validation == 0:
             raise InputError(
                 "patience counts epochs without a better validation metric; give validation a share"
             )
         if self.init_layers is not None and self.init_from is None:
-            raise InputError("init_layers says what to take from a model; name the model with init_from")
+            raise InputError("init_layers needs a model to take layers from; name it with init_from")
         object.__setattr__(self, "resolved_optimizer", self._resolve_optimizer())
 
     def _check_layers(self) -> None:
@@ -175,15 +174,15 @@ class Settings:
             ACTIVATIONS.make(self.output_activation)
 
     def _resolve_optimizer(self) -> Optimizer:
-        """The optimizer with the options that are given on their own."""
+        """The optimizer with the options that are given separately."""
         options = given({name: getattr(self, name) for name in OF_OPTIMIZER})
-        known = OPTIMIZERS.fields_of(self.optimizer)
+        field_names = OPTIMIZERS.fields_of(self.optimizer)
         for name, value in options.items():
-            if name not in known:
-                takers = [key for key in OPTIMIZERS if name in OPTIMIZERS.fields_of(key)]
+            if name not in field_names:
+                alternatives = [key for key in OPTIMIZERS if name in OPTIMIZERS.fields_of(key)]
                 raise InputError(
                     f"{name} {shown(value)} is not an option of {OPTIMIZERS.label(self.optimizer)!r}; "
-                    f"use it with {' or '.join(takers)}, or leave it out"
+                    f"use it with {' or '.join(alternatives)}, or leave it out"
                 )
         is_bare_name = isinstance(self.optimizer, str) and "(" not in self.optimizer
         if is_bare_name:
@@ -191,7 +190,7 @@ class Settings:
         return OPTIMIZERS.make(self.optimizer, options)
 
     def value(self, name: str) -> Any:
-        """The value in use of the option ``name``; None where the optimizer or the network has no such option."""
+        """The effective value of the option ``name``; None if the optimizer or the network has no such option."""
         if name in OF_OPTIMIZER:
             return self.resolved_optimizer.options().get(name)
         value = getattr(self, name)
@@ -200,8 +199,10 @@ class Settings:
     def to_document(self) -> dict[str, Any]:
         """The options as plain values, as ``settings_of_document`` reads them.
 
-        ``optimizer`` is the resolved one, with all its fields, and holds the options in ``OF_OPTIMIZER``. Where
-        ``network`` is given, it holds those in ``OF_LAYERS``. Raises InputError for a part that is not registered.
+        ``optimizer`` is the resolved optimizer with all its fields, so options in ``OF_OPTIMIZER`` have no entry of
+        their own. With ``network``, options in ``OF_LAYERS`` have none either.
+
+        Raises InputError for a part that is not registered.
         """
         document: dict[str, Any] = {}
         for item in dataclasses.fields(self):
@@ -239,9 +240,9 @@ def make_settings(options: Mapping[str, Any]) -> Settings:
 def settings_of_document(document: Mapping[str, Any]) -> Settings:
     """The settings that ``document`` (see ``Settings.to_document``) describes.
 
-    Documents of earlier versions list every option. There the optimizer's table is what was trained with, whatever
-    stands in ``OF_OPTIMIZER`` beside it; and the options in ``OF_LAYERS`` meant nothing beside a network. Raises
-    InputError for an invalid option, or one that does not exist.
+    Documents of earlier versions list every option. In them, the table of the optimizer takes precedence over options
+    in ``OF_OPTIMIZER``, and options in ``OF_LAYERS`` have no effect beside a network. Raises InputError for an
+    invalid option, or one that does not exist.
     """
     options = dict(document)
     if isinstance(options.get("optimizer"), Mapping):
@@ -255,14 +256,14 @@ def settings_of_document(document: Mapping[str, Any]) -> Settings:
 
 def check_names(options: Mapping[str, Any], *others: str) -> None:
     """Raise InputError for a name in ``options`` that is neither an option of ``Settings`` nor one of ``others``."""
-    known = [*(item.name for item in dataclasses.fields(Settings) if item.init), *others]
+    names = [*(item.name for item in dataclasses.fields(Settings) if item.init), *others]
     for name in options:
-        if name not in known:
-            raise unknown_name("option", name, known)
+        if name not in names:
+            raise unknown_name("option", name, names)
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Numbers of NumPy as Python's own, and lists as tuples; one item may stand for a list of it."""
+    """``value`` with NumPy numbers as Python numbers, and lists as tuples; a single item becomes a tuple of one."""
     if name == "max_time" and isinstance(value, str):
         return seconds_of(value, "max_time")
     if name == "metric":
@@ -274,7 +275,7 @@ def _plain(name: str, value: Any) -> Any:
     if value is None and name == "init_layers":
         return None
     if not isinstance(value, Iterable):
-        raise InputError(f"{name} is a list, not {shown(value)}")
+        raise InputError(f"{name} must be a list, not {shown(value)}")
     items = tuple(python_value(item) for item in value)
     if name != "layers":
         for number, item in enumerate(items, start=1):

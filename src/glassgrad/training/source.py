@@ -1,4 +1,4 @@
-"""The data argument of ``train`` and its relatives, as a data set."""
+"""Turns the argument ``data`` of ``train`` and similar functions into a data set."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from glassgrad.data.tabular import to_tabular
 
 
 def load(data: Any, *, target: str | None = None, task: str = "auto") -> Dataset:
-    """The data set that ``data`` is, or names, or that its columns make; InputError where it is something else."""
+    """The data set of ``data``: a ``Dataset``, a source by name or path, or a table. InputError for other types."""
     if isinstance(data, Dataset):
         if target is not None or task != "auto":
-            raise InputError(
-                "a Dataset has its target and its task; name them where it is made (load_source)"
-            )
+            raise InputError("a Dataset already has a target and a task; pass them to load_source instead")
         return data
     if isinstance(data, (str, Path)):
         return load_source(data, target=target, task=task)
     table = to_tabular(data)
     if table is None:
         raise InputError(
-            f"data is a source, a DataFrame or a Dataset, not {type(data).__name__}; use from_arrays(X, y)"
+            f"data must be a source, a DataFrame or a Dataset, not {type(data).__name__}; use from_arrays(X, y)"
         )
     return from_table(table, target, task=task)

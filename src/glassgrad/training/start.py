@@ -1,4 +1,4 @@
-"""Where the weights start: drawn on the host from named streams, fitted to data, or taken from a model."""
+"""Initial weights: drawn on the host from named streams, fitted to data, or loaded from a model."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from glassgrad.training.settings import Settings
 from glassgrad.training.task import Task
 
 LSUV_ROWS = 512
+"""The number of training rows that LSUV is fitted on."""
 
 
 def initial_model(task: Task, settings: Settings) -> Model:
-    """The network of ``task`` with its initial weights: drawn, taken from a model, fitted to the data."""
+    """The network of ``task`` with its initial weights: drawn, loaded from a model, and fitted to the data."""
     schema, network, dtype = task.parts.schema, task.resolved.network, settings.dtype
     shape = schema.feature_shape
     weights = initial_weights(network, shape, seed=settings.seed, dtype=dtype)
     statistics = initial_statistics(network, shape, dtype=dtype)
-    taken: Collection[str] = ()
+    loaded_layers: Collection[str] = ()
     if settings.init_from is not None:
         source = Path(settings.init_from)
         weights, statistics = pretrained(source, weights, statistics, settings.init_layers)
-        every = [node.name for node in network.nodes]
-        taken = every if settings.init_layers is None else settings.init_layers
-    weights = fit_to_data(network, weights, statistics, task.parts.train[0], taken)
+        layer_names = [node.name for node in network.nodes]
+        loaded_layers = layer_names if settings.init_layers is None else settings.init_layers
+    weights = fit_to_data(network, weights, statistics, task.parts.train[0], loaded_layers)
     return Model(network, schema, task.resolved.loss, weights, statistics, dtype, backend(settings.backend))
 
 
@@ -54,7 +55,7 @@ def initial_weights(network: Network, input_shape: Shape, *, seed: int, dtype: D
 
 
 def initial_statistics(network: Network, input_shape: Shape, *, dtype: DType) -> dict[str, Array]:
-    """Every statistic of the network at its start."""
+    """The initial value of every running statistic of the network."""
     return {
         name: np.full(item.shape, item.fill, dtype) for name, item in network.statistics(input_shape).items()
     }
@@ -67,25 +68,25 @@ def fit_to_data(
     features: Array,
     keep: Collection[str] = (),
 ) -> dict[str, Array]:
-    """Layer-sequential unit variance for the weights that ask for it (D. Mishkin and J. Matas, 2016).
+    """Layer-sequential unit variance for weights with the initializer ``LSUV`` (D. Mishkin and J. Matas, 2016).
 
-    Layer by layer, in order, the weights are scaled until the pre-activations on ``features`` (the first 512
-    rows, already prepared) have the variance asked for. Layers in ``keep`` stay as they are. Raises
-    InputError where a layer has no pre-activation, or one that does not vary.
+    Layer by layer, the weights are scaled until the pre-activations on the first ``LSUV_ROWS`` rows of ``features``
+    (preprocessed) have the variance of the initializer. Layers in ``keep`` do not change. Raises InputError for a
+    layer without a pre-activation, and for a pre-activation that does not vary.
     """
     weights = dict(weights)
     rows = np.ascontiguousarray(features[:LSUV_ROWS])
-    wanted = {name: item.init for name, item in network.weights(rows.shape[1:]).items()}
-    asked = {layer_of(name) for name, init in wanted.items() if isinstance(init, LSUV)}
-    if asked <= set(keep):
+    initializers = {name: item.init for name, item in network.weights(rows.shape[1:]).items()}
+    lsuv_layers = {layer_of(name) for name, init in initializers.items() if isinstance(init, LSUV)}
+    if lsuv_layers <= set(keep):
         return weights
-    known = {INPUT: rows}
+    outputs = {INPUT: rows}
     for node in network.nodes:
-        given = [known[name] for name in node.inputs]
-        for name, init in of_layer(wanted, node.name).items():
+        inputs = [outputs[name] for name in node.inputs]
+        for name, init in of_layer(initializers, node.name).items():
             if isinstance(init, LSUV) and node.name not in keep:
-                _fit(node, name, init, given, weights, statistics)
-        known[node.name] = _apply(node, given, weights, statistics)[0]
+                _fit(node, name, init, inputs, weights, statistics)
+        outputs[node.name] = _apply(node, inputs, weights, statistics)[0]
     return weights
 
 
@@ -93,57 +94,57 @@ def _fit(
     node: LayerNode,
     name: str,
     init: LSUV,
-    given: Sequence[Array],
+    inputs: Sequence[Array],
     weights: dict[str, Array],
     statistics: Mapping[str, Array],
 ) -> None:
-    """Scale ``weights[name]`` until the pre-activation of ``step`` has the variance asked for."""
+    """Scale ``weights[name]`` in place until the pre-activation of ``node`` has the variance of ``init``."""
     for _ in range(init.iterations):
-        found = _apply(node, given, weights, statistics)[1]
-        if found is None:
+        preactivation = _apply(node, inputs, weights, statistics)[1]
+        if preactivation is None:
             raise InputError(
-                f"layer {node.name!r}: {split_name(name)[1]!r} cannot start from lsuv, since the layer has no "
-                "pre-activation to bring to unit variance; choose another initializer"
+                f"layer {node.name!r}: {split_name(name)[1]!r} cannot use lsuv, because the layer has no "
+                "pre-activation; choose another initializer"
             )
-        if abs(float(np.var(found, dtype=np.float64)) - init.variance) <= init.tolerance:
+        if abs(float(np.var(preactivation, dtype=np.float64)) - init.variance) <= init.tolerance:
             return
         try:
-            scale = lsuv_scale(found, init.variance)
+            scale = lsuv_scale(preactivation, init.variance)
         except InputError as error:
             raise InputError(f"layer {node.name!r}: {error}") from None
-        weights[name] = (weights[name] * scale).astype(found.dtype)
+        weights[name] = (weights[name] * scale).astype(preactivation.dtype)
 
 
 def _apply(
-    node: LayerNode, given: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
+    node: LayerNode, inputs: Sequence[Array], weights: Mapping[str, Array], statistics: Mapping[str, Array]
 ) -> tuple[Array, Array | None]:
-    """One layer in use: its output and its pre-activation, if it has one."""
+    """One layer in evaluation mode: its output, and its pre-activation if it has one."""
     arrays: list[Array] = []
 
-    def take(array: Array) -> Value:
+    def add_input(array: Array) -> Value:
         arrays.append(array)
         return make_input(f"x{len(arrays)}", array.shape, cast(DType, array.dtype.name))
 
-    def own(named: Mapping[str, Array]) -> dict[str, Value]:
-        return {key: take(array) for key, array in own_values(named, node.name).items()}
+    def add_inputs_of_layer(by_name: Mapping[str, Array]) -> dict[str, Value]:
+        return {key: add_input(array) for key, array in own_values(by_name, node.name).items()}
 
-    inputs = [take(array) for array in given]
-    params, state = own(weights), own(statistics)
-    row_mask = constant(np.ones(len(given[0]), bool), "bool")
+    values = [add_input(array) for array in inputs]
+    params, state = add_inputs_of_layer(weights), add_inputs_of_layer(statistics)
+    row_mask = constant(np.ones(len(inputs[0]), bool), "bool")
     context = BuildContext(node.name, 0, False, row_mask)
-    output, _ = node.layer.build(context, inputs, params, state)
+    output, _ = node.layer.build(context, values, params, state)
     inner = context.inner.get("preactivation")
-    graph = Graph((*inputs, *params.values(), *state.values()), (output, output if inner is None else inner))
-    found = evaluate(graph, arrays)
-    return found[0], None if inner is None else found[1]
+    graph = Graph((*values, *params.values(), *state.values()), (output, output if inner is None else inner))
+    results = evaluate(graph, arrays)
+    return results[0], None if inner is None else results[1]
 
 
 def pretrained(
     path: Path, weights: Mapping[str, Array], statistics: Mapping[str, Array], layers: Collection[str] | None
 ) -> tuple[dict[str, Array], dict[str, Array]]:
-    """``weights`` and ``statistics`` with those of the saved model in place: of all layers, or of ``layers``.
+    """``weights`` and ``statistics`` with the values of the saved model for all layers, or for ``layers``.
 
-    Raises InputError naming the layer that the model lacks, or whose shape differs.
+    Raises InputError for an unknown layer, and for a weight that the model lacks or has with another shape.
     """
     file = resolve_model(Path(path))
     tensors, _ = read_model(file)
@@ -152,20 +153,20 @@ def pretrained(
         if layer not in names:
             raise unknown_name("layer", layer, names)
 
-    def take(own: Mapping[str, Array]) -> dict[str, Array]:
+    def replaced(arrays: Mapping[str, Array]) -> dict[str, Array]:
         result = {}
-        for name, array in own.items():
+        for name, array in arrays.items():
             if layers is not None and layer_of(name) not in layers:
                 result[name] = array
                 continue
             saved = tensors.get(name)
             if saved is None or saved.shape != array.shape:
-                has = "no such weight" if saved is None else f"it with shape {list(saved.shape)}"
+                difference = "does not have it" if saved is None else f"has it with shape {list(saved.shape)}"
                 raise InputError(
-                    f"{file}: the network needs {name!r} with shape {list(array.shape)}, the model has "
-                    f"{has}; name the layers to take (--init-layers)"
+                    f"{file}: the network needs {name!r} with shape {list(array.shape)}, the model "
+                    f"{difference}; name the layers to load (--init-layers)"
                 )
             result[name] = saved.astype(array.dtype)
         return result
 
-    return take(weights), take(statistics)
+    return replaced(weights), replaced(statistics)

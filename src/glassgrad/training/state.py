@@ -1,4 +1,4 @@
-"""Where a training stands: what a compiled step reads and writes, and the numbers recorded step by step."""
+"""The state of a training: the values that the compiled step reads and writes, and the records of every step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Change = tuple[int, str, float]
 class State:
     """Weights, running statistics and optimizer slots after ``step`` steps.
 
-    The arrays are never written to: every call of the compiled step gives new ones. So a state costs no copy to keep.
+    The arrays are never modified: every call of the compiled step returns new ones. So keeping a state needs no copy.
     """
 
     step: int
@@ -38,10 +38,11 @@ class Best:
 
 @frozen
 class Snapshot:
-    """Everything that a training has done so far: with its task and settings it continues to the same bits.
+    """The complete state of a training, which continues from it to the same bits with the same task and settings.
 
-    ``epoch_end`` is the state at the end of the last whole epoch, ``losses`` and ``rates`` have one number per step,
-    ``callbacks`` the arrays of every callback, ``lenses`` the samples of the lenses (None without ``watch``).
+    ``epoch_end`` is the state at the end of the last completed epoch. ``losses`` and ``rates`` have one number per
+    step. ``callbacks`` are the arrays of every callback, ``lenses`` the samples of the lenses (None without
+    ``watch``).
     """
 
     state: State
@@ -58,7 +59,7 @@ class Snapshot:
 
 
 class StepLog:
-    """One number per step, written at its step: writing a step again replaces it, so a call can be repeated."""
+    """One number per step. Writing a step again replaces its number, so a call can be repeated."""
 
     def __init__(self, dtype: str) -> None:
         self._values = np.zeros(1024, dtype)

@@ -1,4 +1,4 @@
-"""A sweep: runs over a grid of options, with a few seeds each, and what they say together."""
+"""A sweep: runs over a grid of options with several seeds each, and their summary."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ MEASURES = ("accuracy", "rmse")
 
 @frozen
 class Point:
-    """The runs of a sweep that differ in their seed only, and the options in which points differ."""
+    """The runs of a sweep that differ only in their seed, and the options by which points differ."""
 
     options: Mapping[str, Any]
     runs: tuple[Run, ...]
 
     @property
     def finished(self) -> tuple[Run, ...]:
-        """The runs that count: those that met neither NaN or Inf nor Ctrl-C."""
+        """The runs that neither diverged nor were interrupted."""
         return tuple(run for run in self.runs if run.status == "finished")
 
     @property
     def diverged(self) -> int:
-        """How many runs met NaN or Inf."""
+        """The number of runs that met NaN or Inf."""
         return sum(run.status == "diverged" for run in self.runs)
 
     def values(self, name: str) -> list[float]:
-        """The validation metric ``name`` of every finished run, where it is a number."""
-        found = [run.metrics["validation"].get(name, math.nan) for run in self.finished]
-        return [value for value in found if math.isfinite(value)]
+        """The validation metric ``name`` of every finished run that has a finite value."""
+        values = [run.metrics["validation"].get(name, math.nan) for run in self.finished]
+        return [value for value in values if math.isfinite(value)]
 
     def mean(self, name: str) -> float | None:
-        """The mean of ``values``; None where there are none."""
+        """The mean of ``values(name)``; None if there are none."""
         values = self.values(name)
         return statistics.fmean(values) if values else None
 
     def deviation(self, name: str) -> float | None:
-        """Their sample standard deviation; None of fewer than two."""
+        """The sample standard deviation of ``values(name)``; None for fewer than two."""
         values = self.values(name)
         return statistics.stdev(values) if len(values) > 1 else None
 
     @property
     def measure(self) -> str | None:
-        """What else than the loss the runs were measured by."""
+        """The metric of the runs besides the loss: the first of ``MEASURES`` that they have, or None."""
         return next((name for name in MEASURES if name in self.runs[0].metrics["validation"]), None)
 
     def document(self) -> dict[str, Any]:
-        """The options, and mean and standard deviation of what was measured."""
-        found = dict(self.options)
+        """The options, and the means and standard deviations of the metrics."""
+        document = dict(self.options)
         for name in ("loss", self.measure):
             if name is not None:
-                found[f"validation_{name}"] = self.mean(name)
-                found[f"validation_{name}_deviation"] = self.deviation(name)
-        return found | {"runs": len(self.runs), "diverged": self.diverged}
+                document[f"validation_{name}"] = self.mean(name)
+                document[f"validation_{name}_deviation"] = self.deviation(name)
+        return document | {"runs": len(self.runs), "diverged": self.diverged}
 
 
 def grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -70,20 +70,19 @@ def grid(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
 
 
 def points(runs: Sequence[Run], names: Sequence[str]) -> list[Point]:
-    """The runs as points, grouped by the options in ``names``: the lowest mean validation loss first.
+    """The runs grouped into points by the options in ``names``, sorted by mean validation loss, the lowest first.
 
-    A point of which a run diverged comes after all of which none did, and one without a finished run last.
+    Points with a diverged run come after those without one. Points without a finished run come last.
     """
     groups: dict[str, tuple[dict[str, Any], list[Run]]] = {}
     for run in runs:
         options = {name: run.settings.value(name) for name in names}
         groups.setdefault(repr(options), (options, []))[1].append(run)
-    found = [Point(options, tuple(members)) for options, members in groups.values()]
-    return sorted(found, key=_rank)
+    return sorted((Point(options, tuple(members)) for options, members in groups.values()), key=_rank)
 
 
 def best(ranked: Sequence[Point]) -> Point | None:
-    """The first of ``ranked``, if any of its runs came to its end."""
+    """The first of ``ranked``; None if none of its runs finished with a finite loss."""
     return ranked[0] if ranked and ranked[0].values("loss") else None
 
 
@@ -93,10 +92,10 @@ def best_run(point: Point) -> Run:
 
 
 def run_document(run: Run, names: Sequence[str]) -> dict[str, Any]:
-    """What a sweep says of one run."""
+    """One run of a sweep: its options, status, metrics and training time."""
     options = {name: run.settings.value(name) for name in (*names, "seed")}
     measured = {
-        f"{part}_{name}": value for part, found in run.metrics.items() for name, value in found.items()
+        f"{part}_{name}": value for part, metrics in run.metrics.items() for name, value in metrics.items()
     }
     return options | {
         "status": run.status,
@@ -108,7 +107,7 @@ def run_document(run: Run, names: Sequence[str]) -> dict[str, Any]:
 
 
 def table_csv(documents: Sequence[Mapping[str, Any]]) -> bytes:
-    """One line per document, in UTF-8, numbers to full precision; what is None or not finite stays empty."""
+    """A CSV file in UTF-8 with one line per document. None, NaN and Inf become empty cells."""
     columns = list(dict.fromkeys(key for document in documents for key in document))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

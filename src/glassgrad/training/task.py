@@ -1,4 +1,4 @@
-"""What a run trains on: the data set cut into parts and prepared, and the network and loss that suit it."""
+"""``Task``: the data set of a run, split and preprocessed, with the network and loss."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Part = tuple[Array, Array]
 
 @frozen
 class Parts:
-    """A data set, cut and prepared: features and targets of each part, and the weights of the training rows."""
+    """A data set, split and preprocessed: features and targets of each part, and the weights of the training rows."""
 
     schema: Schema
     train: Part
@@ -35,25 +35,25 @@ class Parts:
     test: Part | None
     weights: Array | None
     split: Split
-    """Which rows of the data set are in which part."""
+    """The rows of the data set in each part."""
 
     notices: tuple[str, ...] = ()
-    """What is odd about the rows of a table that were held back: categories that training never saw ..."""
+    """Unusual values in the rows of a table, such as categories that are not in the training rows."""
 
     @cached_property
     def background(self) -> float | None:
-        """The number that most of the training features are, if there is one."""
+        """The background of the training features (see ``training.background``), if there is one."""
         return background(self.train[0])
 
     def named(self) -> dict[str, Part]:
-        """The parts that there are."""
+        """The parts that are not empty, by name."""
         parts = {"train": self.train, "validation": self.validation, "test": self.test}
         return {name: part for name, part in parts.items() if part is not None}
 
 
 @frozen
 class Task:
-    """What one run trains on, and what it trains."""
+    """The preprocessed data of a run, and its network and loss."""
 
     name: str
     parts: Parts
@@ -63,13 +63,13 @@ class Task:
 
     @property
     def targets(self) -> int | None:
-        """The targets of a row in a regression; None where it has a class."""
+        """The number of targets per row in a regression; None for a classification."""
         schema = self.parts.schema
         return None if schema.classes is not None else schema.outputs
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the prepared rows that a training sees: features, targets and weights of every part."""
+        """SHA-256 of the preprocessed data: features and targets of every part, and the weights."""
         digest = hashlib.sha256()
         arrays = {
             f"{name} {i}": item for name, part in self.parts.named().items() for i, item in enumerate(part)
@@ -88,7 +88,7 @@ def split_rows(dataset: Dataset, settings: Settings) -> Split:
 
 
 class Preparation:
-    """Tasks on one data set. Runs that cut and scale it in the same way share the arrays."""
+    """Prepares tasks on one data set. Runs that split and scale it in the same way share the arrays."""
 
     def __init__(
         self,
@@ -100,12 +100,12 @@ class Preparation:
         self._dataset = dataset
         self._sample_weight, self._class_weight = sample_weight, class_weight
         self._classes = len(distinct(dataset.targets)) if dataset.classification else None
-        self._known: dict[tuple[Any, ...], Parts] = {}
+        self._parts: dict[tuple[Any, ...], Parts] = {}
 
     def task(self, settings: Settings, known_split: Split | None = None) -> Task:
         """The task of a run with ``settings``; raises InputError for an invalid combination with this data.
 
-        ``known_split`` is the split of these data with these settings, where a run has it already.
+        ``known_split`` is the split of these data with these settings, if a run has it already.
         """
         resolved = resolve_network(self._dataset, settings, self._classes)
         standardize = resolved.loss.target_kind == "values"
@@ -117,18 +117,18 @@ class Preparation:
             settings.dtype,
             standardize,
         )
-        if key not in self._known:
-            self._known[key] = self._cut(settings, standardize, known_split)
-        parts = self._known[key]
+        if key not in self._parts:
+            self._parts[key] = self._prepare(settings, standardize, known_split)
+        parts = self._parts[key]
         resolved.check(parts.schema, parts.train[1], settings)
         batch = min(settings.batch_size, len(parts.train[0]))
         return Task(self._dataset.name, parts, resolved, batch, self._given)
 
-    def _cut(self, settings: Settings, standardize_targets: bool, known_split: Split | None) -> Parts:
+    def _prepare(self, settings: Settings, standardize_targets: bool, known_split: Split | None) -> Parts:
         dataset, dtype = self._dataset, settings.dtype
         rows = split_rows(dataset, settings) if known_split is None else known_split
         training_rows = rows.take(dataset, "train")
-        assert training_rows is not None  # every split leaves rows to train on
+        assert training_rows is not None  # every split has training rows
         schema = Schema.fit(
             *training_rows,
             dataset.classification,
@@ -141,10 +141,9 @@ class Preparation:
 
         def prepared(name: str, part: tuple[Array | Table, Array]) -> Part:
             features, targets = part
-            place = dataset.name
-            ready, told = schema.take_features(features, dtype, place)
-            notices.extend(f"{name} rows: {said}" for said in told)
-            return ready, schema.encode_targets(targets, dtype, place)
+            encoded, messages = schema.take_features(features, dtype, dataset.name)
+            notices.extend(f"{name} rows: {message}" for message in messages)
+            return encoded, schema.encode_targets(targets, dtype, dataset.name)
 
         train = prepared("training", training_rows)
         held_out = {name: rows.take(dataset, name) for name in ("validation", "test")}
@@ -152,7 +151,7 @@ class Preparation:
         weights = row_weights(
             schema,
             train[1],
-            self._row_weights(),
+            self._sample_weights_of_rows(),
             len(dataset.targets),
             rows.train,
             self._class_weight,
@@ -160,8 +159,8 @@ class Preparation:
         )
         return Parts(schema, train, validation, test, weights, rows, tuple(notices))
 
-    def _row_weights(self) -> Any:
-        """The weights that were given, without those of rows that were dropped for want of a target."""
+    def _sample_weights_of_rows(self) -> Any:
+        """The sample weights, without those of rows that were dropped because they have no target."""
         dataset, weights = self._dataset, self._sample_weight
         if dataset.dropped and isinstance(dataset.features, Table):
             rows = len(dataset.targets) + dataset.dropped

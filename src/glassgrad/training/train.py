@@ -1,4 +1,4 @@
-"""``train``: a whole training run in one call."""
+"""``train``: a complete training run in one call."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def train(
 ) -> Run:
     """Train a network on ``data`` and return the run.
 
-    ``data`` is a source as on the command line, a DataFrame or dict of columns (see ``from_table``; ``target``
-    names the column to predict, the last one unless given, and ``task`` says whether it is a class), or a
-    ``Dataset`` (see ``from_arrays``). Options are those of ``Settings``; ``network`` replaces ``layers``.
-    ``sample_weight`` has one number >= 0 per row of the data (not of a test part that it brings);
-    ``class_weight`` maps labels to numbers, or is "balanced". ``prepared`` is called before the training with the
-    prepared task. ``callbacks`` act between calls of the compiled step (see ``Callback``). NaN or Inf in training,
-    and Ctrl-C, end the run with its last good weights (see ``Run.status``). To train step by step, see ``Trainer``.
-    Raises InputError for invalid data, options or combinations of them.
+    ``data`` is a source as on the command line, a DataFrame or dict of columns (see ``from_table``), or a ``Dataset``
+    (see ``from_arrays``). For a table, ``target`` is the name of the column to predict (default: the last one), and
+    ``task`` says whether it is a class. Options are those of ``Settings``; ``network`` replaces ``layers``.
+    ``sample_weight`` has one number >= 0 per row of the data, except for rows of a separate test part.
+    ``class_weight`` maps labels to numbers, or is "balanced". ``prepared`` is called with the prepared task before
+    the training. ``callbacks`` run between calls of the compiled step (see ``Callback``). NaN, Inf and Ctrl-C end the
+    run with its last good weights (see ``Run.status``). To train step by step, see ``Trainer``. Raises InputError for
+    invalid data, options or combinations of them.
     """
     start = time.perf_counter()
     settings = settings_from(settings, options, network)
-    work = Preparation(load(data, target=target, task=task), sample_weight, class_weight).task(settings)
+    prepared_task = Preparation(load(data, target=target, task=task), sample_weight, class_weight).task(
+        settings
+    )
     if prepared is not None:
-        prepared(work)
-    return Trainer.of(work, settings, progress=progress, callbacks=callbacks).run(start)
+        prepared(prepared_task)
+    return Trainer.of(prepared_task, settings, progress=progress, callbacks=callbacks).run(start)

@@ -1,42 +1,33 @@
-"""The state of a training as a value: step it, read it, change it, stop it, continue it to the same bits."""
+"""``Trainer``: a training that is advanced step by step, changed, stopped, and continued to the same bits."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
-import numpy as np
-
-from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
-from glassgrad.common.errors import InputError, unknown_name
+from glassgrad.common.errors import InputError
 from glassgrad.nn.network import Network
-from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime
+from glassgrad.training.callbacks import Callback
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.checkpoints import check_alike, read, write
-from glassgrad.training.compiled import Compiled
-from glassgrad.training.divergence import Divergence
-from glassgrad.training.engine import Engine
-from glassgrad.training.model import Model
-from glassgrad.training.named_metrics import lower_is_better
+from glassgrad.training.loop import TrainingLoop
 from glassgrad.training.run import Progress, Run, Status, describe
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.source import load
-from glassgrad.training.state import Best, Change, Snapshot, State
+from glassgrad.training.state import Best, Snapshot, State
 from glassgrad.training.task import Preparation, Task
 
 _FIELDS = ("task", "settings", "callbacks", "state", "best", "stopped")
-"""The attributes of a Trainer that are no hyperparameters."""
+"""The public attributes of a Trainer that are not hyperparameters."""
 
 
-class Trainer:
-    """A training as a value: ``train`` in steps of your own.
+class Trainer(TrainingLoop):
+    """A training that is advanced step by step. ``train`` is one call of ``run``.
 
-    It takes everything that ``train`` takes, and ``callbacks`` (see ``Callback``)::
+    The arguments are those of ``train``, with ``callbacks`` (see ``Callback``)::
 
         trainer = gg.Trainer("digits", layers=[64, 32], epochs=30)
         trainer.advance(steps=37)
@@ -45,7 +36,8 @@ class Trainer:
         run = trainer.run()
 
     The order of the rows, random numbers and schedules are functions of seed and step. So the bits do not depend on
-    how the steps are cut into calls of ``advance``. Raises InputError as ``train`` does.
+    how the steps are divided among calls of ``advance``. A Trainer cannot be copied or pickled: ``fork`` makes a
+    second training, ``checkpoint`` writes one to a file. Raises InputError as ``train`` does.
     """
 
     def __init__(
@@ -69,158 +61,41 @@ class Trainer:
 
     @classmethod
     def of(cls, task: Task, settings: Settings, **options: Any) -> Self:
-        """A training of ``task``, which is prepared for ``settings``; ``options`` are those of ``_set_up``."""
+        """A training of ``task``, prepared for ``settings``; ``options`` are those of ``TrainingLoop._set_up``."""
         trainer = cls.__new__(cls)
         trainer._set_up(task, settings, **options)
         return trainer
 
-    def _set_up(
-        self,
-        task: Task,
-        settings: Settings,
-        *,
-        callbacks: Sequence[Callback] = (),
-        progress: Callable[[Progress], None] | None = None,
-        check: Callable[[], None] | None = None,
-        compiled: Compiled | None = None,
-        changes: Sequence[Change] = (),
-    ) -> None:
-        """``check`` is called after every call of the compiled step; what it or ``progress`` raises ends the run.
-
-        ``compiled`` are the programs, where another run has compiled them. ``changes`` are made at their steps.
-        """
-        self.task, self.settings = task, settings
-        self.callbacks = [*callbacks, *callbacks_of(settings)]
-        self._callbacks_given = tuple(callbacks)
-        self._engine = Engine(task, settings, compiled)
-        self._progress, self._check = progress, check
-        self.state = self._epoch_end = self._engine.initial_state
-        self.best: Best | None = None
-        self.stopped: str | None = None
-        self._history: list[dict[str, float | int]] = []
-        self._changes: list[Change] = []
-        self._planned = tuple(changes)
-        self._divergence: Divergence | None = None
-        self._seconds, self._since = 0.0, math.nan
-        self._started = self._told_stop = False
-
-    # --- reading -----------------------------------------------------------------------------------------
-
-    @property
-    def step(self) -> int:
-        """The number of steps done."""
-        return self.state.step
-
-    @property
-    def epochs_done(self) -> int:
-        """The number of whole epochs done."""
-        return len(self._history)
-
-    @property
-    def history(self) -> list[dict[str, float | int]]:
-        """One record per whole epoch: ``epoch``, ``learning_rate``, ``train_loss``, ``validation_loss`` ..."""
-        return [dict(record) for record in self._history]
-
-    @property
-    def step_losses(self) -> Array:
-        """The training loss of every step so far, [steps]."""
-        return self._engine.losses[: self.step]
-
-    @property
-    def changes(self) -> tuple[Change, ...]:
-        """Hyperparameters changed so far: (first step with the new value, name, value)."""
-        return tuple(self._changes)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of training so far, validation included and compilation not."""
-        return self._seconds + (0.0 if math.isnan(self._since) else self._now() - self._since)
-
-    def _now(self) -> float:
-        compiling = self.compiled.seconds()  # first: this may be what compiles
-        return time.perf_counter() - compiling
-
-    @property
-    def ended(self) -> bool:
-        """Whether no step is left: all are done, a callback stopped the training, or it diverged."""
-        return self.step >= self.total_steps or self.stopped is not None or self._divergence is not None
-
-    @property
-    def model(self) -> Model:
-        """The network with the present weights, to predict, evaluate and save with."""
-        return self._model(self.state.weights, self.state.statistics)
-
-    def evaluate(self, part: str = "validation") -> dict[str, float]:
-        """Metrics of the present weights on "train", "validation" or "test" rows; InputError where there are none."""
-        parts = self.task.parts.named()
-        if part not in parts:
-            raise unknown_name("part of the data", part, parts)
-        return self.model.evaluate_prepared(*parts[part], self._metric_names)
-
-    @property
-    def _metric_names(self) -> tuple[str, ...]:
-        """The metrics that every evaluation computes besides the standard ones."""
-        watched = () if self.settings.metric == "loss" else (self.settings.metric,)
-        return tuple(dict.fromkeys((*self.settings.metrics, *watched)))
-
-    def watched_values(self, metric: str = "loss") -> list[float]:
-        """``metric`` on the validation rows after every epoch, turned so that lower is better."""
-        name = f"validation_{metric}"
-        for record in self._history[:1]:
-            if name not in record:
-                known = [key.removeprefix("validation_") for key in record if key.startswith("validation_")]
-                raise unknown_name("metric", metric, known)
-        sign = lower_is_better(metric)
-        return [sign * float(record[name]) for record in self._history]
-
-    def _model(self, weights: Mapping[str, Array], statistics: Mapping[str, Array]) -> Model:
-        model = replace(self._engine.initial, weights=dict(weights), statistics=dict(statistics))
-        model.share(self.compiled.evaluation)
-        return model
-
-    # --- changing ----------------------------------------------------------------------------------------
-
-    @property
-    def hyperparameters(self) -> dict[str, float]:
-        """What can be changed between two steps, with the present values. The schedule multiplies the rate."""
-        return {name: float(value) for name, value in self._engine.hyper.items()}
-
-    def set(self, **values: float) -> None:
-        """Change hyperparameters from the next step on. The change is recorded, and replayed.
-
-        Raises InputError for a name that is no hyperparameter of this training, and for a value that the optimizer
-        or the clipping does not take.
-        """
-        for name, value in values.items():
-            if name not in self._engine.hyper:
-                raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
-            self._engine.check_hyper(name, value)
-        for name, value in values.items():
-            self._engine.hyper[name] = float(value)
-            self._changes = [item for item in self._changes if item[:2] != (self.step, name)]
-            self._changes.append((self.step, name, float(value)))
+    # --- hyperparameters as attributes ---------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> float:
         """A hyperparameter: ``trainer.learning_rate`` is the base rate, which the schedule multiplies."""
-        if not name.startswith("_") and name in self._engine.hyper:
-            return float(self._engine.hyper[name])
+        # Read from __dict__: self._engine would call this method again while the Trainer has no engine yet.
+        engine = self.__dict__.get("_engine")
+        if engine is None:
+            raise AttributeError(f"this Trainer is not initialized, so it has no attribute {name!r}")
+        if name in engine.hyper:
+            return float(engine.hyper[name])
         raise AttributeError(f"a Trainer has no attribute {name!r}")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """``trainer.learning_rate = 0.001`` is ``trainer.set(learning_rate=0.001)``; nothing unknown can be set."""
+        """``trainer.learning_rate = 0.001`` means ``trainer.set(learning_rate=0.001)``; see there for errors."""
         if name.startswith("_") or name in _FIELDS:
             object.__setattr__(self, name, value)
         else:
             self.set(**{name: value})
 
-    def stop(self, reason: str) -> None:
-        """End the training after the present call; ``reason`` goes into ``Run.stopped``."""
-        self.stopped = reason
+    def __reduce__(self) -> NoReturn:
+        """Refuse ``copy`` and ``pickle``: a copy would share the compiled programs and the log of the steps."""
+        raise TypeError(
+            "a Trainer cannot be copied or pickled; use trainer.fork() for a second training, or "
+            "trainer.checkpoint(path) and Trainer.resume(path)"
+        )
 
-    # --- the whole state ---------------------------------------------------------------------------------
+    # --- snapshots and checkpoints ---------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
-        """Everything done so far, as a value. Taking one copies no weights."""
+        """The complete state of the training. A snapshot shares the weights and copies none."""
         return Snapshot(
             self.state,
             self._epoch_end,
@@ -236,7 +111,7 @@ class Trainer:
         )
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go back (or on) to a snapshot of a training of this kind; InputError where it is of another kind."""
+        """Continue from ``snapshot``; InputError if the names, shapes or dtypes of its arrays differ."""
         check_alike(self.state, snapshot.state)
         self.state, self._epoch_end, self.best = snapshot.state, snapshot.epoch_end, snapshot.best
         self._history = [dict(record) for record in snapshot.history]
@@ -246,7 +121,7 @@ class Trainer:
         self._engine.reset_hyper({name: value for _, name, value in snapshot.changes})
         self.stopped, self._seconds = snapshot.stopped, snapshot.seconds
         self._divergence = None
-        self._told_stop = False
+        self._stop_reported = False
         self._engine.forget()
         for callback, arrays in zip(self.callbacks, snapshot.callbacks, strict=False):
             if arrays:
@@ -255,16 +130,16 @@ class Trainer:
             self._engine.lenses.restore(snapshot.lenses or {})
 
     def fork(self) -> Trainer:
-        """A second training that goes on from here on its own, without callbacks and progress."""
-        twin = Trainer.of(self.task, self.settings, compiled=self.compiled)
-        twin.restore(self.snapshot())
-        return twin
+        """An independent training that continues from the current state, without callbacks and progress."""
+        fork = Trainer.of(self.task, self.settings, compiled=self.compiled)
+        fork.restore(self.snapshot())
+        return fork
 
     def checkpoint(self, path: str | Path) -> Path:
-        """Write the state to ``path`` (``.safetensors`` is added where it is missing), and return the file.
+        """Write the state to ``path``, and return the path of the file; ``.safetensors`` is added if missing.
 
-        The checkpoint before it is kept beside it as ``.previous.safetensors``. Raises InputError where it cannot
-        be written, or where a part is not registered; an older checkpoint is then as it was.
+        The previous checkpoint is kept beside the new one as ``.previous.safetensors``. Raises InputError if the
+        file cannot be written, or if a part is not registered; the older checkpoint is then unchanged.
         """
         return write(Path(path), self.snapshot(), self.task, self.settings, self._callbacks_given)
 
@@ -279,12 +154,12 @@ class Trainer:
         progress: Callable[[Progress], None] | None = None,
         **changes: Any,
     ) -> Self:
-        """The training whose checkpoint is at ``path``; it goes on to the same bits as if it had never stopped.
+        """The training whose checkpoint is at ``path``; it continues to the same bits as without an interruption.
 
-        ``data`` are those it began with; they are found again by themselves where they came from a file. Of the
-        settings, those in ``checkpoints.CHANGEABLE`` may be changed: more epochs train on. A checkpoint that is
-        damaged is passed over for the one before it, with a warning. ``callbacks`` are those it was trained with.
-        Raises InputError where neither checkpoint can be read, for other data, and for other changes.
+        ``data`` is the data set that the training began with. It may be omitted for data from a file, which is read
+        again. ``callbacks`` are those of the original training. The settings in ``checkpoints.CHANGEABLE``
+        may change; with more epochs the training continues. If the checkpoint is damaged, the previous one is used,
+        with a warning. Raises InputError if neither checkpoint can be read, for other data, and for other changes.
         """
         saved = read(Path(path), data, sample_weight, callbacks, changes)
         trainer = cls.of(saved.task, saved.settings, callbacks=callbacks, progress=progress)
@@ -293,35 +168,20 @@ class Trainer:
 
     # --- training ----------------------------------------------------------------------------------------
 
-    @property
-    def compiled(self) -> Compiled:
-        """The compiled programs; compiled on first use."""
-        return self._engine.compiled
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """The number of batches that an epoch is cut into."""
-        return self._engine.steps_per_epoch
-
-    @property
-    def total_steps(self) -> int:
-        """The number of steps of the whole training."""
-        return self._engine.total_steps
-
     def advance(
         self, *, steps: int | None = None, epochs: int | None = None, seconds: float | None = None
     ) -> int:
-        """Train on by ``steps`` steps, ``epochs`` times the steps of an epoch, or for ``seconds``.
+        """Train for ``steps`` steps, for ``epochs`` times the steps of an epoch, or for ``seconds``.
 
-        Returns how many steps were taken: fewer where the training ends. NaN or Inf end it with the last good
-        weights. Raises InputError unless exactly one of the three is given.
+        Returns the number of steps taken, which is smaller if the training ends. NaN or Inf end the training with
+        the last good weights. Raises InputError unless exactly one of the three is given, as a number of at least 0.
         """
-        given = [item for item in (steps, epochs, seconds) if item is not None]
-        if len(given) != 1 or isinstance(given[0], bool) or not isinstance(given[0], (int, float)):
+        amounts = [amount for amount in (steps, epochs, seconds) if amount is not None]
+        if len(amounts) != 1 or isinstance(amounts[0], bool) or not isinstance(amounts[0], (int, float)):
             raise InputError("advance takes one of steps=, epochs= and seconds=, such as advance(steps=100)")
-        if not given[0] >= 0 or (seconds is None and not isinstance(given[0], int)):
+        if not amounts[0] >= 0 or (seconds is None and not isinstance(amounts[0], int)):
             raise InputError(
-                f"advance takes a number of at least 0, steps and epochs whole, not {given[0]!r}"
+                f"advance takes a number of at least 0, whole for steps and epochs, not {amounts[0]!r}"
             )
         begin = self.step
         with interrupts.deferred():
@@ -332,113 +192,16 @@ class Trainer:
                 self._advance_to(min(begin + count, self.total_steps))
         return self.step - begin
 
-    def _advance_to(self, target: int, deadline: float = math.inf) -> None:
-        if not self._started:
-            for callback in self.callbacks:
-                callback.on_start(self)
-            self._started = True
-        self._since = self._now()
-        try:
-            self._close_epochs()
-            while self.step < target and not self.ended and time.perf_counter() < deadline:
-                self._apply_planned()
-                self._call(target, math.isinf(deadline))
-                self._close_epochs()
-                interrupts.poll()
-            if self.ended:
-                self._tell_stop()
-        finally:
-            self._seconds, self._since = self.seconds, math.nan
-
-    def _tell_stop(self) -> None:
-        if not self._told_stop:
-            self._told_stop = True
-            for callback in self.callbacks:
-                callback.on_stop(self)
-
-    def _apply_planned(self) -> None:
-        for step, name, value in self._planned:
-            if step == self.step:
-                self.set(**{name: value})
-
-    def _call(self, target: int, several_epochs: bool) -> None:
-        """One call of the compiled step: at most to ``target``, the end of the epoch, or the next planned change."""
-        step, each = self.step, self.steps_per_epoch
-        limit = min([target, *(planned[0] for planned in self._planned if planned[0] > step)])
-        epoch, count = step // each, 1
-        # Where nothing happens between two epochs, several can go into one call.
-        unobserved = self.task.parts.validation is None and self._progress is None and not self.callbacks
-        if several_epochs and unobserved and step % each == 0:
-            count = max(1, min(self._engine.pace.epochs_at_once, (limit - step) // each))
-        end = min(limit, (epoch + count) * each, *self._next_callbacks(step))
-        if count == 1:
-            end = min(end, step + self._engine.pace.steps((epoch + 1) * each - step))
-        start = time.perf_counter()
-        losses = [float(record["validation_loss"]) for record in self._history if "validation_loss" in record]
-        self.state, self._divergence = self._engine.call(self.state, end, count, losses)
-        if self._divergence is not None:
-            return
-        if unobserved and step % each == 0 and end % each == 0:
-            self._engine.pace.record_epochs(count, time.perf_counter() - start)
-        if self._check is not None:
-            self._check()
-        if self._progress is not None:
-            self._report(epoch + 1, self._engine.mean_loss(epoch * each, end))
-        for callback in self.callbacks:
-            if callback.every_steps and end % callback.every_steps == 0:
-                callback.on_steps(self)
-
-    def _next_callbacks(self, step: int) -> list[int]:
-        intervals = [c.every_steps for c in self.callbacks if c.every_steps and c.every_steps > 1]
-        return [(step // interval + 1) * interval for interval in intervals]
-
-    # --- ends of epochs ----------------------------------------------------------------------------------
-
-    def _close_epochs(self) -> None:
-        """Record the epochs that have ended: training loss, validation, the best weights; then the callbacks."""
-        each = self.steps_per_epoch
-        while len(self._history) < self.step // each:
-            epoch = len(self._history) + 1
-            record: dict[str, float | int] = {
-                "epoch": epoch,
-                "learning_rate": float(self._engine.rates[epoch * each - 1 : epoch * each][0]),
-                "train_loss": self._engine.mean_loss((epoch - 1) * each, epoch * each),
-            }
-            present = self.step == epoch * each and self._divergence is None
-            if present and self.task.parts.validation is not None:
-                metrics = self.model.evaluate_prepared(*self.task.parts.validation, self._metric_names)
-                record |= {f"validation_{name}": value for name, value in metrics.items()}
-                value = lower_is_better(self.settings.metric) * metrics[self.settings.metric]
-                better = self.best is None or value < self.best.value
-                if self.settings.keep == "best" and np.isfinite(value) and better:
-                    self.best = Best(value, epoch, self.state.weights, self.state.statistics)
-            self._history.append(record)
-            if not present:
-                continue
-            self._epoch_end = self.state
-            if self._progress is not None:
-                self._report(epoch, float(record["train_loss"]), record)
-            for callback in self.callbacks:
-                callback.on_epoch_end(self)
-
-    def _report(self, epoch: int, loss: float, record: Mapping[str, float | int] | None = None) -> None:
-        assert self._progress is not None
-        lenses = None
-        if record is not None and self._engine.lenses is not None:
-            lenses = self._engine.lenses.lenses((epoch - 1) * self.steps_per_epoch)
-        steps = self.step if record is None else epoch * self.steps_per_epoch
-        self._progress(Progress(epoch, self.settings.epochs, steps, self.total_steps, loss, record, lenses))
-
     # --- the end -----------------------------------------------------------------------------------------
 
     def run(self, start: float | None = None) -> Run:
-        """Train to the end, and measure.
+        """Train to the end, and evaluate.
 
-        Ctrl-C ends the run with the weights of the last whole epoch, or the best ones; ``advance`` or ``run`` go on
-        from where it stood. ``start`` is when the work began, by ``time.perf_counter``, for ``Run.seconds_total``.
+        Ctrl-C ends the run with the best weights or those of the last completed epoch; ``advance`` or ``run`` can
+        continue afterwards. ``start`` is the ``time.perf_counter`` value from which ``Run.seconds_total`` counts.
         """
         start = time.perf_counter() if start is None else start
-        # Signals are handled between calls, so that Ctrl-C finds a state that can be kept.
+        # Signals are handled between calls of the compiled step, so that Ctrl-C leaves a consistent state.
         with interrupts.deferred():
             run = self._run_to_the_end(start)
             if interrupts.settle() and run.status == "finished":
@@ -454,29 +217,29 @@ class Trainer:
         except KeyboardInterrupt:
             epoch = max(-(-self.step // self.steps_per_epoch), 1)
             status, message = "interrupted", f"stopped in epoch {epoch}; the last good weights are kept"
-            self._tell_stop()
-            self._told_stop = False
+            self._report_stop()
+            self._stop_reported = False
         if self._divergence is not None:
             status, message = "diverged", str(self._divergence)
         try:
             run = self._result(start, status, message)
             interrupts.poll()
             return run
-        except KeyboardInterrupt:  # during evaluation: the training is kept all the same
+        except KeyboardInterrupt:  # during evaluation: keep the training
             if status == "finished":
                 status, message = "interrupted", _stopped_after(self.epochs_done)
             with interrupts.held():
                 return self._result(start, status, message)
 
     def _result(self, start: float, status: Status, message: str | None) -> Run:
-        kept: State | Best = self._epoch_end if status == "interrupted" else self.state
+        final: State | Best = self._epoch_end if status == "interrupted" else self.state
         if self.best is not None:
-            kept = self.best
-        model = self._model(kept.weights, kept.statistics)
+            final = self.best
+        model = self._model(final.weights, final.statistics)
         # Interrupted before the end of the first epoch: skip evaluation.
-        evaluated = {} if status == "interrupted" and not self._history else self.task.parts.named()
+        parts = {} if status == "interrupted" and not self._history else self.task.parts.named()
         metrics: dict[str, dict[str, float]] = {}
-        for name, part in evaluated.items():
+        for name, part in parts.items():
             metrics[name] = model.evaluate_prepared(*part, self._metric_names)
             interrupts.poll()
         describe(model, self.task, self.settings, metrics, epochs=self.epochs_done, status=status)
@@ -507,16 +270,6 @@ class Trainer:
         )
 
 
-def callbacks_of(settings: Settings) -> list[Callback]:
-    """The callbacks that the options ``patience`` and ``max_time`` ask for."""
-    callbacks: list[Callback] = []
-    if settings.patience is not None:
-        callbacks.append(EarlyStopping(settings.patience, settings.metric))
-    if settings.max_time is not None:
-        callbacks.append(MaxTime(settings.max_time))
-    return callbacks
-
-
 def _stopped_after(epoch: int) -> str:
     return f"stopped after epoch {epoch}; the last good weights are kept"
 
@@ -524,13 +277,13 @@ def _stopped_after(epoch: int) -> str:
 def settings_from(
     settings: Settings | None, options: Mapping[str, Any], network: Network | Mapping[str, Any] | None
 ) -> Settings:
-    """The settings that a call was given: as such, or as options; ``network`` replaces ``layers``."""
+    """The settings of a call, from ``settings`` or from ``options``; ``network`` replaces ``layers``."""
     if settings is not None and options:
         raise InputError("give either settings or options, not both")
     if network is not None:
         if not isinstance(network, (Network, Mapping)):
             raise InputError(
-                f"network is what Sequential() or functional() gives, or a document, not {network!r}"
+                f"network must be a network (from Sequential or functional) or its document, not {network!r}"
             )
         options = {**options, "network": network}
     return make_settings(options) if settings is None else changed_settings(settings, options)

@@ -205,15 +205,15 @@ class _Builder:
         temporaries = [Buffer(item.type) for item in body_outputs[:carries]]
         self.extra += temporaries
         loop.items += [
-            Copy(written, source, source.size)
+            Copy(target, source, source.size)
             for target, source in zip(temporaries, body_outputs, strict=False)
         ]
         loop.items += [
-            Copy(written, source, source.size) for target, source in zip(inner, temporaries, strict=False)
+            Copy(target, source, source.size) for target, source in zip(inner, temporaries, strict=False)
         ]
         after: list[Item] = [
             Copy(written, source, source.size)
-            for target, source in zip(output_buffers[:carries], inner, strict=False)
+            for written, source in zip(output_buffers[:carries], inner, strict=False)
             if written is not None
         ]
         return [*before, loop, *after]
