@@ -353,7 +353,7 @@ def _panel_columns(value: Value, items: Sequence[Item], builder: _Builder) -> in
 def _is_read_in_place(
     value: Value, items: Sequence[Item], outputs: Sequence[Buffer], builder: _Builder
 ) -> bool:
-    """Whether all readers of the data ``value`` can operands its rows in place, without a copy into the arena."""
+    """Whether all readers of the data ``value`` can read its rows in place, without a copy into the arena."""
     buffer = builder.buffers[value]
     if buffer in outputs:
         return False

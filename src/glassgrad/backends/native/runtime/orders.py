@@ -19,9 +19,8 @@ from glassgrad.backends.native.runtime.machine import Library, Machine, host
 from glassgrad.common.orders import Epochs
 from glassgrad.common.streams import SHUFFLE
 
-WORTH_CODE = (
-    1 << 17
-)  # rows drawn by NumPy before machine code is loaded; loading from the cache costs about as much
+# Rows that NumPy draws before machine code takes over. Most processes find that code in the cache.
+WORTH_CODE = 1 << 17
 
 
 class Drawer:
