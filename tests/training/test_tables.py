@@ -107,7 +107,7 @@ def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Ru
     with pytest.warns(UserWarning, match="240 cells have a category that is not in the training rows") as caught:
         run.model.predict(people().assign(city="Paris"))
     assert caught[0].filename == __file__
-    with pytest.warns(UserWarning, match="training had no such column: 'more'"):
+    with pytest.warns(UserWarning, match="the training table did not have them: 'more'"):
         run.model.predict(people().assign(more=1))
 
 
