@@ -104,7 +104,9 @@ def test_the_inside_can_be_seen(run: gg.Run) -> None:
 
 
 def test_what_training_never_saw_is_a_warning_where_predict_is_called(run: gg.Run) -> None:
-    with pytest.warns(UserWarning, match="240 cells have a category that is not in the training rows") as caught:
+    with pytest.warns(
+        UserWarning, match="240 cells have a category that is not in the training rows"
+    ) as caught:
         run.model.predict(people().assign(city="Paris"))
     assert caught[0].filename == __file__
     with pytest.warns(UserWarning, match="the training table did not have them: 'more'"):
