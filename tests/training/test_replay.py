@@ -170,7 +170,7 @@ def test_missing_data_are_named(source, tmp_path):
     run = kept(source, tmp_path / "run")
     moved = source.rename(tmp_path / "moved.npz")
     message = refusal(tmp_path / "run")
-    assert message.startswith(f"{source}: is gone")
+    assert message.startswith(f"{source}: no longer exists")
     assert "give its new place as source" in message
     assert same_bits(replay(tmp_path / "run", moved).model.weights, run.model.weights)
 

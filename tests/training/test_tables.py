@@ -109,7 +109,7 @@ def test_unknown_categories_warn_at_the_line_that_calls_predict(run: gg.Run) -> 
     ) as caught:
         run.model.predict(people().assign(city="Paris"))
     assert caught[0].filename == __file__
-    with pytest.warns(UserWarning, match="training had no such column: 'more'"):
+    with pytest.warns(UserWarning, match="the training table did not have them: 'more'"):
         run.model.predict(people().assign(more=1))
 
 
