@@ -101,7 +101,7 @@ def test_a_run_that_diverged_has_a_report(data: Path) -> None:
     assert done.code == 1
     assert "Training diverged" in Path("run", PAGE).read_text("utf-8")
     assert call("report", "run").code == 0
-    assert "broke off" in Path("run", PAGE).read_text("utf-8")
+    assert "Training diverged" in Path("run", PAGE).read_text("utf-8")
 
 
 def test_a_stopped_run_is_shown_up_to_its_last_epoch(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,15 +86,15 @@ def _sum(explanation: Explanation) -> Table:
     assert explanation.paths is not None
     assert explanation.path_total is not None
     rest = int(explanation.paths) - len(explanation.lines)
-    rows: list[tuple[str, float]] = [(f"{plural(len(explanation.lines), 'path')} above", explanation.shown)]
+    sums = [(f"{plural(len(explanation.lines), 'path')} above", explanation.shown)]
     if rest:
-        rows.append((plural(rest, "other path"), explanation.remainder))
-    rows.append((f"dL/d {tight(explanation.name)}", explanation.path_total))
+        sums.append((plural(rest, "other path"), explanation.remainder))
+    sums.append((f"dL/d {tight(explanation.name)}", explanation.path_total))
     return Table(
         ["", "sum", "share"],
         [
             [name, number(value, 5), percent(round(explanation.share(value) or 0.0, 9))]
-            for name, value in rows
+            for name, value in sums
         ],
         f"The sum over all paths. {meaning_of(explanation)}",
     )
