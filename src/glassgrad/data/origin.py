@@ -87,7 +87,9 @@ def check_unchanged(path: Path, size: int | None, digest: str | None, run: str) 
         raise InputError(f"{path}: was changed while {run} was trained on it; give the data as source")
     current = fingerprint(path)
     if current == (None, None):
-        raise InputError(f"{path}: no longer exists, but {run} was trained on it; give its new path as source")
+        raise InputError(
+            f"{path}: no longer exists, but {run} was trained on it; give its new path as source"
+        )
     if current != (size, digest):
         raise InputError(
             f"{path}: has changed since {run} was trained on it; give it as source to use its current content"

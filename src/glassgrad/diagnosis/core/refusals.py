@@ -18,7 +18,8 @@ from glassgrad.training.resolve import resolve_network
 from glassgrad.training.settings import Settings
 from glassgrad.training.task import Preparation
 
-HINT = "; --force trains it all the same"
+HINT = "; --force "
+"""Start of the hint at the end of a refusal that does not apply to a diagnosis."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def trainable_settings(dataset: Dataset, settings: Settings) -> tuple[Settings, 
     error = _refusal(preparation, settings)
     if error is None:
         return forced, None
-    message = str(error).removesuffix(HINT)
+    message = str(error).partition(HINT)[0]
     repairs = list(_repairs(dataset, settings))
     fixes = tuple(options for options, changed in repairs if _refusal(preparation, changed) is None)
     if _refusal(preparation, forced) is None:
