@@ -3,6 +3,8 @@
 A floor is a layer; a room is a module or package on a floor. A large room may have floors inside, listed in
 ``INNER_FLOORS``, to which the same rule applies. Import cycles are not allowed anywhere. The file is one, because the
 import walker and its own tests belong together.
+
+This is one file because all rules share the walker over the sources and its house of samples.
 """
 
 from __future__ import annotations

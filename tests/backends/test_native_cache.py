@@ -1,4 +1,7 @@
-"""Compiled code on disk: found again, rebuilt where it is damaged, and never a reason to fail."""
+"""Compiled code on disk: found again, rebuilt where it is damaged, and never a reason to fail.
+
+This is one file because all tests share the processes that are started with a cache folder.
+"""
 
 from __future__ import annotations
 

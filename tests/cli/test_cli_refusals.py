@@ -1,4 +1,7 @@
-"""What cannot be used is told in one line on standard error, with exit code 2, and leaves nothing behind."""
+"""What cannot be used is told in one line on standard error, with exit code 2, and leaves nothing behind.
+
+This is one file because all tests share the tables of refused commands.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A table as numbers: fitted on training rows, applied to others, and kept in a document."""
+"""A table as numbers: fitted on training rows, applied to others, and kept in a document.
+
+This is one file because all tests share the small tables that are encoded.
+"""
 
 from __future__ import annotations
 

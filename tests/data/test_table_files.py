@@ -1,4 +1,7 @@
-"""Tables from files: what is read, with which types, and what is said of files that are no tables."""
+"""Tables from files: what is read, with which types, and what is said of files that are no tables.
+
+This is one file because all tests share the files that every reader has to read alike.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The core of a diagnosis: what confirms a fix, trials, the run under examination, ranking, budget."""
+"""The core of a diagnosis: what confirms a fix, trials, the run under examination, ranking, budget.
+
+This is one file because all tests share one examined network and the synthetic trials.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The learning rate: edges of stability against theory, planted faults of the step, and healthy runs."""
+"""The learning rate: edges of stability against theory, planted faults of the step, and healthy runs.
+
+This is one file because all tests share the examined runs and the planted rates.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The sum over paths equals the sweeps and central differences, for every kind of layer."""
+"""The sum over paths equals the sweeps and central differences, for every kind of layer.
+
+This is one file because all tests share the explained networks and the brute-force derivatives.
+"""
 
 from __future__ import annotations
 

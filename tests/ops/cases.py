@@ -3,6 +3,8 @@
 A case defines how to build its values and how to draw its inputs: inside the op's domain, and away from kinks and
 ties, where finite differences are meaningless (``test_kinks.py`` tests those). The file is one table, sorted by
 family of ops, so it is not split.
+
+This is one file because it is one table, with a row or more per op.
 """
 
 from __future__ import annotations

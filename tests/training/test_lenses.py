@@ -1,4 +1,7 @@
-"""Lenses: their measures and files; they change no bit of the training."""
+"""Lenses: their measures and files; they change no bit of the training.
+
+This is one file because all tests share the watched networks and the hand-computed measures.
+"""
 
 from __future__ import annotations
 

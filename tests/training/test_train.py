@@ -1,4 +1,7 @@
-"""``train``: the same bits for the same seed, every part on a test problem, and the options."""
+"""``train``: the same bits for the same seed, every part on a test problem, and the options.
+
+This is one file because all tests share the small problems and the options of one run.
+"""
 
 from __future__ import annotations
 

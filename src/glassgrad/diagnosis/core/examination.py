@@ -1,4 +1,7 @@
-"""A running diagnosis: raises suspicions, tries fixes, and separates faults from their symptoms."""
+"""A running diagnosis: raises suspicions, tries fixes, and separates faults from their symptoms.
+
+This is one file because measuring, trials and conclusions share the open cases of one diagnosis.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """A builder for one function of LLVM IR, as text, with typed registers, loops, and vectors of any width.
 
 Text is the fastest way from Python to LLVM, and ``inspect`` shows exactly the text that is compiled.
+
+This is one file because every method emits instructions into the same function body.
 """
 
 from __future__ import annotations

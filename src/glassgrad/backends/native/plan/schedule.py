@@ -2,6 +2,8 @@
 
 A schedule is a list of items: a kernel, a region of kernels that threads share (see ``regions``), a copy between
 buffers, or a loop (the body of a scan) of items.
+
+This is one file because one pass over the groups assigns kernels, loops, copies and buffers together.
 """
 
 from __future__ import annotations
