@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 
 import glassgrad as gg
 from diagnosis.planting import fault_of
+from glassgrad.common.durations import seconds_of
 from glassgrad.common.errors import InputError
 from glassgrad.common.plain import plain
 from glassgrad.diagnosis.core.baseline import constant_scores
-from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.budget import Clock
 from glassgrad.diagnosis.core.evidence import Intervention, Suspicion, Trial
 from glassgrad.diagnosis.core.examination import Examination
 from glassgrad.diagnosis.core.findings import Diagnosis, Fault

@@ -39,7 +39,7 @@ def command(
     loss right, does the gradient reach every layer? Options are those of train; with a RUN they replace some of
     its settings. Exit code 3 says that a fault is confirmed, 0 that none is.
     """
-    from glassgrad.diagnosis.core.budget import seconds_of
+    from glassgrad.common.durations import seconds_of
     from glassgrad.diagnosis.diagnose import diagnose
 
     seconds = seconds_of(budget)

@@ -19,6 +19,9 @@ def command(
     context: typer.Context,
     model: Annotated[str, Argument(metavar="MODEL", help=MODEL)],
     source: Annotated[str, Argument(metavar="SOURCE", help=SOURCE)],
+    metrics: Annotated[
+        str, Option(metavar="NAMES", help="Further metrics to compute, such as auc,f1 or mae,mape.")
+    ] = "",
     as_json: Annotated[bool, Option("--json", help="End with one line of JSON on standard output.")] = False,
 ) -> None:
     """Measure MODEL on SOURCE: on its test part if it brings one (an idx folder), or else on all its rows.
@@ -30,7 +33,9 @@ def command(
     from glassgrad.data.sources import load_rows
     from glassgrad.data.table import Table
     from glassgrad.training.model import load_model
+    from glassgrad.training.named_metrics import metric
 
+    names = [metric(name.strip()).name for name in metrics.split(",") if name.strip()]
     loaded = load_model(model)
     rows = load_rows(source, targets=True)
     features, targets, notices = rows.features, rows.targets, []
@@ -42,7 +47,7 @@ def command(
                 notices.append(f"{source}: {tables_text.left_out(known.dropped)}")
         ready, told = loaded.schema.take_features(features, loaded.dtype)
         coded = loaded.schema.encode_targets(targets, loaded.dtype)
-        found = loaded.evaluate_prepared(ready, coded)
+        found = loaded.evaluate_prepared(ready, coded, names)
     except InputError as error:
         raise placed(source, error) from None
     notices += [f"{source}: {said}" for said in told]

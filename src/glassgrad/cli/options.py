@@ -61,6 +61,16 @@ BatchSize = Annotated[int, Option(help="Rows per step.")]
 Watch = Annotated[bool, Option("--watch", help="Look inside while training: gradients, updates, activity.")]
 Epochs = Annotated[int, Option(help="How often all rows are seen.")]
 Keep = Annotated[str, Option(help="Weights of the best epoch (by validation loss) or the last.")]
+Metric = Annotated[
+    str, Option(metavar="NAME", help="What --keep best and --patience look at: loss, auc, f1, mae ...")
+]
+Metrics = Annotated[
+    str, Option(metavar="NAMES", help="Further metrics to compute, such as auc,f1 or mae,mape.")
+]
+Patience = Annotated[
+    int | None, Option(metavar="EPOCHS", help="Stop after this many epochs without a better --metric.")
+]
+MaxTime = Annotated[str | None, Option(metavar="TIME", help="Stop after this time, such as 90s or 10min.")]
 Validation = Annotated[float, Option(help="Share of the rows, after the test part is taken.")]
 Test = Annotated[float, Option(help="Share of the rows, unless the source brings a test part.")]
 Seed = Annotated[int, Option(help="The same seed gives the same weights.")]
@@ -95,6 +105,10 @@ def training(
     batch_size: BatchSize,
     epochs: Epochs,
     keep: Keep,
+    metric: Metric,
+    metrics: Metrics,
+    patience: Patience,
+    max_time: MaxTime,
     validation: Validation,
     test: Test,
     seed: Seed,
@@ -156,7 +170,7 @@ def settings_of(context: typer.Context, chosen: Mapping[str, Any]) -> dict[str, 
         from glassgrad.cli.networks import read_network
 
         options["network"] = read_network(options["network"]).to_document()
-    for key, read in (("layers", _units), ("freeze", _names), ("init_layers", _names)):
+    for key, read in (("layers", _units), ("freeze", _names), ("init_layers", _names), ("metrics", _names)):
         if options[key] is not UNSET:
             options[key] = read(options[key])
     return options

@@ -110,6 +110,8 @@ def _tell(
         print(output.metrics_table(run.metrics, run.rows))
         if run.lenses is not None and len(run.lenses):
             print(f"\n{lenses_text.run_table(run.lenses)}\n")
+        if run.stopped is not None:
+            print(f"stopped early: {run.stopped}")
         best = "" if run.best_epoch is None else f", weights of epoch {run.best_epoch}"
         count = "1 epoch" if run.epochs == 1 else f"{run.epochs} epochs"
         print(f"{count} of {run.model.parameters:,} parameters on {run.backend}{best}: {place}")
@@ -136,6 +138,7 @@ def document_of(run: Run, place: Path) -> dict[str, Any]:
         "loss": LOSSES.config(run.model.loss),
         "epochs": run.epochs,
         "best_epoch": run.best_epoch,
+        "stopped": run.stopped,
         "steps": run.steps,
         "parameters": run.model.parameters,
         "seed": run.settings.seed,

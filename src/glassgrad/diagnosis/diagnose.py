@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from glassgrad.common.constraints import Real, check
+from glassgrad.common.durations import seconds_of
 from glassgrad.common.errors import InputError
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.dataset import Dataset
 from glassgrad.data.sources import BUILT_IN, load_source
 from glassgrad.diagnosis.chain_rule import question as chain_rule
-from glassgrad.diagnosis.core.budget import Clock, seconds_of
+from glassgrad.diagnosis.core.budget import Clock
 from glassgrad.diagnosis.core.examination import Examination, Phase, Question
 from glassgrad.diagnosis.core.findings import Diagnosis
 from glassgrad.diagnosis.core.subject import examine

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from glassgrad.training.source import load
 from glassgrad.training.state import Best, Snapshot, State
 from glassgrad.training.task import Preparation, Task
 
-CHANGEABLE = ("epochs", "backend", "watch")
+CHANGEABLE = ("epochs", "patience", "max_time", "metrics", "backend", "watch")
 """The settings that may differ when a training is resumed. Everything else decides bits of steps already done."""
 
 
@@ -106,7 +107,10 @@ def read(
             raise InputError(
                 f"{path}: was trained on other data than these; give the data that it began with"
             )
-        return Saved(settings, task, _snapshot(tensors, document, len(callbacks)))
+        snapshot = _snapshot(tensors, document, len(callbacks))
+        if {"epochs", "patience", "max_time"} & set(changes):
+            snapshot = replace(snapshot, stopped=None)  # it may go on now
+        return Saved(settings, task, snapshot)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
             raise

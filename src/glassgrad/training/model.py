@@ -19,11 +19,13 @@ from glassgrad.files.model_file import FORMAT, VERSION, model_bytes, read_model
 from glassgrad.files.run_folder import resolve_model
 from glassgrad.graph.node import FLOATS, DType
 from glassgrad.losses.base import Loss
+from glassgrad.losses.regression import Quantile
 from glassgrad.losses.table import LOSSES
 from glassgrad.nn.network import Network, from_document, kind_of
 from glassgrad.program import Program
 from glassgrad.training.backends import DEFAULT, backend
 from glassgrad.training.metrics import metrics_of, quantities
+from glassgrad.training.named_metrics import named_metrics
 from glassgrad.training.programs import FEATURES, INSIDE, TARGETS, evaluation_program
 
 EVALUATION_BATCH = 256
@@ -111,22 +113,46 @@ class Model:
             warnings.warn(said, stacklevel=4)  # where predict was called
         return found
 
-    def evaluate(self, features: Any, targets: Any = None) -> dict[str, float]:
+    def evaluate(
+        self, features: Any, targets: Any = None, *, metrics: Sequence[str] = ()
+    ) -> dict[str, float]:
         """``loss``, and ``accuracy`` or ``rmse``, ``mae`` and ``r2``, over all rows; see ``metrics.metrics_of``.
 
         Those of several targets are averages, and each target has its own as well: ``r2[price]``.
 
-        Without ``targets``, features are a table with the target column, whose name the model knows.
+        Without ``targets``, features are a table with the target column, whose name the model knows. ``metrics`` are
+        further ones by name (see ``named_metrics``). Raises InputError for one that does not fit the task.
         """
         if targets is None:
             known = self.schema.take_targets(features)
             features, targets = known.features, known.values
-        return self.evaluate_prepared(self.prepare(features), self.schema.encode_targets(targets, self.dtype))
+        encoded = self.schema.encode_targets(targets, self.dtype)
+        return self.evaluate_prepared(self.prepare(features), encoded, metrics)
 
-    def evaluate_prepared(self, features: Array, targets: Array) -> dict[str, float]:
+    def evaluate_prepared(
+        self, features: Array, targets: Array, metrics: Sequence[str] = ()
+    ) -> dict[str, float]:
         """The same on arrays that went through the preprocessing."""
-        found = self._run(features, targets)
-        return metrics_of(self.loss, self.schema, found["output"], found["row_loss"], targets)
+        results = self._run(features, targets)
+        outputs = results["output"]
+        standard = metrics_of(self.loss, self.schema, outputs, results["row_loss"], targets)
+        lacking = [name for name in metrics if name not in standard]
+        return standard | (self._named_metrics(lacking, outputs, targets) if lacking else {})
+
+    def _named_metrics(self, names: Sequence[str], outputs: Array, targets: Array) -> dict[str, float]:
+        if self.schema.classes is None:
+            values, true = (
+                self.schema.decode_outputs(item).reshape(len(outputs), -1)
+                for item in (quantities(self.loss, outputs), targets)
+            )
+            quantile = self.loss.level if isinstance(self.loss, Quantile) else None
+            return named_metrics(names, true, values=values, quantile=quantile)
+        return named_metrics(
+            names,
+            targets,
+            labels=self.loss.scores(outputs),
+            probabilities=self.loss.probabilities(outputs.astype(np.float64)),
+        )
 
     # --- looking inside ----------------------------------------------------------------------------------
 

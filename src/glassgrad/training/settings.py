@@ -22,6 +22,7 @@ from glassgrad.common.constraints import (
     check_fields,
     python_value,
 )
+from glassgrad.common.durations import seconds_of
 from glassgrad.common.errors import InputError, shown, unknown_name
 from glassgrad.common.unset import UNSET, Unset, given
 from glassgrad.data.schema import SCALINGS
@@ -34,6 +35,7 @@ from glassgrad.optim.optimizers import OPTIMIZERS, Optimizer, optimizer
 from glassgrad.optim.schedules import SCHEDULES, needs_validation, schedule
 from glassgrad.training.backends import BACKENDS
 from glassgrad.training.defaults import DEFAULTS
+from glassgrad.training.named_metrics import metric
 
 KEEPS = ("best", "last")
 
@@ -55,6 +57,8 @@ CONSTRAINTS: Mapping[str, Constraint] = {
     "batch_size": COUNT,
     "epochs": Whole(0, 2**31 - 1),
     "keep": Choice(KEEPS),
+    "patience": Optional(COUNT),
+    "max_time": Optional(Real(above=0)),
     "validation": SHARE,
     "test": SHARE,
     "seed": Whole(0, 2**63 - 1),
@@ -81,6 +85,11 @@ class Settings:
     what ``optimizer`` says of them. Not given, they stay unset, and the optimizer has what its text, table or object
     says, or else its own default; but an optimizer given by its bare name (``"sgd"``) has the learning rate of
     ``DEFAULTS``. ``resolved_optimizer`` is the optimizer that results.
+
+    ``keep`` is "best" or "last": the weights of the epoch that is best on the validation rows by ``metric`` ("loss",
+    or a name in ``named_metrics``), or those of the last epoch. ``patience`` ends the training after this many
+    epochs without a better ``metric``, ``max_time`` (seconds, or a text such as "10min") at the first call after that
+    time. ``metrics`` are further metrics that every evaluation computes.
 
     ``clip_norm`` bounds the global norm of the gradients, ``clip_value`` each element. ``validation`` and ``test``
     are shares of the rows: the test part is taken first, the validation part from what is left. ``force`` trains
@@ -110,6 +119,10 @@ class Settings:
     batch_size: int = _UNSET
     epochs: int = _UNSET
     keep: str = _UNSET
+    metric: str = _UNSET
+    metrics: tuple[str, ...] = _UNSET
+    patience: int | None = _UNSET
+    max_time: float | None = _UNSET
     validation: float = _UNSET
     test: float = _UNSET
     seed: int = _UNSET
@@ -145,6 +158,10 @@ class Settings:
             check("backend", self.backend, Choice(tuple(BACKENDS)))
         if needs_validation(schedule(self.schedule)) and self.validation == 0:
             raise InputError("the schedule looks at the validation loss; give validation a share above 0")
+        if self.patience is not None and self.validation == 0:
+            raise InputError(
+                "patience counts epochs without a better validation metric; give validation a share"
+            )
         if self.init_layers is not None and self.init_from is None:
             raise InputError("init_layers says what to take from a model; name the model with init_from")
         object.__setattr__(self, "resolved_optimizer", self._resolve_optimizer())
@@ -246,7 +263,11 @@ def check_names(options: Mapping[str, Any], *others: str) -> None:
 
 def _plain(name: str, value: Any) -> Any:
     """Numbers of NumPy as Python's own, and lists as tuples; one item may stand for a list of it."""
-    if name not in ("layers", "freeze", "init_layers"):
+    if name == "max_time" and isinstance(value, str):
+        return seconds_of(value, "max_time")
+    if name == "metric":
+        return value if value == "loss" else metric(value).name
+    if name not in ("layers", "freeze", "init_layers", "metrics"):
         return python_value(value)
     if isinstance(value, (str, int, np.generic)):
         value = (value,)
@@ -258,5 +279,6 @@ def _plain(name: str, value: Any) -> Any:
     if name != "layers":
         for number, item in enumerate(items, start=1):
             if not isinstance(item, str):
-                raise InputError(f"{name}: entry {number} must be the name of a layer, not {shown(item)}")
-    return items
+                what = "a metric" if name == "metrics" else "a layer"
+                raise InputError(f"{name}: entry {number} must be the name of {what}, not {shown(item)}")
+    return tuple(dict.fromkeys(metric(item).name for item in items)) if name == "metrics" else items

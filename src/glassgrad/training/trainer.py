@@ -15,13 +15,14 @@ from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.nn.network import Network
-from glassgrad.training.callbacks import Callback
+from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.checkpoints import check_alike, read, write
 from glassgrad.training.compiled import Compiled
 from glassgrad.training.divergence import Divergence
 from glassgrad.training.engine import Engine
 from glassgrad.training.model import Model
+from glassgrad.training.named_metrics import lower_is_better
 from glassgrad.training.run import Progress, Run, Status, describe
 from glassgrad.training.settings import Settings, make_settings
 from glassgrad.training.source import load
@@ -89,7 +90,8 @@ class Trainer:
         ``compiled`` are the programs, where another run has compiled them. ``changes`` are made at their steps.
         """
         self.task, self.settings = task, settings
-        self.callbacks = list(callbacks)
+        self.callbacks = [*callbacks, *callbacks_of(settings)]
+        self._callbacks_given = tuple(callbacks)
         self._engine = Engine(task, settings, compiled)
         self._progress, self._check = progress, check
         self.state = self._epoch_end = self._engine.initial_state
@@ -153,7 +155,13 @@ class Trainer:
         parts = self.task.parts.named()
         if part not in parts:
             raise unknown_name("part of the data", part, parts)
-        return self.model.evaluate_prepared(*parts[part])
+        return self.model.evaluate_prepared(*parts[part], self._metric_names)
+
+    @property
+    def _metric_names(self) -> tuple[str, ...]:
+        """The metrics that every evaluation computes besides the standard ones."""
+        watched = () if self.settings.metric == "loss" else (self.settings.metric,)
+        return tuple(dict.fromkeys((*self.settings.metrics, *watched)))
 
     def watched_values(self, metric: str = "loss") -> list[float]:
         """``metric`` on the validation rows after every epoch, turned so that lower is better."""
@@ -162,7 +170,7 @@ class Trainer:
             if name not in record:
                 known = [key.removeprefix("validation_") for key in record if key.startswith("validation_")]
                 raise unknown_name("metric", metric, known)
-        sign = -1.0 if metric in ("accuracy", "r2") else 1.0
+        sign = lower_is_better(metric)
         return [sign * float(record[name]) for record in self._history]
 
     def _model(self, weights: Mapping[str, Array], statistics: Mapping[str, Array]) -> Model:
@@ -223,7 +231,7 @@ class Trainer:
             self.changes,
             self.stopped,
             self.seconds,
-            tuple(callback.arrays() for callback in self.callbacks),
+            tuple(callback.arrays() for callback in self._callbacks_given),
             None if self._engine.lenses is None else self._engine.lenses.arrays(),
         )
 
@@ -258,7 +266,7 @@ class Trainer:
         The checkpoint before it is kept beside it as ``.previous.safetensors``. Raises InputError where it cannot
         be written, or where a part is not registered; an older checkpoint is then as it was.
         """
-        return write(Path(path), self.snapshot(), self.task, self.settings, self.callbacks)
+        return write(Path(path), self.snapshot(), self.task, self.settings, self._callbacks_given)
 
     @classmethod
     def resume(
@@ -274,7 +282,7 @@ class Trainer:
         """The training whose checkpoint is at ``path``; it goes on to the same bits as if it had never stopped.
 
         ``data`` are those it began with; they are found again by themselves where they came from a file. Of the
-        settings, ``epochs``, ``backend`` and ``watch`` may be changed: more epochs train on. A checkpoint that is
+        settings, those in ``checkpoints.CHANGEABLE`` may be changed: more epochs train on. A checkpoint that is
         damaged is passed over for the one before it, with a warning. ``callbacks`` are those it was trained with.
         Raises InputError where neither checkpoint can be read, for other data, and for other changes.
         """
@@ -398,9 +406,9 @@ class Trainer:
             }
             present = self.step == epoch * each and self._divergence is None
             if present and self.task.parts.validation is not None:
-                metrics = self.model.evaluate_prepared(*self.task.parts.validation)
+                metrics = self.model.evaluate_prepared(*self.task.parts.validation, self._metric_names)
                 record |= {f"validation_{name}": value for name, value in metrics.items()}
-                value = metrics["loss"]
+                value = lower_is_better(self.settings.metric) * metrics[self.settings.metric]
                 better = self.best is None or value < self.best.value
                 if self.settings.keep == "best" and np.isfinite(value) and better:
                     self.best = Best(value, epoch, self.state.weights, self.state.statistics)
@@ -469,7 +477,7 @@ class Trainer:
         evaluated = {} if status == "interrupted" and not self._history else self.task.parts.named()
         metrics: dict[str, dict[str, float]] = {}
         for name, part in evaluated.items():
-            metrics[name] = model.evaluate_prepared(*part)
+            metrics[name] = model.evaluate_prepared(*part, self._metric_names)
             interrupts.poll()
         describe(model, self.task, self.settings, metrics, epochs=self.epochs_done, status=status)
         initial = self._engine.initial
@@ -497,6 +505,16 @@ class Trainer:
             changes=self.changes,
             stopped=self.stopped,
         )
+
+
+def callbacks_of(settings: Settings) -> list[Callback]:
+    """The callbacks that the options ``patience`` and ``max_time`` ask for."""
+    callbacks: list[Callback] = []
+    if settings.patience is not None:
+        callbacks.append(EarlyStopping(settings.patience, settings.metric))
+    if settings.max_time is not None:
+        callbacks.append(MaxTime(settings.max_time))
+    return callbacks
 
 
 def _stopped_after(epoch: int) -> str:

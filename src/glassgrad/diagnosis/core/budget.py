@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-from glassgrad.common.errors import InputError
-
-UNITS = {"": 1.0, "s": 1.0, "ms": 0.001, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 class Clock:
@@ -55,11 +50,3 @@ class Clock:
             yield self.left_out
         finally:
             self.left_out = outer
-
-
-def seconds_of(text: str | float) -> float:
-    """``30s``, ``2min``, ``500ms`` or a plain number, in seconds; raises InputError for anything else."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*([a-z]*)\s*", str(text).lower())
-    if match is None or match[2] not in UNITS or float(match[1]) * UNITS[match[2]] <= 0:
-        raise InputError(f"budget must be a time above 0 such as 30s or 2min, not {text!r}")
-    return float(match[1]) * UNITS[match[2]]
