@@ -150,7 +150,7 @@ class Model:
         return named_metrics(
             names,
             targets,
-            labels=self.loss.scores(outputs),
+            labels=self.loss.predicted_classes(outputs),
             probabilities=self.loss.probabilities(outputs.astype(np.float64)),
         )
 
