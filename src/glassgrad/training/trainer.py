@@ -15,7 +15,7 @@ from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.nn.network import Network
-from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime
+from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime, check_callbacks
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.checkpoints import check_alike, read, write
 from glassgrad.training.compiled import Compiled
@@ -90,8 +90,9 @@ class Trainer:
         ``compiled`` are the programs, where another run has compiled them. ``changes`` are made at their steps.
         """
         self.task, self.settings = task, settings
-        self.callbacks = [*callbacks, *callbacks_of(settings)]
-        self._callbacks_given = tuple(callbacks)
+        self._callbacks_given = check_callbacks(callbacks)
+        # Those of the settings come first: a checkpoint that a callback writes then knows that they ended the training.
+        self.callbacks = [*callbacks_of(settings), *self._callbacks_given]
         self._engine = Engine(task, settings, compiled)
         self._progress, self._check = progress, check
         self.state = self._epoch_end = self._engine.initial_state
@@ -248,7 +249,7 @@ class Trainer:
         self._divergence = None
         self._told_stop = False
         self._engine.forget()
-        for callback, arrays in zip(self.callbacks, snapshot.callbacks, strict=False):
+        for callback, arrays in zip(self._callbacks_given, snapshot.callbacks, strict=False):
             if arrays:
                 callback.restore(arrays)
         if self._engine.lenses is not None:
@@ -385,11 +386,12 @@ class Trainer:
         if self._progress is not None:
             self._report(epoch + 1, self._engine.mean_loss(epoch * each, end))
         for callback in self.callbacks:
+            callback.on_call(self)
             if callback.every_steps and end % callback.every_steps == 0:
                 callback.on_steps(self)
 
     def _next_callbacks(self, step: int) -> list[int]:
-        intervals = [c.every_steps for c in self.callbacks if c.every_steps and c.every_steps > 1]
+        intervals = [c.every_steps for c in self.callbacks if c.every_steps]
         return [(step // interval + 1) * interval for interval in intervals]
 
     # --- ends of epochs ----------------------------------------------------------------------------------
