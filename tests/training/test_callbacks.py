@@ -127,3 +127,27 @@ def test_an_averaged_model_averages_the_weights_of_the_epochs(decay: float | Non
         np.testing.assert_allclose(array, expected, rtol=1e-5, atol=1e-7)
         assert array.dtype == np.float32
     assert average.model(trainer).evaluate(blobs().features, blobs().targets)["accuracy"] > 0.7
+
+
+@pytest.mark.parametrize("cuts", [(100,), (7, 1, 100)])
+def test_a_callback_of_every_step_is_called_after_every_step(cuts: tuple[int, ...]) -> None:
+    recorder = Recorder(every_steps=1)
+    trainer = gg.Trainer(blobs(), callbacks=[recorder], validation=0, **SMALL)
+    for count in cuts:
+        trainer.advance(steps=count)
+    steps = [step for name, step in recorder.calls if name == "steps"]
+    assert steps == list(range(1, trainer.total_steps + 1))
+
+
+@pytest.mark.parametrize("every_steps", [0, -3, 1.5, True])
+def test_a_wrong_interval_of_steps_is_refused(every_steps: object) -> None:
+    with pytest.raises(gg.InputError, match="every_steps must be"):
+        gg.AveragedModel(every_steps=every_steps)
+    with pytest.raises(gg.InputError, match="every_steps must be"):
+        gg.Trainer(blobs(), callbacks=[Recorder(every_steps)], **SMALL)
+
+
+@pytest.mark.parametrize("callbacks", [Recorder(), [Recorder], ["early stopping"], 3])
+def test_callbacks_that_are_none_are_refused(callbacks: object) -> None:
+    with pytest.raises(gg.InputError, match="callbacks"):
+        gg.Trainer(blobs(), callbacks=callbacks, **SMALL)

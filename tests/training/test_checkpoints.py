@@ -185,3 +185,16 @@ def test_restoring_a_snapshot() -> None:
     assert_same(trainer.run(), first)
     with pytest.raises(gg.InputError, match="has different weights from this network"):
         gg.Trainer(blobs(), **(SMALL | {"layers": [7]})).restore(snapshot)
+
+
+def test_a_checkpoint_of_the_epoch_in_which_patience_ended_the_training_is_ended_too(tmp_path) -> None:
+    class Save(gg.Callback):
+        def on_epoch_end(self, trainer: gg.Trainer) -> None:
+            trainer.checkpoint(tmp_path / "ck")
+
+    options = SMALL | {"epochs": 200, "patience": 2, "learning_rate": 0.3}
+    run = gg.Trainer(blobs(), callbacks=[Save()], **options).run()
+    assert run.stopped is not None
+    resumed = gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[Save()]).run()
+    assert resumed.stopped == run.stopped
+    assert_same(run, resumed)

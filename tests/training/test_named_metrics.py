@@ -141,7 +141,7 @@ def test_the_best_weights_and_early_stopping_go_by_the_metric() -> None:
 def test_a_time_limit_is_an_option() -> None:
     run = gg.train(blobs(), max_time="50ms", layers=[6], epochs=10**6)
     assert run.settings.max_time == 0.05
-    assert run.stopped == "0.05 seconds of training are over"
+    assert run.stopped == "the time limit of 0.05 seconds is reached"
 
 
 @pytest.mark.parametrize(

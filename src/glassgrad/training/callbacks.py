@@ -13,10 +13,11 @@ They cost nothing inside a step. Each method gets the ``Trainer`` and may read i
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from glassgrad.backends.base import Array
+from glassgrad.common.constraints import COUNT, check
 from glassgrad.common.errors import InputError
 from glassgrad.training.model import Model
 from glassgrad.training.state import State
@@ -82,6 +83,9 @@ class Callback:
     def on_steps(self, trainer: Training) -> None:
         """Called after every ``every_steps`` steps."""
 
+    def on_call(self, trainer: Training) -> None:
+        """Called after every call of the compiled step. How many steps a call takes depends on the clock."""
+
     def on_epoch_end(self, trainer: Training) -> None:
         """Called after every epoch, with the record of the epoch in ``trainer.history``."""
 
@@ -94,6 +98,19 @@ class Callback:
 
     def restore(self, arrays: Mapping[str, Array]) -> None:
         """Restore the state that ``arrays`` returned."""
+
+
+def check_callbacks(callbacks: Iterable[Callback]) -> tuple[Callback, ...]:
+    """``callbacks`` as a tuple; raises InputError for anything else, and for a wrong ``every_steps``."""
+    if not isinstance(callbacks, Iterable):
+        raise InputError(f"callbacks must be a list of callbacks, not {callbacks!r}")
+    items = tuple(callbacks)
+    for item in items:
+        if not isinstance(item, Callback):
+            raise InputError(f"callbacks: {item!r} is not a Callback; derive its class from gg.Callback")
+        if item.every_steps is not None:
+            check("every_steps", item.every_steps, COUNT)
+    return items
 
 
 class EarlyStopping(Callback):
@@ -135,9 +152,8 @@ class MaxTime(Callback):
         if not seconds > 0 or not math.isfinite(seconds):
             raise InputError(f"max_time must be a number of seconds above 0, not {seconds!r}")
         self.seconds = seconds
-        self.every_steps = 1
 
-    def on_steps(self, trainer: Training) -> None:
+    def on_call(self, trainer: Training) -> None:
         """Stop if the time is up."""
         if trainer.seconds >= self.seconds:
             trainer.stop(f"the time limit of {self.seconds:g} seconds is reached")
@@ -158,6 +174,7 @@ class AveragedModel(Callback):
         if decay is not None and not 0 <= decay < 1:
             raise InputError(f"decay must be a number from 0 to below 1, or None for the mean, not {decay!r}")
         self.decay, self.every_steps, self.start_epoch = decay, every_steps, start_epoch
+        check_callbacks([self])
         self.weights: dict[str, Array] = {}
         self.count = 0
 

@@ -12,7 +12,7 @@ import numpy as np
 from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
 from glassgrad.common.errors import unknown_name
-from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime
+from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime, check_callbacks
 from glassgrad.training.compiled import Compiled
 from glassgrad.training.divergence import Divergence
 from glassgrad.training.engine import Engine
@@ -45,8 +45,9 @@ class TrainingLoop:
         at their steps.
         """
         self.task, self.settings = task, settings
-        self.callbacks = [*callbacks, *callbacks_of(settings)]
-        self._callbacks_given = tuple(callbacks)
+        self._callbacks_given = check_callbacks(callbacks)
+        # The settings' callbacks come first, so that a checkpoint written by a callback records that they stopped it.
+        self.callbacks = [*callbacks_of(settings), *self._callbacks_given]
         self._engine = Engine(task, settings, compiled)
         self._progress, self._check = progress, check
         self.state = self._epoch_end = self._engine.initial_state
@@ -234,12 +235,13 @@ class TrainingLoop:
         if self._progress is not None:
             self._report_progress(epoch + 1, self._engine.mean_loss(epoch * steps_per_epoch, end))
         for callback in self.callbacks:
+            callback.on_call(self)
             if callback.every_steps and end % callback.every_steps == 0:
                 callback.on_steps(self)
 
     def _next_callbacks(self, step: int) -> list[int]:
         """The next step after ``step`` at which each callback with ``every_steps`` is due."""
-        intervals = [c.every_steps for c in self.callbacks if c.every_steps and c.every_steps > 1]
+        intervals = [c.every_steps for c in self.callbacks if c.every_steps]
         return [(step // interval + 1) * interval for interval in intervals]
 
     # --- ends of epochs ----------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ class Trainer(TrainingLoop):
         self._divergence = None
         self._stop_reported = False
         self._engine.forget()
-        for callback, arrays in zip(self.callbacks, snapshot.callbacks, strict=False):
+        for callback, arrays in zip(self._callbacks_given, snapshot.callbacks, strict=False):
             if arrays:
                 callback.restore(arrays)
         if self._engine.lenses is not None:
