@@ -164,7 +164,7 @@ GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_what_is_read_through_is_read_right(name: str) -> None:
+def test_values_behind_broadcasts_and_reshapes_are_read_correctly(name: str) -> None:
     build, shapes = GRAPHS[name]
     inputs = [make_input(f"x{i}", shape, "float64") for i, shape in enumerate(shapes)]
     made = build(*inputs)

@@ -85,7 +85,7 @@ def scheduled(name: str) -> tuple[Program, Schedule]:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_nothing_that_is_alive_at_once_overlaps(name: str) -> None:
+def test_buffers_alive_at_the_same_time_do_not_overlap(name: str) -> None:
     _, schedule = scheduled(name)
     found = lives(schedule)
     lasting = [buffer for buffer in schedule.buffers.values() if buffer.lasting]
@@ -154,7 +154,7 @@ def test_every_weight_is_replaced_in_place() -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_what_was_in_the_arena_before_changes_nothing(name: str) -> None:
+def test_the_initial_content_of_the_arena_does_not_matter(name: str) -> None:
     """Nothing is read before it is written, and no lane beyond the end of a row is counted."""
     given = program(name, batch=13)
     executable = NativeBackend(threads=1, cached=False).compile(given)

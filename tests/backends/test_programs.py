@@ -94,7 +94,7 @@ def assert_same_bits(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]
 
 
 @every_backend
-def test_a_run_in_chunks_gives_the_bits_of_the_whole(backend: str, compiled: dict[str, Executable]) -> None:
+def test_a_run_in_chunks_gives_the_bits_of_one_run(backend: str, compiled: dict[str, Executable]) -> None:
     whole = shortened(feed(), 18)
     wanted = compiled[backend].run(whole)
     before, outputs = None, []
@@ -124,7 +124,7 @@ def test_running_again_gives_the_same_bits_and_leaves_the_feed_alone(
 
 
 @every_backend
-def test_threads_may_share_a_compiled_program(backend: str, compiled: dict[str, Executable]) -> None:
+def test_threads_can_share_a_compiled_program(backend: str, compiled: dict[str, Executable]) -> None:
     feeds = [replace(feed(), seed=seed) for seed in range(6)]
     alone = [compiled[backend].run(item) for item in feeds]
     with ThreadPoolExecutor(3) as pool:
@@ -153,7 +153,7 @@ def test_epochs_are_joined_by_padding(backend: str, compiled: dict[str, Executab
 
 @every_backend
 @pytest.mark.parametrize("worth", [-1, 1 << 60])
-def test_epochs_are_drawn_as_they_would_be_listed(
+def test_drawn_epochs_equal_listed_epochs(
     backend: str, worth: int, compiled: dict[str, Executable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("glassgrad.backends.native.runtime.orders.WORTH_CODE", worth)
@@ -183,7 +183,7 @@ def test_epochs_that_do_not_fit_are_refused(backend: str, compiled: dict[str, Ex
 
 
 @every_backend
-def test_the_order_chooses_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
+def test_the_order_selects_the_rows(backend: str, compiled: dict[str, Executable]) -> None:
     given = replace(feed(), order=np.array([9, 0, 9, 3], np.int32), hyper={"rate": 0.0, "momentum": 0.0})
     result = compiled[backend].run(given)
     assert result.outputs["row"].tolist() == [9, 0, 9, 3]
