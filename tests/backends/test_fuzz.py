@@ -1,4 +1,4 @@
-"""A hundred random networks, native against reference; ``benchmarks/fuzz.py`` runs as many as one likes."""
+"""A hundred random networks, native against reference; ``benchmarks/fuzz.py`` runs any number of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compiled code on disk: found again, rebuilt where it is damaged, and never a reason to fail."""
+"""Compiled code on disk: it is loaded again, rebuilt if damaged, and its absence is never an error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Place = Callable[[], list[Path]]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of our own."""
+    """An empty cache folder for the test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("GLASSGRAD_CACHE", str(folder))
     return folder

@@ -1,4 +1,4 @@
-"""Helper threads: whatever Python raises, they end before their memory does; fewer of them are no error."""
+"""Helper threads: they end before their memory is freed, whatever Python raises; missing helpers are no error."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_python_threads_help_without_posix_threads(
 
 
 def test_an_error_in_the_call_ends_the_helpers(alone: NativeExecutable) -> None:
-    """As a call that fails between the start of the helpers and their end would."""
+    """Simulates a call that fails between the start of the helpers and their end."""
     args = np.zeros(32, np.uint64)
     shared = NativeExecutable(alone.program, alone.code, 3)
     before = threading.active_count()

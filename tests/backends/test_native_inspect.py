@@ -1,4 +1,4 @@
-"""Looking into the native compiler, stage by stage."""
+"""The stages of the native compiler as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Linking without LLVM: object files to images, images to functions, and what is not understood is left alone."""
+"""Linking without LLVM: object files to images, images to functions; unsupported objects are refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def objects(target: machine.Machine | None = None, position_independent: bool = 
 
 
 def call(library: Loaded | Library) -> tuple[int, float]:
-    """What ``first`` and ``second`` make of the number 2, checked on the way."""
+    """Check the results of ``first`` and ``second`` for the number 2."""
     words = np.array([2, 0, 0, 0], np.uint64)
     library.function("first")(words.ctypes.data)
     second = ctypes.cast(library.function("second"), ctypes.c_void_p).value
@@ -182,7 +182,7 @@ def test_code_that_cannot_be_linked_is_compiled_for_llvms_loader(monkeypatch: py
 
 
 def refers_to(word: int, place: int, following: int) -> int:
-    """The address that an instruction at ``place`` names; ADRP with the ADD or load that follows it."""
+    """The address that an instruction at ``place`` refers to; for ADRP, together with the following ADD or load."""
     if word >> 26 in (0b000101, 0b100101):  # B, BL
         distance = (word & 0x03FFFFFF) << 2
         return place + (distance - (1 << 28) if distance >> 27 else distance)
@@ -263,7 +263,7 @@ def test_distances_that_do_not_fit_are_refused() -> None:
         linker._relocate_aarch64(bytearray(4), 0, 286, 12)  # a load of eight bytes
 
 
-# --- what is not understood ---------------------------------------------------------------------------------
+# --- unsupported objects -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The elementwise functions of the native backend: how exact they are, on machines with and without FMA."""
+"""The elementwise functions of the native backend: their errors, on machines with and without FMA."""
 
 from __future__ import annotations
 

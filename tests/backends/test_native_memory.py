@@ -1,4 +1,4 @@
-"""The arena: nothing alive overlaps, and it is not much larger than what has to be in it."""
+"""The arena: buffers alive at the same time do not overlap, and its size is bounded."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_every_weight_is_replaced_in_place() -> None:
 
 @pytest.mark.parametrize("name", NETS)
 def test_the_initial_content_of_the_arena_does_not_matter(name: str) -> None:
-    """Nothing is read before it is written, and no lane beyond the end of a row is counted."""
+    """Nothing is read before it is written, and no lane past the end of a row counts."""
     given = program(name, batch=13)
     executable = NativeBackend(threads=1, cached=False).compile(given)
     assert isinstance(executable, NativeExecutable)

@@ -1,4 +1,4 @@
-"""Orders drawn in machine code: bit for bit those that NumPy draws, on every kind of machine."""
+"""Row orders drawn by machine code equal NumPy's bit for bit, on every kind of machine."""
 
 from __future__ import annotations
 

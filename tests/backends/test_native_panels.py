@@ -1,4 +1,4 @@
-"""Weights in panels: which ones lie so, and that nobody outside can tell."""
+"""Weights in panels: the choice of weights, and that results do not depend on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDE = [Dense(128, "relu"), Dense(3)]
 
 
 def panels(program: Program, target: str = "host") -> dict[str, int]:
-    """Columns of a panel, by the name of what lies so."""
+    """Columns of a panel, by the name of the input that lies in panels."""
     planned = schedule_program(program, machine(target))
     buffers = [planned.buffers[value] for value in planned.graph.inputs]
     return {

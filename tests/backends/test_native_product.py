@@ -1,4 +1,4 @@
-"""Matrix products of the native backend: values, remainders, forms, packing, units, and what they may touch."""
+"""Matrix products of the native backend: values, remainders, forms, packing, units, and memory accesses."""
 
 from __future__ import annotations
 
@@ -233,5 +233,5 @@ def test_equal_addresses_are_shared_only_where_they_are_always_computed() -> Non
         assert f.at(a, "float", f.add(n, 2)) == inside
     assert f.at(a, "float", f.add(n, 2)) != inside  # the branch may not have been taken
     number = f.number("float", 2.0)
-    # Not so with products of floats: whether one is fused depends on how many read it.
+    # Products of floats are not shared: LLVM fuses a product only if it has a single reader.
     assert f.fmul(number, number) != f.fmul(number, number)

@@ -115,7 +115,7 @@ def test_small_batches_and_large_weights_form_no_chain() -> None:
 
 
 def test_a_chain_that_reads_other_rows_of_the_batch_does_not_gather() -> None:
-    """Each block of rows would find those of the blocks after it not there yet, or those of the batch before."""
+    """A block would read rows of later blocks, which are not gathered yet, or hold the previous batch."""
     batch = 256
     x, w = make_input("x", (batch, 64), "float32"), make_input("w", (batch, 64), "float32")
     hidden = ops.tanh(ops.tanh(x @ ops.transpose(x, (1, 0))) @ w)

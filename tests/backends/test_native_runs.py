@@ -1,4 +1,4 @@
-"""The native backend at work: threads, chunks, calls at once, and what it refuses."""
+"""Runs of the native backend: threads, chunks, concurrent calls, and refused feeds."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_python_goes_on_while_a_run_is_under_way() -> None:
     other = threading.Thread(target=change)
     other.start()
     try:
-        # With the GIL held, no run could see more than one value, however often it is tried.
+        # If the GIL were held, no run could ever see more than one value.
         seen = 0
         for _ in range(50):
             seen = len(np.unique(executable.run(given).outputs["seen"]))

@@ -1,4 +1,4 @@
-"""Products of an operand that is mostly one number, and data whose rows are read where they lie."""
+"""Products of an operand that is mostly one number, and data whose rows are read in place."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_threads_do_not_change_the_bits(background: float | None) -> None:
 
 @pytest.mark.parametrize("background", [None, 0.0])
 def test_inspecting_changes_no_bit(background: float | None) -> None:
-    """Lenses need the batch itself, which is copied for the steps that are looked at only."""
+    """Lenses need the batch itself; it is copied only for the probed steps."""
     plain, feed = task(DENSE, (150,), 16, background)
     watched, _ = task(DENSE, (150,), 16, background, watch=True)
     assert schedule_program(watched, host()).tables
@@ -194,7 +194,7 @@ def test_rows_that_only_products_read_are_read_in_place(
 @pytest.mark.parametrize("inputs", [63, 64, 100, 150])
 @pytest.mark.parametrize("background", [None, 0.0])
 def test_nothing_past_the_last_row_is_read(inputs: int, background: float | None) -> None:
-    """The data ends where a page does; the one behind it must not be touched."""
+    """The data ends at the end of a page; the next page must not be touched."""
     program, feed = task(DENSE, (inputs,), 8, background)
     features = feed.data[FEATURES]
     data = {**feed.data, FEATURES: at_the_end_of_a_page(features)}
@@ -204,7 +204,7 @@ def test_nothing_past_the_last_row_is_read(inputs: int, background: float | None
 
 
 def at_the_end_of_a_page(array: np.ndarray) -> np.ndarray:
-    """A copy behind which a page lies that nobody may read."""
+    """A copy that is followed by a page without read access."""
     import ctypes
     import mmap
 
@@ -221,7 +221,7 @@ def at_the_end_of_a_page(array: np.ndarray) -> np.ndarray:
 
 
 def test_a_batched_product_uses_no_background() -> None:
-    """Its code is that of the whole product, and so must be its workspace."""
+    """Its code is that of the plain product, and so must be its scratch memory."""
     rng = np.random.default_rng(0)
     a = (rng.normal(size=(2, 128, 128)) * (rng.random((2, 128, 128)) < 0.1)).astype(np.float32)
     b = rng.normal(size=(2, 128, 1024)).astype(np.float32)
@@ -239,7 +239,7 @@ def test_the_background_is_a_scalar_input() -> None:
 
 
 def test_an_infinite_gradient_reaches_the_weights_of_all_inputs() -> None:
-    """Zero times Inf is NaN in the whole product, and has to be where the zeros are passed over."""
+    """Zero times Inf is NaN in the plain product, and must be NaN if zeros are skipped."""
     a, _ = operands(9, 100, 128, "float32", 0.0, 1)
     a[:, 7] = 0.0
     gradient = np.random.default_rng(2).normal(size=(9, 128)).astype(np.float32)

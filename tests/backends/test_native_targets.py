@@ -1,4 +1,4 @@
-"""Code for every processor: all cases of the op table in one program each, run where this machine can."""
+"""Code for every processor: all cases of the op table, run where this machine can run them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_every_op_runs_on_every_width_of_vectors(name: str) -> None:
 
 
 def test_every_op_compiles_for_aarch64() -> None:
-    """Made, not run."""
+    """Compiled, not run."""
     (code,) = generate([as_program()], machine("aarch64"), 1)
     assert all(item[:4] == b"\x7fELF" and item[18:20] == b"\xb7\x00" for item in code.objects)
 
@@ -80,7 +80,7 @@ def test_the_assembly_has_the_instructions_of_its_processor() -> None:
 
 
 def test_the_widths_agree_on_a_network() -> None:
-    """Not to the bit (sums fold in other trees), but as closely as any two backends."""
+    """Within the tolerance of any two backends: sums are folded in other trees, so bits may differ."""
     given = program("conv", "float64", batch=8)
     losses = [
         NativeBackend(machine(name), cached=False).compile(given).run(feed("conv", given)).outputs["loss"]

@@ -193,7 +193,7 @@ def test_the_order_selects_the_rows(backend: str, compiled: dict[str, Executable
 
 @every_backend
 def test_padding_rows_change_nothing(backend: str, compiled: dict[str, Executable]) -> None:
-    """Padded places point at row 0: poisoning it must not be felt by a batch without it."""
+    """Padding points at row 0: NaN in row 0 must not change a batch without that row."""
     given = replace(feed(), order=np.array([5, 2, 7], np.int32), hyper={"rate": 0.1, "momentum": 0.5})
     wanted = compiled[backend].run(given)
     data = {name: array.copy() for name, array in given.data.items()}

@@ -1,4 +1,4 @@
-"""What only the XLA backend can get wrong: compiling, JAX's global settings, JAX missing."""
+"""Tests of the XLA backend alone: compilation, JAX's global settings, missing JAX."""
 
 from __future__ import annotations
 
