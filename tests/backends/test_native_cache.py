@@ -1,4 +1,7 @@
-"""Compiled code on disk: it is loaded again, rebuilt if damaged, and its absence is never an error."""
+"""Compiled code on disk: it is loaded again, rebuilt if damaged, and its absence is never an error.
+
+One file, since all tests share the empty cache folder and the small programs defined here.
+"""
 
 from __future__ import annotations
 
