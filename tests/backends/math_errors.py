@@ -1,4 +1,4 @@
-"""How far the native elementwise functions are from the truth, in units in the last place (ulp)."""
+"""The errors of the native elementwise functions, in units in the last place (ulp)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of middle size as training programs, and something to run them on."""
+"""Networks of medium size as training programs, and feeds for them."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ _SCHEDULES = (
 
 
 class _Drawer:
-    """Draws one network, layer by layer: any wire may be read by any later layer."""
+    """Draws one network, layer by layer; any later layer may read any wire."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
@@ -331,7 +331,7 @@ def _targets(recipe: Recipe) -> int | None:
 
 
 def _weights(network: Network, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Drawn as always; those that start at one number (biases, scales) moved a little, or much would be hidden."""
+    """The initial weights; constant ones (biases, scales) are perturbed, since equal values would hide errors."""
     rng = np.random.default_rng([recipe["number"], 2])
     weights = initial_weights(network, tuple(recipe["shape"]), seed=recipe["number"], dtype=recipe["dtype"])
     for name, array in weights.items():

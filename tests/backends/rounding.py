@@ -118,7 +118,7 @@ def run(program: Program, feed: Feed, rng: np.random.Generator | None = None) ->
 
 
 def tensors(result: Result) -> dict[str, Array]:
-    """Everything that a run gives, by name."""
+    """All results of a run, by name."""
     return (
         {f"param {name}": array for name, array in result.params.items()}
         | {f"state {name}": array for name, array in result.state.items()}
@@ -172,7 +172,7 @@ def _compare_one(name: str, have: Array, want: Array, others: Sequence[Array], r
     apart = float(np.abs(have[finite] - wanted).max())
     size, info = float(np.abs(wanted).max()), np.finfo(want.dtype)
     spread = max(float(np.abs(item[finite] - wanted).max()) for item in others)
-    # A tensor that no noise has reached is exact but for its last bit; below the normal numbers all is lost.
+    # A tensor without noise is exact up to its last bit; below the normal numbers it has no exact digits.
     spread = max(spread, ARITHMETIC * float(info.eps) * size, float(info.tiny))
     if spread > CHAOS * size:
         result.chaotic.append(name)

@@ -1,4 +1,4 @@
-"""A hundred random networks, native against reference; ``benchmarks/fuzz.py`` runs as many as one likes."""
+"""A hundred random networks, native against reference; ``benchmarks/fuzz.py`` runs any number of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_the_networks_use_every_layer_and_survive_json() -> None:
     assert json.loads(json.dumps(recipes)) == recipes
 
 
-def test_a_small_mistake_is_found() -> None:
+def test_a_small_error_is_detected() -> None:
     """Training by the float64 twin with one weight moved by 1e-9 of itself: far above any rounding error."""
     found = 0
     for number in range(FIRST, FIRST + 5):
@@ -68,7 +68,7 @@ def test_a_small_mistake_is_found() -> None:
     assert found >= 4
 
 
-def test_what_is_predicted_is_compared_as_well() -> None:
+def test_predictions_are_compared_too() -> None:
     task = evaluation_task(draw(FIRST) | {"dtype": "float64"})
     result = NativeBackend(cached=False).compile(task.program).run(task.feed)
     seen = compare(task.program, task.feed, result, samples=3)

@@ -1,4 +1,4 @@
-"""Handles: what they give back, and that they take one shape and one dtype only."""
+"""Handles: their outputs, and that they accept one shape and one dtype only."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Compiled code on disk: found again, rebuilt where it is damaged, and never a reason to fail.
+"""Compiled code on disk: it is loaded again, rebuilt if damaged, and its absence is never an error.
 
-This is one file because all tests share the processes that are started with a cache folder.
+This is one file because all tests share the empty cache folder and the small programs defined here.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Place = Callable[[], list[Path]]
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of our own."""
+    """An empty cache folder for the test."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("GLASSGRAD_CACHE", str(folder))
     return folder
@@ -46,7 +46,9 @@ def trained() -> Result:
     return native.NativeBackend(threads=1).compile(regression()).run(feed())
 
 
-def test_several_programs_at_once_are_as_each_alone(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_compiled_together_equal_those_compiled_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = native.NativeBackend(cached=False, threads=1)
     programs = [regression(), regression("float64"), scaled()]
     native.NativeBackend(threads=1).compile(programs[1])  # one of them is known already
@@ -134,7 +136,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_thrown_away_and_made_again(home: Path, damage: str) -> None:
+def test_a_damaged_entry_is_deleted_and_rebuilt(home: Path, damage: str) -> None:
     first = trained()
     (entry,) = entries(home)
     whole = entry.read_bytes()
@@ -216,7 +218,7 @@ def test_files_of_the_user_are_neither_deleted_nor_counted(
     assert len(kept) == 5000 // len(small_code().to_bytes())  # as many as without the other files
 
 
-def test_what_killed_processes_left_is_deleted_once_it_is_old(home: Path) -> None:
+def test_old_temporary_files_of_killed_processes_are_deleted(home: Path) -> None:
     cache.save(KEYS["a"], small_code())
     young, old = (home / f".{KEYS['b']}.{digit * 16}{store.TEMPORARY}" for digit in "01")
     for path in (young, old):
@@ -272,7 +274,7 @@ def test_an_entry_of_another_user_is_not_executed(home: Path, monkeypatch: pytes
     assert entries(home) == [entry]
 
 
-def test_a_link_or_a_pipe_in_the_place_of_an_entry_is_not_read(home: Path) -> None:
+def test_a_link_or_a_pipe_named_like_an_entry_is_not_read(home: Path) -> None:
     cache.save(KEYS["a"], small_code())
     (entry,) = entries(home)
     (home / (KEYS["b"] + store.SUFFIX)).symlink_to(entry)
@@ -348,7 +350,7 @@ def test_an_empty_variable_switches_the_cache_off(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_the_variable_it_is_the_users_own_cache(
+def test_without_the_variable_the_users_cache_folder_is_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GLASSGRAD_CACHE", raising=False)
@@ -509,7 +511,7 @@ def test_the_key_covers_the_processor(change: tuple[str, str], cpuinfo: Callable
     assert cache.key_of(scaled()) == first
 
 
-def test_both_kinds_of_processors_are_told_apart(cpuinfo: Callable[[str], None]) -> None:
+def test_the_descriptions_of_x86_and_arm_processors_are_read(cpuinfo: Callable[[str], None]) -> None:
     found = set()
     for text in (EPYC, GRAVITON, GRAVITON.replace("0xd0c", "0xd40"), GRAVITON.replace(" asimdhp", "")):
         cpuinfo(text)
@@ -522,7 +524,9 @@ def test_both_kinds_of_processors_are_told_apart(cpuinfo: Callable[[str], None])
 
 
 @pytest.mark.parametrize("text", ["", "processor\t: 0\nmodel name\t: unknown\n", None])
-def test_without_a_description_llvm_is_asked(text: str | None, cpuinfo: Callable[[str], None]) -> None:
+def test_without_a_processor_description_llvm_is_asked(
+    text: str | None, cpuinfo: Callable[[str], None]
+) -> None:
     if text is not None:
         cpuinfo(text)
     assert machine_module.processor() is None
@@ -561,7 +565,7 @@ def test_code_uses_no_feature_that_the_key_does_not_name() -> None:
     assert {f"-{name}" for name in ("egpr", "avx10.2", "shstk") if name not in flags} <= features
 
 
-def test_the_mark_of_the_compiler_names_its_version() -> None:
+def test_the_compiler_version_is_part_of_the_fingerprint() -> None:
     import llvmlite
 
     assert repr(llvmlite.__version__) in machine_module.version()
@@ -580,7 +584,7 @@ def test_the_key_covers_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "image", [None, Image(b"code", {"run": 0, "help": 16}, {"memcpy": 6}), Image(b"", {}, {})]
 )
-def test_code_survives_the_way_to_disk(image: Image | None) -> None:
+def test_code_survives_a_round_trip_to_bytes(image: Image | None) -> None:
     constants = (
         (64, np.arange(6, dtype=np.float32).reshape(2, 3)),
         (128, np.array(3.5)),

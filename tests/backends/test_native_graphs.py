@@ -1,4 +1,4 @@
-"""Graphs that a compiler can stumble over: what is read through, what has to be in memory, what cannot be fused."""
+"""Graphs that are hard to compile: values behind broadcasts, values in memory, nodes that cannot be fused."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def last(*results: Sequence[Value]) -> list[Value]:
 
 
 GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
-    # Reductions that need a loop nest of their own, of values that are nowhere in memory.
+    # Reductions with a loop nest of their own, of values that are not in memory.
     "sum over the middle of a constant": (lambda: ops.reduce_sum(twos(3, 4, 5), 1), []),
     "sum over the middle of a column": (lambda x: ops.reduce_sum(ops.broadcast_to(x, (3, 4, 5)), 1), [(5,)]),
     "sum over the middle of a number": (lambda x: ops.reduce_sum(ops.broadcast_to(x, (3, 4, 5)), 1), [()]),
@@ -54,7 +54,7 @@ GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
         lambda x: [ops.reduce_sum(along(x, 3, 4, 5), axis) for axis in (0, 1, 2)],
         [(3,)],
     ),
-    # Moves of values that are nowhere in memory.
+    # Moves of values that are not in memory.
     "transposed column": (lambda x: turned(ops.broadcast_to(x, (3, 5))), [(5,)]),
     "transposed constant": (lambda: turned(twos(3, 5)), []),
     "cycled column": (lambda x: ops.exp(ops.transpose(ops.broadcast_to(x, (3, 4, 5)), (2, 0, 1))), [(5,)]),
@@ -81,7 +81,7 @@ GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
         lambda x: ops.broadcast(ops.reshape(along(x, 3, 5), (5, 3)), (5, 4, 3), [0, 2]),
         [(3,)],
     ),
-    # Products of all that.
+    # Products of such values.
     "product with a constant": (lambda x: [x @ twos(4, 2), x @ turned(table(2, 4))], [(3, 4)]),
     "product with a sum": (lambda x: x @ ops.broadcast_to(ops.reduce_sum(x), (4, 2)), [(3, 4)]),
     "product with a turned column": (lambda x, y: y @ turned(ops.broadcast_to(x, (3, 5))), [(5,), (2, 5)]),
@@ -123,7 +123,7 @@ GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
         ],
         [(5, 4)],
     ),
-    # Scans whose values come from anywhere.
+    # Scans whose operands come from any kind of node.
     "scan over constants": (
         lambda x: last(*ops.scan(lambda h, s: (h + s, h * s), [x], [twos(4, 3)], [])),
         [(3,)],
@@ -164,7 +164,7 @@ GRAPHS: dict[str, tuple[Build, list[Shape]]] = {
 
 
 @pytest.mark.parametrize("name", GRAPHS)
-def test_what_is_read_through_is_read_right(name: str) -> None:
+def test_values_behind_broadcasts_and_reshapes_are_read_correctly(name: str) -> None:
     build, shapes = GRAPHS[name]
     inputs = [make_input(f"x{i}", shape, "float64") for i, shape in enumerate(shapes)]
     made = build(*inputs)
@@ -180,7 +180,7 @@ WIDTHS = {"sse2": 16, "avx2": 32, "avx512": 64}
 @pytest.mark.parametrize("target", WIDTHS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_of_any_length_can_be_normalized(dtype: DType, target: str) -> None:
-    """Short rows stay in registers and long ones do not; what decides is the number of lanes of the dtype."""
+    """Short rows stay in registers and long ones do not; the limit depends on the number of lanes of the dtype."""
     if host().vector_bytes < WIDTHS[target]:
         pytest.skip(f"this processor has no {target}")
     for rows, columns in [(7, n) for n in (1, 2, 15, 17, 31, 33, 40, 63, 65, 127, 129, 257)] + [(70, 9)]:
@@ -201,7 +201,7 @@ MOVES = ("transpose", "reshape", "broadcast", "sum", "max", "elementwise", "two"
 
 
 def one_step(values: list[Value], move: str, a: int, b: int, c: int) -> None:
-    """Append a value made of earlier ones, if ``move`` fits them."""
+    """Append a value computed from earlier ones, if ``move`` fits them."""
     x = values[-1 - a % len(values)]
     rank = len(x.shape)
     match move:
@@ -249,7 +249,7 @@ recipes = st.lists(st.tuples(st.sampled_from(MOVES), numbers, numbers, numbers),
 @settings(max_examples=150, derandomize=True)
 @given(recipes, st.sampled_from([(), (3,), (3, 1), (0, 3)]))
 def test_random_graphs_of_shapes_agree(recipe: list[tuple[str, int, int, int]], gives: Sequence[int]) -> None:
-    """Shapes, reductions, products in any order; the last value is given out, and a few that others read."""
+    """Shape ops, reductions and products in any order; the outputs are the last value and a few intermediate ones."""
     inputs = [make_input("x", (4, 6), "float64"), make_input("y", (6,), "float64")]
     values = [*inputs, ops.full((4, 6), 0.75, "float64")]
     for step in recipe:

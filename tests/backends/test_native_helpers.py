@@ -1,4 +1,4 @@
-"""Helper threads: whatever Python raises, they end before their memory does; fewer of them are no error."""
+"""Helper threads: they end before their memory is freed, whatever Python raises; missing helpers are no error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_bits(alone: NativeExecutable, threads: int = 4) -> None:
 
 @POSIX
 @pytest.mark.parametrize("allowed", [0, 1, 2, 3])
-def test_helpers_that_the_system_refuses_are_missing_and_not_waited_for(
+def test_a_helper_that_cannot_start_is_not_waited_for(
     alone: NativeExecutable, allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create, join = helpers.thread_functions() or (0, 0)
@@ -67,7 +67,7 @@ def test_helpers_that_the_system_refuses_are_missing_and_not_waited_for(
 
 
 @pytest.mark.parametrize("allowed", [0, 1, 2, 3, 99])
-def test_python_threads_do_where_the_system_has_no_posix_threads(
+def test_python_threads_help_without_posix_threads(
     alone: NativeExecutable, allowed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(native, "thread_functions", lambda: None)
@@ -91,7 +91,7 @@ def test_python_threads_do_where_the_system_has_no_posix_threads(
 
 
 def test_an_error_in_the_call_ends_the_helpers(alone: NativeExecutable) -> None:
-    """As a call that fails between the start of the helpers and their end would."""
+    """Simulates a call that fails between the start of the helpers and their end."""
     args = np.zeros(32, np.uint64)
     shared = NativeExecutable(alone.program, alone.code, 3)
     before = threading.active_count()

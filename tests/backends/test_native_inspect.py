@@ -1,4 +1,4 @@
-"""Looking into the native compiler, stage by stage."""
+"""The stages of the native compiler as text."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_graph_is_the_step_as_equations() -> None:
     assert all(re.fullmatch(r"\s+\S+ = %\d+", line) for line in given)
 
 
-def test_the_groups_say_what_shares_a_loop() -> None:
+def test_the_groups_list_the_nodes_of_each_loop() -> None:
     text = lines("groups")
     product = text.index("0: product 32 x 32")
     first = [line.split() for line in text[product + 1 :]]

@@ -1,4 +1,4 @@
-"""Linking without LLVM: object files to images, images to functions, and what is not understood is left alone."""
+"""Linking without LLVM: object files to images, images to functions; unsupported objects are refused."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def objects(target: machine.Machine | None = None, position_independent: bool = 
 
 
 def call(library: Loaded | Library) -> tuple[int, float]:
-    """What ``first`` and ``second`` make of the number 2, checked on the way."""
+    """Check the results of ``first`` and ``second`` for the number 2."""
     words = np.array([2, 0, 0, 0], np.uint64)
     library.function("first")(words.ctypes.data)
     second = ctypes.cast(library.function("second"), ctypes.c_void_p).value
@@ -88,7 +88,7 @@ def call(library: Loaded | Library) -> tuple[int, float]:
 
 
 @HERE
-def test_an_image_runs_wherever_it_lies() -> None:
+def test_an_image_runs_at_any_address() -> None:
     image = link(objects())
     assert image is not None
     assert set(image.imports) == {"memcpy", "memset"}
@@ -107,7 +107,7 @@ def test_the_order_of_the_objects_does_not_matter() -> None:
     assert call(Loaded(image)) == (7, 17.5)
 
 
-def test_llvm_loads_what_is_no_image() -> None:
+def test_llvm_loads_objects_that_cannot_be_linked() -> None:
     given = objects(position_independent=False)
     if sys.platform == "linux":
         assert link(given) is None  # absolute addresses
@@ -130,7 +130,7 @@ def test_memory_is_never_written_to_and_executed() -> None:
 
 
 @HERE
-def test_a_system_that_forbids_it_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_forbids_execution_raises_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     image = link(objects())
     assert image is not None
 
@@ -168,7 +168,7 @@ def test_without_images_the_bits_are_the_same(monkeypatch: pytest.MonkeyPatch) -
 
 
 @HERE
-def test_what_cannot_be_linked_is_compiled_for_llvm(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_that_cannot_be_linked_is_compiled_for_llvms_loader(monkeypatch: pytest.MonkeyPatch) -> None:
     first = native.NativeBackend(cached=False, threads=1).compile(regression()).run(feed())
     monkeypatch.setattr(generator, "link", lambda _: None)
     monkeypatch.setattr(linker, "link", lambda _: None)
@@ -182,7 +182,7 @@ def test_what_cannot_be_linked_is_compiled_for_llvm(monkeypatch: pytest.MonkeyPa
 
 
 def refers_to(word: int, place: int, following: int) -> int:
-    """The address that an instruction at ``place`` names; ADRP with the ADD or load that follows it."""
+    """The address that an instruction at ``place`` refers to; for ADRP, together with the following ADD or load."""
     if word >> 26 in (0b000101, 0b100101):  # B, BL
         distance = (word & 0x03FFFFFF) << 2
         return place + (distance - (1 << 28) if distance >> 27 else distance)
@@ -199,7 +199,7 @@ def refers_to(word: int, place: int, following: int) -> int:
 
 
 @pytest.mark.parametrize("name", ["two modules", *sorted(NETS)])
-def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> None:
+def test_aarch64_instructions_refer_to_the_right_addresses(name: str) -> None:
     target = machine.machine("aarch64")
     if name == "two modules":
         given = objects(target)
@@ -247,7 +247,7 @@ def test_on_aarch64_instructions_name_the_places_that_they_should(name: str) -> 
     assert seen >= {275, 277, 283}
 
 
-def test_far_distances_are_not_cut_off() -> None:
+def test_distances_that_do_not_fit_are_refused() -> None:
     for relocate, kind, far in (
         (linker._relocate_x86_64, 2, 1 << 31),
         (linker._relocate_aarch64, 283, 1 << 27),
@@ -263,7 +263,7 @@ def test_far_distances_are_not_cut_off() -> None:
         linker._relocate_aarch64(bytearray(4), 0, 286, 12)  # a load of eight bytes
 
 
-# --- what is not understood ---------------------------------------------------------------------------------
+# --- unsupported objects -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_far_distances_are_not_cut_off() -> None:
     ],
     ids=["variables", "thread-local", "a function of the system", "a function of libm", "a foreign variable"],
 )
-def test_other_code_is_left_to_llvm(text: str) -> None:
+def test_unsupported_code_is_left_to_llvm(text: str) -> None:
     target = machine.machine("sse2")
     assert link([compile_text(text, target)]) is None
 
@@ -293,7 +293,7 @@ def test_objects_for_different_machines_are_refused() -> None:
     assert link([pairs[0][0], pairs[1][1]]) is None
 
 
-def test_a_cut_or_damaged_file_is_refused_or_linked_but_never_an_error() -> None:
+def test_a_truncated_or_damaged_file_never_raises() -> None:
     whole = objects(machine.machine("sse2"))
     assert isinstance(link(whole), Image)
     for end in range(0, len(whole[0]), 7):

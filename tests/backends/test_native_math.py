@@ -1,4 +1,4 @@
-"""The elementwise functions of the native backend: how exact they are, on machines with and without FMA."""
+"""The elementwise functions of the native backend: their errors, on machines with and without FMA."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_exact_functions(name: str, target: str, element: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["tanh", "erf", "sigmoid", "sin", "cos"])
-def test_never_beyond_one(name: str) -> None:
+def test_results_never_exceed_one(name: str) -> None:
     x, _ = float_cases(name)
     for target in ("host", "sse2"):
         got = build(name, "float", target)(x)
@@ -155,7 +155,7 @@ def test_never_beyond_one(name: str) -> None:
 @pytest.mark.parametrize("element", DTYPES)
 @pytest.mark.parametrize("target", ["host", "sse2"])
 @pytest.mark.parametrize("name", FUNCTIONS)
-def test_a_scalar_gives_the_bits_of_a_lane(name: str, target: str, element: str) -> None:
+def test_a_scalar_gives_the_same_bits_as_a_lane(name: str, target: str, element: str) -> None:
     x, y = samples(element, 4_000), samples(element, 4_000, seed=1)
     scalar, vector = (build(name, element, target, lanes)(x, y) for lanes in (1, 16))
     np.testing.assert_array_equal(scalar, vector)
@@ -205,7 +205,7 @@ def test_power_errors(kind: str, element: str, target: str) -> None:
     assert_close("power", build("power", element, target)(x, y), truth("power", x, y), x, y)
 
 
-def test_ulps_sees_errors() -> None:
+def test_ulps_measures_known_errors() -> None:
     got = np.array([1.0, 1.0 + 2**-23, 0.0, INF, 1.0, NAN], np.float32)
     want = np.array([1.0, 1.0, 2.0**-149, INF, NAN, NAN])
     np.testing.assert_array_equal(ulps(got, want), [0, 1, 1, 0, INF, 0])

@@ -1,4 +1,4 @@
-"""The arena: nothing alive overlaps, and it is not much larger than what has to be in it."""
+"""The arena: buffers alive at the same time do not overlap, and its size is bounded."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def scheduled(name: str) -> tuple[Program, Schedule]:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_nothing_that_is_alive_at_once_overlaps(name: str) -> None:
+def test_buffers_alive_at_the_same_time_do_not_overlap(name: str) -> None:
     _, schedule = scheduled(name)
     found = lives(schedule)
     lasting = [buffer for buffer in schedule.buffers.values() if buffer.lasting]
@@ -154,8 +154,8 @@ def test_every_weight_is_replaced_in_place() -> None:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_what_was_in_the_arena_before_changes_nothing(name: str) -> None:
-    """Nothing is read before it is written, and no lane beyond the end of a row is counted."""
+def test_the_initial_content_of_the_arena_does_not_matter(name: str) -> None:
+    """Nothing is read before it is written, and no lane past the end of a row counts."""
     given = program(name, batch=13)
     executable = NativeBackend(threads=1, cached=False).compile(given)
     assert isinstance(executable, NativeExecutable)

@@ -1,4 +1,4 @@
-"""Orders drawn in machine code: bit for bit those that NumPy draws, on every kind of machine."""
+"""Row orders drawn by machine code equal NumPy's bit for bit, on every kind of machine."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def test_any_order_is_that_of_numpy(rows: int, batch: int, seed: int, first: int
 
 
 @pytest.mark.parametrize("worth", [-1, 1 << 60])
-def test_a_drawer_gives_any_part_and_draws_an_order_once(worth: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_drawer_returns_any_part_and_draws_each_order_once(
+    worth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(orders, "WORTH_CODE", worth)
     drawer, before = Drawer(generate_shuffle), Drawer.drawn
     whole = Epochs(10, 4, seed=3, first=1, count=7)

@@ -1,4 +1,4 @@
-"""Weights in panels: which ones lie so, and that nobody outside can tell."""
+"""Weights in panels: the choice of weights, and that results do not depend on it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WIDE = [Dense(128, "relu"), Dense(3)]
 
 
 def panels(program: Program, target: str = "host") -> dict[str, int]:
-    """Columns of a panel, by the name of what lies so."""
+    """Columns of a panel, by the name of the input that lies in panels."""
     planned = schedule_program(program, machine(target))
     buffers = [planned.buffers[value] for value in planned.graph.inputs]
     return {
@@ -63,21 +63,21 @@ def test_first_weights_and_their_moments_lie_in_panels(target: str, background: 
         ([Dense(128, "relu"), Dense(3)], 100, 512, {}, "a block of rows goes through several products"),
     ],
 )
-def test_others_lie_row_by_row(
+def test_other_weights_are_row_major(
     layers: Sequence[Layer], inputs: int, batch: int, options: dict[str, Any], why: str
 ) -> None:
     program, _ = task(layers, (inputs,), batch, None, **options)
     assert "dense_1.weights" not in panels(program), why
 
 
-def test_weights_that_are_also_read_transposed_lie_row_by_row() -> None:
+def test_weights_that_are_also_read_transposed_are_row_major() -> None:
     program, _ = task([Dense(128, "relu"), Dense(128, "relu"), Dense(3)], (150,), 64, None)
     found = panels(program)
     assert "dense_1.weights" in found
     assert "dense_2.weights" not in found
 
 
-def test_weights_that_are_given_out_come_row_by_row() -> None:
+def test_weights_in_panels_are_returned_row_major() -> None:
     program, feed = task(WIDE, (150,), 64, None)
     shown = Output("weights", program.updates["dense_1.weights"])
     told = Program(program.name, program.batch, program.inputs, program.updates, (*program.outputs, shown))
@@ -108,7 +108,7 @@ def test_training_in_panels_agrees_with_the_reference(background: float | None) 
         np.testing.assert_allclose(everything(found)[name], array, rtol=1e-7, atol=1e-9, err_msg=name)
 
 
-def test_what_comes_out_goes_in_again() -> None:
+def test_results_can_be_fed_in_again() -> None:
     program, feed = task(WIDE, (150,), 64, None)
     executable = NativeBackend(threads=2, cached=False).compile(program)
     first = executable.run(feed)

@@ -1,4 +1,4 @@
-"""Matrix products of the native backend: values, remainders, forms, packing, units, and what they may touch."""
+"""Matrix products of the native backend: values, remainders, forms, packing, units, and memory accesses."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def test_units_can_be_split_anywhere(form: tuple[bool, bool], data: st.DataObjec
     np.testing.assert_array_equal(split, computed(chosen))
 
 
-def test_a_part_of_the_units_writes_its_own_piece_only() -> None:
+def test_a_subset_of_the_units_writes_only_its_own_output() -> None:
     chosen = dataclasses.replace(plan_product(Product(64, 96, 20), HOST), row_block=2)
     a, b = (placed(x) for x in matrices(chosen.product))
     call = compiled(chosen).function("run", 6)
@@ -223,7 +223,7 @@ def test_the_plan_is_readable() -> None:
     )
 
 
-def test_equal_addresses_are_written_once_where_they_are_sure_to_be_computed() -> None:
+def test_equal_addresses_are_shared_only_where_they_are_always_computed() -> None:
     f = Function("run", [("ptr", "a"), ("i64", "n")])
     a, n = Reg("%a", "ptr"), Reg("%n", "i64")
     outside = f.at(a, "float", f.add(n, 1))
@@ -233,5 +233,5 @@ def test_equal_addresses_are_written_once_where_they_are_sure_to_be_computed() -
         assert f.at(a, "float", f.add(n, 2)) == inside
     assert f.at(a, "float", f.add(n, 2)) != inside  # the branch may not have been taken
     number = f.number("float", 2.0)
-    # Not so with products of floats: whether one is fused depends on how many read it.
+    # Products of floats are not shared: LLVM fuses a product only if it has a single reader.
     assert f.fmul(number, number) != f.fmul(number, number)

@@ -86,13 +86,13 @@ def test_threads_do_not_change_the_bits(name: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["avx2", "sse2"])
-def test_chains_on_narrower_vectors(target: str) -> None:
+def test_chains_agree_with_the_reference_on_narrower_vectors(target: str) -> None:
     program, feed = training("chain", 1111, "float64")
     found = NativeBackend(machine(target), threads=2, cached=False).compile(program).run(feed)
     assert not compare(program, feed, found, samples=1).wrong
 
 
-def test_a_chain_takes_the_whole_way_there_and_back() -> None:
+def test_one_chain_covers_the_forward_and_the_backward_pass() -> None:
     program, _ = training("chain", 2048)
     items = schedule_program(program, host()).items
     (chain,) = [item for item in items if isinstance(item, Chain)]
@@ -106,7 +106,7 @@ def test_a_chain_takes_the_whole_way_there_and_back() -> None:
     assert "side by side, shared among threads" in text
 
 
-def test_small_batches_and_large_weights_stay_as_they_are() -> None:
+def test_small_batches_and_large_weights_form_no_chain() -> None:
     program, _ = training("chain", 64)
     assert not any(isinstance(item, Chain | Spread) for item in schedule_program(program, host()).items)
     network = Sequential(Dense(512, "relu"), Dense(512, "relu"), Dense(512))
@@ -114,8 +114,8 @@ def test_small_batches_and_large_weights_stay_as_they_are() -> None:
     assert not any(isinstance(item, Chain) for item in schedule_program(wide, host()).items)
 
 
-def test_a_chain_that_reads_other_rows_of_the_batch_gathers_nothing_itself() -> None:
-    """Each block of rows would find those of the blocks after it not there yet, or those of the batch before."""
+def test_a_chain_that_reads_other_rows_of_the_batch_does_not_gather() -> None:
+    """A block would read rows of later blocks, which are not gathered yet, or hold the previous batch."""
     batch = 256
     x, w = make_input("x", (batch, 64), "float32"), make_input("w", (batch, 64), "float32")
     hidden = ops.tanh(ops.tanh(x @ ops.transpose(x, (1, 0))) @ w)

@@ -1,4 +1,4 @@
-"""The native backend at work: threads, chunks, calls at once, and what it refuses."""
+"""Runs of the native backend: threads, chunks, concurrent calls, and refused feeds."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(
             assert same_bits(alone, on(threads, executable).run(given)) == []
 
 
-def test_kernels_cut_as_small_as_they_can_be_give_the_same_bits_on_any_number_of_threads() -> None:
+def test_kernels_in_the_smallest_units_give_the_same_bits_on_any_number_of_threads() -> None:
     with small_units():
         for name in ("recurrent", "pools"):
             executable = build(name, "float64")
@@ -70,9 +70,7 @@ def test_kernels_cut_as_small_as_they_can_be_give_the_same_bits_on_any_number_of
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_a_run_in_chunks_gives_the_bits_of_the_whole(
-    name: str, compiled: dict[str, NativeExecutable]
-) -> None:
+def test_a_run_in_chunks_gives_the_bits_of_one_run(name: str, compiled: dict[str, NativeExecutable]) -> None:
     executable = on(2, compiled[name])
     batch, given = executable.program.batch, feed(name, executable.program, steps=4)
     whole = executable.run(given)
@@ -92,7 +90,7 @@ def test_a_run_in_chunks_gives_the_bits_of_the_whole(
 
 
 @pytest.mark.parametrize("name", LARGE)
-def test_several_calls_of_one_executable_at_once_do_not_meet(
+def test_concurrent_calls_of_one_executable_are_independent(
     name: str, compiled: dict[str, NativeExecutable]
 ) -> None:
     executable = on(2, compiled[name])
@@ -120,7 +118,7 @@ def test_python_goes_on_while_a_run_is_under_way() -> None:
     other = threading.Thread(target=change)
     other.start()
     try:
-        # With the GIL held, no run could see more than one value, however often it is tried.
+        # If the GIL were held, no run could ever see more than one value.
         seen = 0
         for _ in range(50):
             seen = len(np.unique(executable.run(given).outputs["seen"]))
@@ -171,7 +169,7 @@ def test_the_number_of_threads_comes_from_the_environment(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("columns", [1, 3, 16, 17, 37, 150])
-def test_nan_goes_where_it_goes_in_the_reference(dtype: DType, columns: int) -> None:
+def test_nan_spreads_as_in_the_reference(dtype: DType, columns: int) -> None:
     x, y = (make_input(name, (5, columns), dtype) for name in "xy")
     relu = ops.select(x <= 0, 0.0, x)
     outputs = (

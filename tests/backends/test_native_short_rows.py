@@ -1,4 +1,4 @@
-"""Masks between kernels of short rows: they are turned by a quarter on the way to memory and back."""
+"""Masks between kernels of short rows: they are transposed on stores and loads."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MACHINES = [
 def test_the_gradient_of_a_weighted_margin_is_that_of_the_reference(
     name: str, dtype: str, target: str
 ) -> None:
-    """With five classes and eight rows, LLVM's level 1 lost a bit of a mask that was turned as bits."""
+    """With five classes and eight rows, LLVM at level 1 lost a bit of a mask that was transposed as bits."""
     if machine(target).triple != host().triple:
         pytest.skip("this processor cannot run it")
     for classes in (3, 5, 7, 9, 10):

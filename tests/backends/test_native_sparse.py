@@ -1,4 +1,4 @@
-"""Products of an operand that is mostly one number, and data whose rows are read where they lie."""
+"""Products of an operand that is mostly one number, and data whose rows are read in place."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def operands(
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("background", [0.0, -0.4240269362926483])
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_product_with_a_background_is_the_product(
+def test_a_product_with_a_background_agrees_with_the_plain_product(
     turned: bool, background: float, dtype: DType, target: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiling, "SKIPPING", 0)
@@ -68,7 +68,7 @@ def test_a_product_with_a_background_is_the_product(
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_what_is_no_background_counts_whatever_it_is(turned: bool) -> None:
+def test_values_other_than_the_background_always_count(turned: bool) -> None:
     m, k, n = 6, 96, 128
     a, b = operands(m, k, n, "float32", 0.0, 0)
     a[0] = -0.0
@@ -150,8 +150,8 @@ def test_threads_do_not_change_the_bits(background: float | None) -> None:
 
 
 @pytest.mark.parametrize("background", [None, 0.0])
-def test_looking_changes_no_bit(background: float | None) -> None:
-    """Lenses need the batch itself, which is copied for the steps that are looked at only."""
+def test_inspecting_changes_no_bit(background: float | None) -> None:
+    """Lenses need the batch itself; it is copied only for the probed steps."""
     plain, feed = task(DENSE, (150,), 16, background)
     watched, _ = task(DENSE, (150,), 16, background, watch=True)
     assert schedule_program(watched, host()).tables
@@ -180,7 +180,7 @@ def test_looking_changes_no_bit(background: float | None) -> None:
         ),  # its rows lie a multiple of 4096 bytes apart: copied into panels
     ],
 )
-def test_rows_stay_where_they_lie_if_only_products_read_them(
+def test_rows_that_only_products_read_are_read_in_place(
     layers: Sequence[Layer], inputs: tuple[int, ...], stay: bool
 ) -> None:
     program, feed = task(layers, inputs, 128, None)
@@ -193,8 +193,8 @@ def test_rows_stay_where_they_lie_if_only_products_read_them(
 
 @pytest.mark.parametrize("inputs", [63, 64, 100, 150])
 @pytest.mark.parametrize("background", [None, 0.0])
-def test_nothing_behind_the_last_row_is_read(inputs: int, background: float | None) -> None:
-    """The data ends where a page does; the one behind it must not be touched."""
+def test_nothing_past_the_last_row_is_read(inputs: int, background: float | None) -> None:
+    """The data ends at the end of a page; the next page must not be touched."""
     program, feed = task(DENSE, (inputs,), 8, background)
     features = feed.data[FEATURES]
     data = {**feed.data, FEATURES: at_the_end_of_a_page(features)}
@@ -204,7 +204,7 @@ def test_nothing_behind_the_last_row_is_read(inputs: int, background: float | No
 
 
 def at_the_end_of_a_page(array: np.ndarray) -> np.ndarray:
-    """A copy behind which a page lies that nobody may read."""
+    """A copy that is followed by a page without read access."""
     import ctypes
     import mmap
 
@@ -220,8 +220,8 @@ def at_the_end_of_a_page(array: np.ndarray) -> np.ndarray:
     return copy
 
 
-def test_a_product_of_a_batch_of_matrices_knows_no_background() -> None:
-    """Its code is that of the whole product, and so must be its workspace."""
+def test_a_batched_product_uses_no_background() -> None:
+    """Its code is that of the plain product, and so must be its scratch memory."""
     rng = np.random.default_rng(0)
     a = (rng.normal(size=(2, 128, 128)) * (rng.random((2, 128, 128)) < 0.1)).astype(np.float32)
     b = rng.normal(size=(2, 128, 1024)).astype(np.float32)
@@ -239,7 +239,7 @@ def test_the_background_is_a_scalar_input() -> None:
 
 
 def test_an_infinite_gradient_reaches_the_weights_of_all_inputs() -> None:
-    """Zero times Inf is NaN in the whole product, and has to be where the zeros are passed over."""
+    """Zero times Inf is NaN in the plain product, and must be NaN if zeros are skipped."""
     a, _ = operands(9, 100, 128, "float32", 0.0, 1)
     a[:, 7] = 0.0
     gradient = np.random.default_rng(2).normal(size=(9, 128)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Code for every processor: all cases of the op table in one program each, run where this machine can."""
+"""Code for every processor: all cases of the op table, run where this machine can run them."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_every_op_runs_on_every_width_of_vectors(name: str) -> None:
     assert compared == len(ALL.outputs) > 300
 
 
-def test_there_is_code_for_every_op_on_aarch64() -> None:
-    """Made, not run."""
+def test_every_op_compiles_for_aarch64() -> None:
+    """Compiled, not run."""
     (code,) = generate([as_program()], machine("aarch64"), 1)
     assert all(item[:4] == b"\x7fELF" and item[18:20] == b"\xb7\x00" for item in code.objects)
 
 
 @pytest.mark.parametrize("name", ["dense", "conv", "pools", "recurrent", "tokens"])
-def test_there_is_code_for_whole_networks_on_aarch64(name: str) -> None:
+def test_whole_networks_compile_for_aarch64(name: str) -> None:
     (code,) = generate([program(name, batch=16)], machine("aarch64"), 1)
     assert all(item[18:20] == b"\xb7\x00" for item in code.objects)
 
@@ -80,7 +80,7 @@ def test_the_assembly_has_the_instructions_of_its_processor() -> None:
 
 
 def test_the_widths_agree_on_a_network() -> None:
-    """Not to the bit (sums fold in other trees), but as closely as any two backends."""
+    """Within the tolerance of any two backends: sums are folded in other trees, so bits may differ."""
     given = program("conv", "float64", batch=8)
     losses = [
         NativeBackend(machine(name), cached=False).compile(given).run(feed("conv", given)).outputs["loss"]

@@ -85,7 +85,7 @@ def test_networks_of_middle_size_agree_with_the_reference(name: str, dtype: DTyp
 
 
 @pytest.mark.parametrize("name", ["dense", "deep", "pools", "recurrent", "tokens"])
-def test_an_epilogue_has_the_same_bits_row_by_row_and_all_at_once(
+def test_an_epilogue_has_the_same_bits_with_and_without_a_loop_over_rows(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = program(name)

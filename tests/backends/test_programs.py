@@ -124,7 +124,7 @@ def test_a_second_run_gives_the_same_bits_and_the_feed_is_not_changed(
 
 
 @every_backend
-def test_threads_may_share_a_compiled_program(backend: str, compiled: dict[str, Executable]) -> None:
+def test_threads_can_share_a_compiled_program(backend: str, compiled: dict[str, Executable]) -> None:
     feeds = [replace(feed(), seed=seed) for seed in range(6)]
     alone = [compiled[backend].run(item) for item in feeds]
     with ThreadPoolExecutor(3) as pool:

@@ -193,16 +193,16 @@ class _Builder:
         results = len(body.outputs) - carries
         output_buffers = [self.buffers.get(value) for value in node.outputs]
         history = output_buffers[carries + results :]
-        for written, source in zip(history, inner[:carries], strict=True):
-            if written is not None:
-                loop.items.append(Copy(written, source, source.size, target_stride=source.size))
+        for output, source in zip(history, inner[:carries], strict=True):
+            if output is not None:
+                loop.items.append(Copy(output, source, source.size, target_stride=source.size))
         loop.items += self.region(body, {})
         body_outputs = [self.buffers[memory_of(value)] for value in body.outputs]
-        for written, source in zip(
+        for output, source in zip(
             output_buffers[carries : carries + results], body_outputs[carries:], strict=True
         ):
-            if written is not None:
-                loop.items.append(Copy(written, source, source.size, target_stride=source.size))
+            if output is not None:
+                loop.items.append(Copy(output, source, source.size, target_stride=source.size))
         # Read all carries before replacing any: the new value of one carry may be the old value of another.
         temporaries = [Buffer(item.type) for item in body_outputs[:carries]]
         self.extra += temporaries
@@ -214,9 +214,9 @@ class _Builder:
             Copy(target, source, source.size) for target, source in zip(inner, temporaries, strict=False)
         ]
         after: list[Item] = [
-            Copy(written, source, source.size)
-            for written, source in zip(output_buffers[:carries], inner, strict=False)
-            if written is not None
+            Copy(output, source, source.size)
+            for output, source in zip(output_buffers[:carries], inner, strict=False)
+            if output is not None
         ]
         return [*before, loop, *after]
 
