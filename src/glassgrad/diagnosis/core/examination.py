@@ -1,4 +1,7 @@
-"""A running diagnosis: raises suspicions, tries fixes, and separates faults from their symptoms."""
+"""A running diagnosis: raises suspicions, tries fixes, and separates faults from their symptoms.
+
+The steps share one state, the open cases and the clock, so they are in one file.
+"""
 
 from __future__ import annotations
 
