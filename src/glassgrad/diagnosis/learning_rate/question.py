@@ -36,14 +36,15 @@ def sentence(measurement: LearningRate, faults: Sequence[Fault]) -> str:
             "This network does not learn at any learning rate that was tried, so the step is not the problem."
         )
     text = f"The learning rate {m.rate:g} is right for this network"
-    if any(fault.record in RATE_KINDS and fault.trial is None for fault in faults):
-        text = (
-            f"There was no time to try a learning rate other than {m.rate:g}, although another may be better"
-        )
+    untried = any(fault.record in RATE_KINDS and fault.trial is None for fault in faults)
+    if untried:
+        text = f"There was no time to try a learning rate other than {m.rate:g}; another may be better"
     if m.stable is not None and 0 < m.rate <= m.stable.rate:
-        text += f": it could be {times(m.stable.rate / m.rate)} as large before the network stops learning"
+        text += ". It" if untried else ": it"
+        text += f" could be {times(m.stable.rate / m.rate)} as large before the network stops learning"
     elif m.stable is not None and m.rate > 0:
-        text += f", although it is {times(m.rate / m.stable.rate)} the largest stable step"
+        text += ". It" if untried else ", although it"
+        text += f" is {times(m.rate / m.stable.rate)} the largest stable step"
     if m.sweep is not None and m.suggestion == m.rate:
         text += ", and no other rate was better in a trial by more than tuning would gain"
     return f"{text}."
