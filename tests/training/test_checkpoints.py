@@ -196,3 +196,16 @@ def test_a_checkpoint_of_the_epoch_in_which_patience_ended_the_training_is_ended
     resumed = gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[Save()]).run()
     assert resumed.stopped == run.stopped
     assert_same(run, resumed)
+
+
+@pytest.mark.parametrize(("first", "then"), [(["f1"], []), ([], ["f1"]), (["f1"], ["roc_auc"])])
+def test_records_of_other_metrics_are_kept(tmp_path, first: list[str], then: list[str]) -> None:
+    trainer = gg.Trainer(blobs(), metrics=first, **SMALL)
+    trainer.advance(epochs=2)
+    trainer.checkpoint(tmp_path / "ck")
+    changed = gg.Trainer.resume(tmp_path / "ck", blobs(), metrics=then)
+    changed.advance(epochs=2)
+    changed.checkpoint(tmp_path / "ck")
+    assert gg.Trainer.resume(tmp_path / "ck", blobs()).history == changed.history
+    assert [f"validation_{name}" in changed.history[0] for name in first] == [True] * len(first)
+    assert [f"validation_{name}" in changed.history[3] for name in then] == [True] * len(then)

@@ -13,6 +13,7 @@ import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
+from glassgrad.common.constraints import Real, check
 from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.nn.network import Network
 from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime, check_callbacks
@@ -167,7 +168,7 @@ class Trainer:
     def watched_values(self, metric: str = "loss") -> list[float]:
         """``metric`` on the validation rows after every epoch, turned so that lower is better."""
         name = f"validation_{metric}"
-        for record in self._history[:1]:
+        for record in self._history:
             if name not in record:
                 known = [key.removeprefix("validation_") for key in record if key.startswith("validation_")]
                 raise unknown_name("metric", metric, known)
@@ -195,7 +196,7 @@ class Trainer:
         for name, value in values.items():
             if name not in self._engine.hyper:
                 raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
-            self._engine.check_hyper(name, value)
+            self._engine.check_hyper(name, check(name, value, Real()))
         for name, value in values.items():
             self._engine.hyper[name] = float(value)
             self._changes = [item for item in self._changes if item[:2] != (self.step, name)]
