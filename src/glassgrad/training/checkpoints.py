@@ -78,6 +78,7 @@ def write(
             "best_epoch": None if best is None else best.epoch,
             "epoch_end": epoch_end.step,
             "stopped": snapshot.stopped,
+            "diverged": snapshot.diverged,
             "seconds": snapshot.seconds,
         },
         "changes": [list(change) for change in snapshot.changes],
@@ -160,6 +161,7 @@ def _snapshot(tensors: Mapping[str, Array], document: Mapping[str, Any], callbac
         float(position["seconds"]),
         tuple(_below(tensors, f"callbacks/{number}") for number in range(callbacks)),
         groups["lenses"],
+        position.get("diverged"),
     )
 
 

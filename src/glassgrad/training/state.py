@@ -41,7 +41,8 @@ class Snapshot:
     """Everything that a training has done so far: with its task and settings it continues to the same bits.
 
     ``epoch_end`` is the state at the end of the last whole epoch, ``losses`` and ``rates`` have one number per step,
-    ``callbacks`` the arrays of every callback, ``lenses`` the samples of the lenses (None without ``watch``).
+    ``callbacks`` the arrays of every callback, ``lenses`` the samples of the lenses (None without ``watch``),
+    ``diverged`` says where the training met NaN or Inf.
     """
 
     state: State
@@ -55,6 +56,7 @@ class Snapshot:
     seconds: float
     callbacks: tuple[Mapping[str, Array], ...] = ()
     lenses: Mapping[str, Array] | None = None
+    diverged: str | None = None
 
 
 class StepLog:

@@ -20,7 +20,6 @@ from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime, check
 from glassgrad.training.changes import changed_settings
 from glassgrad.training.checkpoints import check_alike, read, write
 from glassgrad.training.compiled import Compiled
-from glassgrad.training.divergence import Divergence
 from glassgrad.training.engine import Engine
 from glassgrad.training.model import Model
 from glassgrad.training.named_metrics import lower_is_better
@@ -102,7 +101,7 @@ class Trainer:
         self._history: list[dict[str, float | int]] = []
         self._changes: list[Change] = []
         self._planned = tuple(changes)
-        self._divergence: Divergence | None = None
+        self._divergence: str | None = None
         self._seconds, self._since = 0.0, math.nan
         self._started = self._told_stop = False
 
@@ -235,6 +234,7 @@ class Trainer:
             self.seconds,
             tuple(callback.arrays() for callback in self._callbacks_given),
             None if self._engine.lenses is None else self._engine.lenses.arrays(),
+            self._divergence,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -247,7 +247,7 @@ class Trainer:
         self._changes = list(snapshot.changes)
         self._engine.reset_hyper({name: value for _, name, value in snapshot.changes})
         self.stopped, self._seconds = snapshot.stopped, snapshot.seconds
-        self._divergence = None
+        self._divergence = snapshot.diverged
         self._told_stop = False
         self._engine.forget()
         for callback, arrays in zip(self._callbacks_given, snapshot.callbacks, strict=False):
@@ -377,8 +377,9 @@ class Trainer:
             end = min(end, step + self._engine.pace.steps((epoch + 1) * each - step))
         start = time.perf_counter()
         losses = [float(record["validation_loss"]) for record in self._history if "validation_loss" in record]
-        self.state, self._divergence = self._engine.call(self.state, end, count, losses)
-        if self._divergence is not None:
+        self.state, divergence = self._engine.call(self.state, end, count, losses)
+        if divergence is not None:
+            self._divergence = str(divergence)
             return
         if unobserved and step % each == 0 and end % each == 0:
             self._engine.pace.record_epochs(count, time.perf_counter() - start)
@@ -460,7 +461,7 @@ class Trainer:
             self._tell_stop()
             self._told_stop = False
         if self._divergence is not None:
-            status, message = "diverged", str(self._divergence)
+            status, message = "diverged", self._divergence
         try:
             run = self._result(start, status, message)
             interrupts.poll()
