@@ -7,7 +7,7 @@ runs on every backend, several steps to a call, with data, parameters, hyperpara
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,7 +72,7 @@ class StepInputs:
 class CompiledStep:
     """A compiled step and its state: ``params``, ``state``, ``hyper`` and ``step`` are those of now.
 
-    Hyperparameters may be changed between two calls of ``advance``.
+    They may be changed between two calls of ``advance``, which checks them.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class CompiledStep:
         """Take ``steps`` steps, or those of ``epochs`` epochs; returns the outputs by name, stacked: [steps, ...].
 
         The order of the rows is drawn anew for every epoch, from the seed. Raises InputError unless one of the two is
-        given, and for a hyperparameter that is no finite number; then nothing has changed.
+        given, for a hyperparameter that is no finite number, and for an unknown name; then nothing has changed.
         """
         if (steps is None) == (epochs is None):
             raise InputError("advance takes one of steps= and epochs=, such as advance(epochs=10)")
@@ -107,6 +107,9 @@ class CompiledStep:
             if name not in known:
                 raise unknown_name("hyperparameter of this step", name, known)
             check(name, value, Real())
+        params = _assigned("parameter", self.params, self.program.params)
+        state = _assigned("state", self.state, self.program.state)
+        self.params, self.state = params, state
         parts: list[dict[str, Array]] = []
         while self.step < end:
             parts.append(self._call(end))
@@ -225,6 +228,22 @@ def _program(
         raise GraphError("the step must have at least one output, such as its loss")
     outputs = tuple(Output(name, value) for name, value in returned[2].items())
     return Program("step", batch, tuple(inputs), {**returned[0], **returned[1]}, outputs).cleaned()
+
+
+def _assigned(kind: str, values: Mapping[str, Any], inputs: Iterable[Input]) -> dict[str, Array]:
+    """``values`` as arrays: numbers and lists take the dtype of their input; InputError for an unknown name."""
+    types = {item.name: item.value.type for item in inputs}
+    result: dict[str, Array] = {}
+    for name, value in values.items():
+        if name not in types:
+            raise unknown_name(f"{kind} of this step", name, types)
+        if isinstance(value, (np.ndarray, np.generic)):
+            result[name] = np.asarray(value)
+        else:
+            dtype = types[name].dtype
+            array = _arrays(kind, {name: value}, dtype)[name]
+            result[name] = array.astype(dtype) if dtype in FLOATS else array
+    return result
 
 
 def _arrays(kind: str, arrays: Mapping[str, Any], dtype: DType) -> dict[str, Array]:
