@@ -309,6 +309,20 @@ def indexing_cases() -> list[Case]:
     return [
         Case("gather_rows", "clipped", ops.gather_rows, (table, outside), terms=6),
         Case("gather_rows", "vector", ops.gather_rows, (Arg((5,), normal), index), terms=4),
+        Case(
+            "gather_rows",
+            "number as a table",
+            lambda x, i: ops.gather_rows(ops.reshape(ops.reduce_sum(x), (1,)), i),
+            (Arg((2, 3), normal), index),
+            terms=24,
+        ),
+        Case(
+            "gather_rows",
+            "reshaped table",
+            lambda x, i: ops.gather_rows(ops.reshape(ops.tanh(x), (6, 2)), i),
+            (Arg((3, 4), normal), index),
+            terms=4,
+        ),
         Case("gather_rows", "bools", ops.gather_rows, (Arg((5, 3), coins), index), ("bool",)),
         Case(
             "scatter_add_rows",

@@ -10,7 +10,7 @@ import pytest
 
 import glassgrad as gg
 from glassgrad.files import checkpoint_file
-from training.small import blobs, same_bits
+from training.small import blobs, same_bits, surface
 from training.test_trainer import BACKENDS, OPTIMIZERS, SCHEDULES, SMALL, convolution, images
 
 
@@ -198,3 +198,30 @@ def test_a_checkpoint_of_the_epoch_in_which_patience_ended_the_training_is_ended
     resumed = gg.Trainer.resume(tmp_path / "ck", blobs(), callbacks=[Save()]).run()
     assert resumed.stopped == run.stopped
     assert_same(run, resumed)
+
+
+@pytest.mark.parametrize(("first", "then"), [(["f1"], []), ([], ["f1"]), (["f1"], ["roc_auc"])])
+def test_records_of_other_metrics_are_kept(tmp_path, first: list[str], then: list[str]) -> None:
+    trainer = gg.Trainer(blobs(), metrics=first, **SMALL)
+    trainer.advance(epochs=2)
+    trainer.checkpoint(tmp_path / "ck")
+    changed = gg.Trainer.resume(tmp_path / "ck", blobs(), metrics=then)
+    changed.advance(epochs=2)
+    changed.checkpoint(tmp_path / "ck")
+    assert gg.Trainer.resume(tmp_path / "ck", blobs()).history == changed.history
+    assert [f"validation_{name}" in changed.history[0] for name in first] == [True] * len(first)
+    assert [f"validation_{name}" in changed.history[3] for name in then] == [True] * len(then)
+
+
+@pytest.mark.parametrize("watch", [False, True])
+def test_a_training_that_diverged_stays_diverged(tmp_path, watch: bool) -> None:
+    """The weights that are kept are those before the step that went wrong: going on would be another training."""
+    trainer = gg.Trainer(surface(), layers=[6], batch_size=16, epochs=30, optimizer="sgd(3)", watch=watch)
+    run = trainer.run()
+    assert run.status == "diverged"
+    trainer.checkpoint(tmp_path / "ck")
+    for again in (gg.Trainer.resume(tmp_path / "ck", surface()), trainer.fork()):
+        assert again.ended
+        other = again.run()
+        assert_same(run, other)
+        assert (other.status, other.message) == (run.status, run.message)

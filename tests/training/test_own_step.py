@@ -161,3 +161,21 @@ def test_invalid_arrays_are_refused(options, message: str) -> None:
 def test_advance_takes_one_whole_number(arguments: dict[str, float]) -> None:
     with pytest.raises(gg.InputError):
         compiled().advance(**arguments)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_parameters_and_state_can_be_assigned_as_numbers_and_lists(backend: str) -> None:
+    training, other = compiled(backend=backend), compiled(backend=backend)
+    training.params["b"], training.state["steps"] = [2.0], 7
+    other.params["b"], other.state["steps"] = np.full(1, 2.0, np.float32), np.float32(7)
+    assert same_bits(training.advance(steps=3), other.advance(steps=3))
+    assert training.state["steps"] == other.state["steps"] == 10
+
+
+@pytest.mark.parametrize("group", ["params", "state"])
+def test_an_unknown_name_among_the_arrays_is_refused(group: str) -> None:
+    training = compiled()
+    getattr(training, group)["ww"] = np.zeros(1, np.float32)
+    with pytest.raises(gg.InputError, match="of this step 'ww'"):
+        training.advance(steps=1)
+    assert training.step == 0

@@ -311,3 +311,10 @@ def test_an_interrupted_training_continues_to_the_same_bits(monkeypatch, owner: 
     assert same_bits(run.model.weights, whole.model.weights)
     assert run.history == whole.history
     assert run.lenses.document() == whole.lenses.document()
+
+
+def test_a_bound_on_the_gradients_cannot_be_taken_away() -> None:
+    trainer = gg.Trainer(blobs(), clip_norm=1.0, **SMALL)
+    with pytest.raises(gg.InputError, match="clip_norm must be a finite number"):
+        trainer.clip_norm = None
+    assert trainer.hyperparameters["clip_norm"] == 1.0

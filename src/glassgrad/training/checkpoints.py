@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -55,8 +56,12 @@ def write(
     if epoch_end.step != state.step:
         tensors |= _named("epoch_end/weights", epoch_end.weights)
         tensors |= _named("epoch_end/statistics", epoch_end.statistics)
-    columns = snapshot.history[0] if snapshot.history else ()
-    tensors |= {f"history/{key}": np.array([record[key] for record in snapshot.history]) for key in columns}
+    history = snapshot.history
+    columns = list(dict.fromkeys(key for record in history for key in record))
+    for key in columns:
+        tensors[f"history/{key}"] = np.array([record.get(key, math.nan) for record in history])
+    # Epochs before and after a resume with other metrics have records of different columns.
+    absent = {key: [i for i, record in enumerate(history) if key not in record] for key in columns}
     for number, arrays in enumerate(snapshot.callbacks):
         tensors |= _named(f"callbacks/{number}", arrays)
     tensors |= _named("lenses", snapshot.lenses or {})
@@ -68,10 +73,12 @@ def write(
         "position": {
             "step": state.step,
             "epochs": len(snapshot.history),
-            "columns": list(columns),
+            "columns": columns,
+            "absent": {key: epochs for key, epochs in absent.items() if epochs},
             "best_epoch": None if best is None else best.epoch,
             "epoch_end": epoch_end.step,
             "stopped": snapshot.stopped,
+            "diverged": snapshot.diverged,
             "seconds": snapshot.seconds,
         },
         "changes": [list(change) for change in snapshot.changes],
@@ -136,11 +143,15 @@ def _snapshot(tensors: Mapping[str, Array], document: Mapping[str, Any], callbac
         arrays = _below(tensors, "epoch_end/weights"), _below(tensors, "epoch_end/statistics")
         epoch_end = State(position["epoch_end"], *arrays, {})
     columns = {name: tensors[f"history/{name}"] for name in position["columns"]}
+    absent = position.get("absent", {})
     return Snapshot(
         state,
         epoch_end,
         best,
-        [{name: array[i].item() for name, array in columns.items()} for i in range(position["epochs"])],
+        [
+            {name: array[i].item() for name, array in columns.items() if i not in absent.get(name, ())}
+            for i in range(position["epochs"])
+        ],
         tensors["steps/loss"],
         tensors["steps/learning_rate"],
         tuple((int(step), str(name), float(value)) for step, name, value in document["changes"]),
@@ -148,6 +159,7 @@ def _snapshot(tensors: Mapping[str, Array], document: Mapping[str, Any], callbac
         float(position["seconds"]),
         tuple(_below(tensors, f"callbacks/{number}") for number in range(callbacks)),
         groups["lenses"],
+        position.get("diverged"),
     )
 
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from glassgrad.backends.base import Array
 from glassgrad.common import interrupts
+from glassgrad.common.constraints import Real, check
 from glassgrad.common.errors import unknown_name
 from glassgrad.training.callbacks import Callback, EarlyStopping, MaxTime, check_callbacks
 from glassgrad.training.compiled import Compiled
-from glassgrad.training.divergence import Divergence
 from glassgrad.training.engine import Engine
 from glassgrad.training.model import Model
 from glassgrad.training.named_metrics import sign_of
@@ -56,7 +56,7 @@ class TrainingLoop:
         self._history: list[dict[str, float | int]] = []
         self._changes: list[Change] = []
         self._planned_changes = tuple(changes)
-        self._divergence: Divergence | None = None
+        self._divergence: str | None = None
         self._seconds, self._resumed_at = 0.0, math.nan
         self._started = self._stop_reported = False
 
@@ -123,7 +123,7 @@ class TrainingLoop:
     def watched_values(self, metric: str = "loss") -> list[float]:
         """``metric`` on the validation rows after every epoch, with the sign that makes lower better."""
         name = f"validation_{metric}"
-        for record in self._history[:1]:
+        for record in self._history:
             if name not in record:
                 metrics = [key.removeprefix("validation_") for key in record if key.startswith("validation_")]
                 raise unknown_name("metric", metric, metrics)
@@ -151,7 +151,7 @@ class TrainingLoop:
         for name, value in values.items():
             if name not in self._engine.hyper:
                 raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
-            self._engine.check_hyper(name, value)
+            self._engine.check_hyper(name, check(name, value, Real()))
         for name, value in values.items():
             self._engine.hyper[name] = float(value)
             self._changes = [item for item in self._changes if item[:2] != (self.step, name)]
@@ -225,8 +225,9 @@ class TrainingLoop:
             end = min(end, step + self._engine.pace.steps((epoch + 1) * steps_per_epoch - step))
         start = time.perf_counter()
         losses = [float(record["validation_loss"]) for record in self._history if "validation_loss" in record]
-        self.state, self._divergence = self._engine.call(self.state, end, count, losses)
-        if self._divergence is not None:
+        self.state, divergence = self._engine.call(self.state, end, count, losses)
+        if divergence is not None:
+            self._divergence = str(divergence)
             return
         if unobserved and step % steps_per_epoch == 0 and end % steps_per_epoch == 0:
             self._engine.pace.record_epochs(count, time.perf_counter() - start)

@@ -8,7 +8,7 @@ run-time inputs.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +74,7 @@ class StepInputs:
 class CompiledStep:
     """A compiled step with its current ``params``, ``state``, ``hyper`` and ``step``.
 
-    Hyperparameters may be changed between two calls of ``advance``.
+    They may be changed between two calls of ``advance``, which checks them.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class CompiledStep:
         """Take ``steps`` steps, or those of ``epochs`` epochs; returns the outputs by name, stacked: [steps, ...].
 
         The rows are shuffled for every epoch, from the seed. Raises InputError unless exactly one of the two is
-        given, and for a hyperparameter that is not a finite number; the state is then unchanged.
+        given, for a hyperparameter that is not a finite number, and for an unknown name; the state is then unchanged.
         """
         if (steps is None) == (epochs is None):
             raise InputError("advance takes one of steps= and epochs=, such as advance(epochs=10)")
@@ -109,6 +109,9 @@ class CompiledStep:
             if name not in names:
                 raise unknown_name("hyperparameter of this step", name, names)
             check(name, value, Real())
+        params = _assigned("parameter", self.params, self.program.params)
+        state = _assigned("state", self.state, self.program.state)
+        self.params, self.state = params, state
         parts: list[dict[str, Array]] = []
         while self.step < end:
             parts.append(self._call(end))
@@ -228,6 +231,22 @@ def _program(
         raise GraphError("the step must have at least one output, such as its loss")
     outputs = tuple(Output(name, value) for name, value in returned[2].items())
     return Program("step", batch, tuple(inputs), {**returned[0], **returned[1]}, outputs).cleaned()
+
+
+def _assigned(kind: str, values: Mapping[str, Any], inputs: Iterable[Input]) -> dict[str, Array]:
+    """``values`` as arrays: numbers and lists take the dtype of their input; InputError for an unknown name."""
+    types = {item.name: item.value.type for item in inputs}
+    result: dict[str, Array] = {}
+    for name, value in values.items():
+        if name not in types:
+            raise unknown_name(f"{kind} of this step", name, types)
+        if isinstance(value, (np.ndarray, np.generic)):
+            result[name] = np.asarray(value)
+        else:
+            dtype = types[name].dtype
+            array = _arrays(kind, {name: value}, dtype)[name]
+            result[name] = array.astype(dtype) if dtype in FLOATS else array
+    return result
 
 
 def _arrays(kind: str, arrays: Mapping[str, Any], dtype: DType) -> dict[str, Array]:

@@ -42,7 +42,7 @@ class Snapshot:
 
     ``epoch_end`` is the state at the end of the last completed epoch. ``losses`` and ``rates`` have one number per
     step. ``callbacks`` are the arrays of every callback, ``lenses`` the samples of the lenses (None without
-    ``watch``).
+    ``watch``). ``diverged`` says where the training met NaN or Inf.
     """
 
     state: State
@@ -56,6 +56,7 @@ class Snapshot:
     seconds: float
     callbacks: tuple[Mapping[str, Array], ...] = ()
     lenses: Mapping[str, Array] | None = None
+    diverged: str | None = None
 
 
 class StepLog:

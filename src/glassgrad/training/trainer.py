@@ -108,6 +108,7 @@ class Trainer(TrainingLoop):
             self.seconds,
             tuple(callback.arrays() for callback in self._callbacks_given),
             None if self._engine.lenses is None else self._engine.lenses.arrays(),
+            self._divergence,
         )
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -120,7 +121,7 @@ class Trainer(TrainingLoop):
         self._changes = list(snapshot.changes)
         self._engine.reset_hyper({name: value for _, name, value in snapshot.changes})
         self.stopped, self._seconds = snapshot.stopped, snapshot.seconds
-        self._divergence = None
+        self._divergence = snapshot.diverged
         self._stop_reported = False
         self._engine.forget()
         for callback, arrays in zip(self._callbacks_given, snapshot.callbacks, strict=False):
@@ -220,7 +221,7 @@ class Trainer(TrainingLoop):
             self._report_stop()
             self._stop_reported = False
         if self._divergence is not None:
-            status, message = "diverged", str(self._divergence)
+            status, message = "diverged", self._divergence
         try:
             run = self._result(start, status, message)
             interrupts.poll()

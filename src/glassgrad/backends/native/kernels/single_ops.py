@@ -29,9 +29,10 @@ def _clipped(f: Function, index: Buffer, position: Reg, rows: int) -> Reg:
 
 def _gather_rows(t: EmitContext, node: Node, inputs: Sequence[Buffer], outputs: Sequence[Buffer]) -> None:
     f, (table, index) = t.f, inputs
-    size = math.prod(table.type.shape[1:])
+    rows, *row_shape = node.inputs[0].type.shape  # the buffer may have another shape: reshapes share memory
+    size = math.prod(row_shape)
     with f.loop(index.type.size) as i:
-        row = _clipped(f, index, i, table.type.shape[0])
+        row = _clipped(f, index, i, rows)
         target, source = address(f, outputs[0], f.mul(i, size)), address(f, table, f.mul(row, size))
         f.copy(target, source, size * SIZE[table.type.dtype])
 
