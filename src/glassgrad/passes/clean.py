@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from glassgrad.graph.node import Graph, Node, Value
-from glassgrad.graph.rebuild import copy_node, inline, rebuild
+from glassgrad.graph.rebuild import copy_node, rebuild
 from glassgrad.graph.verify import verify
 from glassgrad.ops.custom import CALL
 from glassgrad.ops.structure import broadcast, reshape, transpose
@@ -28,7 +28,7 @@ def clean(graph: Graph) -> Graph:
     The results and gradients of ``graph`` are preserved: the passes keep every ``stop_gradient``, and every custom op
     with its own derivative rule.
     """
-    return _run(graph, inline_calls, simplify, share)
+    return _run(graph, simplify, share)
 
 
 def clean_for_execution(graph: Graph) -> Graph:
@@ -37,7 +37,7 @@ def clean_for_execution(graph: Graph) -> Graph:
     In addition to ``clean``, this removes every ``stop_gradient`` and inlines custom ops with their own derivative
     rule. Results are preserved, but gradients may change.
     """
-    return _run(graph, partial(inline_calls, drop_rules=True), partial(simplify, stop_gradients=True), share)
+    return _run(graph, partial(simplify, for_execution=True), share)
 
 
 def _run(graph: Graph, *passes: Pass) -> Graph:
@@ -46,34 +46,21 @@ def _run(graph: Graph, *passes: Pass) -> Graph:
     return graph
 
 
-def inline_calls(graph: Graph, *, drop_rules: bool = False) -> Graph:
-    """Replace each custom op by its body.
+def simplify(graph: Graph, *, for_execution: bool = False) -> Graph:
+    """Inline custom ops, and remove nodes that compute nothing.
 
-    A custom op with its own derivative rule is replaced only with ``drop_rules``. That drops the rule, so gradients
-    change.
+    Removed are x * 1, x / 1, x + 0, x - 0, x ** 1, and repeated reshapes or transposes. Results do not change,
+    including infinities and NaN, so x * 0 stays. With ``for_execution``, every ``stop_gradient`` is removed as well,
+    and a custom op with its own derivative rule is inlined, which drops the rule: both change gradients.
     """
-    if not any(node.op.name == "call" or node.regions for node in graph.nodes()):
-        return graph
-    this_pass = partial(inline_calls, drop_rules=drop_rules)
+    this_pass = partial(simplify, for_execution=for_execution)
 
     def visit(node: Node, inputs: Values) -> Values:
-        if node.op is CALL or (drop_rules and node.op.name == "call"):
-            return inline(this_pass(node.regions[0]), inputs)
-        return _with_regions(node, inputs, this_pass)
-
-    return Graph(graph.inputs, rebuild(graph, visit))
-
-
-def simplify(graph: Graph, *, stop_gradients: bool = False) -> Graph:
-    """Remove nodes that compute nothing: x * 1, x / 1, x + 0, x - 0, x ** 1, and repeated reshapes or transposes.
-
-    Results do not change, including infinities and NaN, so x * 0 stays. With ``stop_gradients``, every
-    ``stop_gradient`` is removed as well, which changes gradients.
-    """
-    this_pass = partial(simplify, stop_gradients=stop_gradients)
-
-    def visit(node: Node, inputs: Values) -> Values:
-        if stop_gradients and node.op.name == "stop_gradient":
+        if node.op is CALL or (for_execution and node.op.name == "call"):
+            # The same visit goes through the body, so that inlining costs no pass of its own.
+            (body,) = node.regions
+            return rebuild(body, visit, dict(zip(body.inputs, inputs, strict=True)))
+        if for_execution and node.op.name == "stop_gradient":
             return inputs
         simpler = _simpler(node, inputs)
         return (simpler,) if simpler is not None else _with_regions(node, inputs, this_pass)
