@@ -33,19 +33,27 @@ CHECKPOINT_FILE = FileFormat(
 SUFFIX = ".safetensors"
 
 
-def checkpoint_paths(path: Path) -> tuple[Path, Path]:
-    """The files of the newest checkpoint and of the one before it: ``ck`` or ``ck.safetensors`` names both."""
+def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
+    """The files of the newest checkpoint and of the one before it: ``ck`` or ``ck.safetensors`` names both.
+
+    Raises InputError for what is not the path of a file.
+    """
+    if not isinstance(path, (str, Path)) or "\0" in str(path) or not Path(path).name:
+        raise InputError(f"a checkpoint is the path of a file, such as 'run.safetensors', not {path!r}")
+    path = Path(path)
     newest = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
     return newest, newest.with_name(newest.name.removesuffix(SUFFIX) + ".previous" + SUFFIX)
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> Path:
+def write_checkpoint(path: str | Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> Path:
     """Write a checkpoint, and keep the one before it; returns the file written.
 
     The bytes go to a temporary file beside it and are forced to disk before either name changes. Raises InputError
     where that fails; the checkpoints are then as they were.
     """
     newest, previous = checkpoint_paths(path)
+    if newest.is_dir():
+        raise InputError(f"{newest}: is a folder, so it cannot be written; give the name of a file")
     content = tensors_bytes(tensors, document, CHECKPOINT_FILE, str(newest))
     temporary = newest.with_name(f".glassgrad-{secrets.token_hex(8)}.tmp")
     try:
@@ -64,7 +72,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping
     return newest
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any], str | None]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any], str | None]:
     """Tensors and document of the newest whole checkpoint, and why an older one was taken (None: it was not).
 
     Raises InputError where neither file can be read.

@@ -39,7 +39,7 @@ class Saved:
 
 
 def write(
-    path: Path, snapshot: Snapshot, task: Task, settings: Settings, callbacks: Sequence[Callback]
+    path: str | Path, snapshot: Snapshot, task: Task, settings: Settings, callbacks: Sequence[Callback]
 ) -> Path:
     """Write a training to ``path``; returns the file. See ``Trainer.checkpoint``."""
     state, best, epoch_end = snapshot.state, snapshot.best, snapshot.epoch_end
@@ -89,7 +89,7 @@ def write(
 
 
 def read(
-    path: Path, data: Any, sample_weight: Any, callbacks: Sequence[Callback], changes: Mapping[str, Any]
+    path: str | Path, data: Any, sample_weight: Any, callbacks: Sequence[Callback], changes: Mapping[str, Any]
 ) -> Saved:
     """The training at ``path``, with its data. See ``Trainer.resume``."""
     tensors, document, reason = read_checkpoint(path)

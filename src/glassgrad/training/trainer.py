@@ -91,7 +91,7 @@ class Trainer:
         """
         self.task, self.settings = task, settings
         self._callbacks_given = check_callbacks(callbacks)
-        # Those of the settings come first: a checkpoint that a callback writes then knows that they ended the training.
+        # Those of the settings come first: a checkpoint that a callback writes then knows that they ended it.
         self.callbacks = [*callbacks_of(settings), *self._callbacks_given]
         self._engine = Engine(task, settings, compiled)
         self._progress, self._check = progress, check
@@ -240,6 +240,9 @@ class Trainer:
     def restore(self, snapshot: Snapshot) -> None:
         """Go back (or on) to a snapshot of a training of this kind; InputError where it is of another kind."""
         check_alike(self.state, snapshot.state)
+        for _, name, _ in snapshot.changes:
+            if name not in self._engine.hyper:
+                raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
         self.state, self._epoch_end, self.best = snapshot.state, snapshot.epoch_end, snapshot.best
         self._history = [dict(record) for record in snapshot.history]
         self._engine.losses.write(0, snapshot.losses)
@@ -268,7 +271,7 @@ class Trainer:
         The checkpoint before it is kept beside it as ``.previous.safetensors``. Raises InputError where it cannot
         be written, or where a part is not registered; an older checkpoint is then as it was.
         """
-        return write(Path(path), self.snapshot(), self.task, self.settings, self._callbacks_given)
+        return write(path, self.snapshot(), self.task, self.settings, self._callbacks_given)
 
     @classmethod
     def resume(
@@ -288,7 +291,7 @@ class Trainer:
         damaged is passed over for the one before it, with a warning. ``callbacks`` are those it was trained with.
         Raises InputError where neither checkpoint can be read, for other data, and for other changes.
         """
-        saved = read(Path(path), data, sample_weight, callbacks, changes)
+        saved = read(path, data, sample_weight, callbacks, changes)
         trainer = cls.of(saved.task, saved.settings, callbacks=callbacks, progress=progress)
         trainer.restore(saved.snapshot)
         return trainer
