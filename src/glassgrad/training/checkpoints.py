@@ -126,7 +126,7 @@ def read(
         ) from None
 
 
-def _given(path: Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
+def _given(path: str | Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
     if data is not None and not isinstance(data, (str, Path)):
         options = document.get("options") or {}
         data = data if isinstance(data, Dataset) else load(data, **options)
