@@ -225,3 +225,30 @@ def test_a_training_that_diverged_stays_diverged(tmp_path, watch: bool) -> None:
         other = again.run()
         assert_same(run, other)
         assert (other.status, other.message) == (run.status, run.message)
+
+
+@pytest.mark.parametrize("path", ["", ".", "/", "a\0b", None, 3])
+def test_a_path_that_names_no_file_is_refused(path: object) -> None:
+    trainer = gg.Trainer(blobs(), **SMALL)
+    with pytest.raises(gg.InputError, match="a checkpoint is the path of a file"):
+        trainer.checkpoint(path)
+    with pytest.raises(gg.InputError, match="a checkpoint is the path of a file"):
+        gg.Trainer.resume(path)
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_stays(tmp_path) -> None:
+    folder = tmp_path / "ck.safetensors"
+    folder.mkdir()
+    (folder / "file").write_text("kept")
+    with pytest.raises(gg.InputError, match="is a folder"):
+        gg.Trainer(blobs(), **SMALL).checkpoint(folder)
+    assert [item.name for item in tmp_path.iterdir()] == ["ck.safetensors"]
+    assert (folder / "file").read_text() == "kept"
+
+
+def test_a_snapshot_with_a_hyperparameter_that_this_training_lacks_is_refused() -> None:
+    clipped, plain = gg.Trainer(blobs(), clip_norm=1.0, **SMALL), gg.Trainer(blobs(), **SMALL)
+    clipped.clip_norm = 0.5
+    with pytest.raises(gg.InputError, match="clip_norm"):
+        plain.restore(clipped.snapshot())
+    assert "clip_norm" not in plain.hyperparameters

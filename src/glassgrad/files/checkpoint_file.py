@@ -33,19 +33,27 @@ CHECKPOINT_FILE = FileFormat(
 SUFFIX = ".safetensors"
 
 
-def checkpoint_paths(path: Path) -> tuple[Path, Path]:
-    """The files of the newest and of the previous checkpoint, for ``path`` = ``ck`` or ``ck.safetensors``."""
+def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
+    """The files of the newest and of the previous checkpoint, for ``path`` = ``ck`` or ``ck.safetensors``.
+
+    Raises InputError for anything that is not the path of a file.
+    """
+    if not isinstance(path, (str, Path)) or "\0" in str(path) or not Path(path).name:
+        raise InputError(f"a checkpoint is the path of a file, such as 'run.safetensors', not {path!r}")
+    path = Path(path)
     newest = path if path.name.endswith(SUFFIX) else path.with_name(path.name + SUFFIX)
     return newest, newest.with_name(newest.name.removesuffix(SUFFIX) + ".previous" + SUFFIX)
 
 
-def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> Path:
+def write_checkpoint(path: str | Path, tensors: Mapping[str, Array], document: Mapping[str, Any]) -> Path:
     """Write a checkpoint, and keep the previous one; returns the path of the new file.
 
     The bytes are written to a temporary file in the same folder and synced to disk before any file is renamed. If
     this fails, the checkpoints are unchanged and InputError is raised.
     """
     newest, previous = checkpoint_paths(path)
+    if newest.is_dir():
+        raise InputError(f"{newest}: is a folder, so it cannot be written; give the name of a file")
     content = tensors_bytes(tensors, document, CHECKPOINT_FILE, str(newest))
     temporary = newest.with_name(f".glassgrad-{secrets.token_hex(8)}.tmp")
     try:
@@ -64,7 +72,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Array], document: Mapping
     return newest
 
 
-def read_checkpoint(path: Path) -> tuple[dict[str, Array], dict[str, Any], str | None]:
+def read_checkpoint(path: str | Path) -> tuple[dict[str, Array], dict[str, Any], str | None]:
     """The tensors and the document of the newest readable checkpoint, and a notice if that is the previous one.
 
     The notice is None for the newest checkpoint. Raises InputError if neither file can be read.

@@ -39,7 +39,7 @@ class SavedTraining:
 
 
 def write(
-    path: Path, snapshot: Snapshot, task: Task, settings: Settings, callbacks: Sequence[Callback]
+    path: str | Path, snapshot: Snapshot, task: Task, settings: Settings, callbacks: Sequence[Callback]
 ) -> Path:
     """Write a training to ``path``; returns the file. See ``Trainer.checkpoint``."""
     state, best, epoch_end = snapshot.state, snapshot.best, snapshot.epoch_end
@@ -89,7 +89,7 @@ def write(
 
 
 def read(
-    path: Path, data: Any, sample_weight: Any, callbacks: Sequence[Callback], changes: Mapping[str, Any]
+    path: str | Path, data: Any, sample_weight: Any, callbacks: Sequence[Callback], changes: Mapping[str, Any]
 ) -> SavedTraining:
     """The training in the checkpoint ``path``, with its data. See ``Trainer.resume``."""
     tensors, document, reason = read_checkpoint(path)
@@ -124,7 +124,7 @@ def read(
         ) from None
 
 
-def _find_data(path: Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
+def _find_data(path: str | Path, document: Mapping[str, Any], data: Any, sample_weight: Any) -> Given:
     if data is not None and not isinstance(data, (str, Path)):
         options = document.get("options") or {}
         data = data if isinstance(data, Dataset) else load(data, **options)

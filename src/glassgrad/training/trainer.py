@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from glassgrad.common import interrupts
-from glassgrad.common.errors import InputError
+from glassgrad.common.errors import InputError, unknown_name
 from glassgrad.nn.network import Network
 from glassgrad.training.callbacks import Callback
 from glassgrad.training.changes import changed_settings
@@ -114,6 +114,9 @@ class Trainer(TrainingLoop):
     def restore(self, snapshot: Snapshot) -> None:
         """Continue from ``snapshot``; InputError if the names, shapes or dtypes of its arrays differ."""
         check_alike(self.state, snapshot.state)
+        for _, name, _ in snapshot.changes:
+            if name not in self._engine.hyper:
+                raise unknown_name("hyperparameter of this training", name, self._engine.hyper)
         self.state, self._epoch_end, self.best = snapshot.state, snapshot.epoch_end, snapshot.best
         self._history = [dict(record) for record in snapshot.history]
         self._engine.losses.write(0, snapshot.losses)
@@ -142,7 +145,7 @@ class Trainer(TrainingLoop):
         The previous checkpoint is kept beside the new one as ``.previous.safetensors``. Raises InputError if the
         file cannot be written, or if a part is not registered; the older checkpoint is then unchanged.
         """
-        return write(Path(path), self.snapshot(), self.task, self.settings, self._callbacks_given)
+        return write(path, self.snapshot(), self.task, self.settings, self._callbacks_given)
 
     @classmethod
     def resume(
@@ -162,7 +165,7 @@ class Trainer(TrainingLoop):
         may change; with more epochs the training continues. If the checkpoint is damaged, the previous one is used,
         with a warning. Raises InputError if neither checkpoint can be read, for other data, and for other changes.
         """
-        saved = read(Path(path), data, sample_weight, callbacks, changes)
+        saved = read(path, data, sample_weight, callbacks, changes)
         trainer = cls.of(saved.task, saved.settings, callbacks=callbacks, progress=progress)
         trainer.restore(saved.snapshot)
         return trainer
