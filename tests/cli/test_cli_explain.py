@@ -73,7 +73,7 @@ def test_a_page_is_written(folder: Path) -> None:
     assert done.out.endswith(f"page: {folder / 'page.html'}\n")
     text = (folder / "page.html").read_text(encoding="utf-8")
     assert text.startswith("<!doctype html>")
-    for part in ("dL/d dense_2.weights[1,1]", "Is the number right?", "What would one step of Adam do"):
+    for part in ("dL/d dense_2.weights[1,1]", "Is the derivative right?", "What would one step of Adam do"):
         assert part in text
 
 

@@ -134,7 +134,7 @@ def test_the_best_weights_and_early_stopping_go_by_the_metric() -> None:
     values = [record["validation_roc_auc"] for record in run.history]
     assert run.best_epoch == 1 + int(np.argmax(values))
     assert run.epochs == run.best_epoch + 6
-    assert run.stopped == f"no better validation roc auc in 6 epochs, the best was in epoch {run.best_epoch}"
+    assert run.stopped == f"no better validation roc auc in 6 epochs; the best was in epoch {run.best_epoch}"
     assert run.settings.metric == "roc_auc"
 
 

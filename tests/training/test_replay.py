@@ -171,7 +171,7 @@ def test_missing_data_are_named(source, tmp_path):
     moved = source.rename(tmp_path / "moved.npz")
     message = refusal(tmp_path / "run")
     assert message.startswith(f"{source}: no longer exists")
-    assert "give its new place as source" in message
+    assert "give its new path as source" in message
     assert same_bits(replay(tmp_path / "run", moved).model.weights, run.model.weights)
 
 

@@ -204,7 +204,7 @@ def test_prepared_is_called_before_the_training() -> None:
     [
         ([1, 2], {}, "data must be a source, a DataFrame or a Dataset, not list"),
         (gg.load_source("digits"), {"target": "y"}, "a Dataset already has a target and a task"),
-        ("digits", {"target": "y"}, "brings its own targets"),
+        ("digits", {"target": "y"}, "has its own targets"),
         (people(), {"target": "earnings"}, "no column 'earnings'; did you mean 'earns'?"),
         (people(), {"target": "earns", "task": "regression"}, "a regression needs numbers"),
         (people(), {"target": "city", "task": "clustering"}, "unknown task 'clustering'"),
