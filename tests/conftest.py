@@ -7,6 +7,7 @@ This file also puts its folder on the import path, so that tests share helpers:
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 # Before NumPy is loaded: the products of tests are small, and several workers with several threads each would
@@ -15,6 +16,10 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Compiled code goes where pytest keeps its own cache, and not among the user's.
 os.environ.setdefault("GLASSGRAD_CACHE", str(Path(__file__).parents[1] / ".pytest_cache" / "glassgrad-code"))
+
+# A shell starts jobs in the background with SIGINT ignored; tests of interrupts need Python's own handler.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
 from hypothesis import settings
